@@ -1,0 +1,1 @@
+"""The imagen plugin: denoising diffusion on diffusers."""

@@ -1,0 +1,222 @@
+"""What flows from the data to the losses.
+
+Letters: B batch, L tokens, D text width, H W picture, h w one level of a pyramid.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+Index = slice | Tensor
+
+
+def mix(*values: int | str) -> int:
+    """Hash integers and strings to one 63-bit seed, the same on every machine."""
+    digest = hashlib.blake2b(repr(values).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+@dataclass(frozen=True)
+class Record:
+    """One captioned picture as a dataset gives it.
+
+    Attributes:
+        image: (3, H, W) uint8.
+        captions: one or more captions; training draws one of them each time.
+        key: what this picture is called (a file name, an index), for messages and for telling
+            pictures apart.
+    """
+
+    image: Tensor
+    captions: tuple[str, ...]
+    key: str
+
+
+@dataclass(frozen=True)
+class TextEmbedding:
+    """What a frozen text encoder gives for B captions.
+
+    Attributes:
+        tokens: (B, L, D) float.
+        mask: (B, L) bool, true where a token is real; at least one a row.
+        pooled: (B, D) float, one vector a caption.
+    """
+
+    tokens: Tensor
+    mask: Tensor
+    pooled: Tensor
+
+    def __len__(self) -> int:
+        return self.tokens.shape[0]
+
+    def __getitem__(self, index: Index) -> TextEmbedding:
+        return TextEmbedding(self.tokens[index], self.mask[index], self.pooled[index])
+
+    def to(self, device: torch.device | str) -> TextEmbedding:
+        """The same embedding on `device`."""
+        return TextEmbedding(self.tokens.to(device), self.mask.to(device), self.pooled.to(device))
+
+    def expand(self, batch: int) -> TextEmbedding:
+        """Repeat a one-row embedding `batch` times without copying."""
+        return TextEmbedding(
+            self.tokens.expand(batch, -1, -1), self.mask.expand(batch, -1), self.pooled.expand(batch, -1)
+        )
+
+    def where(self, keep: Tensor, other: TextEmbedding) -> TextEmbedding:
+        """Rows of this embedding where `keep` (B,) bool is true, rows of `other` elsewhere."""
+        return TextEmbedding(
+            torch.where(keep[:, None, None], self.tokens, other.tokens),
+            torch.where(keep[:, None], self.mask, other.mask),
+            torch.where(keep[:, None], self.pooled, other.pooled),
+        )
+
+    @staticmethod
+    def cat(parts: Sequence[TextEmbedding]) -> TextEmbedding:
+        """Join embeddings of equal L and D along the batch."""
+        return TextEmbedding(
+            torch.cat([part.tokens for part in parts]),
+            torch.cat([part.mask for part in parts]),
+            torch.cat([part.pooled for part in parts]),
+        )
+
+
+@dataclass(frozen=True)
+class Condition:
+    """All that sampling knows.
+
+    Attributes:
+        captions: B strings.
+        text: their embedding.
+        empty: the embedding of the empty caption, one row; what caption dropout and guidance use.
+        low_res: (B, 3, h, w) in [-1, 1], the picture to enlarge; None unless super-resolution.
+    """
+
+    captions: tuple[str, ...]
+    text: TextEmbedding
+    empty: TextEmbedding
+    low_res: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+    def __getitem__(self, index: slice) -> Condition:
+        low_res = None if self.low_res is None else self.low_res[index]
+        return Condition(self.captions[index], self.text[index], self.empty, low_res)
+
+    def to(self, device: torch.device | str) -> Condition:
+        """The same condition on `device`."""
+        low_res = None if self.low_res is None else self.low_res.to(device)
+        return Condition(self.captions, self.text.to(device), self.empty.to(device), low_res)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One micro-batch of training data.
+
+    Attributes:
+        images: (B, 3, H, W) in [-1, 1].
+        condition: captions and their embedding.
+        wrong: for each sample the embedding of a caption drawn from the whole dataset.
+        wrong_ok: (B,) float, 0 where the drawn caption is in fact right (equal text, or a caption
+            of the same picture), else 1.
+        pool: the captions of the whole effective batch, over all micro-batches and processes.
+        own: (B,) long, each sample's place in `pool`.
+        keys: (B,) long, unique in the run: what all randomness of this sample is drawn from.
+    """
+
+    images: Tensor
+    condition: Condition
+    wrong: TextEmbedding
+    wrong_ok: Tensor
+    pool: tuple[str, ...]
+    own: Tensor
+    keys: Tensor
+
+    def __len__(self) -> int:
+        return self.images.shape[0]
+
+    def __getitem__(self, index: slice) -> Batch:
+        cut = {f.name: getattr(self, f.name)[index] for f in fields(self) if f.name != "pool"}
+        return replace(self, **cut)
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on `device`; `keys` stay where they are, for randomness is drawn on the CPU."""
+        return Batch(
+            self.images.to(device),
+            self.condition.to(device),
+            self.wrong.to(device),
+            self.wrong_ok.to(device),
+            self.pool,
+            self.own.to(device),
+            self.keys,
+        )
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a generator made of a batch.
+
+    Attributes:
+        images: list of (B, 3, h, w), coarse to fine, the last at full size, with gradient: the
+            clean picture as the generator now sees it (a GAN's pyramid, a denoiser's x0).
+        image_weight: (B,) in [0, 1], how far `images` can be trusted: 1 for a GAN, from the
+            signal-to-noise ratio for a denoiser. Losses on `images` multiply by it.
+        output, target: (B, 3, H, W), what a denoiser gave and should have given; None otherwise.
+        timestep: (B,), the noise level's place in the schedule; None otherwise.
+        snr: (B,), signal-to-noise ratio at `timestep`, may be 0; None otherwise.
+    """
+
+    images: list[Tensor]
+    image_weight: Tensor
+    output: Tensor | None = None
+    target: Tensor | None = None
+    timestep: Tensor | None = None
+    snr: Tensor | None = None
+
+
+class Draws:
+    """Random numbers drawn sample by sample, so that rank, micro-batch and resume change nothing.
+
+    Args:
+        keys: (B,) long, one for each sample.
+        salt: what tells this stream from others of the same samples.
+        device: where the numbers are put; they are always drawn on the CPU.
+    """
+
+    def __init__(
+        self, keys: Tensor, salt: int | str, device: torch.device | str = "cpu", *, path: tuple[str, ...] = ()
+    ) -> None:
+        self.keys, self.salt, self.device, self.path = keys, salt, device, path
+        self._generators: list[torch.Generator] | None = None
+
+    def named(self, name: str) -> Draws:
+        """An independent stream of the same samples: what one part draws does not move another's."""
+        return Draws(self.keys, self.salt, self.device, path=(*self.path, name))
+
+    def __getitem__(self, index: slice) -> Draws:
+        return Draws(self.keys[index], self.salt, self.device, path=self.path)
+
+    @property
+    def generators(self) -> list[torch.Generator]:
+        """One generator a sample; their state moves on with every draw."""
+        if self._generators is None:
+            seeds = [mix(int(key), self.salt, *self.path) for key in self.keys]
+            self._generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        return self._generators
+
+    def randn(self, *shape: int) -> Tensor:
+        """Standard normal numbers (B, *shape)."""
+        return torch.stack([torch.randn(shape, generator=g) for g in self.generators]).to(self.device)
+
+    def rand(self, *shape: int) -> Tensor:
+        """Uniform numbers in [0, 1), (B, *shape)."""
+        return torch.stack([torch.rand(shape, generator=g) for g in self.generators]).to(self.device)
+
+    def randint(self, high: int, *shape: int) -> Tensor:
+        """Integers in [0, high), (B, *shape)."""
+        return torch.stack([torch.randint(high, shape, generator=g) for g in self.generators]).to(self.device)

@@ -1,0 +1,57 @@
+"""Errors that are the user's to mend: what was expected, what was found, what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+
+class UserError(Exception):
+    """A mistake in what the user gave: shown without a traceback, exit status 2.
+
+    Args:
+        what: one sentence that names the file, key or option and says what is wrong.
+        expected: what would have been accepted.
+        got: what was found.
+        fix: what to do, as an instruction.
+    """
+
+    def __init__(
+        self, what: str, *, expected: object = None, got: object = None, fix: str | None = None
+    ) -> None:
+        self.what, self.expected, self.got, self.fix = what, expected, got, fix
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        parts = [self.what]
+        for label, value in (("expected", self.expected), ("got", self.got), ("fix", self.fix)):
+            if value is not None:
+                parts.append(f"  {label + ':':<9} {value}")
+        return "\n".join(parts)
+
+
+class UserErrors(UserError):
+    """Several mistakes found in one reading, reported together.
+
+    Args:
+        what: the sentence that heads the list.
+        errors: the mistakes, in the order they were found.
+    """
+
+    def __init__(self, what: str, errors: Sequence[UserError]) -> None:
+        self.errors = tuple(errors)
+        super().__init__(what)
+
+    def __str__(self) -> str:
+        return "\n".join([self.what, *(f"- {error}" for error in self.errors)])
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """One clause that names the closest known names, or all of them when none is close."""
+    options = sorted(set(known))
+    close = difflib.get_close_matches(name, options, n=3, cutoff=0.6)
+    if close:
+        return "did you mean " + " or ".join(repr(option) for option in close) + "?"
+    if not options:
+        return "there is none to choose from"
+    return "choose one of " + ", ".join(options)

@@ -1,0 +1,178 @@
+"""What the parts of t2ikit look like from outside: the classes that plugins fill in."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+from torch import Tensor, nn
+
+from t2ikit.batch import Batch, Condition, Draws, Prediction, Record, TextEmbedding
+
+if TYPE_CHECKING:
+    from t2ikit.step import Step
+
+Loss = Callable[["Step"], Tensor]
+
+
+class Generator(nn.Module, ABC):
+    """A model that learns to draw. Owns its trainable text tower.
+
+    Attributes:
+        caption_dropout: the share of samples trained on the empty caption, in [0, 1); guidance needs
+            it above 0.
+    """
+
+    caption_dropout: float = 0.0
+
+    @abstractmethod
+    def forward(self, batch: Batch, draws: Draws) -> Prediction:
+        """Predict for training; all randomness comes from `draws`."""
+
+
+class Denoiser(Generator):
+    """A generator that removes noise; sampled in many steps.
+
+    Attributes:
+        scheduler_config: what a diffusers scheduler is built from (`num_train_timesteps`,
+            `prediction_type`, `beta_schedule`, `rescale_betas_zero_snr`, ...).
+    """
+
+    scheduler_config: dict[str, Any]
+
+    @abstractmethod
+    def denoise(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        """The model's output for noisy pictures x (B, 3, H, W) at timesteps t (B,)."""
+
+
+class OneStep(Generator):
+    """A generator that draws in one call, from a latent."""
+
+    @abstractmethod
+    def generate(self, condition: Condition, draws: Draws, truncation: float = 1.0) -> list[Tensor]:
+        """Pictures (B, 3, h, w) in [-1, 1] at every level, coarse to fine, the last at full size.
+
+        `truncation` in [0, 1] draws the latent towards its mean; 1 leaves it alone.
+        """
+
+
+class Critic(nn.Module, ABC):
+    """A model that judges pictures beside texts. Owns its text tower and its augmentation."""
+
+    @abstractmethod
+    def features(self, levels: Sequence[Tensor], draws: Draws) -> Any:
+        """The trunk: features of one set of pictures at every level, coarse to fine.
+
+        Must take a list of one level too (a denoiser's).
+        """
+
+    @abstractmethod
+    def heads(self, features: Any, text: TextEmbedding) -> list[Tensor]:
+        """Logits, each (B,), high for real pictures that fit `text`; one for each head."""
+
+
+class Sampler(ABC):
+    """A way to draw pictures from a trained model.
+
+    Attributes:
+        steps, guidance: what is used when a call does not say.
+    """
+
+    steps: int = 1
+    guidance: float = 1.0
+
+    @abstractmethod
+    def __call__(
+        self,
+        model: Any,
+        condition: Condition,
+        *,
+        steps: int | None = None,
+        guidance: float | None = None,
+        draws: Draws,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Tensor:
+        """Pictures (B, 3, H, W) in [-1, 1] for the captions of `condition`.
+
+        `guidance` is the weight w of e_empty + w (e_text - e_empty); 1 means none. `progress` is
+        called with (steps done, steps in all).
+        """
+
+
+class TextEncoder(ABC):
+    """A frozen encoder of captions.
+
+    Attributes:
+        width, length: D and the greatest L it gives.
+    """
+
+    width: int
+    length: int
+
+    @abstractmethod
+    def encode(self, captions: Sequence[str]) -> TextEmbedding:
+        """Embed captions; always `length` tokens long, so that embeddings can be joined."""
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Changes whenever the embedding of any caption would."""
+
+
+Split = Literal["train", "validation"]
+
+
+class Dataset(ABC):
+    """Captioned pictures in two fixed splits, by index."""
+
+    @abstractmethod
+    def size(self, split: Split) -> int:
+        """Number of pictures in the split."""
+
+    @abstractmethod
+    def record(self, split: Split, index: int) -> Record:
+        """Picture `index` of the split; the same every time."""
+
+    @abstractmethod
+    def captions(self, split: Split, index: int) -> tuple[str, ...]:
+        """The captions of picture `index`, without decoding the picture."""
+
+    @abstractmethod
+    def prompts(self, n: int, seed: int) -> list[str]:
+        """`n` captions to judge a model on, not seen in training as far as the dataset can say."""
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Changes whenever any picture or caption would."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One number with where it comes from.
+
+    Attributes:
+        value: in `unit`.
+        low, high: a 95 % interval; None where there is none to give.
+        n: how many pictures it was measured on.
+        unit: "%" or "" or a name.
+        provenance: metric version, extractor, resize and so on.
+    """
+
+    value: float
+    n: int
+    low: float | None = None
+    high: float | None = None
+    unit: str = ""
+    provenance: str = ""
+
+
+@runtime_checkable
+class Metric(Protocol):
+    """Pictures to numbers."""
+
+    def __call__(self, images: Tensor, prompts: Sequence[str], dataset: Dataset) -> dict[str, Measure]:
+        """Measure pictures (N, 3, H, W) in [-1, 1] drawn for N prompts."""
+        ...

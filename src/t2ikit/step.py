@@ -1,0 +1,75 @@
+"""What a loss sees of one training step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from t2ikit.batch import Batch, Draws, Prediction
+from t2ikit.interfaces import Critic
+
+Which = Literal["real", "fake"]
+Text = Literal["own", "wrong"]
+
+
+class Step:
+    """One player's view of one micro-batch; passed to every loss of that player.
+
+    A critic's trunk runs at most once for each set of pictures, however many losses ask.
+
+    Attributes:
+        batch: the micro-batch.
+        prediction: the generator's; without gradient when the critic plays.
+        critics: by name.
+        player: "generator" or "critic".
+        draws: randomness of this step; `draws.named(...)` gives a stream of one's own.
+        real, fake: levels (B, 3, h, w), coarse to fine; `fake` is detached when the critic plays.
+        number: the step's number, from 0.
+    """
+
+    def __init__(
+        self,
+        batch: Batch,
+        prediction: Prediction,
+        critics: Mapping[str, Critic],
+        player: str,
+        draws: Draws,
+        number: int,
+        *,
+        real_grad: bool = False,
+    ) -> None:
+        self.batch, self.prediction, self.critics = batch, prediction, critics
+        self.player, self.draws, self.number = player, draws, number
+        self.real = [resize_level(batch.images, level.shape[-2:]) for level in prediction.images]
+        if real_grad:
+            self.real = [level.detach().requires_grad_(True) for level in self.real]
+        generates = player == "generator"
+        self.fake = prediction.images if generates else [level.detach() for level in prediction.images]
+        self._features: dict[tuple[Which, str], Any] = {}
+        self._logits: dict[tuple[Which, Text, str], list[Tensor]] = {}
+
+    def features(self, which: Which, critic: str) -> Any:
+        """The critic's features of the real or the fake pictures, computed once."""
+        key = (which, critic)
+        if key not in self._features:
+            levels = self.real if which == "real" else self.fake
+            self._features[key] = self.critics[critic].features(levels, self.draws.named(f"{critic}/{which}"))
+        return self._features[key]
+
+    def logits(self, which: Which, text: Text, critic: str) -> list[Tensor]:
+        """Logits, each (B,), of real or fake pictures beside their own or a wrong text."""
+        key = (which, text, critic)
+        if key not in self._logits:
+            embedding = self.batch.condition.text if text == "own" else self.batch.wrong
+            self._logits[key] = self.critics[critic].heads(self.features(which, critic), embedding)
+        return self._logits[key]
+
+
+def resize_level(images: Tensor, size: tuple[int, int] | Any) -> Tensor:
+    """Shrink pictures (B, 3, H, W) to a level of a pyramid by averaging (area)."""
+    if tuple(images.shape[-2:]) == tuple(size):
+        return images
+    return F.interpolate(images, size=tuple(size), mode="area")

@@ -1,0 +1,1 @@
+"""Frozen text encoders and the trainable tower on top."""
