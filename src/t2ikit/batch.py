@@ -12,6 +12,8 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
+from t2ikit.errors import UserError
+
 Index = slice | Tensor
 
 
@@ -177,6 +179,21 @@ class Prediction:
     target: Tensor | None = None
     timestep: Tensor | None = None
     snr: Tensor | None = None
+
+    def denoising(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Output, target and SNR, for losses of denoisers.
+
+        Raises:
+            UserError: the prediction is not a denoiser's.
+        """
+        if self.output is None or self.target is None or self.snr is None:
+            raise UserError(
+                "this loss was given a prediction without output, target and snr",
+                expected="a denoiser's prediction",
+                got="a one-step generator's",
+                fix='say so in the loss\'s spec: needs={"target", "snr"}',
+            )
+        return self.output, self.target, self.snr
 
 
 class Draws:

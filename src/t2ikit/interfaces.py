@@ -38,9 +38,11 @@ class Denoiser(Generator):
     Attributes:
         scheduler_config: what a diffusers scheduler is built from (`num_train_timesteps`,
             `prediction_type`, `beta_schedule`, `rescale_betas_zero_snr`, ...).
+        image_size: height and width it draws, pixels.
     """
 
     scheduler_config: dict[str, Any]
+    image_size: int
 
     @abstractmethod
     def denoise(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:

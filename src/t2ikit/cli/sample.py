@@ -1,0 +1,60 @@
+"""`t2ikit sample`."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from t2ikit.cli.train import Device
+
+
+class Weights(str, Enum):
+    """Which weights to use."""
+
+    ema = "ema"
+    raw = "raw"
+
+
+def command(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    prompt: Annotated[list[str] | None, typer.Argument(help="Captions to draw.")] = None,
+    prompts: Annotated[Path | None, typer.Option(help="A text file with one caption a line.")] = None,
+    n: Annotated[int, typer.Option("-n", min=1, help="Pictures of each prompt.")] = 4,
+    steps: Annotated[int | None, typer.Option(min=1, help="Sampler steps.")] = None,
+    guidance: Annotated[
+        list[float] | None, typer.Option(help="Guidance weight; repeated, one column for each.")
+    ] = None,
+    sampler: Annotated[str | None, typer.Option(help="Another sampler's name.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="sampler.KEY=VALUE; may be repeated.")
+    ] = None,
+    weights: Annotated[Weights, typer.Option(help="Averaged or last weights.")] = Weights.ema,
+    seed: Annotated[int, typer.Option(help="What the noise is drawn from.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Folder for the pictures; else RUN/outputs/001.")] = None,
+    plugin: Annotated[list[str] | None, typer.Option(help="A plugin the run needs.")] = None,
+    device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.auto,
+) -> None:
+    """Draw pictures of prompts with a trained run: PNG files and a labelled grid."""
+    from t2ikit.drawing import Request, draw, read_prompts
+
+    request = Request(
+        prompts=read_prompts(prompt or [], prompts),
+        count=n,
+        steps=steps,
+        guidance=guidance or [],
+        seed=seed,
+    )
+    grid = draw(
+        run,
+        request,
+        out=out,
+        sampler=sampler,
+        settings=settings or [],
+        weights=weights.value,
+        plugins=plugin or [],
+        device=device.value,
+    )
+    typer.echo(f"grid: {grid}")

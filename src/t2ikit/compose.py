@@ -1,0 +1,187 @@
+"""From a checked recipe to built parts: the one place of composition. What cannot work is refused here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from t2ikit.batch import mix
+from t2ikit.errors import UserError, UserErrors
+from t2ikit.interfaces import Critic, Dataset, Denoiser, Generator, OneStep, Sampler, TextEncoder
+from t2ikit.player import Term
+from t2ikit.recipe import Part, Recipe
+from t2ikit.registry import Registry
+from t2ikit.specs import NEEDS, Context
+
+FAMILIES = {"Denoiser": Denoiser, "OneStep": OneStep}
+
+
+@dataclass
+class Model:
+    """What sampling needs: encoder, generator and sampler, built from a recipe."""
+
+    recipe: Recipe
+    context: Context
+    encoder: TextEncoder
+    generator: Generator
+    sampler: Sampler
+
+
+@dataclass
+class Cast:
+    """What training needs: the model, and the data, critics and losses beside it."""
+
+    model: Model
+    dataset: Dataset
+    critics: Mapping[str, Critic]
+    terms: Mapping[str, Term]
+
+
+def build_model(recipe: Recipe, registry: Registry, device: torch.device, image_size: int) -> Model:
+    """Build text encoder, generator and sampler.
+
+    Weights depend on the seed and the part alone, so that adding a critic does not move the generator's.
+    """
+    text = recipe.parts["text"]
+    encoder: TextEncoder = text.entry.spec.build(text.config, None)
+    seed = recipe.train.seed
+    context = Context(image_size, encoder.width, encoder.length, device, seed, registry)
+    generator = _seeded(recipe.parts["generator"], context, "generator").to(device)
+    sampler = build_sampler(recipe.parts["sampler"], context, generator)
+    return Model(recipe, context, encoder, generator, sampler)
+
+
+def build_sampler(part: Part, context: Context, generator: Generator) -> Sampler:
+    """Build a sampler after checking that it can draw from this family of models.
+
+    Raises:
+        UserError: it cannot, or it guides a model that was never shown the empty caption.
+    """
+    family = part.entry.spec.requires
+    if not isinstance(generator, FAMILIES[family]):
+        raise UserError(
+            f"sampler {part.entry.canonical} cannot draw from {type(generator).__name__}",
+            expected=f"a generator of the kind {family}",
+            got=_family(generator),
+            fix="choose a sampler for this kind: --set sampler.use=NAME, from `t2ikit plugins`",
+        )
+    sampler: Sampler = part.entry.spec.build(part.config, context)
+    check_guidance(generator, sampler.guidance, "sampler.guidance")
+    return sampler
+
+
+def check_guidance(generator: Generator, guidance: float, where: str) -> None:
+    """Refuse guidance from a model that was trained without caption dropout."""
+    if guidance != 1 and isinstance(generator, Denoiser) and generator.caption_dropout == 0:
+        raise UserError(
+            f"{where}: guidance needs a model trained with caption dropout",
+            expected="guidance 1, or generator.caption_dropout above 0 in the training recipe",
+            got=f"guidance {guidance:g} and caption dropout 0",
+            fix="--set sampler.guidance=1 (when sampling: --guidance 1), or train with caption dropout",
+        )
+
+
+def build_cast(recipe: Recipe, registry: Registry, device: torch.device) -> Cast:
+    """Build everything a run trains with, and refuse what cannot work.
+
+    Raises:
+        UserErrors: every pairing that cannot work, naming what is missing.
+    """
+    _check_players(recipe)
+    data = recipe.parts["data"]
+    dataset: Dataset = data.entry.spec.build(data.config, None)
+    model = build_model(recipe, registry, device, data.config.size)
+    _check_needs(recipe, model.generator)
+    critics = {
+        name: _seeded(part, model.context, f"critics.{name}").to(device)
+        for name, part in recipe.critics.items()
+    }
+    terms = {name: _term(recipe, name, model.context) for name in recipe.losses}
+    return Cast(model, dataset, critics, terms)
+
+
+def _seeded(part: Part, context: Context, name: str) -> Any:
+    torch.manual_seed(mix(context.seed, name))
+    return part.entry.spec.build(part.config, context)
+
+
+def _term(recipe: Recipe, name: str, context: Context) -> Term:
+    use = recipe.losses[name]
+    loss = _seeded(use.part, context, f"losses.{name}")
+    if isinstance(loss, torch.nn.Module):
+        loss = loss.to(context.device)
+    spec = use.part.entry.spec
+    return Term(loss, spec.player, use.term.weight, use.term.every, frozenset(spec.needs))
+
+
+def _family(generator: Generator) -> str:
+    return next((name for name, kind in FAMILIES.items() if isinstance(generator, kind)), "neither")
+
+
+def _check_players(recipe: Recipe) -> None:
+    """Whether every player has something to minimise, seen before anything is built."""
+    players = {use.part.entry.spec.player for use in recipe.losses.values()}
+    rules: list[tuple[bool, UserError]] = [
+        (
+            "generator" not in players,
+            UserError(
+                "losses: nothing trains the generator",
+                expected="at least one loss of the generator with a weight above 0",
+                got=sorted(recipe.losses) or "no loss",
+                fix="add one: --set losses.NAME.weight=1, from `t2ikit plugins`",
+            ),
+        ),
+        (
+            bool(recipe.critics) and "critic" not in players,
+            UserError(
+                "critics: nothing trains " + ", ".join(recipe.critics),
+                expected="at least one loss of the critic",
+                got=sorted(recipe.losses),
+                fix="add one, or remove the critics",
+            ),
+        ),
+        (
+            recipe.train.precision == "fp16" and bool(recipe.critics),
+            UserError(
+                "train.precision: fp16 does not train a critic reliably",
+                expected="no (fp32) or bf16 where there is a critic",
+                got="fp16",
+                fix="--set train.precision=bf16",
+            ),
+        ),
+    ]
+    for name, use in recipe.losses.items():
+        spec = use.part.entry.spec
+        lacks_critic = not recipe.critics and (
+            spec.player == "critic" or {"critic", "real_grad"} & set(spec.needs)
+        )
+        rules.append((bool(lacks_critic), _unmet(name, use.part, NEEDS["critic"], "this recipe has none")))
+    _raise_broken(rules, recipe)
+
+
+def _check_needs(recipe: Recipe, generator: Generator) -> None:
+    """Whether the generator gives what each loss cannot do without."""
+    rules = []
+    for name, use in recipe.losses.items():
+        for need in sorted({"target", "snr"} & set(use.part.entry.spec.needs)):
+            got = f"generator {recipe.parts['generator'].entry.canonical} is {_family(generator)}"
+            rules.append((not isinstance(generator, Denoiser), _unmet(name, use.part, NEEDS[need], got)))
+    _raise_broken(rules, recipe)
+
+
+def _unmet(name: str, part: Part, need: str, got: str) -> UserError:
+    return UserError(
+        f"losses.{name} ({part.entry.canonical}) cannot be computed here",
+        expected=need,
+        got=got,
+        fix=f"leave it out with --set losses.{name}.weight=0, or add what it needs",
+    )
+
+
+def _raise_broken(rules: list[tuple[bool, UserError]], recipe: Recipe) -> None:
+    broken = [error for is_broken, error in rules if is_broken]
+    if broken:
+        raise UserErrors(f"recipe {recipe.name} cannot work:", broken)

@@ -1,0 +1,142 @@
+"""From a dataset to the batches of each step: a pure function of (seed, step, rank).
+
+Nothing is remembered from step to step, so that a resumed run, another number of processes or another
+micro-batch sees the same samples with the same randomness.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from t2ikit.batch import Batch, Condition, Record, mix
+from t2ikit.interfaces import Dataset, Split, TextEncoder
+
+CACHE_BYTES = 1 << 29
+
+
+@dataclass(frozen=True)
+class Share:
+    """One process's share of a step's samples, before the text is encoded.
+
+    Attributes:
+        images: (B, 3, H, W) uint8.
+        captions, wrong: B strings each.
+        wrong_ok: (B,) float.
+        pool, own, keys: as in `Batch`.
+    """
+
+    images: Tensor
+    captions: tuple[str, ...]
+    wrong: tuple[str, ...]
+    wrong_ok: Tensor
+    pool: tuple[str, ...]
+    own: Tensor
+    keys: Tensor
+
+    def batch(self, encoder: TextEncoder, device: torch.device | str) -> Batch:
+        """Encode the captions and move everything to `device`."""
+        text = encoder.encode([*self.captions, *self.wrong, ""])
+        n = len(self.captions)
+        condition = Condition(self.captions, text[:n], text[2 * n :])
+        images = self.images.to(device).float() / 127.5 - 1
+        batch = Batch(images, condition, text[n : 2 * n], self.wrong_ok, self.pool, self.own, self.keys)
+        return batch.to(device)
+
+
+class Shares(TorchDataset[Share]):
+    """Item `step` is one process's share of that step.
+
+    Args:
+        dataset: where the pictures come from.
+        seed: of the run.
+        batch: pictures a step over all processes.
+        rank, world: which process this is, of how many; `world` divides `batch`.
+        split: "train" is visited in a new random order every epoch, "validation" in its own order
+            with captions that stay the same.
+    """
+
+    def __init__(
+        self, dataset: Dataset, seed: int, batch: int, rank: int = 0, world: int = 1, split: Split = "train"
+    ) -> None:
+        self.dataset, self.seed, self.batch, self.split = dataset, seed, batch, split
+        self.rank, self.share = rank, batch // world
+        self.count = dataset.size(split)
+        self._pictures: dict[int, Record] = {}
+        self._room = CACHE_BYTES
+
+    def __getitem__(self, step: int) -> Share:
+        numbers = range(step * self.batch, (step + 1) * self.batch)
+        pool = tuple(self._caption(self._index(n), n) for n in numbers)
+        first = self.rank * self.share
+        own = range(first, first + self.share)
+        mine = [numbers[i] for i in own]
+        wrong = [self._wrong(n) for n in mine]
+        return Share(
+            images=torch.stack([self._record(self._index(n)).image for n in mine]),
+            captions=tuple(pool[i] for i in own),
+            wrong=tuple(caption for caption, _ in wrong),
+            wrong_ok=torch.tensor([float(ok) for _, ok in wrong]),
+            pool=pool,
+            own=torch.tensor(list(own)),
+            keys=torch.tensor(mine),
+        )
+
+    def _index(self, number: int) -> int:
+        epoch, place = divmod(number, self.count)
+        if self.split == "validation":
+            return place
+        return int(_order(self.seed, epoch, self.count)[place])
+
+    def _caption(self, index: int, number: int) -> str:
+        captions = self.dataset.captions(self.split, index)
+        return captions[mix(self.seed, "caption", number) % len(captions)]
+
+    def _wrong(self, number: int) -> tuple[str, bool]:
+        """A caption drawn from the whole split, and whether it is wrong for this sample's picture."""
+        index = self._index(number)
+        other = mix(self.seed, "wrong index", number) % self.count
+        captions = self.dataset.captions(self.split, other)
+        caption = captions[mix(self.seed, "wrong caption", number) % len(captions)]
+        return caption, other != index and caption not in self.dataset.captions(self.split, index)
+
+    def _record(self, index: int) -> Record:
+        """Record `index`, kept in memory while there is room: most sets are small."""
+        record = self._pictures.get(index)
+        if record is None:
+            record = self.dataset.record(self.split, index)
+            size = record.image.numel()
+            if size <= self._room:
+                self._room -= size
+                self._pictures[index] = record
+        return record
+
+
+@functools.lru_cache(maxsize=2)
+def _order(seed: int, epoch: int, count: int) -> Tensor:
+    generator = torch.Generator().manual_seed(mix(seed, "order", epoch))
+    return torch.randperm(count, generator=generator)
+
+
+def _as_is(share: Share) -> Share:
+    return share
+
+
+def stream(shares: Shares, steps: Iterable[int], workers: int) -> Iterator[Share]:
+    """The shares of `steps` in order, prepared by `workers` processes (0: this one)."""
+    return iter(
+        DataLoader(
+            shares,
+            batch_size=None,
+            sampler=steps,
+            num_workers=workers,
+            collate_fn=_as_is,
+            persistent_workers=False,
+        )
+    )

@@ -1,0 +1,118 @@
+"""One picture file to RGB pixels: opened, turned upright, put on a background, resized and cropped."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import torch
+from PIL import Image, ImageColor, ImageOps
+from torch import Tensor
+
+SUFFIXES = frozenset(
+    (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".ppm", ".pgm")
+)
+UNREADABLE = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    LookupError,
+    TypeError,
+    ArithmeticError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
+"""What Pillow raises for files that are broken, each in its own way."""
+
+TRANSPARENT = frozenset(("RGBA", "LA", "PA", "La", "RGBa"))
+SIXTEEN_BIT = frozenset(("I", "I;16", "I;16L", "I;16B", "I;16N"))
+DRAFT = 3
+"""A JPEG is decoded at the smallest of its scales that has this many times the wanted side."""
+
+
+def open_picture(source: Path | IO[bytes]) -> Image.Image:
+    """Open a picture: its header is read, its pixels are not.
+
+    Raises:
+        one of `UNREADABLE`: it is no picture, or has more pixels than `PIL.Image.MAX_IMAGE_PIXELS`.
+    """
+    image = Image.open(source)
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and image.width * image.height > limit:
+        image.close()
+        raise ValueError(
+            f"{image.width} x {image.height} pixels, more than the {limit} that are safe to decode"
+        )
+    return image
+
+
+def to_rgb(image: Image.Image, background: str = "white") -> Image.Image:
+    """The first frame as RGB, upright by its EXIF tag.
+
+    Args:
+        image: of any mode: palette, grey, 16 bits, CMYK, with or without alpha.
+        background: the colour behind transparent pixels, as `PIL.ImageColor` reads it.
+
+    Raises:
+        one of `UNREADABLE`: the pixels are damaged, or floating-point and so without a known range.
+    """
+    image.load()
+    image = ImageOps.exif_transpose(image)
+    if image.mode == "F":
+        raise ValueError("floating-point pixels, whose range is not known")
+    if image.mode in SIXTEEN_BIT:
+        image = _from_sixteen_bits(image)
+    if image.mode in TRANSPARENT or "transparency" in image.info:
+        image = image.convert("RGBA")
+        behind = Image.new("RGBA", image.size, (*ImageColor.getrgb(background)[:3], 255))
+        image = Image.alpha_composite(behind, image)
+    return image.convert("RGB")
+
+
+def _from_sixteen_bits(image: Image.Image) -> Image.Image:
+    """0 .. 65535 to 0 .. 255; Pillow's own conversion cuts off at 255."""
+    values = np.asarray(image).astype(np.float64).clip(0, 65535)
+    return Image.fromarray(np.round(values / 257).astype(np.uint8))
+
+
+def square(image: Image.Image, size: int) -> Image.Image:
+    """The centre square, resized with antialiasing (bicubic) to `size` x `size`.
+
+    Equal to resizing the short side and cropping the centre, but never makes the long picture between.
+    """
+    side = min(image.size)
+    left, top = (image.width - side) / 2, (image.height - side) / 2
+    box = (left, top, left + side, top + side)
+    return image.resize((size, size), Image.Resampling.BICUBIC, box=box)
+
+
+def to_tensor(image: Image.Image) -> Tensor:
+    """An RGB picture as (3, H, W) uint8."""
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+
+
+def read_picture(source: Path | IO[bytes], size: int, background: str = "white") -> Tensor:
+    """Decode one file to (3, size, size) uint8.
+
+    Raises:
+        one of `UNREADABLE`: the file is not a whole picture.
+    """
+    with open_picture(source) as image:
+        image.draft(None, (DRAFT * size, DRAFT * size))
+        return to_tensor(square(to_rgb(image, background), size))
+
+
+def verify_header(path: Path) -> None:
+    """Find what can be found wrong without decoding: the header, and checksums where the format has them.
+
+    Raises:
+        one of `UNREADABLE`.
+    """
+    with open_picture(path) as image:
+        image.verify()

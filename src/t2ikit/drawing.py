@@ -1,0 +1,194 @@
+"""`t2ikit sample` in code: prompts to PNG files and a labelled grid."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+
+from t2ikit.compose import Model, build_sampler, check_guidance
+from t2ikit.config import apply_settings, parse_setting
+from t2ikit.devices import find_device
+from t2ikit.errors import UserError
+from t2ikit.files import save_picture
+from t2ikit.grids import labelled_grid, to_pil
+from t2ikit.interfaces import Denoiser
+from t2ikit.progress import counting
+from t2ikit.recipe import SAMPLING, resolve
+from t2ikit.registry import Registry
+from t2ikit.run import Run, open_run
+from t2ikit.sample import sample
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to draw.
+
+    Attributes:
+        prompts: captions, the rows of the grid.
+        count: pictures of each prompt at each guidance.
+        steps: sampler steps; None takes the recipe's.
+        guidance: weights; empty takes the recipe's.
+        seed: what the noise is drawn from.
+    """
+
+    prompts: Sequence[str]
+    count: int = 4
+    steps: int | None = None
+    guidance: Sequence[float] = field(default_factory=list)
+    seed: int = 0
+
+
+def read_prompts(given: Sequence[str], path: Path | None) -> list[str]:
+    """Prompts from the command line and from a file, one a line.
+
+    Raises:
+        UserError: the file cannot be read, or there is no prompt at all.
+    """
+    prompts = list(given)
+    if path is not None:
+        try:
+            prompts += [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(
+                f"--prompts {path}: the file cannot be read",
+                expected="a UTF-8 text file with one caption a line",
+                got=error,
+                fix="check the path",
+            ) from error
+    prompts = list(dict.fromkeys(prompt for prompt in prompts if prompt.strip()))
+    if not prompts:
+        raise UserError(
+            "there is no prompt to draw",
+            expected="captions after the run folder, or --prompts FILE",
+            got="nothing",
+            fix='t2ikit sample RUN "a green cat with red eyes"',
+        )
+    return prompts
+
+
+def open_model(
+    run: Run,
+    *,
+    sampler: str | None = None,
+    settings: Sequence[str] = (),
+    weights: str = "ema",
+    plugins: Sequence[str] = (),
+    device: str = "auto",
+) -> Model:
+    """A run's model with another sampler or other sampler options.
+
+    Raises:
+        UserError: a setting that is not the sampler's, an unknown sampler, or one that does not fit.
+    """
+    registry = Registry.load(plugins)
+    for setting in settings:
+        if parse_setting(setting)[0][0] != "sampler":
+            raise UserError(
+                f"--set {setting}: only the sampler can change after training",
+                expected="sampler.KEY=VALUE",
+                got=setting,
+                fix="see `t2ikit options NAME` for the sampler's options",
+            )
+    table = dict(run.table)
+    if sampler is not None and registry.find("samplers", sampler).canonical != table["sampler"]["use"]:
+        table["sampler"] = {"use": registry.find("samplers", sampler).canonical}
+    table = apply_settings(table, settings)
+    where = str(run.path / "recipe.toml")
+    recipe = resolve(registry, table, where, settings=settings, only=SAMPLING)
+    model = run.model(registry, weights=weights, device=find_device(device))
+    chosen = build_sampler(recipe.parts["sampler"], model.context, model.generator)
+    return replace(model, recipe=recipe, sampler=chosen)
+
+
+def draw(
+    path: Path,
+    request: Request,
+    *,
+    out: Path | None = None,
+    sampler: str | None = None,
+    settings: Sequence[str] = (),
+    weights: str = "ema",
+    plugins: Sequence[str] = (),
+    device: str = "auto",
+) -> Path:
+    """Draw a request from a run and write the pictures and their grid; returns the grid's path."""
+    run = open_run(path)
+    folder = _out_folder(run, out)
+    model = open_model(
+        run, sampler=sampler, settings=settings, weights=weights, plugins=plugins, device=device
+    )
+    scales = list(request.guidance) or [model.sampler.guidance]
+    for scale in request.guidance:
+        _check_scale(model, scale)
+    columns: list[torch.Tensor] = []
+    with counting("drawing") as progress:
+        for place, scale in enumerate(scales):
+            images = sample(
+                model,
+                request.prompts,
+                samples=range(request.count),
+                seed=request.seed,
+                steps=request.steps,
+                guidance=scale,
+                progress=lambda done, total, place=place: progress(place * total + done, len(scales) * total),
+            )
+            columns.append(images.unflatten(0, (len(request.prompts), request.count)))
+    return _write(folder, request, scales, torch.stack(columns, 1))
+
+
+def _check_scale(model: Model, scale: float) -> None:
+    if not isinstance(model.generator, Denoiser):
+        raise UserError(
+            f"--guidance {scale:g}: this model is not guided",
+            expected="a diffusion run",
+            got=f"{type(model.generator).__name__}, which draws in one step",
+            fix="leave --guidance out",
+        )
+    check_guidance(model.generator, scale, "--guidance")
+
+
+def _out_folder(run: Run, out: Path | None) -> Path:
+    number = 1
+    while out is None and (run.path / "outputs" / f"{number:03d}").exists():
+        number += 1
+    folder = out or run.path / "outputs" / f"{number:03d}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"--out {folder}: the folder cannot be made",
+            expected="a folder in which files can be written",
+            got=error,
+            fix="choose another folder with --out",
+        ) from error
+    return folder
+
+
+def _write(folder: Path, request: Request, scales: Sequence[float], images: torch.Tensor) -> Path:
+    """Write images (P, G, S, 3, H, W) and their grid: rows prompts, columns guidance and samples."""
+    rows = []
+    for place, (prompt, of_prompt) in enumerate(zip(request.prompts, images, strict=True)):
+        row = []
+        for scale, of_scale in zip(scales, of_prompt, strict=True):
+            for number, picture in enumerate(to_pil(of_scale)):
+                name = f"{place:03d}-{_slug(prompt)}-g{scale:g}-s{request.seed}-{number}.png"
+                save_picture(picture, folder / name)
+                row.append(picture)
+        rows.append(row)
+    many = request.count > 1
+    labels = [
+        " ".join([f"guidance {scale:g}"] * (len(scales) > 1 or not many) + [f"sample {number}"] * many)
+        for scale in scales
+        for number in range(request.count)
+    ]
+    grid = folder / "grid.png"
+    save_picture(labelled_grid(rows, list(request.prompts), labels), grid)
+    return grid
+
+
+def _slug(prompt: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", prompt.lower()).strip("-")[:60] or "prompt"

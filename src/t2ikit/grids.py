@@ -1,0 +1,128 @@
+"""Pictures side by side with their prompts."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Sequence
+
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+SEEN = 96
+"""Pictures are enlarged to at least this many pixels."""
+GAP = 6
+MARGIN = 12
+FONT_SIZE = 14
+LABEL_WIDTH = 170
+INK, PAPER = "#202020", "#ffffff"
+
+
+def to_pil(images: Tensor) -> list[Image.Image]:
+    """Pictures (B, 3, H, W) in [-1, 1] as 8-bit RGB; what lies outside is cut off, NaN is black."""
+    pixels = ((images.detach().float().cpu() + 1) * 127.5).nan_to_num(0.0).round().clamp(0, 255)
+    return [Image.fromarray(picture.numpy()) for picture in pixels.to(torch.uint8).permute(0, 2, 3, 1)]
+
+
+def labelled_grid(
+    rows: Sequence[Sequence[Image.Image]],
+    row_labels: Sequence[str],
+    column_labels: Sequence[str],
+    *,
+    cell: int | None = None,
+) -> Image.Image:
+    """One picture with a row for each prompt and a column for each seed or guidance scale.
+
+    Args:
+        rows: pictures, row by row; a row may be shorter than the longest.
+        row_labels: one for each row, drawn at its left and wrapped.
+        column_labels: one for each column, drawn above and wrapped; all empty: no such line.
+        cell: side of a cell, pixels: small pictures are enlarged by the largest whole factor that fits,
+            larger ones are shrunk. None: the smallest whole multiple of the largest picture's side that
+            is at least 96.
+
+    Raises:
+        ValueError: there is no picture, or there are not as many labels as rows or columns.
+    """
+    columns = max((len(row) for row in rows), default=0)
+    if columns == 0 or len(row_labels) != len(rows) or len(column_labels) != columns:
+        raise ValueError(
+            f"{len(rows)} rows of up to {columns} pictures need as many labels, at least one each; "
+            f"got {len(row_labels)} row and {len(column_labels)} column labels"
+        )
+    if cell is None:
+        side = max(max(picture.size) for row in rows for picture in row)
+        cell = side * math.ceil(SEEN / side)
+    font = ImageFont.load_default(size=FONT_SIZE)
+    heads = [wrap(label, font, cell) for label in column_labels]
+    texts = [wrap(label, font, LABEL_WIDTH) for label in row_labels]
+    left = MARGIN + (LABEL_WIDTH + MARGIN if any(texts) else 0)
+    heights = [max(cell, _height(text)) for text in texts]
+    top = MARGIN + max(map(_height, heads)) + (GAP if any(heads) else 0)
+    width = left + columns * (cell + GAP) - GAP + MARGIN
+    sheet = Image.new("RGB", (width, top + sum(heights) + GAP * (len(rows) - 1) + MARGIN), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    for column, head in enumerate(heads):
+        _write(draw, font, head, left + column * (cell + GAP), top - GAP - _height(head))
+    for row, text, height in zip(rows, texts, heights, strict=True):
+        _write(draw, font, text, MARGIN, top + (height - _height(text)) // 2)
+        for column, picture in enumerate(row):
+            shown = fit(picture, cell)
+            x = left + column * (cell + GAP) + (cell - shown.width) // 2
+            sheet.paste(shown, (x, top + (height - shown.height) // 2))
+        top += height + GAP
+    return sheet
+
+
+def fit(picture: Image.Image, cell: int) -> Image.Image:
+    """Enlarge by a whole factor without smoothing, or shrink with it, to lie within a square cell."""
+    picture = picture.convert("RGB")
+    side = max(picture.size)
+    if side > cell:
+        scaled = (max(1, round(n * cell / side)) for n in picture.size)
+        return picture.resize(tuple(scaled), Image.Resampling.LANCZOS)  # type: ignore[arg-type]
+    factor = cell // side
+    return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
+
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+
+def wrap(text: str, font: Font, width: int) -> list[str]:
+    """Break a label into lines at most `width` pixels wide, within words only where one is too long."""
+    lines: list[str] = []
+    for word in _printable(text).split():
+        joined = f"{lines[-1]} {word}" if lines else word
+        if lines and font.getlength(joined) <= width:
+            lines[-1] = joined
+        else:
+            lines += _pieces(word, font, width)
+    return lines
+
+
+def _pieces(word: str, font: Font, width: int) -> list[str]:
+    pieces = [""]
+    for letter in word:
+        if pieces[-1] and font.getlength(pieces[-1] + letter) > width:
+            pieces.append("")
+        pieces[-1] += letter
+    return pieces
+
+
+def _printable(text: str) -> str:
+    """Text that any font takes: lone surrogates and control characters become spaces."""
+    return "".join(" " if unicodedata.category(letter) in ("Cs", "Cc") else letter for letter in text)
+
+
+def _line_height() -> int:
+    return FONT_SIZE + 4
+
+
+def _height(lines: Sequence[str]) -> int:
+    return len(lines) * _line_height()
+
+
+def _write(draw: ImageDraw.ImageDraw, font: Font, lines: Sequence[str], x: int, y: int) -> None:
+    for number, line in enumerate(lines):
+        draw.text((x, y + number * _line_height()), line, fill=INK, font=font)

@@ -1,0 +1,237 @@
+"""A run folder: recipe.toml, run.json, log.jsonl, samples/, checkpoints/."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import platform
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from t2ikit import checkpoint as ckpt
+from t2ikit.compose import Model, build_model
+from t2ikit.config import dump_toml, load_toml
+from t2ikit.errors import UserError
+from t2ikit.files import write_json, write_text
+from t2ikit.recipe import SAMPLING, TABLES, Recipe, resolve
+from t2ikit.registry import Registry
+
+PACKAGES = ("t2ikit", "torch", "diffusers", "accelerate", "safetensors", "numpy", "pillow")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder that has been looked into.
+
+    Attributes:
+        path: the folder.
+        table: the fully resolved recipe.
+        info: what run.json holds: versions, plugins, data fingerprint, seed, device.
+    """
+
+    path: Path
+    table: dict[str, Any]
+    info: dict[str, Any]
+
+    @property
+    def image_size(self) -> int:
+        """Height and width of the pictures, pixels."""
+        return int(self.table["data"]["size"])
+
+    def recipe(self, registry: Registry, *, sampling: bool, settings: tuple[str, ...] = ()) -> Recipe:
+        """The recipe, checked; for sampling only the tables that sampling needs."""
+        where = str(self.path / "recipe.toml")
+        only = SAMPLING if sampling else TABLES
+        return resolve(registry, self.table, where, settings=settings, only=only)
+
+    def model(
+        self, registry: Registry | None = None, *, weights: str = "ema", device: torch.device | str = "cpu"
+    ) -> Model:
+        """The trained model of the newest whole checkpoint, in evaluation mode.
+
+        Args:
+            registry: where parts are looked up; None loads the installed plugins.
+            weights: "ema" (the averaged ones; the raw ones where none were kept) or "raw".
+            device: where the model goes.
+
+        Raises:
+            UserError: there is no whole checkpoint, or a plugin is missing.
+        """
+        registry = registry or Registry.load()
+        self.check_plugins(registry, training=False)
+        recipe = self.recipe(registry, sampling=True)
+        model = build_model(recipe, registry, torch.device(device), self.image_size)
+        snapshot, _ = ckpt.load_latest(self.path)
+        part = "ema" if weights == "ema" and "ema" in snapshot.tensors else "generator"
+        load_state(model.generator, snapshot.tensors[part], self.path)
+        model.generator.eval()
+        return model
+
+    def check_plugins(self, registry: Registry, *, training: bool) -> None:
+        """Refuse to go on without the plugins this run was made with.
+
+        Sampling needs those of the generator, the sampler and the text encoder; resuming all of them,
+        and a file plugin must be the very same file.
+        """
+        for plugin in self.info["plugins"]:
+            needed = training or any(
+                str(self.table[key]["use"]).startswith(plugin["name"] + "/")
+                for key in ("generator", "sampler", "text")
+            )
+            here = registry.plugins.get(plugin["name"])
+            if needed and (here is None or here.error):
+                raise _plugin_missing(self.path, plugin)
+            if training and here is not None and plugin["sha256"] and here.sha256 != plugin["sha256"]:
+                raise UserError(
+                    f"{self.path}: the plugin file {plugin['origin']} has changed since the run began",
+                    expected=f"sha256 {plugin['sha256']}",
+                    got=f"sha256 {here.sha256} at {here.origin}",
+                    fix="give the file as it was, or start a new run",
+                )
+
+
+def load_state(module: torch.nn.Module, tensors: dict[str, torch.Tensor], path: Path) -> None:
+    """Load weights that must fit exactly."""
+    try:
+        module.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise UserError(
+            f"{path}: the weights do not fit the recipe",
+            expected="the model that recipe.toml describes",
+            got=str(error).split("\n")[1].strip() if "\n" in str(error) else error,
+            fix="restore recipe.toml, and use the plugin versions that run.json names",
+        ) from error
+
+
+def open_run(path: str | Path) -> Run:
+    """Look into a run folder.
+
+    Raises:
+        UserError: it is none, or a file of it is damaged.
+    """
+    path = Path(path).expanduser()
+    recipe, info = path / "recipe.toml", path / "run.json"
+    if not recipe.is_file() or not info.is_file():
+        raise UserError(
+            f"{path} is not a run folder",
+            expected="a folder with recipe.toml and run.json, as `t2ikit train` makes them",
+            got="no such folder"
+            if not path.exists()
+            else "a folder without them"
+            if path.is_dir()
+            else "a file",
+            fix="give the folder that `t2ikit train` printed",
+        )
+    try:
+        table, facts = load_toml(recipe), json.loads(info.read_text(encoding="utf-8"))
+        run = Run(path, table, facts)
+        _ = run.image_size, run.table["train"], [plugin["name"] for plugin in facts["plugins"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path}: recipe.toml or run.json is damaged",
+            expected="the files as `t2ikit train` wrote them",
+            got=f"{type(error).__name__}: {error}",
+            fix="restore them from a copy",
+        ) from error
+    return run
+
+
+def create_run(path: Path, recipe: Recipe, registry: Registry, *, data: str, device: str) -> Run:
+    """Make a new run folder with its recipe.toml and run.json.
+
+    Raises:
+        UserError: the folder exists and is not empty, or cannot be written.
+    """
+    check_new(path)
+    table = recipe.table()
+    info = {
+        "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "seed": recipe.train.seed,
+        "device": device,
+        "data_fingerprint": data,
+        "versions": {"python": platform.python_version(), **_versions()},
+        "plugins": _plugins(recipe, registry),
+    }
+    try:
+        (path / "samples").mkdir(parents=True, exist_ok=True)
+        write_text(path / "recipe.toml", dump_toml(table))
+        write_json(path / "run.json", info)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    return Run(path, table, info)
+
+
+def check_new(path: Path) -> None:
+    """Refuse a run folder that holds something already, or that cannot be made."""
+    if path.is_dir() and any(path.iterdir()):
+        raise UserError(
+            f"--out {path}: the folder is not empty",
+            expected="a folder that does not exist yet, or an empty one",
+            got=", ".join(sorted(entry.name for entry in path.iterdir())[:5]),
+            fix="choose another folder, or go on with that run: `t2ikit train --resume RUN`",
+        )
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / ".probe"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def next_run_folder(name: str, base: Path = Path("runs")) -> Path:
+    """The first of runs/NAME-001, runs/NAME-002, ... that is free."""
+    stem = name.replace("/", "-")
+    number = 1
+    while (base / f"{stem}-{number:03d}").exists():
+        number += 1
+    return base / f"{stem}-{number:03d}"
+
+
+def _unwritable(path: Path, error: OSError) -> UserError:
+    return UserError(
+        f"--out {path}: the folder cannot be written",
+        expected="a folder in which files can be made",
+        got=error,
+        fix="choose another folder with --out",
+    )
+
+
+def _plugin_missing(path: Path, plugin: dict[str, Any]) -> UserError:
+    is_file = bool(plugin["sha256"])
+    return UserError(
+        f"{path} was made with plugin {plugin['name']!r}, which is not here",
+        expected=f"{plugin['origin']}",
+        got="no such plugin loaded",
+        fix=f"add --plugin PATH/{plugin['name']}.py"
+        if is_file
+        else f"pip install {plugin['origin'].split(' ')[0]}",
+    )
+
+
+def _versions() -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in PACKAGES}
+
+
+def _plugins(recipe: Recipe, registry: Registry) -> list[dict[str, Any]]:
+    """The plugins whose parts the recipe uses; a file is known by its name and hash, not its place."""
+    parts = [*recipe.parts.values(), *recipe.critics.values(), *(use.part for use in recipe.losses.values())]
+    found = [registry.plugins[name] for name in sorted({part.entry.plugin for part in parts})]
+    return [
+        {
+            "name": plugin.name,
+            "origin": plugin.path.name if plugin.path else plugin.origin,
+            "sha256": plugin.sha256,
+        }
+        for plugin in found
+    ]
+
+
+def fingerprint(text: str) -> str:
+    """A short hash of a long description."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

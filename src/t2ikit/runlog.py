@@ -1,0 +1,29 @@
+"""log.jsonl: one JSON object a line, means over the steps since the line before."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from t2ikit.files import write_text
+
+TIMED = ("seconds", "images_per_second", "memory_mb")
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The lines of a log; a last line that was cut short is left out."""
+    lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
+    return [json.loads(line) for line in lines]
+
+
+def append(path: Path, record: dict[str, Any]) -> None:
+    """Add one line."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(record) + "\n")
+
+
+def cut_after(path: Path, step: int) -> None:
+    """Drop what was logged after `step`, so that a resumed run writes it again."""
+    kept = [record for record in read_log(path) if record["step"] <= step]
+    write_text(path, "".join(json.dumps(record) + "\n" for record in kept))

@@ -1,0 +1,233 @@
+"""Training a run: the loop around the trainer that logs, validates, samples and saves."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from types import FrameType
+from typing import Any
+
+import torch
+
+from t2ikit import checkpoint as ckpt
+from t2ikit import snapshots
+from t2ikit.batch import Batch
+from t2ikit.compose import Cast
+from t2ikit.curves import plot_curves
+from t2ikit.data.loader import Shares, stream
+from t2ikit.display import Display
+from t2ikit.errors import UserError
+from t2ikit.files import save_picture
+from t2ikit.grids import labelled_grid, to_pil
+from t2ikit.memory import memory_mb
+from t2ikit.registry import Registry
+from t2ikit.run import Run
+from t2ikit.runlog import append, cut_after
+from t2ikit.sample import sample
+from t2ikit.trackers import Trackers
+from t2ikit.trainer import Trainer, learning_rate
+
+
+class Session:
+    """One process's part in training a run.
+
+    Args:
+        run: the run folder.
+        cast: the built parts, on the accelerator's device.
+        trainer: over the cast's players.
+        registry: whose observers are told of scalars and pictures.
+        display: what a person sees.
+    """
+
+    def __init__(self, run: Run, cast: Cast, trainer: Trainer, registry: Registry, display: Display) -> None:
+        self.run, self.cast, self.trainer, self.registry, self.display = run, cast, trainer, registry, display
+        self.config = trainer.config
+        self.accelerator = trainer.accelerator
+        self.main = self.accelerator.is_main_process
+        seed = self.config.seed
+        self.prompts = list(self.config.prompts or cast.dataset.prompts(4, seed))
+        self.validation = self._validation_batches()
+        self.latest: dict[str, float] = {}
+        self.score: tuple[int, float] | None = None
+        self.interrupted = False
+        self.trackers: Trackers | None = None
+
+    def _validation_batches(self) -> list[Batch]:
+        """Held-out pictures with draws that stay the same: keys below 0 are never training's."""
+        dataset, config = self.cast.dataset, self.config
+        count = min(config.validation_pictures, dataset.size("validation"))
+        share = Shares(dataset, config.seed, count, split="validation")[0]
+        batch = share.batch(self.cast.model.encoder, self.accelerator.device)
+        return [replace(batch, keys=-1 - batch.keys)]
+
+    def resume(self) -> int:
+        """Go back to the newest whole checkpoint; returns the steps done.
+
+        Damaged checkpoints are set aside, and said to be.
+        """
+        snapshot, damaged = ckpt.load_latest(self.run.path)
+        snapshots.restore(self.trainer, snapshot)
+        score = snapshot.state.get("validation")
+        self.score = None if score is None else (snapshot.step, score)
+        if self.main:
+            for error in damaged:
+                self.display.say(f"warning: {error.what}: going on from step {snapshot.step} instead")
+            ckpt.set_aside(self.run.path, after=snapshot.step)
+            cut_after(self.run.path / "log.jsonl", snapshot.step)
+        self.accelerator.wait_for_everyone()
+        return snapshot.step
+
+    def train(self, start: int = 0) -> bool:
+        """Train to the last step; false when it was interrupted, with everything saved."""
+        if self.main and self.config.trackers:
+            self.trackers = Trackers(self.config.trackers, self.run.path, "t2ikit", self.run.table)
+        shares = Shares(
+            self.cast.dataset,
+            self.config.seed,
+            self.config.batch,
+            self.accelerator.process_index,
+            self.accelerator.num_processes,
+        )
+        try:
+            with self._catch_signals():
+                return self._loop(shares, start)
+        finally:
+            self.display.close()
+            if self.trackers is not None:
+                self.trackers.close()
+
+    def _loop(self, shares: Shares, start: int) -> bool:
+        config = self.config
+        clock, since = time.monotonic(), start
+        steps = range(start, config.steps)
+        for step, share in zip(steps, stream(shares, steps, config.workers), strict=True):
+            self.trainer.step(share.batch(self.cast.model.encoder, self.accelerator.device), step)
+            done, last = step + 1, step + 1 == config.steps
+            record: dict[str, Any] = {}
+            if done % config.log_every == 0 or last:
+                record = self._scalars(step, done - since, time.monotonic() - clock)
+                clock, since = time.monotonic(), done
+            if done % config.validate_every == 0 or last:
+                record.update(self._validate(done))
+            if record:
+                self._log(done, record)
+            self.display.update(done, config.steps, self.latest)
+            if done % config.sample_every == 0 or last:
+                self._sample(done)
+            stop = self._stopping()
+            if done % config.save_every == 0 or last or stop:
+                self._save(done)
+            if stop and not last:
+                return False
+        return True
+
+    def _scalars(self, step: int, steps: int, seconds: float) -> dict[str, Any]:
+        """Means of what the trainer tallied, and how fast it went."""
+        means = self.trainer.means()
+        for name, value in means.items():
+            if name.startswith("loss/") and not math.isfinite(value):
+                raise self._diverged(name, step)
+        rates = {
+            f"lr/{seat.player.name}": learning_rate(seat.config, step, self.config.steps)
+            for seat in self.trainer.seats
+        }
+        return {
+            **{name: value if math.isfinite(value) else None for name, value in means.items()},
+            **rates,
+            "images_per_second": steps * self.config.batch / max(seconds, 1e-9),
+            "memory_mb": memory_mb(self.accelerator.device),
+        }
+
+    def _diverged(self, what: str, step: int) -> UserError:
+        found = ckpt.checkpoints(self.run.path)
+        return UserError(
+            f"training diverged: {what} is not finite at step {step + 1}",
+            expected="finite losses and weights",
+            got="nan or infinity",
+            fix="train with a lower optimizer.*.lr or loss weight; the last good checkpoint is "
+            + (str(found[-1]) if found else "none yet"),
+        )
+
+    def _validate(self, done: int) -> dict[str, float]:
+        losses = self.trainer.validate(self.validation)
+        terms = self.cast.terms
+        self.score = (done, sum(terms[name].weight * value for name, value in losses.items()))
+        return {f"validation/{name}": value for name, value in losses.items()}
+
+    def _log(self, done: int, record: dict[str, Any]) -> None:
+        if not self.main:
+            return
+        append(self.run.path / "log.jsonl", {"step": done, **record})
+        scalars = {name: value for name, value in record.items() if value is not None}
+        self.latest = scalars if "images_per_second" in scalars else {**self.latest, **scalars}
+        if self.trackers is not None:
+            self.trackers.log(done, scalars)
+        self.registry.hook.t2ikit_step_end(run=self.run.path, step=done, scalars=scalars)
+
+    def _sample(self, done: int) -> None:
+        """A grid of the validation prompts from the averaged weights, by the main process."""
+        if self.main:
+            model, average = self.cast.model, self.trainer.average
+            model.generator.eval()
+            with average.applied() if average is not None else nullcontext():
+                images = sample(
+                    model, self.prompts, samples=range(self.config.samples), seed=self.config.seed
+                )
+            model.generator.train()
+            self._show(done, images)
+        self.accelerator.wait_for_everyone()
+
+    def _show(self, done: int, images: torch.Tensor) -> None:
+        count = self.config.samples
+        pictures = to_pil(images)
+        rows = [pictures[i : i + count] for i in range(0, len(pictures), count)]
+        grid = labelled_grid(rows, self.prompts, [f"sample {number}" for number in range(count)])
+        save_picture(grid, self.run.path / "samples" / f"step-{done:08d}.png")
+        if self.trackers is not None:
+            self.trackers.images(done, "samples", grid)
+        self.registry.hook.t2ikit_images(
+            run=self.run.path, step=done, prompts=self.prompts, images=[row[0] for row in rows]
+        )
+
+    def _save(self, done: int) -> None:
+        if self.main:
+            weights = (p for player in self.trainer.players for p in player.trainable)
+            if not all(bool(torch.isfinite(p).all()) for p in weights):
+                raise self._diverged("a weight", done - 1)
+            score = self.score[1] if self.score and self.score[0] == done else None
+            ckpt.save(self.run.path, snapshots.take(self.trainer, done, score))
+            ckpt.prune(self.run.path, keep=self.config.keep, keep_best=self.config.keep_best)
+            plot_curves(self.run.path / "log.jsonl", self.run.path / "losses.png")
+        self.accelerator.wait_for_everyone()
+
+    def _stopping(self) -> bool:
+        """Whether any process was asked to stop."""
+        if self.accelerator.num_processes == 1:
+            return self.interrupted
+        flag = torch.tensor(float(self.interrupted), device=self.accelerator.device)
+        return bool(self.accelerator.reduce(flag, "sum") > 0)
+
+    @contextmanager
+    def _catch_signals(self) -> Iterator[None]:
+        """Ctrl-C and SIGTERM finish the step and save; a second one stops at once."""
+
+        def ask(number: int, frame: FrameType | None) -> None:
+            if self.interrupted:
+                raise KeyboardInterrupt
+            self.interrupted = True
+            self.display.say("stopping after this step; press Ctrl-C again to stop at once without saving")
+
+        if threading.current_thread() is not threading.main_thread():
+            yield  # signals are the main thread's
+            return
+        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)

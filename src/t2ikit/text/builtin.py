@@ -1,0 +1,57 @@
+"""The built-in text encoder: a fixed table of random word vectors that needs no download.
+
+Every word has its own vector of +1 and -1, read off a hash of the word, so that the table has no
+vocabulary, takes no space and is the same on every machine. Order and meaning are learned by the tower
+that each generator and critic trains on top (`t2ikit.text.tower`).
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from t2ikit.batch import TextEmbedding
+from t2ikit.interfaces import TextEncoder
+from t2ikit.text.builtin_config import BuiltinTextConfig
+
+_WORD = re.compile(r"\w+|[^\w\s]")
+
+
+@functools.lru_cache(maxsize=65536)
+def word_vector(word: str, width: int) -> Tensor:
+    """The vector (width,) of a word, entries +1 or -1."""
+    digest = hashlib.shake_256(word.encode()).digest((width + 7) // 8)
+    bits = np.unpackbits(np.frombuffer(digest, dtype=np.uint8))[:width]
+    return torch.from_numpy(bits.astype(np.float32)) * 2 - 1
+
+
+class BuiltinTextEncoder(TextEncoder):
+    """Words (lower case, punctuation apart) to fixed random vectors, after one start token.
+
+    Captions of more than `length - 1` words are cut there.
+    """
+
+    def __init__(self, config: BuiltinTextConfig) -> None:
+        self.width, self.length = config.width, config.length
+
+    @property
+    def fingerprint(self) -> str:
+        """Version of the table, and its shape."""
+        return f"builtin-1/{self.width}x{self.length}"
+
+    def encode(self, captions: Sequence[str]) -> TextEmbedding:
+        """Embed captions: tokens (B, L, D), mask (B, L), pooled (B, D) the mean over real tokens."""
+        tokens = torch.zeros(len(captions), self.length, self.width)
+        mask = torch.zeros(len(captions), self.length, dtype=torch.bool)
+        for row, caption in enumerate(captions):
+            words = ["<start>", *_WORD.findall(caption.lower())][: self.length]
+            tokens[row, : len(words)] = torch.stack([word_vector(word, self.width) for word in words])
+            mask[row, : len(words)] = True
+        pooled = tokens.sum(1) / mask.sum(1, keepdim=True)
+        return TextEmbedding(tokens, mask, pooled)

@@ -1,0 +1,251 @@
+"""The loop over players: the same for a GAN (two players) and a denoiser (one)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedDataParallelKwargs, set_seed
+from torch import Tensor, nn
+
+from t2ikit.batch import Batch, mix
+from t2ikit.devices import find_device
+from t2ikit.ema import Average
+from t2ikit.errors import UserError
+from t2ikit.memory import is_out_of_memory, release_memory
+from t2ikit.player import Player, freeze_all_but, thaw
+from t2ikit.schema import OptimizerConfig, TrainConfig
+
+
+@dataclass
+class Seat:
+    """A player at the table: wrapped for its devices, with its optimiser."""
+
+    player: Player
+    wrapped: nn.Module
+    optimizer: Any
+    config: OptimizerConfig
+
+
+def learning_rate(config: OptimizerConfig, step: int, steps: int) -> float:
+    """The learning rate of step `step` (from 0) of `steps`: linear warm-up, then decay to 0."""
+    warm = min(1.0, (step + 1) / (config.warmup + 1))
+    place = max(0.0, (step - config.warmup) / max(1, steps - config.warmup))
+    fall = {"none": 1.0, "linear": 1 - place, "cosine": 0.5 * (1 + math.cos(math.pi * place))}
+    return config.lr * warm * fall[config.decay]
+
+
+class Trainer:
+    """Trains players together; knows nothing of files, displays or data sources.
+
+    Args:
+        players: critic first.
+        config: the recipe's `[train]`.
+        optimizers: the recipe's `[optimizer.NAME]` by player name.
+        accelerator: device, precision and processes.
+        average: the generator's averaged weights, or None.
+        say: told of what the user should know (a halved micro-batch).
+    """
+
+    def __init__(
+        self,
+        players: Sequence[Player],
+        config: TrainConfig,
+        optimizers: dict[str, OptimizerConfig],
+        accelerator: Accelerator,
+        average: Average | None = None,
+        say: Callable[[str], None] = print,
+    ) -> None:
+        self.config, self.accelerator, self.average, self.say = config, accelerator, average, say
+        self.seats = [self._seat(player, optimizers[player.name]) for player in players]
+        share = config.batch // accelerator.num_processes
+        self.micro_batch = min(config.micro_batch or share, share)
+        self._sums: dict[str, list[float]] = {}
+        self._tallies: dict[str, list[Tensor | float]] = {}
+
+    def _seat(self, player: Player, config: OptimizerConfig) -> Seat:
+        optimizer = torch.optim.AdamW(
+            player.trainable,
+            lr=config.lr,
+            betas=config.betas,
+            eps=config.eps,
+            weight_decay=config.weight_decay,
+        )
+        wrapped = self.accelerator.prepare_model(player)
+        return Seat(player, wrapped, self.accelerator.prepare_optimizer(optimizer), config)
+
+    @property
+    def players(self) -> list[Player]:
+        """The players, critic first."""
+        return [seat.player for seat in self.seats]
+
+    def step(self, batch: Batch, step: int) -> None:
+        """One optimiser step of every player on this process's share of the batch."""
+        for seat in self.seats:
+            names = seat.player.due(step)
+            if names:
+                freeze_all_but(seat.player, self.players)
+                self._accumulate(seat, batch, step, names)
+                self._update(seat, step)
+        thaw(self.players)
+        if self.average is not None:
+            self.average.step()
+
+    def _accumulate(self, seat: Seat, batch: Batch, step: int, names: Sequence[str]) -> None:
+        """Gradients of the whole share, at a smaller micro-batch when memory runs out."""
+        while True:
+            try:
+                totals = self._micro_batches(seat, batch, step, names)
+                break
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                self._shrink(error)
+            seat.optimizer.zero_grad(set_to_none=True)
+            release_memory()
+        for name, value in totals.items():
+            self.tally(f"loss/{name}", value)
+
+    def _micro_batches(self, seat: Seat, batch: Batch, step: int, names: Sequence[str]) -> dict[str, Tensor]:
+        totals: dict[str, Tensor] = {}
+        for number, (part, last) in enumerate(cut(batch, self.micro_batch)):
+            set_seed(
+                mix(self.config.seed, step, seat.player.name, number, self.accelerator.process_index) % 2**32
+            )
+            share = len(part) / len(batch)
+            with nullcontext() if last else self.accelerator.no_sync(seat.wrapped):
+                losses = seat.wrapped(part, step, names)
+                loss = sum(seat.player.terms[name].strength * value for name, value in losses.items())
+                self.accelerator.backward(loss * share)
+            for name, value in losses.items():
+                totals[name] = totals.get(name, torch.zeros_like(value)) + value.detach() * share
+        return totals
+
+    def _update(self, seat: Seat, step: int) -> None:
+        rate = learning_rate(seat.config, step, self.config.steps)
+        for group in seat.optimizer.param_groups:
+            group["lr"] = rate
+        limit = seat.config.clip_norm or math.inf
+        norm = self.accelerator.clip_grad_norm_(seat.player.trainable, limit)
+        self.tally(f"grad_norm/{seat.player.name}", norm)
+        seat.optimizer.step()
+        seat.optimizer.zero_grad(set_to_none=True)
+
+    def _shrink(self, error: BaseException) -> None:
+        """Halve the micro-batch, or say what would fit."""
+        smaller = self.micro_batch // 2
+        processes = self.accelerator.num_processes
+        if smaller and processes == 1:
+            self.say(
+                f"out of memory at micro-batch {self.micro_batch}: going on with {smaller}, the result is "
+                f"the same. To start there: --set train.micro_batch={smaller}"
+            )
+            self.micro_batch = smaller
+            return
+        raise UserError(
+            f"out of memory at micro-batch {self.micro_batch} on {processes} process(es)",
+            expected="one micro-batch to fit the device",
+            got=str(error).split("\n")[0],
+            fix=f"--set train.micro_batch={smaller}, beginning or resuming; the result is the same"
+            if smaller
+            else "train with smaller pictures (data.size), a smaller generator, or --set train.precision=bf16",
+        ) from error
+
+    def tally(self, name: str, value: Tensor | float) -> None:
+        """Add a value to the mean that the next log line gives; a device is not waited for."""
+        self._tallies.setdefault(name, []).append(value.detach() if isinstance(value, Tensor) else value)
+
+    @property
+    def sums(self) -> dict[str, list[float]]:
+        """Sum and count of each value since the last log line: what a checkpoint keeps."""
+        for name, values in self._tallies.items():
+            total, count = self._sums.get(name, [0.0, 0.0])
+            for value in values:
+                total, count = total + float(value), count + 1
+            self._sums[name] = [total, count]
+        self._tallies = {}
+        return self._sums
+
+    @sums.setter
+    def sums(self, sums: dict[str, list[float]]) -> None:
+        self._sums, self._tallies = dict(sums), {}
+
+    def means(self) -> dict[str, float]:
+        """Means since the last call, over all processes."""
+        names = sorted(self.sums)
+        values = torch.tensor(
+            [self.sums[name][0] / self.sums[name][1] for name in names], dtype=torch.float64
+        )
+        if self.accelerator.num_processes > 1:
+            values = self.accelerator.reduce(values.float().to(self.accelerator.device), "mean")
+        self.sums = {}
+        return dict(zip(names, values.tolist(), strict=True))
+
+    @torch.no_grad()
+    def validate(self, batches: Sequence[Batch]) -> dict[str, float]:
+        """Mean of each generator loss over held-out batches, with the same draws every time."""
+        generator = next((seat.player for seat in self.seats if seat.player.name == "generator"), None)
+        if generator is None:
+            return {}
+        names = [name for name, term in generator.terms.items() if "real_grad" not in term.needs]
+        was_training = generator.training
+        generator.eval()
+        sums = dict.fromkeys(names, 0.0)
+        with self.accelerator.autocast():
+            for batch in batches:
+                for part, _ in cut(batch, self.micro_batch):
+                    losses = generator(part, -1, names)
+                    for name, value in losses.items():
+                        sums[name] += float(value) * len(part)
+        generator.train(was_training)
+        count = sum(len(batch) for batch in batches)
+        return {name: total / count for name, total in sums.items()}
+
+
+def cut(batch: Batch, size: int) -> Iterator[tuple[Batch, bool]]:
+    """The micro-batches of a batch, each with whether it is the last."""
+    for start in range(0, len(batch), size):
+        yield batch[start : start + size], start + size >= len(batch)
+
+
+def make_accelerator(config: TrainConfig, device: str, *, lazy_parameters: bool) -> Accelerator:
+    """An accelerator for the device and precision asked for.
+
+    Args:
+        config: the recipe's `[train]`.
+        device: auto, cpu, cuda or mps.
+        lazy_parameters: whether some trained parameters get no gradient at some steps.
+
+    Raises:
+        UserError: the device or the precision is not to be had here.
+    """
+    find_device(device)
+    AcceleratorState._reset_state()  # an earlier run of this process may have had another precision
+    try:
+        accelerator = Accelerator(
+            cpu=device == "cpu",
+            mixed_precision=config.precision,
+            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=lazy_parameters)],
+        )
+    except ValueError as error:
+        raise UserError(
+            f"train.precision: {config.precision} does not work on this device",
+            expected="no (fp32) or bf16",
+            got=error,
+            fix="--set train.precision=no",
+        ) from error
+    processes = accelerator.num_processes
+    if config.batch % processes:
+        raise UserError(
+            f"train.batch: {config.batch} pictures cannot be shared by {processes} processes",
+            expected=f"a multiple of {processes}",
+            got=config.batch,
+            fix=f"--set train.batch={processes * max(1, config.batch // processes)}",
+        )
+    return accelerator

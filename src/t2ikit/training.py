@@ -1,0 +1,133 @@
+"""`t2ikit train` in code: start a run, or go on with one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from accelerate import Accelerator
+
+from t2ikit.compose import Cast, build_cast
+from t2ikit.config import parse_setting
+from t2ikit.display import Display, Silent, make_display
+from t2ikit.ema import Average
+from t2ikit.errors import UserError
+from t2ikit.player import Player, make_players
+from t2ikit.recipe import Recipe
+from t2ikit.registry import Registry
+from t2ikit.run import Run, check_new, create_run, open_run
+from t2ikit.session import Session
+from t2ikit.trainer import Trainer, make_accelerator
+
+FIXED_ON_RESUME = ("batch", "precision", "seed", "ema_decay", "prompts", "samples", "log_every")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How training ended.
+
+    Attributes:
+        run: the run folder.
+        finished: false when it was interrupted and saved.
+    """
+
+    run: Run
+    finished: bool
+
+
+def start_run(registry: Registry, recipe: Recipe, out: Path, *, device: str = "auto") -> Outcome:
+    """Train a recipe from the beginning into the new folder `out`.
+
+    Raises:
+        UserError: what cannot work, before anything is computed.
+    """
+    accelerator, display = _accelerator(recipe, device)
+    if accelerator.is_main_process:
+        check_new(out)
+    accelerator.wait_for_everyone()
+    cast = build_cast(recipe, registry, accelerator.device)
+    if accelerator.is_main_process:
+        create_run(out, recipe, registry, data=cast.dataset.fingerprint, device=str(accelerator.device))
+    accelerator.wait_for_everyone()
+    return _train(open_run(out), registry, recipe, cast, accelerator, display, resume=False)
+
+
+def resume_run(
+    registry: Registry, path: Path, *, settings: Sequence[str] = (), device: str = "auto"
+) -> Outcome:
+    """Go on with a run from its newest whole checkpoint.
+
+    Args:
+        registry: must hold every plugin the run was made with; a file plugin must be the same file.
+        path: the run folder.
+        settings: `train.key=value` strings that may change on the way (steps, micro_batch, workers,
+            how often to save and show); anything that would change what was computed is refused.
+        device: auto, cpu, cuda or mps.
+
+    Raises:
+        UserError: what cannot work, before anything is computed.
+    """
+    run = open_run(path)
+    run.check_plugins(registry, training=True)
+    _check_settings(settings)
+    recipe = run.recipe(registry, sampling=False, settings=tuple(settings))
+    accelerator, display = _accelerator(recipe, device)
+    cast = build_cast(recipe, registry, accelerator.device)
+    expected = run.info["data_fingerprint"]
+    if cast.dataset.fingerprint != expected:
+        raise UserError(
+            f"{path}: the data has changed since the run began",
+            expected=f"data with fingerprint {expected}",
+            got=f"fingerprint {cast.dataset.fingerprint} at {run.table['data']['spec']}",
+            fix="restore the data as it was, or start a new run",
+        )
+    return _train(run, registry, recipe, cast, accelerator, display, resume=True)
+
+
+def _check_settings(settings: Sequence[str]) -> None:
+    for setting in settings:
+        keys, _ = parse_setting(setting)
+        if keys[0] != "train" or keys[-1] in FIXED_ON_RESUME:
+            raise UserError(
+                f"--set {setting}: this cannot change when a run goes on",
+                expected="train.steps, micro_batch, workers, trackers, keep* or *_every (but log_every)",
+                got=".".join(keys),
+                fix="start a new run to change it",
+            )
+
+
+def _accelerator(recipe: Recipe, device: str) -> tuple[Accelerator, Display]:
+    lazy = any(use.term.every > 1 for use in recipe.losses.values())
+    accelerator = make_accelerator(recipe.train, device, lazy_parameters=lazy)
+    return accelerator, make_display(main=accelerator.is_main_process)
+
+
+def make_trainer(
+    recipe: Recipe, cast: Cast, accelerator: Accelerator, display: Display | None = None
+) -> Trainer:
+    """A trainer for a cast: its players, optimisers and averaged weights."""
+    players: list[Player] = make_players(cast.model.generator, cast.critics, cast.terms, recipe.train.seed)
+    decay = recipe.train.ema_decay
+    average = Average(cast.model.generator, decay) if decay else None
+    say = (display or Silent()).say
+    return Trainer(players, recipe.train, dict(recipe.optimizer), accelerator, average, say)
+
+
+def _train(
+    run: Run,
+    registry: Registry,
+    recipe: Recipe,
+    cast: Cast,
+    accelerator: Accelerator,
+    display: Display,
+    *,
+    resume: bool,
+) -> Outcome:
+    try:
+        trainer = make_trainer(recipe, cast, accelerator, display)
+        session = Session(run, cast, trainer, registry, display)
+        start = session.resume() if resume else 0
+        return Outcome(run, session.train(start))
+    finally:
+        display.close()

@@ -1,0 +1,74 @@
+"""What several test files use."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+from t2ikit.compose import Cast, build_cast
+from t2ikit.data.loader import Shares
+from t2ikit.recipe import Recipe, read_recipe
+from t2ikit.registry import Registry
+from t2ikit.trainer import Trainer, make_accelerator
+from t2ikit.training import make_trainer
+
+TESTS = Path(__file__).parent
+TOYS = TESTS / "toys" / "toys.py"
+KILLER = TESTS / "toys" / "killer.py"
+
+torch.set_num_threads(2)
+
+
+@dataclass
+class Toy:
+    """A toy run, built but not trained."""
+
+    recipe: Recipe
+    cast: Cast
+    trainer: Trainer
+
+    def batch(self, step: int = 0):
+        shares = Shares(self.cast.dataset, self.recipe.train.seed, self.recipe.train.batch)
+        return shares[step].batch(self.cast.model.encoder, "cpu")
+
+    def steps(self, start: int, stop: int) -> None:
+        for step in range(start, stop):
+            self.trainer.step(self.batch(step), step)
+
+    def player(self, name: str):
+        return next(player for player in self.trainer.players if player.name == name)
+
+
+def make_toy(kind: str, *settings: str, say=print) -> Toy:
+    registry = Registry.load([str(TOYS)])
+    recipe = read_recipe(registry, f"toys/{kind}", settings=settings)
+    accelerator = make_accelerator(recipe.train, "cpu", lazy_parameters=False)
+    cast = build_cast(recipe, registry, accelerator.device)
+    trainer = make_trainer(recipe, cast, accelerator)
+    trainer.say = say
+    return Toy(recipe, cast, trainer)
+
+
+@pytest.fixture
+def cli(tmp_path):
+    """Run the command line in its own process, in a temporary folder."""
+
+    def run(*words: object, env: dict[str, str] | None = None, launcher: tuple[str, ...] = (), timeout=300):
+        command = [sys.executable, *launcher, "-m", "t2ikit", *map(str, words)]
+        settings = {"OMP_NUM_THREADS": "1", "WANDB_MODE": "offline", **(env or {})}
+        return subprocess.run(
+            command,
+            cwd=tmp_path,
+            env={**os.environ, **settings},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+
+    return run

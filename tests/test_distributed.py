@@ -1,0 +1,42 @@
+"""Two processes with two micro-batches each give what one process gives."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from conftest import TOYS
+from safetensors.torch import load_file
+
+from t2ikit import checkpoint as ckpt
+from t2ikit.runlog import TIMED, read_log
+
+TWO = ("-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0", "--rdzv_endpoint=localhost:0")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["gan", "denoiser"])
+def test_two_processes_and_two_micro_batches_equal_one_process(kind, cli, tmp_path):
+    words = ["train", "--plugin", TOYS, "--recipe", f"toys/{kind}", "--device", "cpu"]
+    one = cli(*words, "--out", "one")
+    assert one.returncode == 0, one.stderr
+    two = cli(*words, "--set", "train.micro_batch=2", "--out", "two", launcher=TWO)
+    assert two.returncode == 0, two.stderr
+    a, b = (ckpt.checkpoints(tmp_path / name)[-1] for name in ("one", "two"))
+    names = {path.name for path in a.glob("*.safetensors")}
+    assert names == {path.name for path in b.glob("*.safetensors")}
+    for name in names - {path.name for path in a.glob("optimizer.*")}:
+        left, right = load_file(a / name), load_file(b / name)
+        for key in left:
+            torch.testing.assert_close(right[key], left[key], atol=1e-5, rtol=0)
+    logs = [read_log(tmp_path / name / "log.jsonl") for name in ("one", "two")]
+    for left, right in zip(*logs, strict=True):
+        for key in set(left) - set(TIMED):
+            assert right[key] == pytest.approx(left[key], abs=1e-5), key
+
+
+@pytest.mark.slow
+def test_a_batch_that_cannot_be_shared_is_refused(cli):
+    words = ["train", "--plugin", TOYS, "--recipe", "toys/gan", "--set", "train.batch=7", "--device", "cpu"]
+    result = cli(*words, launcher=TWO)
+    assert result.returncode != 0
+    assert "7 pictures cannot be shared by 2 processes" in result.stderr

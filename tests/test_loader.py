@@ -1,0 +1,103 @@
+"""Batches are a function of (seed, step, rank): every picture meets its caption, and wrong ones are wrong."""
+
+from __future__ import annotations
+
+import torch
+from conftest import make_toy
+
+from t2ikit.data.loader import Shares, stream
+from t2ikit.interfaces import Dataset
+from t2ikit.batch import Record
+
+
+class Tagged(Dataset):
+    """Picture i is filled with i; its captions carry i, and some captions are shared."""
+
+    def __init__(self, count: int = 23) -> None:
+        self.count = count
+
+    def size(self, split):
+        return self.count
+
+    def record(self, split, index):
+        image = torch.full((3, 8, 8), index, dtype=torch.uint8)
+        return Record(image, self.captions(split, index), str(index))
+
+    def captions(self, split, index):
+        return (f"picture {index}", f"shared {index % 3}")
+
+    def prompts(self, n, seed):
+        return [f"picture {i}" for i in range(n)]
+
+    @property
+    def fingerprint(self):
+        return "tagged"
+
+
+def owners(caption: str, count: int) -> set[int]:
+    kind, number = caption.split()
+    return {int(number)} if kind == "picture" else {i for i in range(count) if i % 3 == int(number)}
+
+
+def test_every_picture_meets_its_caption_and_wrong_captions_are_wrong():
+    data = Tagged()
+    shares = Shares(data, seed=5, batch=8)
+    wrong, accidental = 0, 0
+    for step in range(60):
+        share = shares[step]
+        for i in range(8):
+            index = int(share.images[i, 0, 0, 0])
+            assert index in owners(share.captions[i], 23)
+            assert share.pool[share.own[i]] == share.captions[i]
+            truly_wrong = index not in owners(share.wrong[i], 23)
+            assert bool(share.wrong_ok[i]) == truly_wrong or not share.wrong_ok[i]
+            if share.wrong_ok[i]:
+                assert truly_wrong
+                wrong += 1
+            accidental += not truly_wrong
+    assert wrong > 200
+    assert accidental > 20  # the case does come up
+
+
+def test_every_epoch_shows_every_picture_once():
+    shares = Shares(Tagged(24), seed=1, batch=8)
+    epochs = [
+        [int(image[0, 0, 0]) for step in range(3 * e, 3 * e + 3) for image in shares[step].images]
+        for e in (0, 1)
+    ]
+    assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(24))
+    assert epochs[0] != epochs[1]
+
+
+def test_ranks_share_one_batch_and_one_pool():
+    whole = Shares(Tagged(), seed=2, batch=8)[3]
+    parts = [Shares(Tagged(), seed=2, batch=8, rank=rank, world=2)[3] for rank in (0, 1)]
+    assert torch.equal(torch.cat([part.images for part in parts]), whole.images)
+    assert torch.equal(torch.cat([part.keys for part in parts]), whole.keys)
+    assert torch.equal(torch.cat([part.own for part in parts]), torch.arange(8))
+    assert parts[0].pool == parts[1].pool == whole.pool
+    assert parts[0].wrong + parts[1].wrong == whole.wrong
+
+
+def test_keys_are_never_used_twice():
+    shares = Shares(Tagged(), seed=2, batch=8)
+    keys = torch.cat([shares[step].keys for step in range(50)])
+    assert len(keys.unique()) == len(keys)
+
+
+def test_worker_processes_change_nothing():
+    shares = Shares(Tagged(), seed=9, batch=4)
+    here = list(stream(shares, range(2, 8), workers=0))
+    there = list(stream(shares, range(2, 8), workers=2))
+    for a, b in zip(here, there, strict=True):
+        assert torch.equal(a.images, b.images)
+        assert (a.captions, a.wrong, a.pool) == (b.captions, b.wrong, b.pool)
+
+
+def test_batches_have_the_promised_ranges():
+    batch = make_toy("gan").batch()
+    assert batch.images.min() >= -1
+    assert batch.images.max() <= 1
+    assert batch.images.dtype == torch.float32
+    assert len(batch.condition.empty) == 1
+    assert batch.condition.empty.mask.any()

@@ -1,0 +1,235 @@
+"""The loop over players: who is trained, how often a critic looks, what accumulation and lazy losses do."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from conftest import make_toy
+
+from t2ikit.player import freeze_all_but
+from t2ikit.schema import OptimizerConfig
+from t2ikit.trainer import cut, learning_rate
+
+
+def vector(trainer) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for player in trainer.players for p in player.trainable])
+
+
+@pytest.mark.parametrize("kind", ["gan", "denoiser"])
+def test_micro_batches_change_nothing(kind):
+    whole, parts = make_toy(kind), make_toy(kind, "train.micro_batch=2")
+    uneven = make_toy(kind, "train.micro_batch=3")
+    start = vector(whole.trainer)
+    for toy in (whole, parts, uneven):
+        toy.steps(0, 6)
+    assert (vector(whole.trainer) - start).abs().max() > 1e-3
+    torch.testing.assert_close(vector(parts.trainer), vector(whole.trainer), atol=1e-5, rtol=0)
+    torch.testing.assert_close(vector(uneven.trainer), vector(whole.trainer), atol=1e-5, rtol=0)
+
+
+def test_a_critic_does_not_move_the_generators_start():
+    alone = make_toy("gan", "train.seed=3")
+    other = make_toy(
+        "gan", "train.seed=3", "critics.third.use=toys/critic", "losses.contrast.weight=0"
+    )
+    a, b = alone.cast.model.generator.state_dict(), other.cast.model.generator.state_dict()
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize("active", ["critic", "generator"])
+def test_only_the_player_on_move_gets_gradients(active):
+    toy = make_toy("gan")
+    trainer = toy.trainer
+    seat = next(seat for seat in trainer.seats if seat.player.name == active)
+    freeze_all_but(seat.player, trainer.players)
+    trainer._micro_batches(seat, toy.batch(), 0, seat.player.due(0))
+    for player in trainer.players:
+        has = [p.grad is not None and bool(p.grad.abs().sum() > 0) for p in player.trainable]
+        assert all(has) if player.name == active else not any(has), player.name
+
+
+def test_everything_can_be_trained_again_after_a_step():
+    toy = make_toy("gan")
+    toy.steps(0, 1)
+    assert all(p.requires_grad for player in toy.trainer.players for p in player.trainable)
+
+
+def test_a_critics_trunk_runs_once_for_each_set_of_pictures():
+    toy = make_toy("gan")
+    seen = []
+    for name, critic in toy.cast.critics.items():
+        features = critic.features
+
+        def counted(levels, draws, name=name, features=features):
+            seen.append((name, [len(level) for level in levels]))
+            return features(levels, draws)
+
+        critic.features = counted
+    toy.trainer.step(toy.batch(0), 0)  # adversarial, matching and R1 for the critic, adversarial after it
+    levels = 3
+    by_critic = {name: [sizes for n, sizes in seen if n == name] for name in toy.cast.critics}
+    for sizes in by_critic.values():
+        assert sizes == [[8] * levels] * 3  # real and fake as the critic, fake as the generator
+
+
+def test_a_loss_with_parameters_trains():
+    toy = make_toy("denoiser")
+    player = toy.player("generator")
+    loss = player.losses["learned-variance"]
+    before = loss.log_variance.item()
+    assert any(p is loss.log_variance for p in player.trainable)
+    toy.steps(0, 4)
+    assert loss.log_variance.item() != before
+
+
+def test_a_lazy_loss_is_as_strong_as_an_eager_one():
+    eager, lazy = make_toy("gan"), make_toy("gan", "losses.r1.every=4")
+    term = lazy.player("critic").terms["r1"]
+    assert [term.due(step) for step in range(5)] == [True, False, False, False, True]
+    assert term.strength == pytest.approx(4 * 0.1)
+    assert eager.player("critic").terms["r1"].strength == pytest.approx(2 * 0.1)
+    lazy.steps(0, 4)
+    assert lazy.trainer.sums["loss/r1"][1] == 1
+    assert lazy.trainer.sums["loss/matching"][1] == 4
+
+
+def test_clipping_sees_the_parameters():
+    toy = make_toy("denoiser", "optimizer.generator.clip_norm=0.01")
+    seat = toy.trainer.seats[0]
+    seen = {}
+
+    def look(*_):
+        gradients = [p.grad.double().flatten() for p in seat.player.trainable]
+        seen["norm"] = torch.cat(gradients).norm().item()
+
+    seat.optimizer.optimizer.register_step_pre_hook(look)
+    toy.steps(0, 1)
+    before, _ = toy.trainer.sums["grad_norm/generator"]
+    assert before > 0.05  # what the log shows is the norm before clipping
+    assert seen["norm"] == pytest.approx(0.01, rel=1e-3)
+
+
+def test_no_clipping_leaves_gradients_alone():
+    free, clipped = (
+        make_toy("denoiser", "optimizer.generator.clip_norm=0"),
+        make_toy("denoiser", "optimizer.generator.clip_norm=1e6"),
+    )
+    for toy in (free, clipped):
+        toy.steps(0, 2)
+    assert torch.equal(vector(free.trainer), vector(clipped.trainer))
+
+
+def test_the_average_follows_its_formula_buffers_included():
+    toy = make_toy("denoiser", "train.ema_decay=0.6")
+    module = toy.cast.model.generator
+    module.register_buffer("seen", torch.zeros(()))
+    from t2ikit.ema import Average
+
+    average = Average(module, 0.6)
+    toy.trainer.average = average
+    expected = {name: p.detach().double().clone() for name, p in module.named_parameters()}
+    for step in range(6):
+        module.seen += 1
+        toy.steps(step, step + 1)
+        decay = 0.0 if step == 0 else min(0.6, (1 + step) / (10 + step))
+        for name, parameter in module.named_parameters():
+            expected[name] = decay * expected[name] + (1 - decay) * parameter.detach().double()
+    state = average.tensors()
+    for name, value in expected.items():
+        torch.testing.assert_close(state[name].double(), value, atol=1e-6, rtol=0)
+    assert state["seen"] == 6
+    own = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    with average.applied():
+        assert all(torch.equal(module.state_dict()[name], state[name]) for name in own)
+    assert all(torch.equal(module.state_dict()[name], own[name]) for name in own)
+
+
+@pytest.mark.parametrize(("decay", "middle"), [("none", 1.0), ("linear", 0.5), ("cosine", 0.5)])
+def test_learning_rate(decay, middle):
+    config = OptimizerConfig(lr=0.01, warmup=10, decay=decay)
+    rates = [learning_rate(config, step, 110) for step in range(110)]
+    assert rates[0] == pytest.approx(0.01 / 11)
+    assert rates[10] == pytest.approx(0.01)
+    assert rates[60] == pytest.approx(0.01 * middle)
+    reference = {"none": 1.0, "linear": 1 - 99 / 100, "cosine": (1 + math.cos(math.pi * 0.99)) / 2}
+    assert rates[109] == pytest.approx(0.01 * reference[decay])
+    assert rates[:11] == sorted(rates[:11])
+
+
+def test_validation_is_the_same_every_time_and_leaves_no_trace():
+    toy = make_toy("denoiser")
+    batches = [toy.batch(100)]
+    first = toy.trainer.validate(batches)
+    assert toy.trainer.validate(batches) == first
+    assert set(first) == {"learned-variance", "contrast"}
+    assert all(p.grad is None for p in toy.player("generator").trainable)
+    assert toy.cast.model.generator.training
+
+
+def test_bf16_reaches_the_network_and_losses_stay_fp32():
+    toy = make_toy("denoiser", "train.precision=bf16")
+    seen = []
+    layer = next(m for m in toy.cast.model.generator.modules() if isinstance(m, torch.nn.Conv2d))
+    layer.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    seat = toy.trainer.seats[0]
+    losses = seat.wrapped(toy.batch(), 0, seat.player.due(0))
+    assert seen == [torch.bfloat16]
+    assert {value.dtype for value in losses.values()} == {torch.float32}
+
+
+def test_out_of_memory_halves_the_micro_batch_and_changes_nothing():
+    said: list[str] = []
+    toy, plain = make_toy("gan", say=said.append), make_toy("gan")
+    generator = toy.cast.model.generator
+    forward = generator.forward
+
+    def small_memory(batch, draws):
+        if len(batch) > 2:
+            raise torch.OutOfMemoryError("out of memory. Tried to allocate")
+        return forward(batch, draws)
+
+    generator.forward = small_memory
+    toy.steps(0, 3)
+    plain.steps(0, 3)
+    assert toy.trainer.micro_batch == 2
+    assert "--set train.micro_batch=4" in said[0]
+    assert "--set train.micro_batch=2" in said[1]
+    torch.testing.assert_close(vector(toy.trainer), vector(plain.trainer), atol=1e-5, rtol=0)
+
+
+def test_out_of_memory_at_one_picture_names_what_to_change():
+    from t2ikit.errors import UserError
+
+    toy = make_toy("gan", "train.micro_batch=1")
+
+    def no_memory(batch, draws):
+        raise MemoryError
+
+    toy.cast.model.generator.forward = no_memory
+    with pytest.raises(UserError, match="micro-batch 1") as error:
+        toy.steps(0, 1)
+    assert "data.size" in str(error.value)
+
+
+def test_other_errors_are_not_taken_for_out_of_memory():
+    toy = make_toy("gan")
+
+    def broken(batch, draws):
+        raise RuntimeError("shapes do not match")
+
+    toy.cast.model.generator.forward = broken
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        toy.steps(0, 1)
+
+
+def test_cutting_a_batch():
+    toy = make_toy("gan")
+    batch = toy.batch()
+    parts = list(cut(batch, 3))
+    assert [len(part) for part, _ in parts] == [3, 3, 2]
+    assert [last for _, last in parts] == [False, False, True]
+    assert torch.equal(torch.cat([part.images for part, _ in parts]), batch.images)
+    assert all(part.pool == batch.pool for part, _ in parts)
+    assert torch.equal(torch.cat([part.own for part, _ in parts]), torch.arange(8))
