@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 import torch
-from conftest import TOYS
 from safetensors.torch import load_file
 
+from conftest import TOYS
 from t2ikit import checkpoint as ckpt
+from t2ikit.run import open_run
 from t2ikit.runlog import TIMED, read_log
 
-TWO = ("-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0", "--rdzv_endpoint=localhost:0")
+
+def two_processes() -> tuple[str, ...]:
+    """torchrun for two processes on this machine, over gloo."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    return ("-m", "torch.distributed.run", "--nproc_per_node=2", f"--master_port={port}")
 
 
 @pytest.mark.slow
@@ -19,8 +28,9 @@ def test_two_processes_and_two_micro_batches_equal_one_process(kind, cli, tmp_pa
     words = ["train", "--plugin", TOYS, "--recipe", f"toys/{kind}", "--device", "cpu"]
     one = cli(*words, "--out", "one")
     assert one.returncode == 0, one.stderr
-    two = cli(*words, "--set", "train.micro_batch=2", "--out", "two", launcher=TWO)
+    two = cli(*words, "--set", "train.micro_batch=2", "--out", "two", launcher=two_processes(), timeout=120)
     assert two.returncode == 0, two.stderr
+    assert open_run(tmp_path / "two").info["processes"] == 2
     a, b = (ckpt.checkpoints(tmp_path / name)[-1] for name in ("one", "two"))
     names = {path.name for path in a.glob("*.safetensors")}
     assert names == {path.name for path in b.glob("*.safetensors")}
@@ -37,6 +47,6 @@ def test_two_processes_and_two_micro_batches_equal_one_process(kind, cli, tmp_pa
 @pytest.mark.slow
 def test_a_batch_that_cannot_be_shared_is_refused(cli):
     words = ["train", "--plugin", TOYS, "--recipe", "toys/gan", "--set", "train.batch=7", "--device", "cpu"]
-    result = cli(*words, launcher=TWO)
+    result = cli(*words, launcher=two_processes(), timeout=120)
     assert result.returncode != 0
     assert "7 pictures cannot be shared by 2 processes" in result.stderr

@@ -200,7 +200,8 @@ BROKEN = {
     "twice": (loss_source("one", "one"), ["'one' twice among its losses"]),
     "name": (loss_source("a/b"), ["'a/b' is no name"]),
     "build": (
-        "from t2ikit import LossSpec, hookimpl\n@hookimpl\ndef t2ikit_losses():\n    return [LossSpec('x', 3)]\n",
+        "from t2ikit import LossSpec, hookimpl\n@hookimpl\ndef t2ikit_losses():\n"
+        "    return [LossSpec('x', 3)]\n",
         ["build is a int, not a function"],
     ),
     "config": (
@@ -271,7 +272,8 @@ def test_an_entry_point_must_name_a_module(site):
 
 
 def test_observers_of_working_plugins_are_called(tmp_path):
-    source = "from t2ikit import hookimpl\nseen = []\n@hookimpl\ndef t2ikit_step_end(step):\n    seen.append(step)\n"
+    source = "from t2ikit import hookimpl\nseen = []\n@hookimpl\ndef t2ikit_step_end(step):\n"
+    source += "    seen.append(step)\n"
     registry = Registry.load([write(tmp_path, "watch.py", source)])
     registry.hook.t2ikit_step_end(run=tmp_path, step=7, scalars={})
     assert registry.plugins["watch"].module.seen == [7]

@@ -9,8 +9,8 @@ import sys
 def _forget_working_folder() -> None:
     """Take off the path the working folder that `python -m` puts there.
 
-    It may be a folder of somebody's data: modules and plugins lying in it are neither installed nor named
-    on the command line, and must not run.
+    It may be a folder of somebody's data: a plugin lying in it is neither installed nor named on the command
+    line, and must not run.
     """
     safe = getattr(sys.flags, "safe_path", False)
     if not safe and sys.path and os.path.abspath(sys.path[0]) == os.getcwd():

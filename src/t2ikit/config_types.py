@@ -94,7 +94,9 @@ def _is_array(origin: Any) -> bool:
 
 
 def _is_config(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, Config)
+    # Python 3.10 takes tuple[int] for a type, which issubclass then refuses.
+    plain = isinstance(annotation, type) and get_origin(annotation) is None
+    return plain and issubclass(annotation, Config)
 
 
 def option_at(config_class: type[Config], location: Sequence[int | str]) -> tuple[Any, Sequence[Any]]:

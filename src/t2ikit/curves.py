@@ -72,7 +72,7 @@ def _panel(axes: Axes, name: str, training: Series, validation: Series) -> None:
     steps, values = training
     if values:
         axes.plot(steps, values, color="tab:blue", alpha=0.3, linewidth=0.8)
-        axes.plot(steps, smooth(values, len(values) / 25), color="tab:blue", linewidth=1.6, label="training")
+        axes.plot(steps, smooth(values, len(values) / 40), color="tab:blue", linewidth=1.6, label="training")
     if validation[1]:
         axes.plot(
             *validation, color="tab:orange", marker="o", markersize=3.5, linewidth=1.2, label="validation"

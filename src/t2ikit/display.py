@@ -82,7 +82,7 @@ class Plain:
         """Print a line when it is time for one."""
         now = time.monotonic()
         if self.first is None:
-            self.first, self.began = step - 1, now
+            self.first, self.began, self.shown = step - 1, now, now
         if now - self.shown < PLAIN_SECONDS and step != steps:
             return
         self.shown = now

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import unicodedata
 from collections.abc import Sequence
+from pathlib import Path
 
+import matplotlib
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
@@ -14,7 +17,7 @@ SEEN = 96
 """Pictures are enlarged to at least this many pixels."""
 GAP = 6
 MARGIN = 12
-FONT_SIZE = 14
+FONT_SIZE = 13
 LABEL_WIDTH = 170
 INK, PAPER = "#202020", "#ffffff"
 
@@ -54,7 +57,7 @@ def labelled_grid(
     if cell is None:
         side = max(max(picture.size) for row in rows for picture in row)
         cell = side * math.ceil(SEEN / side)
-    font = ImageFont.load_default(size=FONT_SIZE)
+    font = label_font()
     heads = [wrap(label, font, cell) for label in column_labels]
     texts = [wrap(label, font, LABEL_WIDTH) for label in row_labels]
     left = MARGIN + (LABEL_WIDTH + MARGIN if any(texts) else 0)
@@ -87,6 +90,20 @@ def fit(picture: Image.Image, cell: int) -> Image.Image:
 
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+
+@functools.lru_cache(maxsize=1)
+def label_font() -> Font:
+    """DejaVu Sans, which comes with matplotlib and has Latin with accents, Greek, Cyrillic and Arabic.
+
+    Where it was taken out, Pillow's own font, which has the letters of English.
+    """
+    try:
+        return ImageFont.truetype(
+            str(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf")), FONT_SIZE
+        )
+    except OSError:
+        return ImageFont.load_default(size=FONT_SIZE)
 
 
 def wrap(text: str, font: Font, width: int) -> list[str]:

@@ -141,7 +141,9 @@ def open_run(path: str | Path) -> Run:
     return run
 
 
-def create_run(path: Path, recipe: Recipe, registry: Registry, *, data: str, device: str) -> Run:
+def create_run(
+    path: Path, recipe: Recipe, registry: Registry, *, data: str, device: str, processes: int = 1
+) -> Run:
     """Make a new run folder with its recipe.toml and run.json.
 
     Raises:
@@ -153,6 +155,7 @@ def create_run(path: Path, recipe: Recipe, registry: Registry, *, data: str, dev
         "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "seed": recipe.train.seed,
         "device": device,
+        "processes": processes,
         "data_fingerprint": data,
         "versions": {"python": platform.python_version(), **_versions()},
         "plugins": _plugins(recipe, registry),

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -29,8 +29,10 @@ from t2ikit.registry import Registry
 from t2ikit.run import Run
 from t2ikit.runlog import append, cut_after
 from t2ikit.sample import sample
-from t2ikit.trackers import Trackers
 from t2ikit.trainer import Trainer, learning_rate
+
+if TYPE_CHECKING:
+    from t2ikit.trackers import Trackers
 
 
 class Session:
@@ -85,6 +87,8 @@ class Session:
     def train(self, start: int = 0) -> bool:
         """Train to the last step; false when it was interrupted, with everything saved."""
         if self.main and self.config.trackers:
+            from t2ikit.trackers import Trackers
+
             self.trackers = Trackers(self.config.trackers, self.run.path, "t2ikit", self.run.table)
         shares = Shares(
             self.cast.dataset,
@@ -103,15 +107,19 @@ class Session:
 
     def _loop(self, shares: Shares, start: int) -> bool:
         config = self.config
-        clock, since = time.monotonic(), start
+        clock, since, busy = time.monotonic(), start, 0.0
         steps = range(start, config.steps)
         for step, share in zip(steps, stream(shares, steps, config.workers), strict=True):
             self.trainer.step(share.batch(self.cast.model.encoder, self.accelerator.device), step)
             done, last = step + 1, step + 1 == config.steps
             record: dict[str, Any] = {}
-            if done % config.log_every == 0 or last:
-                record = self._scalars(step, done - since, time.monotonic() - clock)
-                clock, since = time.monotonic(), done
+            logs = done % config.log_every == 0 or last
+            means = self._means(step) if logs else {}  # waits for the device, so before the clock is read
+            busy += time.monotonic() - clock
+            if logs:
+                rate = (done - since) * config.batch / max(busy, 1e-9)
+                record = {**means, "images_per_second": rate, "memory_mb": memory_mb(self.accelerator.device)}
+                since, busy = done, 0.0
             if done % config.validate_every == 0 or last:
                 record.update(self._validate(done))
             if record:
@@ -124,10 +132,11 @@ class Session:
                 self._save(done)
             if stop and not last:
                 return False
+            clock = time.monotonic()  # validation, pictures and checkpoints are not training time
         return True
 
-    def _scalars(self, step: int, steps: int, seconds: float) -> dict[str, Any]:
-        """Means of what the trainer tallied, and how fast it went."""
+    def _means(self, step: int) -> dict[str, float | None]:
+        """Means of what the trainer tallied, and the learning rates."""
         means = self.trainer.means()
         for name, value in means.items():
             if name.startswith("loss/") and not math.isfinite(value):
@@ -136,12 +145,7 @@ class Session:
             f"lr/{seat.player.name}": learning_rate(seat.config, step, self.config.steps)
             for seat in self.trainer.seats
         }
-        return {
-            **{name: value if math.isfinite(value) else None for name, value in means.items()},
-            **rates,
-            "images_per_second": steps * self.config.batch / max(seconds, 1e-9),
-            "memory_mb": memory_mb(self.accelerator.device),
-        }
+        return {**{name: value if math.isfinite(value) else None for name, value in means.items()}, **rates}
 
     def _diverged(self, what: str, step: int) -> UserError:
         found = ckpt.checkpoints(self.run.path)

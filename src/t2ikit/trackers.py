@@ -171,16 +171,16 @@ class WandB:
         if mode == "online" and not wandb_logged_in(settings.base_url, getattr(settings, "api_key", None)):
             mode = "offline"
             say(f"wandb: not logged in, so the run stays in {folder / 'wandb'}; `wandb sync` sends it later")
-        self._tracker = WandBTracker(
-            project,
-            dir=str(folder),
-            id=identity,
-            name=identity,
-            resume="allow",
-            mode=mode,
-            settings=wandb.Settings(console="off", silent=True),
-        )
         try:
+            self._tracker = WandBTracker(
+                project,
+                dir=str(folder),
+                id=identity,
+                name=identity,
+                resume="allow",
+                mode=mode,
+                settings=wandb.Settings(console="off", silent=True),
+            )
             _start(self._tracker)
         except (wandb.Error, OSError) as error:
             raise UserError(
@@ -189,6 +189,8 @@ class WandB:
                 fix="check the network and `wandb login`, or set WANDB_MODE=offline and `wandb sync` later",
             ) from error
         self._tracker.store_init_configuration(config)
+        if mode == "online":
+            say(f"wandb: {self._tracker.tracker.url}")
 
     def log(self, step: int, scalars: Mapping[str, float]) -> None:
         """Record scalars of a step."""
@@ -244,8 +246,10 @@ class Trackio:
 
     def close(self) -> None:
         """Wait until all is written."""
+        import trackio
+
         with redirect_stdout(io.StringIO()):
-            self._run.finish()
+            trackio.finish()
 
 
 BACKENDS: dict[str, Callable[[Path, str, str, dict[str, Any], Say], Backend]] = {

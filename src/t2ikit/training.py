@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 
 from t2ikit.compose import Cast, build_cast
 from t2ikit.config import parse_setting
@@ -16,7 +17,7 @@ from t2ikit.errors import UserError
 from t2ikit.player import Player, make_players
 from t2ikit.recipe import Recipe
 from t2ikit.registry import Registry
-from t2ikit.run import Run, check_new, create_run, open_run
+from t2ikit.run import Run, check_new, create_run, next_run_folder, open_run
 from t2ikit.session import Session
 from t2ikit.trainer import Trainer, make_accelerator
 
@@ -36,21 +37,38 @@ class Outcome:
     finished: bool
 
 
-def start_run(registry: Registry, recipe: Recipe, out: Path, *, device: str = "auto") -> Outcome:
-    """Train a recipe from the beginning into the new folder `out`.
+def start_run(
+    registry: Registry, recipe: Recipe, out: Path | None = None, *, device: str = "auto"
+) -> Outcome:
+    """Train a recipe from the beginning into the new folder `out`, or runs/PLUGIN-001 and so on.
 
     Raises:
         UserError: what cannot work, before anything is computed.
     """
     accelerator, display = _accelerator(recipe, device)
-    if accelerator.is_main_process:
-        check_new(out)
-    accelerator.wait_for_everyone()
+    folder = _new_folder(recipe, out, accelerator)
     cast = build_cast(recipe, registry, accelerator.device)
     if accelerator.is_main_process:
-        create_run(out, recipe, registry, data=cast.dataset.fingerprint, device=str(accelerator.device))
+        create_run(
+            folder,
+            recipe,
+            registry,
+            data=cast.dataset.fingerprint,
+            device=str(accelerator.device),
+            processes=accelerator.num_processes,
+        )
     accelerator.wait_for_everyone()
-    return _train(open_run(out), registry, recipe, cast, accelerator, display, resume=False)
+    return _train(open_run(folder), registry, recipe, cast, accelerator, display, resume=False)
+
+
+def _new_folder(recipe: Recipe, out: Path | None, accelerator: Accelerator) -> Path:
+    """The run folder, chosen and checked by the main process and told to the others."""
+    chosen = [""]
+    if accelerator.is_main_process:
+        folder = out or next_run_folder(recipe.parts["generator"].entry.plugin)
+        check_new(folder)
+        chosen = [str(folder)]
+    return Path(broadcast_object_list(chosen)[0])
 
 
 def resume_run(

@@ -40,7 +40,6 @@ def command(
     _check_options(resume, recipe=recipe, data=data, out=out, seed=seed)
     from t2ikit.recipe import read_recipe
     from t2ikit.registry import Registry
-    from t2ikit.run import check_new, next_run_folder
 
     registry = Registry.load(plugin or [])
     overlays = [*(settings or []), *([] if seed is None else [f"train.seed={seed}"])]
@@ -50,11 +49,9 @@ def command(
         outcome = resume_run(registry, resume, settings=overlays, device=device.value)
     else:
         chosen = read_recipe(registry, recipe, data=data, settings=overlays)
-        folder = out or next_run_folder(chosen.parts["generator"].entry.plugin)
-        check_new(folder)
         from t2ikit.training import start_run
 
-        outcome = start_run(registry, chosen, folder, device=device.value)
+        outcome = start_run(registry, chosen, out, device=device.value)
     path = outcome.run.path
     if not outcome.finished:
         typer.echo(f"stopped and saved; go on with: t2ikit train --resume {path}")

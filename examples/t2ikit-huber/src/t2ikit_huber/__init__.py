@@ -1,0 +1,1 @@
+"""A Huber loss for t2ikit."""

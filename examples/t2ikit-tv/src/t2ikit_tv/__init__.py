@@ -1,0 +1,1 @@
+"""A total-variation loss for t2ikit."""

@@ -1,0 +1,27 @@
+"""Conformance checks for plugins: call them from your tests.
+
+Each raises AssertionError with a sentence that says what does not hold. They look parts up in the installed
+plugins; give a registry to look elsewhere, such as `Registry.load(["./my_loss.py"])`. What follows is the
+part's config:
+
+    def test_my_loss():
+        check_loss("mine/huber", delta=0.1)
+"""
+
+from t2ikit.testing.data import check_dataset, check_metric, check_text_encoder
+from t2ikit.testing.losses import check_loss
+from t2ikit.testing.models import check_critic, check_generator, check_sampler
+from t2ikit.testing.plugins import check_exporter, check_plugin, check_recipe
+
+__all__ = [
+    "check_critic",
+    "check_dataset",
+    "check_exporter",
+    "check_generator",
+    "check_loss",
+    "check_metric",
+    "check_plugin",
+    "check_recipe",
+    "check_sampler",
+    "check_text_encoder",
+]

@@ -1,0 +1,182 @@
+"""The checks of datasets, text encoders and metrics."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from t2ikit.batch import Record, TextEmbedding
+from t2ikit.interfaces import Dataset, Measure, Split, TextEncoder
+from t2ikit.registry import Registry
+from t2ikit.testing.support import Subject, close, explained, finite, require, subject
+
+SPLITS: tuple[Split, ...] = ("train", "validation")
+LOOKED_AT = 100
+
+
+def check_dataset(name: str, registry: Registry | None = None, /, **config: Any) -> None:
+    """Check a dataset: pictures, captions, splits, prompts, and that it repeats.
+
+    At most 100 pictures of each split are looked at.
+
+    Args:
+        name: of the dataset.
+        registry: where it is looked up; None takes the installed plugins.
+        **config: its options; `spec` defaults to the name.
+
+    Raises:
+        AssertionError: something of the interface does not hold.
+    """
+    part = subject("datasets", name, registry, {"spec": name, **config})
+    first, second = part.build(), part.build()
+    require(isinstance(first, Dataset), f"{part.title} must be a t2ikit.Dataset")
+    with explained(f"{part.title} fails"):
+        keys = {split: _check_split(part, first, second, split) for split in SPLITS}
+        shared = keys["train"] & keys["validation"]
+        require(not shared, f"{part.title}: {min(shared, default='')!r} is in both splits")
+        _check_prompts(part.title, first, second)
+        same = isinstance(first.fingerprint, str) and first.fingerprint == second.fingerprint
+        require(same, f"{part.title}: fingerprint must be text that stays the same")
+
+
+def _check_split(part: Subject, first: Dataset, second: Dataset, split: Split) -> set[str]:
+    """Check the pictures of a split and give their keys."""
+    size, keys = first.size(split), []
+    require(
+        size >= 1, f"{part.title}: there is nothing to {'train on' if split == 'train' else 'validate with'}"
+    )
+    for index in range(0, size, math.ceil(size / LOOKED_AT)):
+        title = f"{part.title}: picture {index} of {split}"
+        record, again = first.record(split, index), second.record(split, index)
+        _check_record(title, record, part.config.size)
+        same = torch.equal(record.image, again.image) and record.captions == again.captions
+        require(same and record.key == again.key, f"{title} is not the same the second time")
+        require(
+            tuple(first.captions(split, index)) == record.captions,
+            f"{title}: captions() and the record do not agree",
+        )
+        keys.append(record.key)
+    require(len(set(keys)) == len(keys), f"{part.title}: two pictures of {split} have the same key")
+    return set(keys)
+
+
+def _check_record(title: str, record: Record, size: int) -> None:
+    require(isinstance(record, Record), f"{title} must be a t2ikit.Record")
+    image, captions = record.image, record.captions
+    require(
+        image.dtype == torch.uint8 and tuple(image.shape) == (3, size, size),
+        f"{title} must be (3, {size}, {size}) uint8, is {tuple(image.shape)} {image.dtype}",
+    )
+    texts = isinstance(captions, tuple) and bool(captions) and all(isinstance(c, str) for c in captions)
+    require(texts, f"{title}: captions must be a tuple of at least one text, is {captions!r}")
+
+
+def _check_prompts(title: str, first: Dataset, second: Dataset) -> None:
+    prompts = first.prompts(7, seed=1)
+    texts = len(prompts) == 7 and all(isinstance(prompt, str) and prompt for prompt in prompts)
+    require(texts, f"{title}: prompts(7, seed) must be 7 texts, is {prompts!r}")
+    same = list(second.prompts(7, seed=1)) == list(prompts)
+    require(same, f"{title}: prompts are not the same the second time")
+
+
+CAPTIONS = ("a red square", "", "naïve 图 \u200d !?", "word " * 500)
+
+
+def check_text_encoder(name: str, registry: Registry | None = None, /, **config: Any) -> None:
+    """Check a text encoder: shapes, mask, that it repeats, and that captions do not mix.
+
+    Args:
+        name: of the encoder, as in a recipe.
+        registry: where it is looked up; None takes the installed plugins.
+        **config: its options.
+
+    Raises:
+        AssertionError: something of the interface does not hold.
+    """
+    part = subject("text_encoders", name, registry, config)
+    first, second = part.build(), part.build()
+    require(isinstance(first, TextEncoder), f"{part.title} must be a t2ikit.TextEncoder")
+    with explained(f"{part.title} fails"):
+        text = first.encode(CAPTIONS)
+        _check_embedding(part.title, first, text)
+        require(
+            _same(second.encode(CAPTIONS), text, 0),
+            f"{part.title}: another one built alike encodes otherwise",
+        )
+        for row, caption in enumerate(CAPTIONS):
+            alone = first.encode([caption])
+            cut = text[row : row + 1]
+            require(
+                _same(alone, cut, 1e-5), f"{part.title}: {caption[:20]!r} is encoded otherwise when alone"
+            )
+        same = isinstance(first.fingerprint, str) and first.fingerprint == second.fingerprint
+        require(same, f"{part.title}: fingerprint must be text that stays the same")
+
+
+def _check_embedding(title: str, encoder: TextEncoder, text: TextEmbedding) -> None:
+    count, length, width = len(CAPTIONS), encoder.length, encoder.width
+    for label, value, expected in (
+        ("tokens", text.tokens, (count, length, width)),
+        ("mask", text.mask, (count, length)),
+        ("pooled", text.pooled, (count, width)),
+    ):
+        require(
+            tuple(value.shape) == expected, f"{title}: {label} must be {expected}, is {tuple(value.shape)}"
+        )
+    require(text.mask.dtype == torch.bool, f"{title}: mask must be bool")
+    require(bool(text.mask.any(1).all()), f"{title}: every caption, the empty one too, needs a real token")
+    floats = text.tokens.is_floating_point() and text.pooled.is_floating_point()
+    require(floats and finite(text.tokens, text.pooled), f"{title}: tokens and pooled must be finite floats")
+    still = not (text.tokens.requires_grad or text.pooled.requires_grad)
+    require(still, f"{title}: a frozen encoder carries no gradient")
+    told_apart = not torch.equal(text.tokens[0], text.tokens[3])
+    require(told_apart, f"{title}: different captions are encoded alike")
+
+
+def _same(a: TextEmbedding, b: TextEmbedding, tolerance: float) -> bool:
+    floats = close(a.tokens, b.tokens, tolerance) and close(a.pooled, b.pooled, tolerance)
+    return floats and torch.equal(a.mask, b.mask)
+
+
+def check_metric(
+    name: str, registry: Registry | None = None, dataset: Dataset | None = None, /, **config: Any
+) -> None:
+    """Check a metric on held-out pictures and their own captions.
+
+    Args:
+        name: of the metric.
+        registry: where it is looked up; None takes the installed plugins.
+        dataset: where pictures come from; None takes 32-pixel creatures.
+        **config: its options.
+
+    Raises:
+        AssertionError: something of the interface does not hold.
+    """
+    part = subject("metrics", name, registry, config)
+    metric = part.build()
+    dataset = dataset or subject("datasets", "t2ikit/creatures", part.registry, {"spec": "creatures"}).build()
+    count = min(16, dataset.size("validation"))
+    records = [dataset.record("validation", index) for index in range(count)]
+    images = torch.stack([record.image for record in records]).float() / 127.5 - 1
+    prompts, before = [record.captions[0] for record in records], images.clone()
+    with explained(f"{part.title} fails"):
+        found = metric(images, prompts, dataset)
+        require(torch.equal(images, before), f"{part.title} changed the pictures it was given")
+        right = isinstance(found, dict) and bool(found)
+        require(right, f"{part.title} must give a dict of at least one t2ikit.Measure")
+        for label, measure in found.items():
+            _check_measure(f"{part.title}: {label}", measure, count)
+        require(metric(images, prompts, dataset) == found, f"{part.title} gave other numbers the second time")
+
+
+def _check_measure(title: str, measure: Measure, count: int) -> None:
+    require(isinstance(measure, Measure), f"{title} must be a t2ikit.Measure")
+    require(math.isfinite(measure.value), f"{title} is {measure.value}, must be finite")
+    require(1 <= measure.n <= count, f"{title} says it saw {measure.n} pictures of {count}")
+    both = (measure.low is None) == (measure.high is None)
+    require(both, f"{title} has one end of an interval without the other")
+    if measure.low is not None and measure.high is not None:
+        inside = measure.low <= measure.value <= measure.high
+        require(inside, f"{title}: {measure.value} is outside its interval")

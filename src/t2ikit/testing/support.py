@@ -1,0 +1,90 @@
+"""What the checks share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from t2ikit.config import validate
+from t2ikit.errors import UserError
+from t2ikit.registry import SINGULAR, Entry, Registry
+from t2ikit.specs import Context
+
+TEXT_WIDTH, TEXT_LENGTH = 16, 8
+
+
+def require(holds: bool, sentence: str) -> None:
+    """Raise AssertionError with `sentence` unless it holds."""
+    if not holds:
+        raise AssertionError(sentence)
+
+
+@contextmanager
+def explained(sentence: str) -> Iterator[None]:
+    """Turn whatever is raised inside into an AssertionError that begins with `sentence`."""
+    try:
+        yield
+    except AssertionError:
+        raise
+    except Exception as error:
+        raise AssertionError(f"{sentence}: {type(error).__name__}: {error}") from error
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The part that is being checked: its registry entry, its checked config, and what it is called."""
+
+    entry: Entry
+    config: Any
+    registry: Registry
+
+    @property
+    def title(self) -> str:
+        """`loss mine/huber`, for messages."""
+        return f"{SINGULAR[self.entry.spec.kind]} {self.entry.canonical}"
+
+    def build(self, image_size: int | None = None) -> Any:
+        """Build the part, from a fixed seed; without an image size, with None for a context."""
+        context = None if image_size is None else toy_context(self.registry, image_size)
+        with explained(f"{self.title} cannot be built"), seeded():
+            return self.entry.spec.build(self.config, context)
+
+
+def subject(kind: str, name: str, registry: Registry | None, config: dict[str, Any]) -> Subject:
+    """Look a part up and check its config."""
+    registry = registry or Registry.load()
+    try:
+        entry = registry.find(kind, name)
+        checked = validate(entry.spec.config, config, where=f"{SINGULAR[kind]} {entry.canonical}")
+    except UserError as error:
+        raise AssertionError(str(error)) from error
+    return Subject(entry, checked, registry)
+
+
+def toy_context(registry: Registry, image_size: int) -> Context:
+    """The context of the toy models: 16 wide, 8 tokens long text on the CPU."""
+    return Context(image_size, TEXT_WIDTH, TEXT_LENGTH, torch.device("cpu"), 0, registry)
+
+
+@contextmanager
+def seeded(seed: int = 0) -> Iterator[None]:
+    """Torch's global generator at `seed`, put back afterwards."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+def close(a: Tensor, b: Tensor, tolerance: float) -> bool:
+    """Whether two tensors agree to `tolerance`, relative to the greatest entry where that is above 1."""
+    scale = max(1.0, float(b.detach().abs().max()))
+    return a.shape == b.shape and float((a - b).detach().abs().max()) <= tolerance * scale
+
+
+def finite(*tensors: Tensor) -> bool:
+    """Whether there is neither infinity nor NaN."""
+    return all(bool(tensor.isfinite().all()) for tensor in tensors)
