@@ -22,8 +22,10 @@ from PIL import Image, ImageDraw, ImageFont, features
 
 OVERSAMPLE = 3
 """Each emoji is drawn this many times larger and shrunk, for smooth edges between its layers."""
-PADDING = 0.03
+PADDING = 0.05
 """Paper around the em square, as a share of it: some drawings reach its border."""
+FAULTY = {(0x1F17F,), (0x1F195,)}
+"""What the font draws as an empty red square."""
 JOINER, EMOJI_STYLE, KEYCAP = 0x200D, 0xFE0F, 0x20E3
 PARTS = {
     "female sign": "woman",
@@ -53,10 +55,10 @@ def package_folder() -> Path:
 
 
 def emoji(folder: Path, sequences: bool) -> Iterator[Codes]:
-    """The code points of all drawings, sorted; of several at once only where `sequences` is true."""
+    """The code points of all sound drawings, sorted; several at once only where `sequences` is true."""
     for path in sorted((folder / "svg").glob("*.svg")):
         codes = tuple(int(code, 16) for code in path.stem.split("-"))
-        if len(codes) == 1 or sequences:
+        if codes not in FAULTY and (len(codes) == 1 or sequences):
             yield codes
 
 
@@ -111,6 +113,8 @@ class Painter:
         drawn = self._draw(text)
         box = drawn.getchannel("A").getbbox()
         if box is None or drawn.tobytes() == self.absent.tobytes():
+            return None
+        if max(box[2] - box[0], box[3] - box[1]) > self.side:
             return None
         return self._on_white(drawn, box)
 

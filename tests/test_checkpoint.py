@@ -14,7 +14,11 @@ from t2ikit import checkpoint as ckpt
 
 
 def snapshot(step: int, validation: float | None = None) -> ckpt.Snapshot:
-    weights = {"w": torch.arange(6.0).view(2, 3) + step, "n": torch.tensor(step), "view": torch.ones(4, 4).t()}
+    weights = {
+        "w": torch.arange(6.0).view(2, 3) + step,
+        "n": torch.tensor(step),
+        "view": torch.ones(4, 4).t(),
+    }
     return ckpt.Snapshot(step, {"generator": weights}, {"validation": validation, "sums": {"a": [0.1, 3]}})
 
 

@@ -28,9 +28,7 @@ def run(capsys, *arguments: str) -> tuple[int, str, str]:
 
 def write_plugin(folder: Path, name: str, body: str) -> str:
     path = folder / name
-    path.write_text(
-        f"from t2ikit import Config, LossSpec, SamplerSpec, hookimpl\n{body}"
-    )
+    path.write_text(f"from t2ikit import Config, LossSpec, SamplerSpec, hookimpl\n{body}")
     return str(path)
 
 

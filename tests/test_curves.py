@@ -24,7 +24,7 @@ def training(steps: int = 200) -> list[dict[str, Any]]:
     records: list[dict[str, Any]] = []
     for step in range(10, steps + 1, 10):
         records.append(
-            {"step": step, "loss/denoise": 1 / step, "loss/critic": -0.1 * step, "lr/generator": 1e-3}
+            {"step": step, "loss/denoise": 1 / step, "loss/critic": 5 - 0.1 * step, "lr/generator": 1e-3}
         )
         if step % 50 == 0:
             records[-1]["validation/denoise"] = 1.2 / step

@@ -180,7 +180,9 @@ def test_dynamic_thresholding_is_not_clipping():
     x0 = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2
     results = {}
     for name in ("static", "dynamic"):
-        scheduler = DPMSolverSampler(DPMSolverConfig(thresholding=name, percentile=0.9)).scheduler(make_model())
+        scheduler = DPMSolverSampler(DPMSolverConfig(thresholding=name, percentile=0.9)).scheduler(
+            make_model()
+        )
         assert isinstance(scheduler, DPMSolverMultistepScheduler)
         results[name] = scheduler._threshold_sample(x0)
     torch.testing.assert_close(results["static"], x0.clamp(-1, 1))

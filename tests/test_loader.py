@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import torch
-from conftest import make_toy
 
+from conftest import make_toy
+from t2ikit.batch import Record
 from t2ikit.data.loader import Shares, stream
 from t2ikit.interfaces import Dataset
-from t2ikit.batch import Record
 
 
 class Tagged(Dataset):

@@ -10,9 +10,9 @@ import signal
 from pathlib import Path
 
 import pytest
-from conftest import KILLER, TOYS
 from safetensors.torch import load_file
 
+from conftest import KILLER, TOYS
 from t2ikit import checkpoint as ckpt
 from t2ikit.runlog import TIMED, read_log
 

@@ -6,8 +6,8 @@ import math
 
 import pytest
 import torch
-from conftest import make_toy
 
+from conftest import make_toy
 from t2ikit.player import freeze_all_but
 from t2ikit.schema import OptimizerConfig
 from t2ikit.trainer import cut, learning_rate
@@ -31,9 +31,7 @@ def test_micro_batches_change_nothing(kind):
 
 def test_a_critic_does_not_move_the_generators_start():
     alone = make_toy("gan", "train.seed=3")
-    other = make_toy(
-        "gan", "train.seed=3", "critics.third.use=toys/critic", "losses.contrast.weight=0"
-    )
+    other = make_toy("gan", "train.seed=3", "critics.third.use=toys/critic", "losses.contrast.weight=0")
     a, b = alone.cast.model.generator.state_dict(), other.cast.model.generator.state_dict()
     assert all(torch.equal(a[name], b[name]) for name in a)
 

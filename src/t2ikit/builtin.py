@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from t2ikit.data.creatures_config import SUMMARY, CreaturesConfig
-from t2ikit.data.folder_config import FolderConfig
+from t2ikit.data.folder_config import FolderConfig, accepts_folder
 from t2ikit.hookspecs import hookimpl
 from t2ikit.specs import Config, DatasetSpec, MetricSpec, TextEncoderSpec
 from t2ikit.text.builtin_config import BuiltinTextConfig
@@ -36,10 +35,6 @@ def _prompt_accuracy(config: Config, context: None) -> Any:
     return PromptAccuracy()
 
 
-def _is_folder(spec: str) -> bool:
-    return spec.startswith((".", "/", "~")) or Path(spec).is_dir()
-
-
 @hookimpl
 def t2ikit_datasets() -> list[DatasetSpec]:
     """Embedded drawings, and a folder of captioned pictures."""
@@ -50,7 +45,7 @@ def t2ikit_datasets() -> list[DatasetSpec]:
             _folder,
             FolderConfig,
             "a folder: pictures with metadata.jsonl, or with .txt files beside them",
-            accepts=_is_folder,
+            accepts=accepts_folder,
         ),
     ]
 

@@ -20,7 +20,7 @@ from t2ikit.progress import counting
 from t2ikit.recipe import SAMPLING, resolve
 from t2ikit.registry import Registry
 from t2ikit.run import Run, open_run
-from t2ikit.sample import sample
+from t2ikit.sample import chunk_progress, sample
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def draw(
                 seed=request.seed,
                 steps=request.steps,
                 guidance=scale,
-                progress=lambda done, total, place=place: progress(place * total + done, len(scales) * total),
+                progress=chunk_progress(progress, place, len(scales)),
             )
             columns.append(images.unflatten(0, (len(request.prompts), request.count)))
     return _write(folder, request, scales, torch.stack(columns, 1))

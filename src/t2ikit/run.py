@@ -15,7 +15,7 @@ import torch
 
 from t2ikit import checkpoint as ckpt
 from t2ikit.compose import Model, build_model
-from t2ikit.config import dump_toml, load_toml
+from t2ikit.config import apply_settings, dump_toml, load_toml
 from t2ikit.errors import UserError
 from t2ikit.files import write_json, write_text
 from t2ikit.recipe import SAMPLING, TABLES, Recipe, resolve
@@ -47,7 +47,7 @@ class Run:
         """The recipe, checked; for sampling only the tables that sampling needs."""
         where = str(self.path / "recipe.toml")
         only = SAMPLING if sampling else TABLES
-        return resolve(registry, self.table, where, settings=settings, only=only)
+        return resolve(registry, apply_settings(self.table, settings), where, settings=settings, only=only)
 
     def model(
         self, registry: Registry | None = None, *, weights: str = "ema", device: torch.device | str = "cpu"

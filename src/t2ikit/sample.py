@@ -73,13 +73,13 @@ def sample(
                 steps=steps,
                 guidance=guidance,
                 draws=draws,
-                progress=_chunk_progress(progress, place, len(starts)),
+                progress=chunk_progress(progress, place, len(starts)),
             )
         pictures.append(images.float().clamp(-1, 1).cpu())
     return torch.cat(pictures)
 
 
-def _chunk_progress(progress: Progress | None, place: int, chunks: int) -> Progress | None:
+def chunk_progress(progress: Progress | None, place: int, chunks: int) -> Progress | None:
     """Progress within one chunk as progress over all of them."""
     if progress is None:
         return None

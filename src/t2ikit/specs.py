@@ -30,7 +30,7 @@ NEEDS: dict[str, str] = {
 class Config(BaseModel):
     """Base of every config class: unknown keys are errors, values are frozen, docstrings are help."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, defer_build=True)
 
 
 class DatasetConfig(Config):

@@ -154,7 +154,7 @@ class Trainer:
             got=str(error).split("\n")[0],
             fix=f"--set train.micro_batch={smaller}, beginning or resuming; the result is the same"
             if smaller
-            else "train with smaller pictures (data.size), a smaller generator, or --set train.precision=bf16",
+            else "train with smaller pictures (data.size), a smaller generator or train.precision=bf16",
         ) from error
 
     def tally(self, name: str, value: Tensor | float) -> None:

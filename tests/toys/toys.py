@@ -16,8 +16,8 @@ from t2ikit import (
     DatasetSpec,
     GeneratorSpec,
     LossSpec,
-    Record,
     RecipeSpec,
+    Record,
     SamplerSpec,
     hookimpl,
 )

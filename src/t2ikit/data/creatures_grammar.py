@@ -99,10 +99,13 @@ def parse(text: str) -> Attributes | None:
     twice, is not one of ours.
     """
     found = _CAPTION.fullmatch(" ".join(text.lower().split()))
-    if found is None or (found["action"] and found["action_after"]) or found["first"] == found["second"] != None:  # noqa: E711
+    if found is None or (found["action"] and found["action_after"]):
         return None
     colours = tuple(colour for colour in (found["first"], found["second"]) if colour)
-    return Attributes(colours or None, found["species"], found["action"] or found["action_after"], found["eyes"])
+    if len(set(colours)) < len(colours):
+        return None
+    action = found["action"] or found["action_after"]
+    return Attributes(colours or None, found["species"], action, found["eyes"])
 
 
 def is_unseen_pair(attributes: Attributes) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from PIL import ImageColor
 from pydantic import Field, field_validator
 
 from t2ikit.specs import DatasetConfig
@@ -30,6 +29,8 @@ class FolderConfig(DatasetConfig):
     @field_validator("background")
     @classmethod
     def _is_a_colour(cls, value: str) -> str:
+        from PIL import ImageColor
+
         ImageColor.getrgb(value)
         return value
 
