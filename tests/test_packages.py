@@ -10,6 +10,7 @@ import venv
 from pathlib import Path
 
 import pytest
+
 from conftest import TOYS
 from test_resume import IMAGEN
 
@@ -54,7 +55,9 @@ def environment(tmp_path_factory):
 
 @pytest.mark.slow
 def test_the_wheel_is_used_and_not_the_clone(environment):
-    result = environment.run("-c", "import t2ikit, t2ikit_imagen; print(t2ikit.__file__, t2ikit_imagen.__file__)")
+    result = environment.run(
+        "-c", "import t2ikit, t2ikit_imagen; print(t2ikit.__file__, t2ikit_imagen.__file__)"
+    )
     assert all(path.startswith(str(environment.site)) for path in result.stdout.split()), result
 
 
