@@ -141,6 +141,7 @@ def main() -> None:
         if step % 200 == 0:
             print(f"step {step} loss {loss.item():.3f}", flush=True)
     save_file({name: tensor.half().contiguous() for name, tensor in net.state_dict().items()}, options.out)
+    options.out.chmod(0o644)
     print(f"wrote {options.out}: {options.out.stat().st_size} bytes")
 
 

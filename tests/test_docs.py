@@ -49,3 +49,12 @@ def test_the_example_loss_is_as_short_as_the_docs_say():
 def test_the_loss_guide_shows_the_example_itself():
     guide = (ROOT / "docs" / "writing-a-loss.md").read_text()
     assert (ROOT / "examples" / "huber.py").read_text().strip() in guide
+
+
+def test_every_public_name_loads():
+    import t2ikit
+
+    for name in t2ikit.__all__:
+        assert getattr(t2ikit, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = t2ikit.nothing

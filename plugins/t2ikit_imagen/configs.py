@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -12,7 +12,7 @@ from t2ikit import Config
 class UNetConfig(Config):
     """Options of the U-Net and its noise schedule."""
 
-    channels: tuple[int, ...] = Field((32, 64, 96), min_length=2, max_length=6)
+    channels: tuple[Annotated[int, Field(ge=1)], ...] = Field((32, 64, 96), min_length=2, max_length=6)
     """channels of each level, from the finest"""
     attention: tuple[bool, ...] = Field((False, True, True), min_length=2, max_length=6)
     """whether each level attends to itself and to the text"""
@@ -24,8 +24,8 @@ class UNetConfig(Config):
     """groups of the group norms; divides the channels of every level"""
     patch: Literal[1, 2, 4] = 2
     """side of the squares of pixels that are folded into channels before the U-Net, pixels"""
-    text_width: int = Field(64, ge=8)
-    """width of the trainable text tower; a multiple of 4"""
+    text_width: int = Field(64, ge=8, multiple_of=4)
+    """width of the trainable text tower"""
     text_layers: int = Field(2, ge=1, le=12)
     """layers of the trainable text tower"""
     caption_dropout: float = Field(0.1, ge=0, lt=1)

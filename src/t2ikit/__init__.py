@@ -6,71 +6,118 @@ Names load on first use, so that `import t2ikit` and the command line start with
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from t2ikit.errors import UserError
-from t2ikit.hookspecs import hookimpl
-from t2ikit.specs import (
-    Config,
-    Context,
-    CriticSpec,
-    DatasetConfig,
-    DatasetSpec,
-    ExporterSpec,
-    GeneratorSpec,
-    LossSpec,
-    MetricSpec,
-    RecipeSpec,
-    SamplerSpec,
-    TextEncoderSpec,
-)
+if TYPE_CHECKING:
+    from t2ikit.batch import Batch, Condition, Draws, Prediction, Record, TextEmbedding
+    from t2ikit.errors import UserError
+    from t2ikit.hookspecs import hookimpl
+    from t2ikit.interfaces import (
+        Critic,
+        Dataset,
+        Denoiser,
+        Generator,
+        Measure,
+        Metric,
+        OneStep,
+        Sampler,
+        TextEncoder,
+    )
+    from t2ikit.run import Run, open_run
+    from t2ikit.specs import (
+        Config,
+        Context,
+        CriticSpec,
+        DatasetConfig,
+        DatasetSpec,
+        ExporterSpec,
+        GeneratorSpec,
+        LossSpec,
+        MetricSpec,
+        RecipeSpec,
+        SamplerSpec,
+        TextEncoderSpec,
+    )
+    from t2ikit.step import Step
+    from t2ikit.text.tower import TextTower
 
 __version__ = "0.1.0"
 
-_LAZY = {
-    "Batch": "batch",
-    "Condition": "batch",
-    "Draws": "batch",
-    "Prediction": "batch",
-    "Record": "batch",
-    "TextEmbedding": "batch",
-    "Critic": "interfaces",
-    "Dataset": "interfaces",
-    "Denoiser": "interfaces",
-    "Generator": "interfaces",
-    "Measure": "interfaces",
-    "Metric": "interfaces",
-    "OneStep": "interfaces",
-    "Sampler": "interfaces",
-    "TextEncoder": "interfaces",
-    "Step": "step",
-    "Run": "run",
-    "open_run": "run",
-    "TextTower": "text.tower",
+_MODULES = {
+    "batch": ("Batch", "Condition", "Draws", "Prediction", "Record", "TextEmbedding"),
+    "errors": ("UserError",),
+    "hookspecs": ("hookimpl",),
+    "interfaces": (
+        "Critic",
+        "Dataset",
+        "Denoiser",
+        "Generator",
+        "Measure",
+        "Metric",
+        "OneStep",
+        "Sampler",
+        "TextEncoder",
+    ),
+    "run": ("Run", "open_run"),
+    "specs": (
+        "Config",
+        "Context",
+        "CriticSpec",
+        "DatasetConfig",
+        "DatasetSpec",
+        "ExporterSpec",
+        "GeneratorSpec",
+        "LossSpec",
+        "MetricSpec",
+        "RecipeSpec",
+        "SamplerSpec",
+        "TextEncoderSpec",
+    ),
+    "step": ("Step",),
+    "text.tower": ("TextTower",),
 }
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return getattr(importlib.import_module(f"t2ikit.{_LAZY[name]}"), name)
+    if name in _HOME:
+        return getattr(importlib.import_module(f"t2ikit.{_HOME[name]}"), name)
     raise AttributeError(f"module 't2ikit' has no attribute {name!r}")
 
 
 __all__ = [
+    "Batch",
+    "Condition",
     "Config",
     "Context",
+    "Critic",
     "CriticSpec",
+    "Dataset",
     "DatasetConfig",
     "DatasetSpec",
+    "Denoiser",
+    "Draws",
     "ExporterSpec",
+    "Generator",
     "GeneratorSpec",
     "LossSpec",
+    "Measure",
+    "Metric",
     "MetricSpec",
+    "OneStep",
+    "Prediction",
+    "Record",
     "RecipeSpec",
+    "Run",
+    "Sampler",
     "SamplerSpec",
+    "Step",
+    "TextEmbedding",
+    "TextEncoder",
     "TextEncoderSpec",
+    "TextTower",
     "UserError",
     "__version__",
     "hookimpl",
-    *_LAZY,
+    "open_run",
 ]

@@ -67,7 +67,9 @@ def save(run: Path, snapshot: Snapshot) -> Path:
         working.mkdir(parents=True)
         for part, tensors in snapshot.tensors.items():
             owned = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
-            save_file({name: t.contiguous() for name, t in owned.items()}, working / f"{part}.safetensors")
+            path = working / f"{part}.safetensors"
+            save_file({name: t.contiguous() for name, t in owned.items()}, path)
+            path.chmod(0o644)  # safetensors makes files that only their owner can read
         write_json(working / "state.json", {"step": snapshot.step, **snapshot.state})
         write_json(working / "manifest.json", {"files": _digests(working)})
         _sync(working)

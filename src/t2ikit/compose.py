@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -58,7 +59,8 @@ def build_sampler(part: Part, context: Context, generator: Generator) -> Sampler
     """Build a sampler after checking that it can draw from this family of models.
 
     Raises:
-        UserError: it cannot, or it guides a model that was never shown the empty caption.
+        UserError: it cannot, it takes more steps than the model has noise levels, or it guides a model
+            that was never shown the empty caption.
     """
     family = part.entry.spec.requires
     if not isinstance(generator, FAMILIES[family]):
@@ -70,11 +72,32 @@ def build_sampler(part: Part, context: Context, generator: Generator) -> Sampler
         )
     sampler: Sampler = part.entry.spec.build(part.config, context)
     check_guidance(generator, sampler.guidance, "sampler.guidance")
+    check_steps(generator, sampler.steps, "sampler.steps")
     return sampler
 
 
+def check_steps(generator: Generator, steps: float, where: str) -> None:
+    """Refuse more steps than the noise levels a denoiser was trained on."""
+    schedule = generator.scheduler_config if isinstance(generator, Denoiser) else {}
+    levels = schedule.get("num_train_timesteps", math.inf)
+    if steps > levels:
+        raise UserError(
+            f"{where}: there are more steps than noise levels to take them between",
+            expected=f"at most {levels}, the noise levels of the model",
+            got=steps,
+            fix="ask for fewer; a few dozen are enough for most samplers",
+        )
+
+
 def check_guidance(generator: Generator, guidance: float, where: str) -> None:
-    """Refuse guidance from a model that was trained without caption dropout."""
+    """Refuse a weight that is none, and guidance from a model that was trained without caption dropout."""
+    if not 0 <= guidance < math.inf:
+        raise UserError(
+            f"{where}: this is no weight",
+            expected="a finite number at least 0; 1 means no guidance",
+            got=guidance,
+            fix="give a number such as 3",
+        )
     if guidance != 1 and isinstance(generator, Denoiser) and generator.caption_dropout == 0:
         raise UserError(
             f"{where}: guidance needs a model trained with caption dropout",
@@ -130,7 +153,7 @@ def _check_players(recipe: Recipe) -> None:
             UserError(
                 "losses: nothing trains the generator",
                 expected="at least one loss of the generator with a weight above 0",
-                got=sorted(recipe.losses) or "no loss",
+                got=", ".join(sorted(recipe.losses)) or "no loss",
                 fix="add one: --set losses.NAME.weight=1, from `t2ikit plugins`",
             ),
         ),
@@ -139,7 +162,7 @@ def _check_players(recipe: Recipe) -> None:
             UserError(
                 "critics: nothing trains " + ", ".join(recipe.critics),
                 expected="at least one loss of the critic",
-                got=sorted(recipe.losses),
+                got=", ".join(sorted(recipe.losses)) or "no loss",
                 fix="add one, or remove the critics",
             ),
         ),

@@ -6,11 +6,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 
-from t2ikit.compose import Model, build_sampler, check_guidance
-from t2ikit.config import apply_settings, parse_setting
+from t2ikit.compose import Model, build_sampler, check_guidance, check_steps
+from t2ikit.config import apply_settings, parse_setting, validate
 from t2ikit.devices import find_device
 from t2ikit.errors import UserError
 from t2ikit.files import save_picture
@@ -57,14 +58,14 @@ def read_prompts(given: Sequence[str], path: Path | None) -> list[str]:
                 f"--prompts {path}: the file cannot be read",
                 expected="a UTF-8 text file with one caption a line",
                 got=error,
-                fix="check the path",
+                fix="check the path, and that the file was saved as UTF-8",
             ) from error
     prompts = list(dict.fromkeys(prompt for prompt in prompts if prompt.strip()))
     if not prompts:
         raise UserError(
             "there is no prompt to draw",
             expected="captions after the run folder, or --prompts FILE",
-            got="nothing",
+            got="nothing" if path is None else f"nothing in {path}",
             fix='t2ikit sample RUN "a green cat with red eyes"',
         )
     return prompts
@@ -93,6 +94,7 @@ def open_model(
                 got=setting,
                 fix="see `t2ikit options NAME` for the sampler's options",
             )
+    run.check_plugins(registry, training=False)
     table = dict(run.table)
     if sampler is not None and registry.find("samplers", sampler).canonical != table["sampler"]["use"]:
         table["sampler"] = {"use": registry.find("samplers", sampler).canonical}
@@ -117,13 +119,28 @@ def draw(
 ) -> Path:
     """Draw a request from a run and write the pictures and their grid; returns the grid's path."""
     run = open_run(path)
-    folder = _out_folder(run, out)
     model = open_model(
         run, sampler=sampler, settings=settings, weights=weights, plugins=plugins, device=device
     )
-    scales = list(request.guidance) or [model.sampler.guidance]
+    check_call(model, "steps", request.steps)
     for scale in request.guidance:
-        _check_scale(model, scale)
+        check_call(model, "guidance", scale)
+    scales = list(request.guidance) or [model.sampler.guidance]
+    folder = _out_folder(run, out)
+    images = _draw_columns(model, request, scales)
+    try:
+        return _write(folder, request, scales, images)
+    except OSError as error:
+        raise UserError(
+            f"--out {folder}: the pictures cannot be written",
+            expected="a folder in which files can be written, with room for them",
+            got=error,
+            fix="free some space, or choose another folder with --out",
+        ) from error
+
+
+def _draw_columns(model: Model, request: Request, scales: Sequence[float]) -> torch.Tensor:
+    """Pictures (P, G, S, 3, H, W) of P prompts at G guidance weights, S of each."""
     columns: list[torch.Tensor] = []
     with counting("drawing") as progress:
         for place, scale in enumerate(scales):
@@ -137,18 +154,30 @@ def draw(
                 progress=chunk_progress(progress, place, len(scales)),
             )
             columns.append(images.unflatten(0, (len(request.prompts), request.count)))
-    return _write(folder, request, scales, torch.stack(columns, 1))
+    return torch.stack(columns, 1)
 
 
-def _check_scale(model: Model, scale: float) -> None:
+def check_call(model: Model, name: Literal["steps", "guidance"], value: float | None) -> None:
+    """Refuse --steps or --guidance that the model or its sampler cannot use; None is the sampler's own.
+
+    Raises:
+        UserError: the model draws in one step, or the value is out of bounds.
+    """
+    if value is None:
+        return
+    where = f"--{name} {value:g}"
     if not isinstance(model.generator, Denoiser):
         raise UserError(
-            f"--guidance {scale:g}: this model is not guided",
+            f"{where}: this model draws in one step, without guidance",
             expected="a diffusion run",
-            got=f"{type(model.generator).__name__}, which draws in one step",
-            fix="leave --guidance out",
+            got=type(model.generator).__name__,
+            fix=f"leave --{name} out",
         )
-    check_guidance(model.generator, scale, "--guidance")
+    config = model.recipe.parts["sampler"].config
+    if name in type(config).model_fields:
+        validate(type(config), {**config.model_dump(mode="json"), name: value}, where=where)
+    check = check_steps if name == "steps" else check_guidance
+    check(model.generator, value, where)
 
 
 def _out_folder(run: Run, out: Path | None) -> Path:

@@ -10,10 +10,10 @@ from typing import Any
 
 from t2ikit import checkpoint as ckpt
 from t2ikit.config import validate
-from t2ikit.drawing import open_model
+from t2ikit.drawing import check_call, open_model
 from t2ikit.errors import UserError
 from t2ikit.files import write_json
-from t2ikit.interfaces import Dataset, Measure
+from t2ikit.interfaces import Dataset, Measure, Metric
 from t2ikit.progress import counting
 from t2ikit.recipe import find_dataset
 from t2ikit.registry import Registry
@@ -78,15 +78,14 @@ def evaluate(
     """
     run = open_run(path)
     registry = Registry.load(plugins)
-    built = {}
-    for name in metrics:
-        entry = registry.find("metrics", name)
-        built[entry.spec.name] = entry.spec.build(entry.spec.config(), None)
-    dataset = evaluation_data(run, registry, data)
-    prompts = dataset.prompts(n, seed)
+    built = _metrics(registry, metrics)
     model = open_model(
         run, sampler=sampler, settings=settings, weights=weights, plugins=plugins, device=device
     )
+    check_call(model, "steps", steps)
+    check_call(model, "guidance", guidance)
+    dataset = evaluation_data(run, registry, data)
+    prompts = dataset.prompts(n, seed)
     began = time.perf_counter()
     with counting("drawing") as progress:
         images = sample(model, prompts, seed=seed, steps=steps, guidance=guidance, progress=progress)
@@ -108,6 +107,35 @@ def evaluate(
         "guidance": model.sampler.guidance if guidance is None else guidance,
     }
     return Evaluation(measures, facts, seconds)
+
+
+def _metrics(registry: Registry, names: Sequence[str]) -> dict[str, Metric]:
+    """The metrics called so, built, by their short names."""
+    if not names:
+        raise UserError(
+            "--metrics: there is nothing to measure",
+            expected="names separated by commas: "
+            + ", ".join(entry.spec.name for entry in registry.entries("metrics")),
+            got="no name",
+            fix="leave --metrics out for " + ", ".join(METRICS),
+        )
+    specs = [registry.find("metrics", name).spec for name in names]
+    return {spec.name: spec.build(spec.config(), None) for spec in specs}
+
+
+def check_target(path: Path) -> None:
+    """Refuse a file for the numbers that cannot be written, before anything is computed.
+
+    Raises:
+        UserError: its folder is missing, or it is a folder itself.
+    """
+    if path.is_dir() or not path.parent.is_dir():
+        raise UserError(
+            f"--json {path}: the file cannot be written",
+            expected="a file in a folder that exists",
+            got="a folder" if path.is_dir() else f"there is no folder {path.parent}",
+            fix="choose another path, or make the folder",
+        )
 
 
 def write_evaluation(evaluation: Evaluation, path: Path) -> None:

@@ -114,7 +114,26 @@ def _extended(registry: Registry, name: str, seen: tuple[str, ...]) -> dict[str,
     base = raw.pop("extends", None)
     if base is None:
         return raw
-    return merge(_extended(registry, str(base), (*seen, str(path.resolve()))), raw)
+    return merge(_extended(registry, _base(registry, path, base), (*seen, str(path.resolve()))), raw)
+
+
+def _base(registry: Registry, path: Path, base: object) -> str:
+    """What the recipe at `path` extends; a file is looked for beside it."""
+    if not isinstance(base, str):
+        raise UserError(
+            f"{path}: extends is not text",
+            expected="a recipe's name or a TOML file",
+            got=base,
+            fix=f'write extends = "NAME" or extends = "./FILE.toml" in {path.name}',
+        )
+    if _is_file(base):
+        return str(path.parent / Path(base).expanduser())
+    try:
+        return registry.find("recipes", base).canonical
+    except UserError as error:
+        raise UserError(
+            f"{path}: extends: {error.what}", expected=error.expected, got=error.got, fix=error.fix
+        ) from error
 
 
 def find_dataset(registry: Registry, spec: str) -> Entry:
@@ -173,7 +192,7 @@ class _Reader:
         if not isinstance(use, str):
             self.problems.report(
                 f"{key}.use",
-                "is missing",
+                "is missing" if use is None else "is not a name",
                 expected=f"the name of one of the {kind.replace('_', ' ')}",
                 got=use,
                 fix=did_you_mean("", [entry.canonical for entry in self.registry.entries(kind)]),
@@ -182,7 +201,7 @@ class _Reader:
         try:
             entry = self.registry.find(kind, use)
         except UserError as error:
-            self.problems.add_at(key, error)
+            self.problems.add_at(key if use == default else f"{key}.use", error)
             return None
         return self._configured(entry, table, key)
 
@@ -233,7 +252,13 @@ def resolve(
     """
     reader = _Reader(registry, raw, where, settings)
     for key in set(raw) - TABLES - {"summary"}:
-        reader.problems.report(key, "is not a table of a recipe", fix=did_you_mean(key, TABLES))
+        reader.problems.report(
+            key,
+            "is not a table of a recipe",
+            expected="one of " + ", ".join(sorted(TABLES)),
+            got=key,
+            fix=did_you_mean(key, TABLES),
+        )
     train = reader.config(TrainConfig, reader.table("train"), "train")
     defaults = {"text": "t2ikit/builtin"}
     parts = {
@@ -261,8 +286,13 @@ def _optimizers(reader: _Reader, critics: bool) -> dict[str, OptimizerConfig]:
     """One optimiser for each player there is."""
     players = ["generator", "critic"] if critics else ["generator"]
     for name in set(reader.table("optimizer")) - set(players):
-        why = "there is no critic in this recipe" if name == "critic" else "is no player"
-        reader.problems.report(f"optimizer.{name}", why, expected="one of " + ", ".join(players))
+        reader.problems.report(
+            f"optimizer.{name}",
+            "trains nothing: there is no such player in this recipe",
+            expected="optimizer." + " or optimizer.".join(players),
+            got=f"optimizer.{name}",
+            fix="remove it, or add [critics.NAME] with its losses" if name == "critic" else "remove it",
+        )
     tables = {name: reader.table("optimizer", name) for name in players}
     return {
         name: reader.config(OptimizerConfig, table, f"optimizer.{name}") for name, table in tables.items()

@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 import json
 import platform
+import textwrap
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,8 +81,7 @@ class Run:
         """
         for plugin in self.info["plugins"]:
             needed = training or any(
-                str(self.table[key]["use"]).startswith(plugin["name"] + "/")
-                for key in ("generator", "sampler", "text")
+                self._uses(key, plugin["name"]) for key in ("generator", "sampler", "text")
             )
             here = registry.plugins.get(plugin["name"])
             if needed and (here is None or here.error):
@@ -94,6 +94,10 @@ class Run:
                     fix="give the file as it was, or start a new run",
                 )
 
+    def _uses(self, key: str, plugin: str) -> bool:
+        part = self.table.get(key)
+        return isinstance(part, dict) and str(part.get("use")).startswith(f"{plugin}/")
+
 
 def load_state(module: torch.nn.Module, tensors: dict[str, torch.Tensor], path: Path) -> None:
     """Load weights that must fit exactly."""
@@ -103,7 +107,7 @@ def load_state(module: torch.nn.Module, tensors: dict[str, torch.Tensor], path: 
         raise UserError(
             f"{path}: the weights do not fit the recipe",
             expected="the model that recipe.toml describes",
-            got=str(error).split("\n")[1].strip() if "\n" in str(error) else error,
+            got=textwrap.shorten(str(error).split("\n", 1)[-1], 200),
             fix="restore recipe.toml, and use the plugin versions that run.json names",
         ) from error
 
@@ -127,18 +131,31 @@ def open_run(path: str | Path) -> Run:
             else "a file",
             fix="give the folder that `t2ikit train` printed",
         )
+    run = Run(path, load_toml(recipe), _read_info(info))
     try:
-        table, facts = load_toml(recipe), json.loads(info.read_text(encoding="utf-8"))
-        run = Run(path, table, facts)
-        _ = run.image_size, run.table["train"], [plugin["name"] for plugin in facts["plugins"]]
+        _ = run.image_size, run.table["data"]["spec"], run.table["train"]
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path}: recipe.toml or run.json is damaged",
-            expected="the files as `t2ikit train` wrote them",
-            got=f"{type(error).__name__}: {error}",
-            fix="restore them from a copy",
-        ) from error
+        raise _damaged(recipe, error) from error
     return run
+
+
+def _read_info(path: Path) -> dict[str, Any]:
+    """What run.json holds."""
+    try:
+        info: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        _ = info["data_fingerprint"], [(p["name"], p["origin"], p["sha256"]) for p in info["plugins"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(path, error) from error
+    return info
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    return UserError(
+        f"{path} is damaged",
+        expected="the file as `t2ikit train` wrote it",
+        got=f"no entry {error}" if isinstance(error, KeyError) else error,
+        fix="restore it from a copy",
+    )
 
 
 def create_run(

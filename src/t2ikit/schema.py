@@ -54,7 +54,10 @@ class TrainConfig(Config):
     @model_validator(mode="after")
     def _micro_batch_fits(self) -> Self:
         if self.micro_batch > self.batch:
-            raise ValueError(f"micro_batch ({self.micro_batch}) must not be larger than batch ({self.batch})")
+            raise ValueError(
+                f"micro_batch ({self.micro_batch}) must not be larger than batch ({self.batch}): "
+                "lower it, or set 0 for all at once"
+            )
         return self
 
 
@@ -86,7 +89,7 @@ class OptimizerConfig(Config):
 class LossTerm(Config):
     """What a recipe says of any loss; the rest of its table is the loss's own."""
 
-    weight: float = Field(1.0, ge=0)
+    weight: float = Field(1.0, ge=0, allow_inf_nan=False)
     """factor of this loss in the player's sum; 0 leaves the loss out"""
     every: int = Field(1, ge=1)
     """compute only every so many steps, and then `every` times as strongly (lazy regularisation)"""

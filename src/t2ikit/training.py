@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from accelerate.utils import broadcast_object_list
 
 from t2ikit.compose import Cast, build_cast
 from t2ikit.config import parse_setting
+from t2ikit.devices import find_device
 from t2ikit.display import Display, Silent, make_display
 from t2ikit.ema import Average
 from t2ikit.errors import UserError
@@ -21,6 +24,7 @@ from t2ikit.run import Run, check_new, create_run, next_run_folder, open_run
 from t2ikit.session import Session
 from t2ikit.trainer import Trainer, make_accelerator
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 FIXED_ON_RESUME = ("batch", "precision", "seed", "ema_decay", "prompts", "samples", "log_every")
 
 
@@ -47,7 +51,13 @@ def start_run(
     """
     accelerator, display = _accelerator(recipe, device)
     folder = _new_folder(recipe, out, accelerator)
-    cast = build_cast(recipe, registry, accelerator.device)
+    try:
+        cast = build_cast(recipe, registry, accelerator.device)
+    except UserError:
+        if accelerator.is_main_process:
+            with suppress(OSError):  # as soon as there is something in it, it stays
+                folder.rmdir()
+        raise
     if accelerator.is_main_process:
         create_run(
             folder,
@@ -116,6 +126,13 @@ def _check_settings(settings: Sequence[str]) -> None:
 
 
 def _accelerator(recipe: Recipe, device: str) -> tuple[Accelerator, Display]:
+    if recipe.train.precision == "fp16" and find_device(device).type == "cpu":
+        raise UserError(
+            "train.precision: fp16 needs a GPU",
+            expected="no (fp32) or bf16 on a CPU",
+            got="fp16",
+            fix="--set train.precision=bf16, or another --device",
+        )
     lazy = any(use.term.every > 1 for use in recipe.losses.values())
     accelerator = make_accelerator(recipe.train, device, lazy_parameters=lazy)
     return accelerator, make_display(main=accelerator.is_main_process)
@@ -146,6 +163,30 @@ def _train(
         trainer = make_trainer(recipe, cast, accelerator, display)
         session = Session(run, cast, trainer, registry, display)
         start = session.resume() if resume else 0
+        if start > recipe.train.steps:
+            raise _too_few_steps(run, start, recipe.train.steps)
         return Outcome(run, session.train(start))
+    except OSError as error:
+        if error.errno in FULL or str(error.filename or "").startswith(str(run.path)):
+            raise _unwritten(run, error) from error
+        raise
     finally:
         display.close()
+
+
+def _too_few_steps(run: Run, done: int, steps: int) -> UserError:
+    return UserError(
+        f"{run.path}: the run is past train.steps already",
+        expected=f"train.steps at least {done}, the steps done",
+        got=steps,
+        fix=f"leave it out, or --set train.steps={2 * done} to go on",
+    )
+
+
+def _unwritten(run: Run, error: OSError) -> UserError:
+    return UserError(
+        f"{run.path}: a file of the run cannot be written",
+        expected="a folder that can be written, with room for checkpoints, pictures and the log",
+        got=error,
+        fix=f"free some space or permissions, then go on with `t2ikit train --resume {run.path}`",
+    )

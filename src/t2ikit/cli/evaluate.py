@@ -29,8 +29,10 @@ def command(
     device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.auto,
 ) -> None:
     """Measure a trained run on prompts it was not trained on."""
-    from t2ikit.evaluating import describe, evaluate, write_evaluation
+    from t2ikit.evaluating import check_target, describe, evaluate, write_evaluation
 
+    if json is not None:
+        check_target(json)
     evaluation = evaluate(
         run,
         data=data,

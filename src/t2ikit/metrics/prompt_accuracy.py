@@ -27,7 +27,8 @@ def wilson(right: int, n: int, z: float = 1.959964) -> tuple[float, float]:
     share = right / n
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)
     reach = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return max(0.0, middle - reach), min(1.0, middle + reach)
+    # Both ends are exact at the extremes, where rounding would leave the interval short of the share.
+    return 0.0 if right == 0 else middle - reach, 1.0 if right == n else middle + reach
 
 
 class PromptAccuracy:
