@@ -1,7 +1,7 @@
-"""The metric: counts by hand, Wilson intervals, groups, and what it cannot read."""
+"""The metric `prompt-accuracy` against counts made by hand and against published intervals."""
 
-from __future__ import annotations
-
+import subprocess
+import sys
 from random import Random
 
 import pytest
@@ -11,56 +11,126 @@ from t2ikit import UserError
 from t2ikit.data.creatures import Creatures
 from t2ikit.data.creatures_config import CreaturesConfig
 from t2ikit.data.creatures_drawing import draw
-from t2ikit.data.creatures_grammar import Attributes, is_unseen_pair, parse
-from t2ikit.metrics.creature_reader import Reading
-from t2ikit.metrics.prompt_accuracy import PromptAccuracy, measure, wilson
+from t2ikit.data.creatures_grammar import Attributes, is_held_out_caption, is_unseen_pair, parse
+from t2ikit.interfaces import Metric
+from t2ikit.metrics.prompt_accuracy import PromptAccuracy, PromptAccuracyConfig, measure, wilson
+
+DATASET = Creatures(CreaturesConfig(count=10))
+
+
+def pictures(captions: list[str], size: int = 32) -> torch.Tensor:
+    drawn = [draw(parse(text), size, Random(i)) for i, text in enumerate(captions)]
+    return torch.stack([torch.from_numpy(d.copy()).permute(2, 0, 1) for d in drawn]) / 127.5 - 1
 
 
 def test_counts_by_hand():
-    full = Attributes(("red", "blue"), "cat", "jumping", "green")
-    pairs = [
-        (Reading(("red", "blue"), "cat", "jumping", "green"), full),  # all right
-        (Reading(("blue", "red"), "cat", "jumping", "green"), full),  # colours in the wrong order
-        (Reading(("red",), "cat", "running", "green"), full),  # a colour missing, another action
-        (Reading(None, None, None, None), full),  # unreadable
-        (Reading(("red",), "cat", "running", "blue"), Attributes(("red",), "cat", None, None)),
+    wanted = [
+        Attributes(("green",), "cat", "jumping", "red"),
+        Attributes(("brown", "black"), "bird", "running", "blue"),
+        Attributes(("purple",), "cat", None, "red"),  # an unseen pair
+        Attributes(None, "fish", "sitting", None),
     ]
-    found = {name: (m.value, m.n) for name, m in measure(pairs).items()}
-    assert found == {
-        "colour": (pytest.approx(40), 5),
-        "species": (pytest.approx(80), 5),
-        "action": (pytest.approx(50), 4),
-        "eyes": (pytest.approx(75), 4),
-        "joint": (pytest.approx(40), 5),
+    read = [
+        Attributes(("green",), "cat", "jumping", "red"),
+        Attributes(("black", "brown"), "bird", "running", None),  # colours in the wrong order, eyes unreadable
+        Attributes(("purple",), "rabbit", "running", "red"),
+        Attributes(("red",), "fish", "sitting", "blue"),
+    ]
+    found = measure(wanted, read)
+    expected = {
+        "colour": (2, 3),
+        "species": (3, 4),
+        "action": (3, 3),
+        "eyes": (2, 3),
+        "joint": (2, 4),
+        "unseen-pairs/colour": (1, 1),
+        "unseen-pairs/species": (0, 1),
+        "unseen-pairs/eyes": (1, 1),
+        "unseen-pairs/joint": (0, 1),
     }
+    for name, (right, n) in expected.items():
+        assert found[name].value == pytest.approx(100 * right / n), name
+        assert (found[name].n, found[name].unit) == (n, "%"), name
+    assert "unseen-pairs/action" not in found
 
 
+def test_groups_count_the_prompts_they_are_named_after():
+    prompts = DATASET.prompts(64, seed=0)
+    wanted = [parse(prompt) for prompt in prompts]
+    found = measure(wanted, wanted)
+    assert found["unseen-pairs/joint"].n == sum(map(is_unseen_pair, wanted))
+    assert found["held-out-captions/joint"].n == sum(map(is_held_out_caption, wanted))
+    assert found["unseen-pairs/joint"].n + found["held-out-captions/joint"].n == 64
+    assert found["joint"].value == found["held-out-captions/eyes"].value == 100
+
+
+def test_shuffled_gives_no_picture_its_own_prompt():
+    wanted = list(map(parse, DATASET.prompts(300, seed=0)))
+    found = measure(wanted, wanted)
+    assert found["shuffled/joint"].value == 0  # 300 different captions: only its own would be right
+    assert found["shuffled/joint"].n == 300
+    assert 12 < found["shuffled/action"].value < 40
+    assert 12 < found["shuffled/eyes"].value < 40
+    assert found["shuffled/species"].value < 25
+    assert "shuffled/joint" not in measure(wanted[:1], wanted[:1])
+
+
+# Newcombe, Statistics in Medicine 17 (1998), table I, method 3 (score without continuity correction)
 @pytest.mark.parametrize(
     ("right", "n", "low", "high"),
-    # Newcombe 1998, table I, score method without continuity correction.
     [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
 )
-def test_wilson_interval_equals_published_values(right, n, low, high):
-    assert wilson(right, n) == (pytest.approx(low, abs=1e-4), pytest.approx(high, abs=1e-4))
+def test_wilson_interval_as_published(right, n, low, high):
+    assert wilson(right, n) == pytest.approx((low, high), abs=5e-5)
 
 
-def test_drawings_score_high_and_shuffled_ones_at_chance():
-    data = Creatures(CreaturesConfig(count=100))
-    prompts = data.prompts(200, seed=0)
-    rng = Random(5)
-    images = torch.stack(
-        [torch.from_numpy(draw(parse(p), 32, rng).copy()).permute(2, 0, 1) / 127.5 - 1 for p in prompts]
-    )
-    found = PromptAccuracy()(images, prompts, data)
-    assert found["joint"].value > 95
-    assert found["shuffled/species"].value < 30
-    unseen = sum(is_unseen_pair(parse(p)) for p in prompts)
-    assert found["unseen-pairs/colour"].n == unseen
-    assert found["held-out/colour"].n == 200 - unseen
-    assert found["colour"].low <= found["colour"].value <= found["colour"].high
+@pytest.mark.parametrize(("right", "n"), [(0, 1), (1, 1), (3, 7), (999, 1000), (2048, 2048)])
+def test_wilson_limits_are_where_the_score_test_turns(right, n):
+    """Each limit p solves (right/n - p)^2 = z^2 p (1 - p) / n."""
+    for p in wilson(right, n):
+        assert (right / n - p) ** 2 == pytest.approx(1.959963985**2 * p * (1 - p) / n, abs=1e-12)
 
 
-def test_other_captions_are_refused():
-    data = Creatures(CreaturesConfig(count=100))
-    with pytest.raises(UserError, match="cannot read the prompt 'a house'"):
-        PromptAccuracy()(torch.zeros(1, 3, 32, 32), ["a house"], data)
+def test_pictures_of_their_prompts_are_right_and_other_pictures_are_not():
+    prompts = DATASET.prompts(200, seed=5)
+    metric = PromptAccuracy(PromptAccuracyConfig(batch=64))
+    assert isinstance(metric, Metric)
+    good = metric(pictures(prompts), prompts, DATASET)
+    assert good["joint"].value >= 95
+    assert good["shuffled/joint"].value <= 2
+    noise = metric(torch.randn(200, 3, 32, 32), prompts, DATASET)
+    assert noise["joint"].value == 0
+    assert noise["species"].high <= 3
+
+
+def test_the_batch_changes_nothing():
+    prompts = DATASET.prompts(20, seed=2)
+    shown = pictures(prompts, 48)
+    one = PromptAccuracy(PromptAccuracyConfig(batch=3))(shown, prompts, DATASET)
+    assert one == PromptAccuracy()(shown, prompts, DATASET)
+
+
+def test_attributes_the_prompt_leaves_out_do_not_count():
+    shown = pictures(["a sitting red cat with blue eyes"])
+    found = PromptAccuracy()(shown, ["a red cat"], DATASET)
+    assert set(found) == {"colour", "species", "joint"}
+    assert found["joint"].value == 100
+
+
+def test_a_prompt_of_something_else_is_the_users_to_mend():
+    with pytest.raises(UserError, match="captions of creatures only") as caught:
+        PromptAccuracy()(torch.zeros(1, 3, 32, 32), ["a photo of a mountain"], DATASET)
+    assert "a photo of a mountain" in str(caught.value)
+    assert "fix:" in str(caught.value)
+
+
+def test_one_prompt_a_picture():
+    with pytest.raises(UserError, match="one prompt for each picture"):
+        PromptAccuracy()(torch.zeros(2, 3, 32, 32), ["a red cat"], DATASET)
+    with pytest.raises(UserError):
+        PromptAccuracy()(torch.zeros(0, 3, 32, 32), [], DATASET)
+
+
+def test_the_module_imports_no_torch():
+    code = "import sys, t2ikit.metrics.prompt_accuracy; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

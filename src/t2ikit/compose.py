@@ -113,7 +113,7 @@ def build_cast(recipe: Recipe, registry: Registry, device: torch.device) -> Cast
     Raises:
         UserErrors: every pairing that cannot work, naming what is missing.
     """
-    _check_players(recipe)
+    _check_players(recipe, device)
     data = recipe.parts["data"]
     dataset: Dataset = data.entry.spec.build(data.config, None)
     model = build_model(recipe, registry, device, data.config.size)
@@ -144,8 +144,8 @@ def _family(generator: Generator) -> str:
     return next((name for name, kind in FAMILIES.items() if isinstance(generator, kind)), "neither")
 
 
-def _check_players(recipe: Recipe) -> None:
-    """Whether every player has something to minimise, seen before anything is built."""
+def _check_players(recipe: Recipe, device: torch.device) -> None:
+    """Whether every player has something to minimise, in a precision it can; before anything is built."""
     players = {use.part.entry.spec.player for use in recipe.losses.values()}
     rules: list[tuple[bool, UserError]] = [
         (
@@ -166,15 +166,7 @@ def _check_players(recipe: Recipe) -> None:
                 fix="add one, or remove the critics",
             ),
         ),
-        (
-            recipe.train.precision == "fp16" and bool(recipe.critics),
-            UserError(
-                "train.precision: fp16 does not train a critic reliably",
-                expected="no (fp32) or bf16 where there is a critic",
-                got="fp16",
-                fix="--set train.precision=bf16",
-            ),
-        ),
+        *_precision_rules(recipe, device),
     ]
     for name, use in recipe.losses.items():
         spec = use.part.entry.spec
@@ -183,6 +175,23 @@ def _check_players(recipe: Recipe) -> None:
         )
         rules.append((bool(lacks_critic), _unmet(name, use.part, NEEDS["critic"], "this recipe has none")))
     _raise_broken(rules, recipe)
+
+
+def _precision_rules(recipe: Recipe, device: torch.device) -> list[tuple[bool, UserError]]:
+    half = recipe.train.precision == "fp16"
+    critic = UserError(
+        "train.precision: fp16 does not train a critic reliably",
+        expected="no (fp32) or bf16 where there is a critic",
+        got="fp16",
+        fix="--set train.precision=bf16",
+    )
+    cpu = UserError(
+        "train.precision: fp16 needs a GPU",
+        expected="no (fp32) or bf16 on a CPU",
+        got="fp16",
+        fix="--set train.precision=bf16, or another --device",
+    )
+    return [(half and bool(recipe.critics), critic), (half and device.type == "cpu", cpu)]
 
 
 def _check_needs(recipe: Recipe, generator: Generator) -> None:

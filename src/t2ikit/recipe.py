@@ -159,7 +159,10 @@ def _replace_data(registry: Registry, table: Any, spec: str) -> dict[str, Any]:
     """Another dataset in place of the recipe's: the options that all datasets share stay."""
     table = table if isinstance(table, dict) else {}
     spec = str(Path(spec).resolve()) if Path(spec).is_dir() else spec  # the run may go on from elsewhere
-    same = find_dataset(registry, spec) == find_dataset(registry, str(table.get("spec", spec)))
+    try:
+        same = find_dataset(registry, spec) == find_dataset(registry, str(table.get("spec", spec)))
+    except UserError:
+        same = False  # reported with whatever else is wrong, when the table is checked
     kept = table if same else {key: table[key] for key in DatasetConfig.model_fields if key in table}
     return {**kept, "spec": spec}
 

@@ -13,7 +13,6 @@ from accelerate.utils import broadcast_object_list
 
 from t2ikit.compose import Cast, build_cast
 from t2ikit.config import parse_setting
-from t2ikit.devices import find_device
 from t2ikit.display import Display, Silent, make_display
 from t2ikit.ema import Average
 from t2ikit.errors import UserError
@@ -126,13 +125,6 @@ def _check_settings(settings: Sequence[str]) -> None:
 
 
 def _accelerator(recipe: Recipe, device: str) -> tuple[Accelerator, Display]:
-    if recipe.train.precision == "fp16" and find_device(device).type == "cpu":
-        raise UserError(
-            "train.precision: fp16 needs a GPU",
-            expected="no (fp32) or bf16 on a CPU",
-            got="fp16",
-            fix="--set train.precision=bf16, or another --device",
-        )
     lazy = any(use.term.every > 1 for use in recipe.losses.values())
     accelerator = make_accelerator(recipe.train, device, lazy_parameters=lazy)
     return accelerator, make_display(main=accelerator.is_main_process)

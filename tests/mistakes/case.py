@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,12 +50,12 @@ def sentence(command: str, *says: str, before: Prepare | None = None) -> Case:
     return Case(command, says, before=before)
 
 
-def files(**texts: str | bytes) -> Prepare:
-    """Writes files; `__` in a name stands for a dot, `___` for a slash."""
+def files(texts: Mapping[str, str | bytes]) -> Prepare:
+    """Writes files by their paths."""
 
     def write(folder: Path) -> None:
         for name, text in texts.items():
-            path = folder / name.replace("___", "/").replace("__", ".")
+            path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(text if isinstance(text, bytes) else text.encode())
 

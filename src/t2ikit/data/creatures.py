@@ -1,8 +1,8 @@
-"""`creatures`: captioned drawings made by our own code, endless and offline."""
+"""`creatures`: captioned drawings of creatures, made as they are asked for, offline and without end."""
 
 from __future__ import annotations
 
-from itertools import islice
+import itertools
 from random import Random
 
 import torch
@@ -15,59 +15,72 @@ from t2ikit.data.creatures_grammar import (
     PARTIAL_TEMPLATES,
     Attributes,
     caption,
+    pick,
     trained_attributes,
     unseen_prompts,
 )
 from t2ikit.interfaces import Dataset, Split
 
-TWO_COLOURED = 0.5
-
 
 class Creatures(Dataset):
-    """Drawings of creatures; half of them have a body of two colours.
+    """Drawings that show only trained attributes, in both splits; `prompts` asks for the others.
 
-    Picture `i` is the same for a seed and a size whatever `count` is. Both splits draw only attributes
-    that training may show; `prompts` gives only those it never does.
+    Half of the creatures have one colour, half have two. Every picture has one caption of each full
+    template and one caption that leaves something out. A picture depends on the seed, the split, its
+    index and the size alone, so a greater `count` adds pictures and changes none.
     """
 
     def __init__(self, config: CreaturesConfig) -> None:
         self.config = config
         held_out = max(1, round(config.count * config.validation))
-        self._sizes = {"train": config.count - held_out, "validation": held_out}
+        self._sizes: dict[Split, int] = {"train": config.count - held_out, "validation": held_out}
+
+    def size(self, split: Split) -> int:
+        """Number of pictures in the split."""
+        return self._sizes[split]
+
+    def attributes(self, split: Split, index: int) -> Attributes:
+        """What picture `index` of the split shows."""
+        return self._attributes(self._random(split, index))
+
+    def record(self, split: Split, index: int) -> Record:
+        """Picture `index` of the split, (3, size, size), drawn anew and the same every time."""
+        rng = self._random(split, index)
+        attributes = self._attributes(rng)
+        captions = _captions(attributes, rng)
+        picture = torch.from_numpy(draw(attributes, self.config.size, rng).copy())
+        return Record(picture.permute(2, 0, 1).contiguous(), captions, f"{split}/{index}")
+
+    def captions(self, split: Split, index: int) -> tuple[str, ...]:
+        """The captions of picture `index`, without drawing it."""
+        rng = self._random(split, index)
+        return _captions(self._attributes(rng), rng)
+
+    def prompts(self, n: int, seed: int) -> list[str]:
+        """`n` full captions never drawn in training: held-out captions and held-out pairs, by turns.
+
+        See `creatures_grammar.unseen_prompts`; fewer prompts of a seed are the first of more.
+        """
+        return list(itertools.islice(unseen_prompts(seed), n))
 
     @property
     def fingerprint(self) -> str:
-        """Version of the drawing, seed, count, split and size."""
+        """Names the drawing's version and every option that matters."""
         c = self.config
-        return f"creatures-{DRAWING_VERSION}/{c.seed}/{c.count}/{c.validation}/{c.size}"
+        return (
+            f"creatures-v{DRAWING_VERSION}-seed{c.seed}-count{c.count}-size{c.size}-validation{c.validation}"
+        )
 
-    def size(self, split: Split) -> int:
-        """Number of pictures."""
-        return self._sizes[split]
+    def _random(self, split: Split, index: int) -> Random:
+        if not 0 <= index < self.size(split):
+            raise IndexError(f"picture {index} of the split {split!r}, which has {self.size(split)}")
+        return Random(mix(self.config.seed, split, index))
 
-    def _random(self, split: Split, index: int, use: str) -> Random:
-        return Random(mix(self.config.seed, split, index, use))
+    @staticmethod
+    def _attributes(rng: Random) -> Attributes:
+        return pick(pick(trained_attributes(), rng), rng)
 
-    def attributes(self, split: Split, index: int) -> Attributes:
-        """What picture `index` shows."""
-        rng = self._random(split, index, "attributes")
-        one, two = trained_attributes()
-        group = two if rng.random() < TWO_COLOURED else one
-        return group[int(rng.random() * len(group))]
 
-    def captions(self, split: Split, index: int) -> tuple[str, ...]:
-        """The full caption in each wording, and one that leaves something out."""
-        attributes = self.attributes(split, index)
-        partial = PARTIAL_TEMPLATES[mix(self.config.seed, split, index, "partial") % len(PARTIAL_TEMPLATES)]
-        return tuple(caption(attributes, template) for template in (*FULL_TEMPLATES, partial))
-
-    def record(self, split: Split, index: int) -> Record:
-        """Picture `index`, drawn anew."""
-        attributes = self.attributes(split, index)
-        picture = draw(attributes, self.config.size, self._random(split, index, "drawing"))
-        image = torch.from_numpy(picture.copy()).permute(2, 0, 1).contiguous()
-        return Record(image, self.captions(split, index), f"{split}/{index}")
-
-    def prompts(self, n: int, seed: int) -> list[str]:
-        """Full captions never drawn in training, half of them with a (colour, species) pair never drawn."""
-        return list(islice(unseen_prompts(seed), n))
+def _captions(attributes: Attributes, rng: Random) -> tuple[str, ...]:
+    templates = (*FULL_TEMPLATES, pick(PARTIAL_TEMPLATES, rng))
+    return tuple(caption(attributes, template) for template in templates)

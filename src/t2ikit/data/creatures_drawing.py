@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from t2ikit.data.creatures_grammar import Attributes
-from t2ikit.data.creatures_species import BUILDS, Build, Part, Points, ellipse, tube
+from t2ikit.data.creatures_species import BUILDS, Build, Part, Points, capsule, ellipse
 
 DRAWING_VERSION = 1
 """Raise it whenever any picture would change."""
@@ -61,7 +61,7 @@ class _Pose:
 _POSES = {
     "standing": _Pose(0, 0.0, (0, 0), (0, 0), (0, 0)),
     "running": _Pose(-6, 0.03, (-62, -30), (58, 26), (-62, 52), moves=True),
-    "jumping": _Pose(26, 0.24, (-42, -26), (48, 66), (-44, -8)),
+    "jumping": _Pose(20, 0.18, (-42, -26), (48, 66), (-44, -8)),
     "sitting": _Pose(None, 0.0, (84, 84), (0, 0), (78, 92)),
 }
 
@@ -151,7 +151,7 @@ def _sketch(attributes: Attributes, paint: _Paint, rng: Random) -> _Sketch:
     sketch.parts(build.back, paint, 0j, turn)
     sketch.add(ellipse(0j, build.body) * turn, paint.body)
     if build.neck_width:
-        sketch.add(tube((0.6 * build.body.real * turn, head), build.neck_width, build.neck_width), paint.body)
+        sketch.add(capsule(0.6 * build.body.real * turn, head, build.neck_width), paint.body)
     sketch.parts(build.side, paint, 0j, turn)
     _legs(sketch, build, pose, paint.body, turn, far=False)
     sketch.parts(build.crown, paint, head, nod)
@@ -165,9 +165,10 @@ def _sketch(attributes: Attributes, paint: _Paint, rng: Random) -> _Sketch:
 
 def _legs(sketch: _Sketch, build: Build, pose: _Pose, fill: Rgb, turn: complex, *, far: bool) -> None:
     pairs = (pose.only,) if len(build.hips) == 1 else (pose.rear, pose.front)
+    spread = 0.07 if len(pairs) == 2 else 0.13
     floor = -abs(complex(build.body.real * turn.imag, build.body.imag * turn.real))
     for place, (hip, angles) in enumerate(zip(build.hips, pairs)):
-        root = hip * turn + (0.07 if far else 0.0)
+        root = hip * turn + (spread if far else 0.0)
         length = build.leg
         if pose.tilt is None and place == 1:
             # the front legs of one who sits reach down to the ground it sits on
@@ -177,16 +178,16 @@ def _legs(sketch: _Sketch, build: Build, pose: _Pose, fill: Rgb, turn: complex, 
             drop = floor + build.leg_width - foot.imag
             root, foot = root + 1j * drop, foot + 1j * drop
         width = build.leg_width
-        sketch.add(tube((root, foot), width, width), fill)
+        sketch.add(capsule(root, foot, width), fill)
         sketch.add(ellipse(foot + 0.45 * width, complex(max(0.06, 1.25 * width), 0.035)), fill)
 
 
 def _eyes(sketch: _Sketch, head: complex, nod: complex, iris: Rgb, rng: Random) -> None:
-    look = complex(_uniform(rng, -0.008, 0.016), _uniform(rng, -0.008, 0.008))
-    for x in (-0.082, 0.092):
+    look = complex(_uniform(rng, -0.01, 0.016), _uniform(rng, -0.01, 0.01))
+    for x in (-0.092, 0.102):
         middle = head + (x + 0.035j) * nod
-        sketch.shapes.append((ellipse(middle, 0.086 + 0.092j), _WHITE, _DARK))
-        sketch.add(ellipse(middle + look, 0.061 + 0.066j), iris, outline=False)
+        sketch.shapes.append((ellipse(middle, 0.099 + 0.104j), _WHITE, _DARK))
+        sketch.add(ellipse(middle + look, 0.066 + 0.072j), iris, outline=False)
         sketch.add(ellipse(middle + look, 0.02 + 0.022j), _DARK, outline=False)
         sketch.add(ellipse(middle + look - 0.026 + 0.03j, 0.015 + 0.015j), _WHITE, outline=False)
 
@@ -196,12 +197,12 @@ def _grounded(sketch: _Sketch, pose: _Pose) -> _Sketch:
     points = sketch.points()
     rise = 1j * (pose.lift - points.imag.min())
     scene = _Sketch(sketch.line)
-    scene.add(ellipse(0.03 + 0j, complex(0.34 - 0.3 * pose.lift, 0.035)), _SHADOW, outline=False)
+    scene.add(ellipse(0.03 + 0j, complex(0.34 - 0.4 * pose.lift, 0.035)), _SHADOW, outline=False)
     if pose.moves:
         left, height = points.real.min(), np.ptp(points.imag)
         for share, length in ((0.25, 0.1), (0.45, 0.16), (0.65, 0.1)):
-            end = complex(left - 0.0, share * height)
-            scene.add(tube((end - length, end), 0.014, 0.014), _WIND, outline=False)
+            end = complex(left, share * height)
+            scene.add(capsule(end - length, end, 0.014), _WIND, outline=False)
     scene.shapes += [(points + rise, fill, line) for points, fill, line in sketch.shapes]
     return scene
 
@@ -211,21 +212,23 @@ def _rasterise(sketch: _Sketch, size: int, paper: Rgb, rng: Random) -> NDArray[n
     points = sketch.points()
     low = complex(points.real.min(), points.imag.min())
     extent = complex(np.ptp(points.real), np.ptp(points.imag))
-    scale = min(1.05, 0.95 / extent.real, 0.95 / extent.imag) * _uniform(rng, 0.86, 1.0)
+    scale = min(1.05, 0.95 / extent.real, 0.95 / extent.imag) * _uniform(rng, 0.88, 1.0)
     room = complex(0.98 - scale * extent.real, 0.98 - scale * extent.imag)
     corner = complex(0.01 + room.real * rng.random(), 0.01 + room.imag * rng.random())
     left = rng.random() < 0.5
-    factor = max(2, min(8, 128 // size)) if size < 512 else 2
+    factor = max(4 if size <= 128 else 2, 128 // size)
     pixels = size * factor
     canvas = Image.new("RGB", (pixels, pixels), paper)
     brush = ImageDraw.Draw(canvas)
     width = max(1, round(0.016 * scale * pixels))
+    spots = (points - low) * scale + corner
+    x, y = (1 - spots.real if left else spots.real), 1 - spots.imag
+    flat = (np.stack([x, y], 1).ravel() * pixels).tolist()
+    start = 0
     for shape, fill, line in sketch.shapes:
-        spot = (shape - low) * scale + corner
-        x, y = (1 - spot.real if left else spot.real), 1 - spot.imag
-        outline = np.stack([x, y], 1).ravel() * pixels
-        flat = outline.tolist()
-        brush.polygon(flat, fill=fill)
+        outline = flat[start : start + 2 * len(shape)]
+        start += 2 * len(shape)
+        brush.polygon(outline, fill=fill)
         if line is not None:
-            brush.line(flat + flat[:4], fill=line, width=width)
+            brush.line(outline + outline[:4], fill=line, width=width)
     return np.asarray(canvas.reduce(factor))

@@ -12,9 +12,10 @@ import hashlib
 import itertools
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import TypeVar
 
 COLOURS = ("red", "yellow", "green", "blue", "purple", "pink", "brown", "black")
 SPECIES = ("cat", "rabbit", "bird", "fish", "elephant", "giraffe", "turtle", "dinosaur")
@@ -46,7 +47,8 @@ PARTIAL_TEMPLATES = (
     "a {action} {species} with {eyes} eyes",
     "a drawing of a {colours} {species}",
 )
-_HELD_OUT_SHARE = 10
+_HELD_OUT_EVERY = 10
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,10 @@ class Attributes:
     def full(self) -> bool:
         """Whether nothing is left out."""
         return None not in (self.colours, self.species, self.action, self.eyes)
+
+
+Grouped = tuple[tuple[Attributes, ...], tuple[Attributes, ...]]
+"""Attributes of one-coloured creatures and of two-coloured ones."""
 
 
 def caption(attributes: Attributes, template: str = FULL_TEMPLATES[0]) -> str:
@@ -118,7 +124,7 @@ def is_held_out_caption(attributes: Attributes) -> bool:
     if not attributes.full or is_unseen_pair(attributes):
         return False
     digest = hashlib.blake2b(caption(attributes).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little") % _HELD_OUT_SHARE == 0
+    return int.from_bytes(digest, "little") % _HELD_OUT_EVERY == 0
 
 
 def is_trained(attributes: Attributes) -> bool:
@@ -137,10 +143,14 @@ def all_attributes() -> tuple[Attributes, ...]:
 
 
 @cache
-def trained_attributes() -> tuple[tuple[Attributes, ...], tuple[Attributes, ...]]:
-    """What training draws from: creatures of one colour, creatures of two."""
-    trained = [attributes for attributes in all_attributes() if is_trained(attributes)]
-    return _by_colours(trained)
+def trained_attributes() -> Grouped:
+    """What training draws from."""
+    return by_colours(attributes for attributes in all_attributes() if is_trained(attributes))
+
+
+def pick(options: Sequence[T], rng: random.Random) -> T:
+    """One of `options`; uses `rng.random()` alone, which is the same in every version of Python."""
+    return options[int(len(options) * rng.random())]
 
 
 def unseen_prompts(seed: int) -> Iterator[str]:
@@ -153,19 +163,19 @@ def unseen_prompts(seed: int) -> Iterator[str]:
     rng = random.Random(seed)
     groups = [
         group
-        for held_out in (is_held_out_caption, is_unseen_pair)
-        for group in _by_colours([attributes for attributes in all_attributes() if held_out(attributes)])
+        for never_trained in (is_held_out_caption, is_unseen_pair)
+        for group in by_colours(filter(never_trained, all_attributes()))
     ]
     while True:
-        shuffled = [rng.sample(group, len(group)) for group in groups]
+        shuffled = [sorted(group, key=lambda _: rng.random()) for group in groups]
         for turn in itertools.zip_longest(*shuffled):
             for attributes in turn:
                 if attributes is not None:
-                    yield caption(attributes, rng.choice(FULL_TEMPLATES))
+                    yield caption(attributes, pick(FULL_TEMPLATES, rng))
 
 
-def _by_colours(
-    attributes: list[Attributes],
-) -> tuple[tuple[Attributes, ...], tuple[Attributes, ...]]:
-    one, two = (tuple(a for a in attributes if len(a.colours or ()) == n) for n in (1, 2))
+def by_colours(attributes: Iterable[Attributes]) -> Grouped:
+    """Split into creatures of one colour and creatures of two."""
+    every = list(attributes)
+    one, two = (tuple(a for a in every if len(a.colours or ()) == number) for number in (1, 2))
     return one, two

@@ -45,6 +45,15 @@ def tube(points: Sequence[complex], start: float, end: float) -> Points:
     return np.concatenate([path - width * normal, tip, (path + width * normal)[::-1], root])
 
 
+_CAP: Points = np.exp(1j * np.pi * np.linspace(-0.5, 0.5, 6))
+
+
+def capsule(root: complex, tip: complex, width: float) -> Points:
+    """A straight limb with round ends and half width `width`."""
+    along = (tip - root) / abs(tip - root)
+    return np.concatenate([tip + width * along * _CAP, root - width * along * _CAP])
+
+
 def mirrored(points: Points) -> Points:
     """The shape on the other side of the head."""
     return -points.conj()
@@ -155,7 +164,7 @@ _FISH = Build(
     hips=(0.0 - 0.15j,),
     leg=0.15,
     leg_width=0.026,
-    sit=22,
+    sit=7,
     back=(
         (polygon(-0.25 + 0.02j, -0.5 + 0.21j, -0.44 + 0.0j, -0.5 - 0.19j, -0.25 - 0.04j), "body"),
         (polygon(0.1 + 0.16j, -0.04 + 0.33j, -0.18 + 0.3j, -0.2 + 0.12j), "trim"),
@@ -186,7 +195,7 @@ _ELEPHANT = Build(
         (ellipse(-0.22 + 0.03j, 0.07 + 0.11j, 12), "patch"),
         (ellipse(0.22 + 0.03j, 0.07 + 0.11j, -12), "patch"),
     ),
-    face=((tube((0.02 - 0.09j, 0.06 - 0.2j, 0.15 - 0.29j, 0.26 - 0.27j, 0.3 - 0.2j), 0.06, 0.035), "body"),),
+    face=((tube((0.05 - 0.08j, 0.13 - 0.18j, 0.24 - 0.23j, 0.33 - 0.17j, 0.35 - 0.08j), 0.06, 0.035), "body"),),
 )
 
 _GIRAFFE = Build(
@@ -209,9 +218,8 @@ _GIRAFFE = Build(
     face=(_MUZZLE, _NOSE),
 )
 
-_DOME = np.concatenate([0.33 * np.exp(1j * np.pi * np.linspace(0, 1, 16))]).real + 1j * (
-    0.31 * np.sin(np.pi * np.linspace(0, 1, 16)) - 0.05
-)
+_ARC = np.pi * np.linspace(0, 1, 16)
+_DOME = 0.33 * np.cos(_ARC) + 1j * (0.31 * np.sin(_ARC) - 0.05)
 
 _TURTLE = Build(
     body=0.3 + 0.1j,

@@ -1,13 +1,13 @@
-"""Reads the attributes of a drawn creature: a small classifier, shipped with its weights.
+"""Reads what a picture of `creatures` shows: colours, species, action and eyes, or that it cannot tell.
 
-It was trained on drawings apart from any model (`benchmarks/train_creature_reader.py`) and is used in no
-loss, teacher or choice of checkpoint: only to judge.
+Used by the metric `prompt-accuracy` alone; no loss, teacher or choice of checkpoint may use it. Its
+weights are made by `benchmarks/train_creature_reader.py` from drawings of every combination of
+attributes, never-trained pairs included, and from pictures of nothing.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from importlib import resources
+import importlib.resources
 
 import torch
 import torch.nn.functional as F
@@ -16,98 +16,97 @@ from torch import Tensor, nn
 
 from t2ikit.data.creatures_grammar import ACTIONS, COLOURS, EYES, SPECIES, Attributes
 
-SIZE = 32
+READER_VERSION = 1
+"""Raise it whenever the weights, the resize or the rule change: readings no longer compare."""
+SIDE = 32
 CONFIDENCE = 0.5
-WEIGHTS = "creature_reader.safetensors"
-# Each head's classes; the second colour and the eyes may be absent.
-HEADS: dict[str, tuple[str | None, ...]] = {
+NO_SECOND = "none"
+HEADS: dict[str, tuple[str, ...]] = {
     "first": COLOURS,
-    "second": (*COLOURS, None),
+    "second": (*COLOURS, NO_SECOND),
     "species": SPECIES,
     "action": ACTIONS,
-    "eyes": (*EYES, None),
-    "readable": ("yes", None),
+    "eyes": EYES,
 }
+"""What each head chooses from; its last output, beyond these, means unreadable."""
+_WEIGHTS = "creature_reader.safetensors"
 
 
-class ReaderNet(nn.Module):
-    """Convolutional classifier of 32-px pictures with one linear head an attribute."""
+def to_reader(images: Tensor) -> Tensor:
+    """Resize pictures (N, 3, H, W) to (N, 3, 32, 32), float32, antialiased bilinear."""
+    images = images.float()
+    if images.shape[-2:] == (SIDE, SIDE):
+        return images
+    return F.interpolate(images, size=(SIDE, SIDE), mode="bilinear", antialias=True, align_corners=False)
 
-    def __init__(self, width: int = 32) -> None:
+
+def _conv(width: int, out: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(width, out, 3, stride, padding=1, bias=False), nn.BatchNorm2d(out), nn.ReLU(inplace=True)
+    )
+
+
+class CreatureReaderNet(nn.Module):
+    """Six convolutions, pooled by mean and by maximum, and one linear head an attribute."""
+
+    def __init__(self) -> None:
         super().__init__()
-        widths = [width, 2 * width, 3 * width, 4 * width]
-        layers: list[nn.Module] = []
-        before = 3
-        for place, after in enumerate(widths):
-            stride = 1 if place == 0 else 2
-            layers += [nn.Conv2d(before, after, 3, stride, 1), nn.GroupNorm(8, after), nn.SiLU()]
-            before = after
-        self.trunk = nn.Sequential(*layers, nn.Flatten())  # (B, 4 width · 4 · 4)
-        self.heads = nn.ModuleDict(
-            {name: nn.Linear(before * 16, len(kinds)) for name, kinds in HEADS.items()}
+        self.trunk = nn.Sequential(
+            _conv(3, 24), _conv(24, 48, 2), _conv(48, 48), _conv(48, 96, 2), _conv(96, 96), _conv(96, 112, 2)
         )
+        self.heads = nn.ModuleDict({name: nn.Linear(2 * 112, len(c) + 1) for name, c in HEADS.items()})
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Logits (B, classes) of each head for pictures (B, 3, 32, 32) in [-1, 1]."""
-        features = self.trunk(images)
-        return {name: head(features) for name, head in self.heads.items()}
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What was read off one picture; None is "unreadable" (for eyes: or absent)."""
-
-    colours: tuple[str, ...] | None
-    species: str | None
-    action: str | None
-    eyes: str | None
-
-    def agrees(self, wanted: Attributes) -> dict[str, bool]:
-        """Whether each attribute that a caption names was read."""
-        named = {name: getattr(wanted, name) for name in ("colours", "species", "action", "eyes")}
-        return {name: getattr(self, name) == value for name, value in named.items() if value is not None}
+        """Logits (N, choices + 1) of each head for pictures (N, 3, 32, 32) in [-1, 1]."""
+        maps = self.trunk(images)  # (N, 112, 4, 4)
+        pooled = torch.cat([maps.mean((2, 3)), maps.amax((2, 3))], 1)
+        return {name: head(pooled) for name, head in self.heads.items()}
 
 
 class CreatureReader:
-    """The shipped reader."""
+    """Pictures to attributes, with the weights shipped in the package.
 
-    def __init__(self) -> None:
-        self.net = ReaderNet()
-        data = resources.files("t2ikit.metrics").joinpath(WEIGHTS).read_bytes()
-        self.net.load_state_dict({name: tensor.float() for name, tensor in load(data).items()})
-        self.net.eval()
+    Args:
+        net: a trained network; the shipped one when not given.
+    """
+
+    def __init__(self, net: CreatureReaderNet | None = None) -> None:
+        self.net = (net or _shipped()).eval()
 
     @torch.no_grad()
-    def read(self, images: Tensor, batch: int = 256) -> list[Reading]:
-        """Read pictures (N, 3, H, W) in [-1, 1] of any size."""
-        readings: list[Reading] = []
-        for chunk in images.float().split(batch):
-            logits = self.net(to_reader_size(chunk))
-            readings += _readings({name: value.softmax(1) for name, value in logits.items()})
+    def __call__(self, images: Tensor, *, batch: int = 256) -> list[Attributes]:
+        """Read pictures (N, 3, H, W) in [-1, 1], of any size, `batch` at a time, on the CPU.
+
+        An attribute is None where it is unreadable: the network says so, or no choice has half of the
+        probability. Body colours are read both or not at all.
+        """
+        readings: list[Attributes] = []
+        for chunk in images.split(batch):
+            logits = self.net(to_reader(chunk.cpu()))
+            chosen = [_choices(logits[name], choices) for name, choices in HEADS.items()]
+            readings += [_attributes(*row) for row in zip(*chosen)]
         return readings
 
 
-def to_reader_size(images: Tensor) -> Tensor:
-    """Resize pictures to 32 px, antialiased."""
-    if images.shape[-2:] == (SIZE, SIZE):
-        return images
-    return F.interpolate(images, size=(SIZE, SIZE), mode="bilinear", antialias=True, align_corners=False)
+def _choices(logits: Tensor, choices: tuple[str, ...]) -> list[str | None]:
+    probability, index = logits.softmax(1).max(1)
+    return [
+        choices[i] if i < len(choices) and p >= CONFIDENCE else None
+        for p, i in zip(probability.tolist(), index.tolist())
+    ]
 
 
-def _readings(shares: dict[str, Tensor]) -> list[Reading]:
-    """Class shares (B, classes) of each head to readings; below half nothing is said."""
-    best = {name: share.max(1) for name, share in shares.items()}
-    readings = []
-    for row in range(len(shares["first"])):
-        said: dict[str, str | None] = {}
-        sure: dict[str, bool] = {}
-        for name, kinds in HEADS.items():
-            sure[name] = float(best[name].values[row]) >= CONFIDENCE
-            said[name] = kinds[int(best[name].indices[row])] if sure[name] else None
-        if said["readable"] is None:
-            readings.append(Reading(None, None, None, None))
-            continue
-        colours = tuple(c for c in (said["first"], said["second"]) if c is not None)
-        known = said["first"] is not None and sure["second"]
-        readings.append(Reading(colours if known else None, said["species"], said["action"], said["eyes"]))
-    return readings
+def _attributes(
+    first: str | None, second: str | None, species: str | None, action: str | None, eyes: str | None
+) -> Attributes:
+    colours: tuple[str, ...] | None = None
+    if first is not None and second is not None:
+        colours = (first,) if second == NO_SECOND else (first, second)
+    return Attributes(colours, species, action, eyes)
+
+
+def _shipped() -> CreatureReaderNet:
+    net = CreatureReaderNet()
+    stored = load(importlib.resources.files("t2ikit.metrics").joinpath(_WEIGHTS).read_bytes())
+    net.load_state_dict({name: value.float() for name, value in stored.items()})
+    return net

@@ -1,104 +1,134 @@
-"""Prompt accuracy: the share of the caption's attributes that a reader finds in the picture."""
+"""`prompt-accuracy`: what share of `creatures` prompts the pictures follow, attribute by attribute.
+
+Imports no torch until a metric is built.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from random import Random
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+from pydantic import Field
 
 from t2ikit.data.creatures_grammar import Attributes, is_held_out_caption, is_unseen_pair, parse
 from t2ikit.errors import UserError
-from t2ikit.interfaces import Dataset, Measure
-from t2ikit.metrics.creature_reader import CreatureReader, Reading
+from t2ikit.specs import Config
 
-NAMES = {"colours": "colour", "species": "species", "action": "action", "eyes": "eyes"}
-Pair = tuple[Reading, Attributes]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from t2ikit.interfaces import Dataset, Measure
+
+SUMMARY = "share of creatures prompts whose colour, species, action and eyes are read off the picture"
+NAMES = {"colour": "colours", "species": "species", "action": "action", "eyes": "eyes"}
+"""What a measure is called, and the attribute it counts."""
+_Z = 1.959963984540054
+_Pair = tuple[Attributes, Attributes]
 
 
-def wilson(right: int, n: int, z: float = 1.959964) -> tuple[float, float]:
-    """The Wilson score interval of a share, 95 % by default.
+class PromptAccuracyConfig(Config):
+    """Prompt accuracy on captions of `creatures`."""
 
-    Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
-    """
-    if n == 0:
-        return 0.0, 1.0
-    share = right / n
-    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
-    reach = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    # Both ends are exact at the extremes, where rounding would leave the interval short of the share.
-    return 0.0 if right == 0 else middle - reach, 1.0 if right == n else middle + reach
+    batch: int = Field(256, ge=1)
+    """pictures read at once; changes memory, not the result"""
 
 
 class PromptAccuracy:
-    """Accuracy by attribute, and of all that a caption names together ("joint"), in per cent.
+    """A `Metric`: the reader's attributes beside those the prompts ask for.
 
-    Colour is right when every body colour is, in order. "Unreadable" is wrong. Three groups are reported
-    apart: "held-out" (captions never drawn in training, of trained colour x species pairs),
-    "unseen-pairs" (captions with a pair never drawn), and "shuffled" (every picture against another
-    prompt: what chance gives).
+    Measures are named `colour`, `species`, `action`, `eyes` and `joint` (all that the prompt names),
+    in per cent of the prompts that name the attribute, with Wilson 95 % intervals. The same five come as
+    `unseen-pairs/...` and `held-out-captions/...` for prompts that training never showed, and as
+    `shuffled/...`: the same pictures beside other prompts of the list, which is what chance gives. A
+    measure that no prompt counts for is left out. An attribute that cannot be read is wrong.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, config: PromptAccuracyConfig | None = None) -> None:
+        from t2ikit.metrics.creature_reader import CreatureReader
+
+        self.config = config or PromptAccuracyConfig()
         self.reader = CreatureReader()
 
     def __call__(self, images: Tensor, prompts: Sequence[str], dataset: Dataset) -> dict[str, Measure]:
-        """Measure pictures (N, 3, H, W) in [-1, 1] drawn for N prompts.
+        """Measure pictures (N, 3, H, W) in [-1, 1] drawn for N prompts; `dataset` is not looked at.
 
         Raises:
-            UserError: a prompt is no caption of a creature.
+            UserError: a prompt is no caption of a creature, or there is not one prompt a picture.
         """
-        wanted = [_parsed(prompt) for prompt in prompts]
-        pairs = list(zip(self.reader.read(images), wanted, strict=True))
-        measures = measure(pairs)
-        groups: dict[str, Callable[[Attributes], bool]] = {
-            "held-out": is_held_out_caption,
-            "unseen-pairs": is_unseen_pair,
-        }
-        for group, belongs in groups.items():
-            own = [pair for pair in pairs if belongs(pair[1])]
-            measures.update({f"{group}/{name}": value for name, value in measure(own).items()})
-        shuffled = measure(shuffle(pairs))
-        return {**measures, **{f"shuffled/{name}": value for name, value in shuffled.items()}}
+        if len(images) != len(prompts) or not prompts:
+            raise UserError(
+                "prompt-accuracy needs one prompt for each picture",
+                expected=f"{len(images)} prompts, at least 1",
+                got=f"{len(prompts)} prompts",
+            )
+        wanted = [_parse(prompt) for prompt in prompts]
+        return measure(wanted, self.reader(images, batch=self.config.batch))
 
 
-def shuffle(pairs: Sequence[Pair]) -> list[Pair]:
-    """Each reading with another picture's caption, drawn with a fixed seed."""
-    captions = [attributes for _, attributes in pairs]
-    Random(0).shuffle(captions)
-    return [(reading, attributes) for (reading, _), attributes in zip(pairs, captions, strict=True)]
+def measure(wanted: Sequence[Attributes], readings: Sequence[Attributes]) -> dict[str, Measure]:
+    """All measures of `PromptAccuracy`, from what was asked for and what was read."""
+    pairs = list(zip(wanted, readings))
+    groups: list[tuple[str, Callable[[Attributes], bool]]] = [
+        ("unseen-pairs/", is_unseen_pair),
+        ("held-out-captions/", is_held_out_caption),
+    ]
+    measures = _measures("", pairs)
+    for prefix, belongs in groups:
+        measures |= _measures(prefix, [pair for pair in pairs if belongs(pair[0])])
+    return measures | _measures("shuffled/", _shuffled(pairs))
 
 
-def measure(pairs: Sequence[Pair]) -> dict[str, Measure]:
-    """Accuracy of readings by attribute, over the captions that name it."""
-    agreements = [reading.agrees(attributes) for reading, attributes in pairs]
-    counted = {
-        short: [agrees[name] for agrees in agreements if name in agrees] for name, short in NAMES.items()
-    }
-    counted["joint"] = [all(agrees.values()) for agrees in agreements if agrees]
-    return {name: _share(right) for name, right in counted.items() if right}
+def wilson(right: int, n: int) -> tuple[float, float]:
+    """The 95 % score interval of a share of n (Wilson, JASA 22, 1927), in [0, 1]; n at least 1."""
+    share, z2 = right / n, _Z**2
+    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
+    reach = _Z / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
+    return max(0.0, middle - reach), min(1.0, middle + reach)
 
 
-def _share(right: Sequence[bool]) -> Measure:
-    low, high = wilson(sum(right), len(right))
-    return Measure(
-        value=100 * sum(right) / len(right),
-        n=len(right),
-        low=100 * low,
-        high=100 * high,
-        unit="%",
-        provenance="creature reader 1, 32 px antialiased, Wilson 95 % interval",
-    )
-
-
-def _parsed(prompt: str) -> Attributes:
+def _parse(prompt: str) -> Attributes:
     attributes = parse(prompt)
     if attributes is None:
         raise UserError(
-            f"prompt-accuracy cannot read the prompt {prompt!r}",
-            expected="captions of creatures, such as 'a jumping green cat with red eyes'",
-            got="something else",
-            fix="use this metric with --data creatures only",
+            "prompt-accuracy reads captions of creatures only",
+            expected='a caption such as "a drawing of a jumping green cat with red eyes"',
+            got=repr(prompt),
+            fix="evaluate with --data creatures, or leave prompt-accuracy out of --metrics",
         )
     return attributes
+
+
+def _measures(prefix: str, pairs: Sequence[_Pair]) -> dict[str, Measure]:
+    """The five measures of one group, but for those nobody asked for."""
+    hits: dict[str, list[bool]] = {name: [] for name in (*NAMES, "joint")}
+    for wanted, read in pairs:
+        right = {
+            name: getattr(wanted, field) == getattr(read, field)
+            for name, field in NAMES.items()
+            if getattr(wanted, field) is not None
+        }
+        for name, hit in right.items():
+            hits[name].append(hit)
+        hits["joint"].append(all(right.values()))
+    return {f"{prefix}{name}": _measure(found) for name, found in hits.items() if found}
+
+
+def _measure(hits: Iterable[bool]) -> Measure:
+    from t2ikit.interfaces import Measure
+    from t2ikit.metrics.creature_reader import READER_VERSION, SIDE
+
+    found = list(hits)
+    low, high = wilson(sum(found), len(found))
+    provenance = f"creature reader v{READER_VERSION}, antialiased bilinear to {SIDE} px, Wilson 95 %"
+    return Measure(100 * sum(found) / len(found), len(found), 100 * low, 100 * high, "%", provenance)
+
+
+def _shuffled(pairs: Sequence[_Pair]) -> list[_Pair]:
+    """Every reading beside the prompt of another picture: one random cycle through the list."""
+    if len(pairs) < 2:
+        return []
+    rng = Random(0)
+    order = sorted(range(len(pairs)), key=lambda _: rng.random())
+    return [(pairs[there][0], pairs[here][1]) for here, there in zip(order, order[1:] + order[:1])]

@@ -1,0 +1,85 @@
+"""Data that `train` cannot use."""
+
+from __future__ import annotations
+
+import io
+
+from PIL import Image
+
+from mistakes.case import files, mistake
+from mistakes.recipes import IMAGEN
+
+
+def png() -> bytes:
+    """A picture file."""
+    file = io.BytesIO()
+    Image.new("RGB", (20, 20), (200, 30, 30)).save(file, format="PNG")
+    return file.getvalue()
+
+
+ENTRIES = (
+    '{"file_name": "a.png", "text": "a"}\n{"file_name": "gone.png", "text": "b"}\n{"file_name": "a.png"}\n'
+)
+
+CASES = [
+    mistake(
+        f"{IMAGEN} --data creaturs",
+        "--data creaturs: there is no such dataset or folder",
+        expected="a folder of captioned pictures",
+        got="creaturs",
+        fix="did you mean 'creatures'",
+    ),
+    mistake(
+        f"{IMAGEN} --data ./gone/cats", "gone/cats: there is no such folder", expected="a folder", fix="path"
+    ),
+    mistake(
+        f"{IMAGEN} --data ./pics",
+        "pics: no captioned picture",
+        expected="metadata.jsonl",
+        got="1 files (.md)",
+        fix="cat.txt",
+        before=files({"pics/readme.md": ""}),
+    ),
+    mistake(
+        f"{IMAGEN} --data ./pics",
+        "pics: a picture without a caption",
+        expected="a .txt file of the same name",
+        got="b.png",
+        fix="write the .txt file",
+        before=files({"pics/a.png": png(), "pics/a.txt": "a", "pics/b.png": png()}),
+    ),
+    mistake(
+        f"{IMAGEN} --data ./pics",
+        "metadata.jsonl names a file that is not there",
+        "a line without text or caption",
+        expected="every file_name to be a picture",
+        got="gone.png (metadata.jsonl:2)",
+        fix="remove their lines",
+        before=files({"pics/a.png": png(), "pics/metadata.jsonl": ENTRIES}),
+    ),
+    mistake(
+        f"{IMAGEN} --data ./pics",
+        "pics: a picture that cannot be read",
+        expected="whole picture files",
+        got="b.png",
+        fix="save the picture again",
+        before=files(
+            {"pics/a.png": png(), "pics/a.txt": "a", "pics/b.png": png()[:60], "pics/b.txt": "b"},
+        ),
+    ),
+    mistake(
+        f"{IMAGEN} --data ./pics",
+        "pics: too few captioned pictures",
+        expected="at least 2",
+        got="1",
+        fix="add pictures",
+        before=files({"pics/a.png": png(), "pics/a.txt": "a"}),
+    ),
+    mistake(
+        f"{IMAGEN} --data ./pics --set data.count=5",
+        "data.count is not a known option",
+        got="count",
+        fix="choose one of",
+        before=files({"pics/a.png": png(), "pics/a.txt": "a"}),
+    ),
+]
