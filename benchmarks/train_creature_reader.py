@@ -24,7 +24,14 @@ from t2ikit.batch import mix
 from t2ikit.data.creatures_drawing import draw
 from t2ikit.data.creatures_grammar import Attributes, all_attributes, by_colours, pick
 from t2ikit.metrics import creature_reader
-from t2ikit.metrics.creature_reader import HEADS, NO_SECOND, SIDE, CreatureReader, CreatureReaderNet, to_reader
+from t2ikit.metrics.creature_reader import (
+    HEADS,
+    NO_SECOND,
+    SIDE,
+    CreatureReader,
+    CreatureReaderNet,
+    to_reader,
+)
 
 PICTURES, STEPS, BATCH, NOTHING = 24_000, 1_100, 96, 32
 SEED = 20_011
@@ -159,12 +166,16 @@ def train(pictures: Tensor, targets: Tensor) -> CreatureReaderNet:
     net = CreatureReaderNet().train()
     optimiser = torch.optim.AdamW(net.parameters(), weight_decay=0.02)
     rate = torch.optim.lr_scheduler.OneCycleLR(optimiser, 6e-3, total_steps=STEPS, pct_start=0.2)
-    order = torch.cat([torch.randperm(len(pictures)) for _ in range(STEPS * (BATCH + NOTHING) // PICTURES + 1)])
+    order = torch.cat(
+        [torch.randperm(len(pictures)) for _ in range(STEPS * (BATCH + NOTHING) // PICTURES + 1)]
+    )
     started = time.monotonic()
     for step, rows in enumerate(order.split(BATCH + NOTHING)[:STEPS]):
         images, target = batch(pictures, targets, rows)
         logits = net(images)
-        loss = sum((F.cross_entropy(logits[name], target[:, i]) for i, name in enumerate(HEADS)), torch.zeros(()))
+        loss = sum(
+            (F.cross_entropy(logits[name], target[:, i]) for i, name in enumerate(HEADS)), torch.zeros(())
+        )
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -191,7 +202,9 @@ def report(net: CreatureReaderNet) -> None:
 def main() -> None:
     """Draw, train, report, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--out", type=Path, default=Path(creature_reader.__file__).with_suffix(".safetensors"))
+    parser.add_argument(
+        "--out", type=Path, default=Path(creature_reader.__file__).with_suffix(".safetensors")
+    )
     out = parser.parse_args().out
     torch.set_num_threads(1)
     torch.manual_seed(SEED)

@@ -98,3 +98,18 @@ def test_retention(tmp_path_factory, scores, keep, best):
     ranked = sorted((score, step) for step, score in enumerate(scores, 1) if score is not None)
     newest = range(len(scores) - max(keep, 1) + 1, len(scores) + 1)
     assert left == {step for step in newest if step > 0} | {step for _, step in ranked[:best]}
+
+
+def test_a_score_that_is_no_number_is_never_the_best(tmp_path):
+    for step, score in enumerate([float("nan"), 0.9, 1.0, 0.5, 1.2], 1):
+        ckpt.save(tmp_path, snapshot(step, score))
+        ckpt.prune(tmp_path, keep=1, keep_best=1)
+    assert [ckpt.step_of(path) for path in ckpt.checkpoints(tmp_path)] == [4, 5]
+
+
+def test_what_a_kill_left_is_swept(tmp_path):
+    (tmp_path / "checkpoints" / ".writing-step-00000001").mkdir(parents=True)
+    ckpt.save(tmp_path, snapshot(2))
+    ckpt.save(tmp_path, snapshot(2))  # the same step again
+    ckpt.prune(tmp_path, keep=1, keep_best=0)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000002"]

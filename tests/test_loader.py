@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from conftest import make_toy
+from t2ikit import UserError
 from t2ikit.batch import Record
 from t2ikit.data.loader import Shares, stream
 from t2ikit.interfaces import Dataset
@@ -101,3 +103,31 @@ def test_batches_have_the_promised_ranges():
     assert batch.images.dtype == torch.float32
     assert len(batch.condition.empty) == 1
     assert batch.condition.empty.mask.any()
+
+
+class Broken(Tagged):
+    def record(self, split, index):
+        raise UserError("picture 7 cannot be read", expected="a PNG", got=ValueError("torn"), fix="remove it")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_mistake_in_a_worker_stays_a_users_mistake(workers):
+    with pytest.raises(UserError) as error:
+        next(stream(Shares(Broken(), seed=0, batch=4), range(3), workers))
+    assert str(error.value).splitlines() == [
+        "picture 7 cannot be read",
+        "  expected: a PNG",
+        "  got:      torn",
+        "  fix:      remove it",
+    ]
+
+
+def test_pictures_are_kept_while_there_is_room():
+    data, drawn = Tagged(), []
+    record = data.record
+    data.record = lambda split, index: drawn.append(index) or record(split, index)
+    shares = Shares(data, seed=0, batch=8, cache_bytes=5 * 3 * 8 * 8)
+    for step in range(23):
+        _ = shares[step]
+    assert len(set(drawn)) == 23
+    assert len(drawn) == 5 + (8 * 23 - 8 * 5)  # five were drawn once, the others in each of eight epochs

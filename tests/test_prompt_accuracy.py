@@ -32,7 +32,7 @@ def test_counts_by_hand():
     ]
     read = [
         Attributes(("green",), "cat", "jumping", "red"),
-        Attributes(("black", "brown"), "bird", "running", None),  # colours in the wrong order, eyes unreadable
+        Attributes(("black", "brown"), "bird", "running", None),  # order wrong, eyes unreadable
         Attributes(("purple",), "rabbit", "running", "red"),
         Attributes(("red",), "fish", "sitting", "blue"),
     ]

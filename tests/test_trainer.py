@@ -231,3 +231,84 @@ def test_cutting_a_batch():
     assert torch.equal(torch.cat([part.images for part, _ in parts]), batch.images)
     assert all(part.pool == batch.pool for part, _ in parts)
     assert torch.equal(torch.cat([part.own for part, _ in parts]), torch.arange(8))
+
+
+def test_validation_leaves_modes_and_buffers_alone():
+    """A frozen teacher built in evaluation mode stays in it, and a critic's statistics do not move."""
+    toy = make_toy("gan")
+    generator, critic = toy.cast.model.generator, toy.cast.critics["main"]
+    generator.teacher = torch.nn.Sequential(torch.nn.BatchNorm2d(3), torch.nn.Dropout()).eval()
+    critic.norm = torch.nn.BatchNorm2d(3)
+    features = critic.features
+
+    def normed(levels, draws):
+        return features([critic.norm(level) for level in levels], draws)
+
+    critic.features = normed
+    before = {name: module.training for name, module in toy.trainer.players[0].named_modules()}
+    toy.trainer.validate([toy.batch(50)])
+    assert critic.norm.num_batches_tracked == 0
+    assert not any(module.training for module in generator.teacher.modules())
+    assert generator.training
+    assert {name: module.training for name, module in toy.trainer.players[0].named_modules()} == before
+
+
+def test_memory_that_runs_out_in_the_optimiser_is_not_tried_again():
+    from t2ikit.errors import UserError
+
+    toy = make_toy("gan")
+    calls = []
+
+    def no_memory(*args, **kwargs):
+        calls.append(1)
+        raise torch.OutOfMemoryError("out of memory. Tried to allocate")
+
+    toy.trainer.seats[0].optimizer.step = no_memory
+    with pytest.raises(UserError, match=r"train\.micro_batch=4"):
+        toy.steps(0, 1)
+    assert len(calls) == 1
+
+
+def test_drawing_halves_its_batch_when_memory_runs_out():
+    from t2ikit.errors import UserError
+    from t2ikit.sample import sample
+
+    model = make_toy("denoiser").cast.model
+    whole = sample(model, ["a red square", "a blue square"], samples=range(3))
+    denoise = model.generator.denoise
+
+    def small(x, t, condition):
+        if len(x) > limit:
+            raise torch.OutOfMemoryError("out of memory")
+        return denoise(x, t, condition)
+
+    limit = 2
+    model.generator.denoise = small
+    parts = sample(model, ["a red square", "a blue square"], samples=range(3))
+    torch.testing.assert_close(parts, whole, atol=1e-5, rtol=0)
+    limit = 0
+    with pytest.raises(UserError, match="a single picture"):
+        sample(model, ["a red square"])
+
+
+def test_a_resumed_run_takes_the_micro_batch_it_is_told():
+    from t2ikit import snapshots
+
+    small = make_toy("gan", "train.micro_batch=2")
+    small.steps(0, 1)
+    snapshot = snapshots.take(small.trainer, 1, None)
+    kept, told = make_toy("gan"), make_toy("gan", "train.micro_batch=4")
+    snapshots.restore(kept.trainer, snapshot)
+    snapshots.restore(told.trainer, snapshot, own_micro_batch=True)
+    assert (kept.trainer.micro_batch, told.trainer.micro_batch) == (2, 4)
+    assert torch.equal(vector(kept.trainer), vector(small.trainer))
+
+
+def test_the_environment_does_not_change_the_loss(monkeypatch):
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
+    toy, plain = make_toy("gan"), None
+    toy.steps(0, 1)
+    monkeypatch.delenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS")
+    plain = make_toy("gan")
+    plain.steps(0, 1)
+    assert toy.trainer.sums["grad_norm/critic"] == plain.trainer.sums["grad_norm/critic"]

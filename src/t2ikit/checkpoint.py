@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -74,7 +75,7 @@ def save(run: Path, snapshot: Snapshot) -> Path:
         write_json(working / "manifest.json", {"files": _digests(working)})
         _sync(working)
         if final.exists():
-            shutil.rmtree(final)
+            os.replace(final, folder / f".replaced-{final.name}")
         os.replace(working, final)
         _sync(folder, files=False)
     except (OSError, SafetensorError) as error:
@@ -147,7 +148,8 @@ def prune(run: Path, *, keep: int, keep_best: int) -> None:
     kept = set(found[-max(keep, 1) :])
     scored = [(score, path) for path in found if (score := _score(path)) is not None]
     kept.update(path for _, path in sorted(scored, key=lambda pair: pair[0])[:keep_best])
-    for path in found:
+    leftovers = [*(run / "checkpoints").glob(".writing-*"), *(run / "checkpoints").glob(".replaced-*")]
+    for path in [*leftovers, *found]:
         if path not in kept:
             shutil.rmtree(path, ignore_errors=True)
 
@@ -157,7 +159,7 @@ def _score(checkpoint: Path) -> float | None:
         score = json.loads((checkpoint / "state.json").read_text()).get("validation")
     except (OSError, ValueError):
         return None
-    return score if isinstance(score, int | float) else None
+    return score if isinstance(score, int | float) and math.isfinite(score) else None
 
 
 def _read_manifest(checkpoint: Path) -> dict[str, Any]:

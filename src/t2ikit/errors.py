@@ -22,6 +22,11 @@ class UserError(Exception):
         self.what, self.expected, self.got, self.fix = what, expected, got, fix
         super().__init__(str(self))
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # What was expected or found may be anything; from another process its words are enough.
+        words = tuple(None if value is None else str(value) for value in (self.expected, self.got, self.fix))
+        return _revive, (self.what, *words)
+
     def __str__(self) -> str:
         parts = [self.what]
         for label, value in (("expected", self.expected), ("got", self.got), ("fix", self.fix)):
@@ -42,8 +47,15 @@ class UserErrors(UserError):
         self.errors = tuple(errors)
         super().__init__(what)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return UserErrors, (self.what, self.errors)
+
     def __str__(self) -> str:
         return "\n".join([self.what, *(f"- {error}" for error in self.errors)])
+
+
+def _revive(what: str, expected: str | None, got: str | None, fix: str | None) -> UserError:
+    return UserError(what, expected=expected, got=got, fix=fix)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -195,11 +195,14 @@ def check_new(path: Path) -> None:
             got=", ".join(sorted(entry.name for entry in path.iterdir())[:5]),
             fix="choose another folder, or go on with that run: `t2ikit train --resume RUN`",
         )
+    existed = path.exists()
     try:
         path.mkdir(parents=True, exist_ok=True)
         probe = path / ".probe"
         probe.touch()
         probe.unlink()
+        if not existed:
+            path.rmdir()  # a recipe that is refused leaves nothing behind
     except OSError as error:
         raise _unwritable(path, error) from error
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from t2ikit.batch import Condition, Draws, mix
 from t2ikit.compose import Model
+from t2ikit.errors import UserError
+from t2ikit.memory import is_out_of_memory, release_memory
 
 Progress = Callable[[int, int], None]
 
@@ -52,31 +55,59 @@ def sample(
         samples: S sample numbers, one picture of each prompt for each.
         seed: what the noise is drawn from.
         steps, guidance: of the sampler; None takes the sampler's own.
-        batch: pictures at once.
+        batch: pictures at once; halved when memory runs out.
         progress: called with (sampler steps done, in all).
 
     Returns:
         (P * S, 3, H, W) in [-1, 1], all samples of the first prompt first.
+
+    Raises:
+        UserError: not even one picture fits the memory.
     """
     wanted = [(prompt, number) for prompt in prompts for number in samples]
     keys = torch.tensor([mix(seed, prompt, number) for prompt, number in wanted])
-    starts = range(0, len(wanted), batch)
+    draws = Draws(keys, "sample", model.context.device)
+    options = {"steps": steps, "guidance": guidance}
+    while True:
+        try:
+            return _draw(model, [prompt for prompt, _ in wanted], draws, batch, progress, options)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            batch = _smaller(batch, error)
+        release_memory()
+
+
+def _draw(
+    model: Model,
+    prompts: Sequence[str],
+    draws: Draws,
+    batch: int,
+    progress: Progress | None,
+    options: dict[str, Any],
+) -> Tensor:
+    """One picture a prompt, `batch` at once."""
+    starts = range(0, len(prompts), batch)
     pictures = []
     for place, start in enumerate(starts):
         chunk = slice(start, start + batch)
-        condition = condition_for(model, [prompt for prompt, _ in wanted[chunk]])
-        draws = Draws(keys[chunk], "sample", model.context.device)
+        condition = condition_for(model, prompts[chunk])
+        told = chunk_progress(progress, place, len(starts))
         with autocast(model):
-            images = model.sampler(
-                model.generator,
-                condition,
-                steps=steps,
-                guidance=guidance,
-                draws=draws,
-                progress=chunk_progress(progress, place, len(starts)),
-            )
+            images = model.sampler(model.generator, condition, draws=draws[chunk], progress=told, **options)
         pictures.append(images.float().clamp(-1, 1).cpu())
     return torch.cat(pictures)
+
+
+def _smaller(batch: int, error: BaseException) -> int:
+    if batch == 1:
+        raise UserError(
+            "out of memory while drawing a single picture",
+            expected="the model and one picture to fit the device",
+            got=str(error).split("\n")[0] or type(error).__name__,
+            fix="use another device (--device cpu), or a smaller model",
+        ) from error
+    return batch // 2
 
 
 def chunk_progress(progress: Progress | None, place: int, chunks: int) -> Progress | None:

@@ -33,7 +33,7 @@ class TrainConfig(Config):
     log_every: int = Field(10, ge=1)
     """steps between lines of log.jsonl; each holds means over the steps since the last"""
     validate_every: int = Field(200, ge=1)
-    """steps between validation losses"""
+    """steps between validation losses, which are also measured for each checkpoint"""
     validation_pictures: int = Field(64, ge=1)
     """held-out pictures a validation loss is measured on"""
     sample_every: int = Field(500, ge=1)

@@ -19,12 +19,13 @@ from t2ikit import snapshots
 from t2ikit.batch import Batch
 from t2ikit.compose import Cast
 from t2ikit.curves import plot_curves
-from t2ikit.data.loader import Shares, stream
+from t2ikit.data.loader import CACHE_BYTES, Shares, stream
 from t2ikit.display import Display
 from t2ikit.errors import UserError
 from t2ikit.files import save_picture
 from t2ikit.grids import labelled_grid, to_pil
 from t2ikit.memory import memory_mb
+from t2ikit.modes import evaluating
 from t2ikit.registry import Registry
 from t2ikit.run import Run
 from t2ikit.runlog import append, cut_after
@@ -33,6 +34,29 @@ from t2ikit.trainer import Trainer, learning_rate
 
 if TYPE_CHECKING:
     from t2ikit.trackers import Trackers
+
+
+class Clock:
+    """Seconds of training since the last log line."""
+
+    def __init__(self, step: int) -> None:
+        self.step, self.busy, self.began = step, 0.0, time.monotonic()
+
+    def rate(self, step: int) -> float:
+        """Steps a second since the last call."""
+        self.pause()
+        rate = (step - self.step) / max(self.busy, 1e-9)
+        self.step, self.busy = step, 0.0
+        return rate
+
+    def pause(self) -> None:
+        """Count the time until now."""
+        now = time.monotonic()
+        self.busy, self.began = self.busy + now - self.began, now
+
+    def go_on(self) -> None:
+        """Leave out the time since the last pause."""
+        self.began = time.monotonic()
 
 
 class Session:
@@ -67,15 +91,17 @@ class Session:
         batch = share.batch(self.cast.model.encoder, self.accelerator.device)
         return [replace(batch, keys=-1 - batch.keys)]
 
-    def resume(self) -> int:
+    def resume(self, *, own_micro_batch: bool = False) -> int:
         """Go back to the newest whole checkpoint; returns the steps done.
 
         Damaged checkpoints are set aside, and said to be.
+
+        Args:
+            own_micro_batch: keep the recipe's micro-batch, not the checkpoint's.
         """
         snapshot, damaged = ckpt.load_latest(self.run.path)
-        snapshots.restore(self.trainer, snapshot)
-        score = snapshot.state.get("validation")
-        self.score = None if score is None else (snapshot.step, score)
+        snapshots.restore(self.trainer, snapshot, own_micro_batch=own_micro_batch)
+        self.accelerator.wait_for_everyone()  # every process has read what may be renamed now
         if self.main:
             for error in damaged:
                 self.display.say(f"warning: {error.what}: going on from step {snapshot.step} instead")
@@ -90,12 +116,14 @@ class Session:
             from t2ikit.trackers import Trackers
 
             self.trackers = Trackers(self.config.trackers, self.run.path, "t2ikit", self.run.table)
+        processes = self.accelerator.num_processes
         shares = Shares(
             self.cast.dataset,
             self.config.seed,
             self.config.batch,
             self.accelerator.process_index,
-            self.accelerator.num_processes,
+            processes,
+            cache_bytes=CACHE_BYTES // (processes * max(1, self.config.workers)),
         )
         try:
             with self._catch_signals():
@@ -106,40 +134,42 @@ class Session:
                 self.trackers.close()
 
     def _loop(self, shares: Shares, start: int) -> bool:
-        config = self.config
-        clock, since, busy = time.monotonic(), start, 0.0
-        steps = range(start, config.steps)
-        for step, share in zip(steps, stream(shares, steps, config.workers), strict=True):
+        steps = range(start, self.config.steps)
+        clock = Clock(start)
+        for step, share in zip(steps, stream(shares, steps, self.config.workers), strict=True):
             self.trainer.step(share.batch(self.cast.model.encoder, self.accelerator.device), step)
-            done, last = step + 1, step + 1 == config.steps
+            done = step + 1
             record: dict[str, Any] = {}
-            logs = done % config.log_every == 0 or last
-            means = self._means(step) if logs else {}  # waits for the device, so before the clock is read
-            busy += time.monotonic() - clock
-            if logs:
-                rate = (done - since) * config.batch / max(busy, 1e-9)
-                record = {**means, "images_per_second": rate, "memory_mb": memory_mb(self.accelerator.device)}
-                since, busy = done, 0.0
-            if done % config.validate_every == 0 or last:
-                record.update(self._validate(done))
+            if self._due(done, self.config.log_every):
+                record = self._means(step)  # waits for the device, so before the clock is read
+                rate = clock.rate(done) * self.config.batch
+                record |= {"images_per_second": rate, "memory_mb": memory_mb(self.accelerator.device)}
+            clock.pause()  # validation, pictures and checkpoints are not training time
+            saves = self._due(done, self.config.save_every)
+            if self._due(done, self.config.validate_every) or saves:
+                record |= self._validate(done)
             if record:
                 self._log(done, record)
-            self.display.update(done, config.steps, self.latest)
-            if done % config.sample_every == 0 or last:
+            self.display.update(done, self.config.steps, self.latest)
+            if self._due(done, self.config.sample_every):
                 self._sample(done)
-            stop = self._stopping()
-            if done % config.save_every == 0 or last or stop:
+            stops = self._stopping(done)
+            if saves or stops:
                 self._save(done)
-            if stop and not last:
+            if stops and done < self.config.steps:
                 return False
-            clock = time.monotonic()  # validation, pictures and checkpoints are not training time
+            clock.go_on()
         return True
+
+    def _due(self, done: int, every: int) -> bool:
+        return done % every == 0 or done == self.config.steps
 
     def _means(self, step: int) -> dict[str, float | None]:
         """Means of what the trainer tallied, and the learning rates."""
         means = self.trainer.means()
         for name, value in means.items():
-            if name.startswith("loss/") and not math.isfinite(value):
+            # Under fp16 the gradient scaler leaves out a step that overflows and goes on.
+            if name.startswith("loss/") and not math.isfinite(value) and self.config.precision != "fp16":
                 raise self._diverged(name, step)
         rates = {
             f"lr/{seat.player.name}": learning_rate(seat.config, step, self.config.steps)
@@ -157,11 +187,11 @@ class Session:
             + (str(found[-1]) if found else "none yet"),
         )
 
-    def _validate(self, done: int) -> dict[str, float]:
+    def _validate(self, done: int) -> dict[str, Any]:
         losses = self.trainer.validate(self.validation)
         terms = self.cast.terms
         self.score = (done, sum(terms[name].weight * value for name, value in losses.items()))
-        return {f"validation/{name}": value for name, value in losses.items()}
+        return {f"validation/{name}": v if math.isfinite(v) else None for name, v in losses.items()}
 
     def _log(self, done: int, record: dict[str, Any]) -> None:
         if not self.main:
@@ -177,13 +207,14 @@ class Session:
         """A grid of the validation prompts from the averaged weights, by the main process."""
         if self.main:
             model, average = self.cast.model, self.trainer.average
-            model.generator.eval()
-            with average.applied() if average is not None else nullcontext():
-                images = sample(
-                    model, self.prompts, samples=range(self.config.samples), seed=self.config.seed
-                )
-            model.generator.train()
-            self._show(done, images)
+            numbers, batch = range(self.config.samples), max(4, self.trainer.micro_batch)
+            with evaluating([model.generator]), average.applied() if average else nullcontext():
+                try:
+                    images = sample(model, self.prompts, samples=numbers, seed=self.config.seed, batch=batch)
+                except UserError as error:  # for want of memory: no reason to lose the run
+                    self.display.say(f"warning: no pictures at step {done}: {error.what}")
+                else:
+                    self._show(done, images)
         self.accelerator.wait_for_everyone()
 
     def _show(self, done: int, images: torch.Tensor) -> None:
@@ -199,6 +230,7 @@ class Session:
         )
 
     def _save(self, done: int) -> None:
+        self.trainer.share_sums()
         if self.main:
             weights = (p for player in self.trainer.players for p in player.trainable)
             if not all(bool(torch.isfinite(p).all()) for p in weights):
@@ -209,10 +241,12 @@ class Session:
             plot_curves(self.run.path / "log.jsonl", self.run.path / "losses.png")
         self.accelerator.wait_for_everyone()
 
-    def _stopping(self) -> bool:
-        """Whether any process was asked to stop."""
+    def _stopping(self, done: int) -> bool:
+        """Whether any process was asked to stop; several processes ask each other every ten steps."""
         if self.accelerator.num_processes == 1:
             return self.interrupted
+        if done % 10:
+            return False
         flag = torch.tensor(float(self.interrupted), device=self.accelerator.device)
         return bool(self.accelerator.reduce(flag, "sum") > 0)
 

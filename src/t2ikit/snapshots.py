@@ -53,8 +53,14 @@ def take(trainer: Trainer, step: int, validation: float | None) -> Snapshot:
     return Snapshot(step, tensors, state)
 
 
-def restore(trainer: Trainer, snapshot: Snapshot) -> None:
+def restore(trainer: Trainer, snapshot: Snapshot, *, own_micro_batch: bool = False) -> None:
     """Put a trainer where it was when the snapshot was taken.
+
+    Args:
+        trainer: built from the recipe the snapshot was made with.
+        snapshot: what `take` gave.
+        own_micro_batch: keep the trainer's micro-batch, not the snapshot's (which a lack of memory may
+            have halved).
 
     Raises:
         UserError: the snapshot is of another recipe.
@@ -76,7 +82,8 @@ def restore(trainer: Trainer, snapshot: Snapshot) -> None:
             got=error,
             fix="restore recipe.toml, and use the plugin versions that run.json names",
         ) from error
-    trainer.micro_batch = min(trainer.micro_batch, int(snapshot.state["micro_batch"]))
+    if not own_micro_batch:
+        trainer.micro_batch = min(trainer.share, int(snapshot.state["micro_batch"]))
     trainer.sums = snapshot.state["sums"]
     if trainer.accelerator.scaler is not None and "scaler" in snapshot.state:
         trainer.accelerator.scaler.load_state_dict(snapshot.state["scaler"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -11,7 +12,12 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedDataParallelKwargs, set_seed
+from accelerate.utils import (
+    DistributedDataParallelKwargs,
+    DistributedType,
+    GradientAccumulationPlugin,
+    set_seed,
+)
 from torch import Tensor, nn
 
 from t2ikit.batch import Batch, mix
@@ -19,6 +25,7 @@ from t2ikit.devices import find_device
 from t2ikit.ema import Average
 from t2ikit.errors import UserError
 from t2ikit.memory import is_out_of_memory, release_memory
+from t2ikit.modes import evaluating
 from t2ikit.player import Player, freeze_all_but, thaw
 from t2ikit.schema import OptimizerConfig, TrainConfig
 
@@ -64,8 +71,8 @@ class Trainer:
     ) -> None:
         self.config, self.accelerator, self.average, self.say = config, accelerator, average, say
         self.seats = [self._seat(player, optimizers[player.name]) for player in players]
-        share = config.batch // accelerator.num_processes
-        self.micro_batch = min(config.micro_batch or share, share)
+        self.share = config.batch // accelerator.num_processes
+        self.micro_batch = min(config.micro_batch or self.share, self.share)
         self._sums: dict[str, list[float]] = {}
         self._tallies: dict[str, list[Tensor | float]] = {}
 
@@ -134,28 +141,35 @@ class Trainer:
         limit = seat.config.clip_norm or math.inf
         norm = self.accelerator.clip_grad_norm_(seat.player.trainable, limit)
         self.tally(f"grad_norm/{seat.player.name}", norm)
-        seat.optimizer.step()
+        try:
+            seat.optimizer.step()
+        except (RuntimeError, MemoryError) as error:
+            if is_out_of_memory(error):  # it may have moved some weights already: not to be tried again
+                raise self._too_large(error) from error
+            raise
         seat.optimizer.zero_grad(set_to_none=True)
 
     def _shrink(self, error: BaseException) -> None:
         """Halve the micro-batch, or say what would fit."""
         smaller = self.micro_batch // 2
-        processes = self.accelerator.num_processes
-        if smaller and processes == 1:
-            self.say(
-                f"out of memory at micro-batch {self.micro_batch}: going on with {smaller}, the result is "
-                f"the same. To start there: --set train.micro_batch={smaller}"
-            )
-            self.micro_batch = smaller
-            return
-        raise UserError(
+        if not smaller or self.accelerator.num_processes > 1:
+            raise self._too_large(error) from error
+        self.say(
+            f"out of memory at micro-batch {self.micro_batch}: going on with {smaller}; gradients "
+            f"accumulate, so the batch is the same. To start there: --set train.micro_batch={smaller}"
+        )
+        self.micro_batch = smaller
+
+    def _too_large(self, error: BaseException) -> UserError:
+        smaller, processes = self.micro_batch // 2, self.accelerator.num_processes
+        return UserError(
             f"out of memory at micro-batch {self.micro_batch} on {processes} process(es)",
-            expected="one micro-batch to fit the device",
-            got=str(error).split("\n")[0],
-            fix=f"--set train.micro_batch={smaller}, beginning or resuming; the result is the same"
+            expected="weights, gradients, optimiser and one micro-batch to fit the device",
+            got=str(error).split("\n")[0] or type(error).__name__,
+            fix=f"--set train.micro_batch={smaller}, beginning or resuming; the batch is the same"
             if smaller
             else "train with smaller pictures (data.size), a smaller generator or train.precision=bf16",
-        ) from error
+        )
 
     def tally(self, name: str, value: Tensor | float) -> None:
         """Add a value to the mean that the next log line gives; a device is not waited for."""
@@ -176,34 +190,35 @@ class Trainer:
     def sums(self, sums: dict[str, list[float]]) -> None:
         self._sums, self._tallies = dict(sums), {}
 
-    def means(self) -> dict[str, float]:
-        """Means since the last call, over all processes."""
+    def share_sums(self) -> None:
+        """Make the tallies the mean over all processes; every process calls it."""
+        if self.accelerator.num_processes == 1:
+            return
         names = sorted(self.sums)
-        values = torch.tensor(
-            [self.sums[name][0] / self.sums[name][1] for name in names], dtype=torch.float64
-        )
-        if self.accelerator.num_processes > 1:
-            values = self.accelerator.reduce(values.float().to(self.accelerator.device), "mean")
+        totals = torch.tensor([self.sums[name][0] for name in names], dtype=torch.float64)
+        shared = self.accelerator.reduce(totals.to(self.accelerator.device), "mean").tolist()
+        self.sums = {name: [total, self.sums[name][1]] for name, total in zip(names, shared, strict=True)}
+
+    def means(self) -> dict[str, float]:
+        """Means since the last call, over all processes; every process calls it."""
+        self.share_sums()
+        means = {name: total / count for name, (total, count) in sorted(self.sums.items())}
         self.sums = {}
-        return dict(zip(names, values.tolist(), strict=True))
+        return means
 
     @torch.no_grad()
     def validate(self, batches: Sequence[Batch]) -> dict[str, float]:
         """Mean of each generator loss over held-out batches, with the same draws every time."""
-        generator = next((seat.player for seat in self.seats if seat.player.name == "generator"), None)
+        generator = next((player for player in self.players if player.name == "generator"), None)
         if generator is None:
             return {}
         names = [name for name, term in generator.terms.items() if "real_grad" not in term.needs]
-        was_training = generator.training
-        generator.eval()
         sums = dict.fromkeys(names, 0.0)
-        with self.accelerator.autocast():
+        with evaluating(self.players), self.accelerator.autocast():
             for batch in batches:
                 for part, _ in cut(batch, self.micro_batch):
-                    losses = generator(part, -1, names)
-                    for name, value in losses.items():
+                    for name, value in generator(part, -1, names).items():
                         sums[name] += float(value) * len(part)
-        generator.train(was_training)
         count = sum(len(batch) for batch in batches)
         return {name: total / count for name, total in sums.items()}
 
@@ -225,12 +240,16 @@ def make_accelerator(config: TrainConfig, device: str, *, lazy_parameters: bool)
     Raises:
         UserError: the device or the precision is not to be had here.
     """
-    find_device(device)
-    AcceleratorState._reset_state()  # an earlier run of this process may have had another precision
+    wanted = find_device(device)
+    # An earlier run of this Python process may have had another precision or device.
+    alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
+    AcceleratorState._reset_state(reset_partial_state=alone)
     try:
         accelerator = Accelerator(
-            cpu=device == "cpu",
+            cpu=wanted.type == "cpu",
             mixed_precision=config.precision,
+            gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
+            dynamo_backend="no",
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=lazy_parameters)],
         )
     except ValueError as error:
@@ -240,6 +259,20 @@ def make_accelerator(config: TrainConfig, device: str, *, lazy_parameters: bool)
             got=error,
             fix="--set train.precision=no",
         ) from error
+    _check_processes(config, accelerator)
+    return accelerator
+
+
+def _check_processes(config: TrainConfig, accelerator: Accelerator) -> None:
+    """Refuse ways to distribute that this loop does not know, and batches that cannot be shared."""
+    known = {DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU}
+    if accelerator.distributed_type not in known:
+        raise UserError(
+            f"training cannot be distributed by {accelerator.distributed_type.value}",
+            expected="one process, or several with plain data parallelism",
+            got=accelerator.distributed_type.value,
+            fix="accelerate launch --multi_gpu -m t2ikit train ...",
+        )
     processes = accelerator.num_processes
     if config.batch % processes:
         raise UserError(
@@ -248,4 +281,3 @@ def make_accelerator(config: TrainConfig, device: str, *, lazy_parameters: bool)
             got=config.batch,
             fix=f"--set train.batch={processes * max(1, config.batch // processes)}",
         )
-    return accelerator

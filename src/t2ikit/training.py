@@ -109,7 +109,8 @@ def resume_run(
             got=f"fingerprint {cast.dataset.fingerprint} at {run.table['data']['spec']}",
             fix="restore the data as it was, or start a new run",
         )
-    return _train(run, registry, recipe, cast, accelerator, display, resume=True)
+    own = any(parse_setting(setting)[0] == ("train", "micro_batch") for setting in settings)
+    return _train(run, registry, recipe, cast, accelerator, display, resume=True, own_micro_batch=own)
 
 
 def _check_settings(settings: Sequence[str]) -> None:
@@ -125,7 +126,8 @@ def _check_settings(settings: Sequence[str]) -> None:
 
 
 def _accelerator(recipe: Recipe, device: str) -> tuple[Accelerator, Display]:
-    lazy = any(use.term.every > 1 for use in recipe.losses.values())
+    # A lazy loss, or a critic that one loss leaves out, gives some parameters no gradient at some steps.
+    lazy = bool(recipe.critics) or any(use.term.every > 1 for use in recipe.losses.values())
     accelerator = make_accelerator(recipe.train, device, lazy_parameters=lazy)
     return accelerator, make_display(main=accelerator.is_main_process)
 
@@ -150,11 +152,12 @@ def _train(
     display: Display,
     *,
     resume: bool,
+    own_micro_batch: bool = False,
 ) -> Outcome:
     try:
         trainer = make_trainer(recipe, cast, accelerator, display)
         session = Session(run, cast, trainer, registry, display)
-        start = session.resume() if resume else 0
+        start = session.resume(own_micro_batch=own_micro_batch) if resume else 0
         if start > recipe.train.steps:
             raise _too_few_steps(run, start, recipe.train.steps)
         return Outcome(run, session.train(start))

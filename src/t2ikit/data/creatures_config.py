@@ -14,9 +14,9 @@ class CreaturesConfig(DatasetConfig):
 
     spec: str = "creatures"
     """where the pictures come from: the name of this dataset"""
-    size: int = Field(32, ge=16, le=1024)
+    size: int = Field(default=32, ge=16, le=1024)
     """height and width of the pictures, pixels"""
-    count: int = Field(20_000, ge=2)
+    count: int = Field(default=20_000, ge=2)
     """number of pictures, training and validation together"""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(default=0, ge=0)
     """which pictures: another seed draws other pictures of the same kind"""

@@ -177,6 +177,7 @@ _FISH = Build(
 )
 
 _ELEPHANT_EAR = ellipse(-0.2 + 0.03j, 0.12 + 0.17j, 12)
+_TRUNK = tube((0.05 - 0.08j, 0.13 - 0.18j, 0.24 - 0.23j, 0.33 - 0.17j, 0.35 - 0.08j), 0.06, 0.035)
 
 _ELEPHANT = Build(
     body=0.29 + 0.21j,
@@ -195,7 +196,7 @@ _ELEPHANT = Build(
         (ellipse(-0.22 + 0.03j, 0.07 + 0.11j, 12), "patch"),
         (ellipse(0.22 + 0.03j, 0.07 + 0.11j, -12), "patch"),
     ),
-    face=((tube((0.05 - 0.08j, 0.13 - 0.18j, 0.24 - 0.23j, 0.33 - 0.17j, 0.35 - 0.08j), 0.06, 0.035), "body"),),
+    face=((_TRUNK, "body"),),
 )
 
 _GIRAFFE = Build(

@@ -7,6 +7,8 @@ micro-batch sees the same samples with the same randomness.
 from __future__ import annotations
 
 import functools
+import multiprocessing
+import signal
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +19,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from t2ikit.batch import Batch, Condition, Record, mix
+from t2ikit.errors import UserError
 from t2ikit.interfaces import Dataset, Split, TextEncoder
 
 CACHE_BYTES = 1 << 29
@@ -59,18 +62,27 @@ class Shares(TorchDataset[Share]):
         seed: of the run.
         batch: pictures a step over all processes.
         rank, world: which process this is, of how many; `world` divides `batch`.
+        cache_bytes: room for pictures kept in memory.
         split: "train" is visited in a new random order every epoch, "validation" in its own order
             with captions that stay the same.
     """
 
     def __init__(
-        self, dataset: Dataset, seed: int, batch: int, rank: int = 0, world: int = 1, split: Split = "train"
+        self,
+        dataset: Dataset,
+        seed: int,
+        batch: int,
+        rank: int = 0,
+        world: int = 1,
+        *,
+        cache_bytes: int = CACHE_BYTES,
+        split: Split = "train",
     ) -> None:
         self.dataset, self.seed, self.batch, self.split = dataset, seed, batch, split
         self.rank, self.share = rank, batch // world
         self.count = dataset.size(split)
         self._pictures: dict[int, Record] = {}
-        self._room = CACHE_BYTES
+        self._room = cache_bytes
 
     def __getitem__(self, step: int) -> Share:
         numbers = range(step * self.batch, (step + 1) * self.batch)
@@ -125,19 +137,46 @@ def _order(seed: int, epoch: int, count: int) -> Tensor:
     return torch.randperm(count, generator=generator)
 
 
-def _as_is(share: Any) -> Any:
-    return share
+class _Guarded(TorchDataset[Any]):
+    """Gives a user's mistake as an item: torch would turn one raised in a worker into a traceback."""
+
+    def __init__(self, shares: Shares) -> None:
+        self.shares = shares
+
+    def __getitem__(self, step: int) -> Share | UserError:
+        try:
+            return self.shares[step]
+        except UserError as error:
+            return error
+
+
+def _as_is(item: Any) -> Any:
+    return item
+
+
+def _leave_signals_to_the_main_process(worker: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def stream(shares: Shares, steps: Iterable[int], workers: int) -> Iterator[Share]:
-    """The shares of `steps` in order, prepared by `workers` processes (0: this one)."""
-    return iter(
-        DataLoader(
-            shares,
-            batch_size=None,
-            sampler=steps,
-            num_workers=workers,
-            collate_fn=_as_is,
-            persistent_workers=False,
-        )
+    """The shares of `steps` in order, prepared by `workers` processes (0: this one).
+
+    Raises:
+        UserError: a picture cannot be read.
+    """
+    forks = workers and "fork" in multiprocessing.get_all_start_methods()
+    loader = DataLoader(
+        _Guarded(shares),
+        batch_size=None,
+        sampler=steps,
+        num_workers=workers,
+        collate_fn=_as_is,
+        worker_init_fn=_leave_signals_to_the_main_process if workers else None,
+        # A forked worker knows the classes of plugin files, which another process could not import.
+        multiprocessing_context="fork" if forks else None,
     )
+    for item in loader:
+        if isinstance(item, UserError):
+            raise item
+        yield item

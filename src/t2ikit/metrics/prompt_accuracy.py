@@ -31,7 +31,7 @@ _Pair = tuple[Attributes, Attributes]
 class PromptAccuracyConfig(Config):
     """Prompt accuracy on captions of `creatures`."""
 
-    batch: int = Field(256, ge=1)
+    batch: int = Field(default=256, ge=1)
     """pictures read at once; changes memory, not the result"""
 
 
