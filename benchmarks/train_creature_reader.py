@@ -166,16 +166,15 @@ def train(pictures: Tensor, targets: Tensor) -> CreatureReaderNet:
     net = CreatureReaderNet().train()
     optimiser = torch.optim.AdamW(net.parameters(), weight_decay=0.02)
     rate = torch.optim.lr_scheduler.OneCycleLR(optimiser, 6e-3, total_steps=STEPS, pct_start=0.2)
-    order = torch.cat(
-        [torch.randperm(len(pictures)) for _ in range(STEPS * (BATCH + NOTHING) // PICTURES + 1)]
-    )
+    rows_each = BATCH + NOTHING
+    epochs = 1 + STEPS * rows_each // len(pictures)
+    order = torch.cat([torch.randperm(len(pictures)) for _ in range(epochs)])
     started = time.monotonic()
-    for step, rows in enumerate(order.split(BATCH + NOTHING)[:STEPS]):
+    for step, rows in enumerate(order.split(rows_each)[:STEPS]):
         images, target = batch(pictures, targets, rows)
         logits = net(images)
-        loss = sum(
-            (F.cross_entropy(logits[name], target[:, i]) for i, name in enumerate(HEADS)), torch.zeros(())
-        )
+        losses = [F.cross_entropy(logits[name], target[:, i]) for i, name in enumerate(HEADS)]
+        loss = torch.stack(losses).sum()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -202,9 +201,8 @@ def report(net: CreatureReaderNet) -> None:
 def main() -> None:
     """Draw, train, report, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument(
-        "--out", type=Path, default=Path(creature_reader.__file__).with_suffix(".safetensors")
-    )
+    shipped = Path(creature_reader.__file__).with_suffix(".safetensors")
+    parser.add_argument("--out", type=Path, default=shipped, help="default: the package's own weights")
     out = parser.parse_args().out
     torch.set_num_threads(1)
     torch.manual_seed(SEED)

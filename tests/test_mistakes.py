@@ -23,7 +23,14 @@ from t2ikit.cli import main
 from t2ikit.session import Session
 
 SHORT = ["train.steps=2", "train.batch=4", "train.samples=1", "train.validation_pictures=4"]
-SMALL = ["data.size=16", "data.count=32", "generator.channels=[16,16]", "generator.attention=[false,true]"]
+SMALL = [
+    "data.size=16",
+    "data.count=32",
+    "generator.channels=[16,16]",
+    "generator.attention=[false,true]",
+    "generator.layers=1",
+    "sampler.guidance=3",
+]
 RUNS = {
     "denoiser": (["--plugin", TOYS, "--recipe", "toys/denoiser"], SHORT),
     "gan": (["--plugin", TOYS, "--recipe", "toys/gan"], SHORT),

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from random import Random
+from statistics import NormalDist
 
 import pytest
 import torch
@@ -87,8 +88,9 @@ def test_wilson_interval_as_published(right, n, low, high):
 @pytest.mark.parametrize(("right", "n"), [(0, 1), (1, 1), (3, 7), (999, 1000), (2048, 2048)])
 def test_wilson_limits_are_where_the_score_test_turns(right, n):
     """Each limit p solves (right/n - p)^2 = z^2 p (1 - p) / n."""
+    z = NormalDist().inv_cdf(0.975)
     for p in wilson(right, n):
-        assert (right / n - p) ** 2 == pytest.approx(1.959963985**2 * p * (1 - p) / n, abs=1e-12)
+        assert (right / n - p) ** 2 == pytest.approx(z * z * p * (1 - p) / n, abs=1e-12)
 
 
 def test_pictures_of_their_prompts_are_right_and_other_pictures_are_not():

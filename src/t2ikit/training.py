@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,13 +49,7 @@ def start_run(
     """
     accelerator, display = _accelerator(recipe, device)
     folder = _new_folder(recipe, out, accelerator)
-    try:
-        cast = build_cast(recipe, registry, accelerator.device)
-    except UserError:
-        if accelerator.is_main_process:
-            with suppress(OSError):  # as soon as there is something in it, it stays
-                folder.rmdir()
-        raise
+    cast = build_cast(recipe, registry, accelerator.device)
     if accelerator.is_main_process:
         create_run(
             folder,

@@ -5,6 +5,10 @@ from __future__ import annotations
 from mistakes.case import files, mistake, sentence
 
 IMAGEN = "train --plugin imagen --out new"
+UNET = (
+    f"{IMAGEN} --set generator.channels=[32,64,96] --set generator.attention=[false,true,true]"
+    " --set generator.patch=2 --set generator.groups=8"
+)
 GAN = "train --plugin TOYS --recipe toys/gan --out new"
 DENOISER = "train --plugin TOYS --recipe toys/denoiser --out new"
 
@@ -103,7 +107,7 @@ VALUES = [
     ),
     mistake(f"{IMAGEN} --set data.size=-32", "data.size", expected="a whole number at least", got="-32"),
     mistake(
-        f"{IMAGEN} --set data.size=36",
+        f"{UNET} --set data.size=36",
         "data.size: 36 pixels",
         expected="a multiple of 8",
         got="36",
@@ -111,7 +115,7 @@ VALUES = [
     ),
     mistake(f"{IMAGEN} --set data.cuont=5", "data.cuont", got="cuont", fix="did you mean 'count'"),
     mistake(
-        f"{IMAGEN} --set generator.channels=[30,60,90]",
+        f"{UNET} --set generator.channels=[30,60,90]",
         "generator.channels: 30 channels",
         expected="multiples of 8",
         got="[30, 60, 90]",
@@ -124,7 +128,7 @@ VALUES = [
         got="0",
     ),
     mistake(
-        f"{IMAGEN} --set generator.channels=[32,64]",
+        f"{UNET} --set generator.channels=[32,64]",
         "generator.attention",
         expected="2 entries",
         got="3",
@@ -174,7 +178,7 @@ SETTINGS = [
         f"{IMAGEN} --set train.prompts=[a", "--set train.prompts=[a", expected="KEY=VALUE", got="not TOML"
     ),
     mistake(
-        f"{IMAGEN} --set train.steps.more=5", "train.steps is not a table", expected="a table", got="2000"
+        f"{DENOISER} --set train.steps.more=5", "train.steps is not a table", expected="a table", got="12"
     ),
     mistake(f"{IMAGEN} --set generator=5", "generator is not a table", expected="[generator]", got="5"),
     mistake(f"{IMAGEN} --set losses.denoise=5", "not a table", expected="[losses.denoise]", got="5"),
@@ -261,14 +265,14 @@ PAIRINGS = [
         fix="--set losses.NAME.weight=1",
     ),
     mistake(
-        f"{IMAGEN} --set generator.caption_dropout=0",
+        f"{IMAGEN} --set sampler.guidance=3 --set generator.caption_dropout=0",
         "sampler.guidance: guidance needs",
         expected="generator.caption_dropout above 0",
         got="guidance 3 and caption dropout 0",
         fix="--set sampler.guidance=1",
     ),
     mistake(
-        f"{IMAGEN} --set generator.timesteps=10",
+        f"{IMAGEN} --set sampler.steps=20 --set generator.timesteps=10",
         "sampler.steps",
         expected="at most 10",
         got="20",
