@@ -1,4 +1,4 @@
-"""Make the weights of the reader behind `prompt-accuracy`: about five minutes on one core.
+"""Make the weights of the reader behind `prompt-accuracy`: eight minutes on one core of a busy machine.
 
     python benchmarks/train_creature_reader.py [--out FILE]
 

@@ -113,3 +113,11 @@ def test_what_a_kill_left_is_swept(tmp_path):
     ckpt.save(tmp_path, snapshot(2))  # the same step again
     ckpt.prune(tmp_path, keep=1, keep_best=0)
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000002"]
+
+
+@pytest.mark.parametrize("manifest", ['{"files": 3}', '{"files": {}}', "[]", '{"files": {"state.json": 1}}'])
+def test_a_manifest_that_lists_nothing_is_damage(tmp_path, manifest):
+    path = ckpt.save(tmp_path, snapshot(1))
+    (path / "manifest.json").write_text(manifest)
+    with pytest.raises(UserError, match=r"manifest\.json is missing or damaged"):
+        ckpt.load(path)

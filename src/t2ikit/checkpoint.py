@@ -104,10 +104,13 @@ def load(checkpoint: Path) -> Snapshot:
         found = _digest(path)
         if found != expected:
             raise _damaged(checkpoint, name, f"{expected['bytes']} bytes, as in manifest.json", found)
-    state = json.loads((checkpoint / "state.json").read_text())
     parts = [name.removesuffix(".safetensors") for name in manifest if name.endswith(".safetensors")]
-    tensors = {part: load_file(checkpoint / f"{part}.safetensors") for part in parts}
-    return Snapshot(state.pop("step"), tensors, state)
+    try:
+        state = json.loads((checkpoint / "state.json").read_text())
+        tensors = {part: load_file(checkpoint / f"{part}.safetensors") for part in parts}
+        return Snapshot(state.pop("step"), tensors, state)
+    except (ValueError, KeyError, AttributeError, SafetensorError) as error:
+        raise _damaged(checkpoint, "state.json", "a checkpoint as t2ikit writes it", error) from error
 
 
 def load_latest(run: Path) -> tuple[Snapshot, list[UserError]]:
@@ -164,10 +167,11 @@ def _score(checkpoint: Path) -> float | None:
 
 def _read_manifest(checkpoint: Path) -> dict[str, Any]:
     try:
-        manifest = json.loads((checkpoint / "manifest.json").read_text())["files"]
+        manifest = dict(json.loads((checkpoint / "manifest.json").read_text())["files"])
+        _ = manifest["state.json"]["bytes"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _damaged(checkpoint, "manifest.json", "the list of the checkpoint's files", error) from error
-    return dict(manifest)
+    return manifest
 
 
 def _damaged(checkpoint: Path, name: str, expected: object, got: object) -> UserError:

@@ -30,7 +30,12 @@ def load_toml(path: Path) -> dict[str, Any]:
     try:
         text = Path(path).read_bytes().decode("utf-8-sig")
     except OSError as error:
-        raise UserError(f"{path} cannot be read", expected="a TOML file", got=_reason(error, path)) from error
+        raise UserError(
+            f"{path} cannot be read",
+            expected="a TOML file",
+            got=_reason(error, path),
+            fix="check the path; `t2ikit recipes` lists recipes by name",
+        ) from error
     except UnicodeDecodeError as error:
         raise UserError(
             f"{path} is not UTF-8 text",
@@ -42,7 +47,9 @@ def load_toml(path: Path) -> dict[str, Any]:
         table: dict[str, Any] = tomlkit.parse(text).unwrap()
     except (TOMLKitError, ValueError, RecursionError) as error:
         got = "brackets nested too deep" if isinstance(error, RecursionError) else error
-        raise UserError(f"{path} is not valid TOML", expected="a TOML file", got=got) from error
+        raise UserError(
+            f"{path} is not valid TOML", expected="a TOML file", got=got, fix="correct the line it names"
+        ) from error
     return table
 
 
@@ -97,7 +104,7 @@ def _bad_setting(text: str, got: str, fix: str | None = None) -> UserError:
         f"--set {text} cannot be read",
         expected="KEY=VALUE with a dotted key, such as train.steps=2000",
         got=got,
-        fix=fix,
+        fix=fix or "write the key, = and a value, in quotes where the shell would split it",
     )
 
 
@@ -118,6 +125,7 @@ def apply_settings(table: Mapping[str, Any], settings: Sequence[str]) -> dict[st
                     f"--set {setting}: {'.'.join(keys[:depth])} is not a table",
                     expected="a table, which can hold further keys",
                     got=_show(node),
+                    fix=f"set {'.'.join(keys[:depth])} itself, or another key",
                 )
         node[keys[-1]] = value
     return result
@@ -197,9 +205,8 @@ class Problems:
         self, key: str, what: str, *, expected: object = None, got: object = None, fix: str | None = None
     ) -> None:
         """Note one mistake: `what` continues a sentence that begins with the key."""
-        self.errors.append(
-            UserError(f"{self._source(key)}: {key} {what}".strip(), expected=expected, got=got, fix=fix)
-        )
+        sentence = f"{self._source(key)}: {key} {what}".strip()
+        self.errors.append(UserError(sentence, expected=expected, got=got, fix=fix or _where_to_look(key)))
 
     def add(self, error: UserError) -> None:
         """Note a mistake that names its place itself."""
@@ -226,9 +233,20 @@ class Problems:
         return UserErrors(what or f"{self.where} cannot be used:", self.errors)
 
     def _source(self, key: str) -> str:
-        """The `--set` that gave the key its value, else the file."""
-        given = [name for name in self._settings if f"{key}.".startswith(f"{name}.")]
+        """The `--set` that gave the key, or something in it, its value; else the file."""
+        plain = key.split("[")[0]
+        given = [
+            name
+            for name in self._settings
+            if f"{plain}.".startswith(f"{name}.") or f"{name}.".startswith(f"{plain}.")
+        ]
         return f"--set {self._settings[given[-1]]}" if given else self.where
+
+
+def _where_to_look(key: str) -> str:
+    section = key.split(".")[0]
+    name = section if section in ("train", "optimizer") else "NAME"
+    return f"correct it; `t2ikit options {name}` shows what can be set"
 
 
 def _as_json(table: Mapping[str, Any]) -> str:

@@ -30,5 +30,8 @@ def save_picture(picture: Image.Image, path: Path) -> None:
     """Write a PNG beside and rename it into place, making its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.writing")
-    picture.save(beside, format="PNG")
-    os.replace(beside, path)
+    try:
+        picture.save(beside, format="PNG")
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)

@@ -6,15 +6,33 @@ import json
 from pathlib import Path
 from typing import Any
 
+from t2ikit.errors import UserError
 from t2ikit.files import write_text
 
 TIMED = ("seconds", "images_per_second", "memory_mb")
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The lines of a log; a last line that was cut short is left out."""
+    """The lines of a log; a last line that was cut short is left out.
+
+    Raises:
+        UserError: another line is damaged.
+    """
     lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
-    return [json.loads(line) for line in lines]
+    records = []
+    for number, line in enumerate(lines, 1):
+        try:
+            record = json.loads(line)
+            _ = record["step"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"{path}: line {number} is damaged",
+                expected="one JSON object with a step a line",
+                got=line[:60],
+                fix="delete the line",
+            ) from error
+        records.append(record)
+    return records
 
 
 def append(path: Path, record: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 from torch import Tensor, nn
@@ -79,7 +80,7 @@ def restore(trainer: Trainer, snapshot: Snapshot, *, own_micro_batch: bool = Fal
         raise UserError(
             f"the checkpoint of step {snapshot.step} does not fit the recipe",
             expected="the parts that recipe.toml names, as they were when the run began",
-            got=error,
+            got=textwrap.shorten(str(error), 200),
             fix="restore recipe.toml, and use the plugin versions that run.json names",
         ) from error
     if not own_micro_batch:
