@@ -7,7 +7,8 @@ from typing import Any
 from t2ikit.data.creatures_config import SUMMARY, CreaturesConfig
 from t2ikit.data.folder_config import FolderConfig, accepts_folder
 from t2ikit.hookspecs import hookimpl
-from t2ikit.specs import Config, DatasetSpec, MetricSpec, TextEncoderSpec
+from t2ikit.metrics.prompt_accuracy import PromptAccuracyConfig
+from t2ikit.specs import DatasetSpec, MetricSpec, TextEncoderSpec
 from t2ikit.text.builtin_config import BuiltinTextConfig
 
 
@@ -29,10 +30,10 @@ def _builtin_text(config: BuiltinTextConfig, context: None) -> Any:
     return BuiltinTextEncoder(config)
 
 
-def _prompt_accuracy(config: Config, context: None) -> Any:
+def _prompt_accuracy(config: PromptAccuracyConfig, context: None) -> Any:
     from t2ikit.metrics.prompt_accuracy import PromptAccuracy
 
-    return PromptAccuracy()
+    return PromptAccuracy(config)
 
 
 @hookimpl
@@ -61,6 +62,9 @@ def t2ikit_metrics() -> list[MetricSpec]:
     """Accuracy of creatures' attributes."""
     return [
         MetricSpec(
-            "prompt-accuracy", _prompt_accuracy, Config, "share of the caption's attributes drawn right"
+            "prompt-accuracy",
+            _prompt_accuracy,
+            PromptAccuracyConfig,
+            "share of the caption's attributes drawn right",
         )
     ]
