@@ -379,9 +379,9 @@ EVALUATING = [
     ),
     mistake(
         "evaluate denoiser --plugin TOYS --metrics prompt-accuracy -n 2 --data ./pics",
-        "prompt-accuracy cannot read the prompt 'a red sofa'",
-        expected="captions of creatures",
-        got="something else",
+        "prompt-accuracy reads captions of creatures only",
+        expected="a caption such as",
+        got="'a red sofa'",
         fix="--data creatures",
         before=files(
             {f"pics/{name}": png() for name in ("a.png", "b.png")}
