@@ -115,7 +115,7 @@ def test_evaluate_prints_and_writes_the_numbers(creatures_run, cli, tmp_path):
     numbers = json.loads((tmp_path / "numbers.json").read_text())
     assert numbers["measures"]["prompt-accuracy/colour"]["n"] == 32
     assert numbers["settings"]["step"] == 12
-    for group in ("", "held-out/", "unseen-pairs/", "shuffled/"):
+    for group in ("", "held-out-captions/", "unseen-pairs/", "shuffled/"):
         assert f"prompt-accuracy/{group}species" in result.stdout
     again = cli("evaluate", run, "-n", 32, "--json", "again.json")
     assert again.returncode == 0
