@@ -1,40 +1,17 @@
-"""The first denoiser: schedule, prediction, guidance, sampler."""
+"""The denoiser of the imagen plugin and its loss, beside float64 references."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
-from diffusers import DPMSolverMultistepScheduler
 
-from t2ikit import Batch, Condition, Draws, TextEmbedding, UserError
+from imagen_support import CAPTIONS, PREDICTIONS, SMALL, make_batch, make_condition, make_model, options
+from t2ikit import Condition, Draws, TextEmbedding, UserError
 from t2ikit.step import Step
-from t2ikit.text.builtin import BuiltinTextEncoder
-from t2ikit.text.builtin_config import BuiltinTextConfig
-from t2ikit_imagen import DenoiseLoss, DPMSolverConfig, DPMSolverSampler, ImagenDenoiser, UNetConfig
-from t2ikit_imagen.losses import min_snr_weight
-from t2ikit_imagen.samplers import guided
-
-SMALL = UNetConfig(channels=(16, 32), attention=(False, True), text_width=16, text_layers=1)
-ENCODER = BuiltinTextEncoder(BuiltinTextConfig(width=32, length=8))
-CAPTIONS = ("a red cat", "a blue bird with red eyes", "a fish")
-
-
-def make_model(config: UNetConfig = SMALL) -> ImagenDenoiser:
-    torch.manual_seed(0)
-    return ImagenDenoiser(config, 16, 32, 8)
-
-
-def make_condition(captions=CAPTIONS) -> Condition:
-    text = ENCODER.encode([*captions, ""])
-    return Condition(tuple(captions), text[: len(captions)], text[len(captions) :])
-
-
-def make_batch() -> Batch:
-    condition = make_condition()
-    images = torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(1)) * 2 - 1
-    return Batch(
-        images, condition, condition.text, torch.zeros(3), CAPTIONS, torch.arange(3), torch.arange(3)
-    )
+from t2ikit_imagen import DenoiseConfig, DenoiseLoss, ImagenDenoiser, augment
+from t2ikit_imagen.augmentation import LABELS
 
 
 def test_the_schedule_ends_in_pure_noise():
@@ -67,25 +44,160 @@ def test_prediction_agrees_with_its_definition_in_float64():
     assert ((p.image_weight >= 0) & (p.image_weight <= 1)).all()
 
 
-def test_min_snr_is_finite_at_every_step_and_equals_its_formula():
-    model = make_model()
-    a = model.alphas_cumprod.double()
-    snr = (a / (1 - a)).float()
-    weight = min_snr_weight(snr, 5.0)
-    assert weight.isfinite().all()
-    reference = [min(s, 5.0) / (s + 1) for s in (a / (1 - a)).tolist()]
-    torch.testing.assert_close(weight.double(), torch.tensor(reference).double(), atol=1e-6, rtol=1e-5)
+def _error(kind: str, delta: float, difference: float) -> float:
+    size = abs(difference)
+    if kind == "l1":
+        return size
+    if kind == "l2":
+        return size**2
+    return size**2 / 2 if size <= delta else delta * (size - delta / 2)
 
 
-def test_the_loss_equals_a_float64_reference():
+@pytest.mark.parametrize("weighting", ["min_snr", "soft_min_snr", "none"])
+@pytest.mark.parametrize("kind", ["l2", "l1", "huber"])
+def test_the_loss_and_its_gradient_equal_a_float64_reference(kind, weighting):
     model, batch = make_model(), make_batch()
-    step = Step(batch, model(batch, Draws(batch.keys, 0)), {}, "generator", Draws(batch.keys, 1), 0)
-    output, target, snr = step.prediction.denoising()
-    expected = sum(
-        min(float(s), 5.0) / (float(s) + 1) * float(((o - y).double() ** 2).mean())
-        for o, y, s in zip(output, target, snr, strict=True)
+    config = DenoiseConfig(kind=kind, weighting=weighting, gamma=3.0, huber_delta=0.5)
+    prediction = model(batch, Draws(batch.keys, 0))
+    output = prediction.output.detach().requires_grad_(True)
+    prediction = replace(prediction, output=output)
+    step = Step(batch, prediction, {}, "generator", Draws(batch.keys, 1), 0)
+    loss = DenoiseLoss(config)(step)
+    loss.backward()
+    expected, gradient = 0.0, []
+    for o, y, s in zip(output.detach(), prediction.target, prediction.snr.tolist()):
+        weight = {"min_snr": min(s, 3.0), "soft_min_snr": 3 * s / (s + 3), "none": s + 1}[weighting] / (s + 1)
+        differences = (o.double() - y.double()).flatten().tolist()
+        scale = weight / len(differences) / 3
+        expected += scale * sum(_error(kind, 0.5, d) for d in differences)
+        h = 1e-6
+        gradient += [
+            scale * (_error(kind, 0.5, d + h) - _error(kind, 0.5, d - h)) / (2 * h) for d in differences
+        ]
+    assert float(loss.detach()) == pytest.approx(expected, rel=1e-5)
+    torch.testing.assert_close(
+        output.grad.flatten().double(), torch.tensor(gradient, dtype=torch.float64), atol=1e-9, rtol=1e-3
     )
-    assert float(DenoiseLoss(5.0)(step).detach()) == pytest.approx(expected / 3, rel=1e-5)
+
+
+def test_a_weighted_loss_must_know_what_was_predicted():
+    model, batch = make_model(), make_batch()
+    prediction = replace(model(batch, Draws(batch.keys, 0)), prediction_type=None)
+    step = Step(batch, prediction, {}, "generator", Draws(batch.keys, 1), 0)
+    with pytest.raises(UserError, match="prediction_type"):
+        DenoiseLoss(DenoiseConfig())(step)
+    assert DenoiseLoss(DenoiseConfig(weighting="none"))(step).isfinite()
+
+
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+def test_every_prediction_trains_and_trusts_its_clean_picture_by_its_snr(prediction):
+    model, batch = make_model(options(prediction=prediction), speaks=True), make_batch(8)
+    p = model(batch, Draws(batch.keys, 0))
+    assert p.prediction_type == prediction
+    torch.testing.assert_close(p.image_weight, p.snr / (1 + p.snr))
+    loss = DenoiseLoss(DenoiseConfig())(Step(batch, p, {}, "generator", Draws(batch.keys, 1), 0))
+    loss.backward()
+    assert all(q.grad is None or q.grad.isfinite().all() for q in model.parameters())
+    assert model.unet.conv_in.weight.grad.abs().max() > 0
+
+
+def test_a_weight_keeps_the_clean_pictures_gradient_small_at_every_timestep():
+    """The trap: epsilon's clean picture at t = 999 has a gradient 20,000 times too large."""
+    model, batch = make_model(options(prediction="epsilon")), make_batch()
+    model._timesteps = lambda draws: torch.full((3,), 999)
+    p = model(batch, Draws(batch.keys, 0))
+    (slope,) = torch.autograd.grad((p.image_weight[:, None, None, None] * p.images[-1]).sum(), p.output)
+    assert slope.abs().max() < 1
+
+
+@pytest.mark.parametrize("prediction", ["v_prediction", "flow_prediction"])
+def test_logit_normal_timesteps_crowd_in_the_middle(prediction):
+    model = make_model(options(prediction=prediction, timestep_sampling="logit_normal"))
+    t = model._timesteps(Draws(torch.arange(4000), "t")).double() / 1000
+    assert t.min() >= 0
+    assert t.max() <= 0.999 or prediction == "flow_prediction"
+    logits = torch.logit(t.clamp(1e-3, 1 - 1e-3))
+    assert abs(float(logits.mean())) < 0.06
+    assert float(logits.std()) == pytest.approx(1, abs=0.05)
+
+
+def test_self_conditioning_leaves_the_target_alone():
+    """The trap: an x0 target replaced by the model's own estimate makes any constant model's loss 0."""
+    batch = make_batch()
+    plain = make_model(options(prediction="sample"), speaks=True)
+    model = make_model(options(prediction="sample", self_conditioning=1.0), speaks=True)
+    p, reference = model(batch, Draws(batch.keys, 0)), plain(batch, Draws(batch.keys, 0))
+    assert torch.equal(p.target, reference.target)
+    assert torch.equal(p.target, batch.images)
+    assert not p.target.requires_grad
+    loss = DenoiseLoss(DenoiseConfig())(Step(batch, p, {}, "generator", Draws(batch.keys, 1), 0))
+    assert loss > 0.1
+
+
+def test_self_conditioning_shows_its_share_an_estimate_without_gradient():
+    model = make_model(options(self_conditioning=0.5), speaks=True)
+    seen = []
+    model.unet.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    batch = make_batch(40)
+    p = model(batch, Draws(batch.keys, 0))
+    first, second = (x[:, 12:] for x in seen)
+    assert first.abs().max() == 0
+    shown = second.flatten(1).abs().amax(1) > 0
+    assert 10 < int(shown.sum()) < 30
+    assert not second.requires_grad
+    assert second.abs().max() <= 1
+    assert p.output.requires_grad
+
+
+def test_gradient_checkpointing_changes_no_gradient():
+    batch, gradients = make_batch(), []
+    for checkpointing in (False, True):
+        model = make_model(options(checkpointing=checkpointing), speaks=True).train()
+        assert model.unet.is_gradient_checkpointing == checkpointing
+        model(batch, Draws(batch.keys, 0)).output.square().mean().backward()
+        gradients.append(model.unet.conv_in.weight.grad)
+    torch.testing.assert_close(*gradients, atol=1e-7, rtol=1e-5)
+
+
+def test_augmentation_is_told_and_leaves_the_rest_alone():
+    images = torch.rand(400, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    changed, labels = augment(images, 0.12, Draws(torch.arange(400), "a"))
+    untouched = labels.abs().sum(1) == 0
+    assert labels.shape == (400, LABELS)
+    assert 0.5 < untouched.float().mean() < 0.7  # (1 - 0.12)^4 = 0.6
+    assert torch.equal(changed[untouched], images[untouched])
+    assert ((changed - images).flatten(1).abs().amax(1) > 1e-3)[~untouched].all()
+    same, none = augment(images, 0.0, Draws(torch.arange(400), "a"))
+    assert torch.equal(same, images)
+    assert none.abs().max() == 0
+
+
+def test_augmentation_does_what_its_labels_say():
+    """A gradient picture carries its own coordinates: where each pixel came from is read off it."""
+    side = torch.linspace(-1 + 1 / 32, 1 - 1 / 32, 32)
+    y, x = torch.meshgrid(side, side, indexing="ij")
+    images = torch.stack([x, y, torch.zeros_like(x)]).expand(300, 3, 32, 32)
+    changed, labels = augment(images, 0.5, Draws(torch.arange(300), "a"))
+    for picture, (flip, size, cos, sin, right, down) in zip(changed, labels.tolist()):
+        # Near the middle, so that no reflection at the edges is read.
+        px, py = float(side[18]), float(side[13])
+        grow = 2**-size
+        at_x = (1 - 2 * flip) * (grow * ((cos + 1) * px - sin * py) - right)
+        at_y = grow * (sin * px + (cos + 1) * py) - down
+        if max(abs(at_x), abs(at_y)) < 0.9:
+            assert float(picture[0, 13, 18]) == pytest.approx(at_x, abs=0.02)
+            assert float(picture[1, 13, 18]) == pytest.approx(at_y, abs=0.02)
+
+
+def test_augmented_pictures_are_what_the_step_shows_as_real():
+    model, batch = make_model(options(augment=1.0)), make_batch()
+    p = model(batch, Draws(batch.keys, 0))
+    step = Step(batch, p, {}, "generator", Draws(batch.keys, 1), 0)
+    assert torch.equal(step.real[-1], p.real)
+    assert (p.real - batch.images).abs().max() > 0.05
+    model.labels.weight.data.normal_()
+    again = model(batch, Draws(batch.keys, 0))
+    assert torch.equal(again.target, p.target)
 
 
 def test_padding_changes_nothing():
@@ -123,71 +235,6 @@ def test_caption_dropout_drops_its_share():
             model(batch, Draws(batch.keys + 3 * step, 0))
     dropped = (torch.stack(seen) == 1).float().mean().item()
     assert 0.35 < dropped < 0.65
-
-
-@pytest.mark.parametrize(("guidance", "calls"), [(0.0, 3), (1.0, 3), (3.0, 6)])
-def test_guidance_is_its_formula_in_one_call(guidance, calls):
-    model = make_model().eval()
-    torch.nn.init.normal_(model.unet.conv_out.weight, std=0.1)
-    condition = make_condition()
-    x, t = torch.randn(3, 3, 16, 16), torch.full((3,), 500)
-    seen = []
-    hook = model.unet.register_forward_pre_hook(lambda module, args: seen.append(len(args[0])))
-    with torch.no_grad():
-        out = guided(model, x, t, condition, guidance)
-        hook.remove()
-        empty = make_condition(("", "", ""))
-        text, none = model.denoise(x, t, condition), model.denoise(x, t, empty)
-    assert seen == [calls]
-    expected = none.double() + guidance * (text.double() - none.double())
-    torch.testing.assert_close(out.double(), expected, atol=1e-5, rtol=1e-4)
-
-
-def test_the_sampler_starts_at_the_last_timestep_and_repeats():
-    model = make_model().eval()
-    sampler = DPMSolverSampler(DPMSolverConfig(steps=5))
-    scheduler = sampler.scheduler(model)
-    scheduler.set_timesteps(5)
-    assert scheduler.timesteps[0] == 999
-    keys = torch.tensor([5, 6, 7])
-    first = sampler(model, make_condition(), draws=Draws(keys, "s"))
-    again = sampler(model, make_condition(), draws=Draws(keys, "s"))
-    other = sampler(model, make_condition(), draws=Draws(keys + 1, "s"))
-    assert first.shape == (3, 3, 16, 16)
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
-    assert first.abs().max() <= 1
-
-
-def test_a_perfect_denoiser_gives_the_picture_back():
-    """With the exact v of one known picture, the sampler ends at that picture whatever the noise."""
-    model = make_model()
-    goal = torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(2)) * 1.8 - 0.9
-
-    def exact(x, t, condition):
-        a = model.alphas_cumprod[t]
-        signal, sigma = a.sqrt()[:, None, None, None], (1 - a).sqrt()[:, None, None, None]
-        return (signal * x - goal) / sigma
-
-    model.denoise = exact
-    sampler = DPMSolverSampler(DPMSolverConfig(steps=10, guidance=1.0))
-    out = sampler(model, make_condition(), draws=Draws(torch.arange(3), "s"))
-    torch.testing.assert_close(out, goal, atol=1e-3, rtol=0)
-
-
-def test_dynamic_thresholding_is_not_clipping():
-    """`sample_max_value` 1, the default, would make it so."""
-    x0 = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2
-    results = {}
-    for name in ("static", "dynamic"):
-        scheduler = DPMSolverSampler(DPMSolverConfig(thresholding=name, percentile=0.9)).scheduler(
-            make_model()
-        )
-        assert isinstance(scheduler, DPMSolverMultistepScheduler)
-        results[name] = scheduler._threshold_sample(x0)
-    torch.testing.assert_close(results["static"], x0.clamp(-1, 1))
-    limit = x0.abs().flatten(1).quantile(0.9, dim=1).clamp(min=1)[:, None, None, None]
-    torch.testing.assert_close(results["dynamic"], x0.clamp(-limit, limit) / limit)
 
 
 @pytest.mark.parametrize(

@@ -8,15 +8,31 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-_LAZY = {
-    "ImagenDenoiser": "denoiser",
-    "build_unet": "unet",
-    "DenoiseLoss": "losses",
-    "DPMSolverSampler": "samplers",
-    "UNetConfig": "configs",
-    "DenoiseConfig": "configs",
-    "DPMSolverConfig": "configs",
+_HOMES = {
+    "denoiser": ("ImagenDenoiser",),
+    "unet": ("build_unet",),
+    "losses": ("DenoiseLoss", "snr_weight"),
+    "augmentation": ("augment",),
+    "guidance": ("guided", "threshold"),
+    "samplers": (
+        "DDIMSampler",
+        "DDPMSampler",
+        "DPMSolverSampler",
+        "EulerSampler",
+        "FlowSampler",
+        "UniPCSampler",
+    ),
+    "configs": (
+        "DDIMConfig",
+        "DDPMConfig",
+        "DenoiseConfig",
+        "EulerConfig",
+        "FlowConfig",
+        "MultistepConfig",
+        "UNetConfig",
+    ),
 }
+_LAZY = {name: home for home, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:

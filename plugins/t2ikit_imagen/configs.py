@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from typing_extensions import Self
 
 from t2ikit import Config
 
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
 
 class UNetConfig(Config):
-    """Options of the U-Net and its noise schedule."""
+    """Options of the U-Net, its noise schedule and its training."""
 
     channels: tuple[Annotated[int, Field(ge=1)], ...] = Field((32, 64, 96), min_length=2, max_length=6)
     """channels of each level, from the finest"""
@@ -26,29 +29,106 @@ class UNetConfig(Config):
     """side of the squares of pixels that are folded into channels before the U-Net, pixels"""
     text_width: int = Field(64, ge=8, multiple_of=4)
     """width of the trainable text tower"""
-    text_layers: int = Field(2, ge=1, le=12)
-    """layers of the trainable text tower"""
-    caption_dropout: float = Field(0.1, ge=0, lt=1)
-    """share of samples trained on the empty caption; guidance needs it above 0"""
+    text_layers: int = Field(2, ge=0, le=12)
+    """layers of the trainable text tower; 0: a linear map of the encoder's tokens"""
+    prediction: Literal["v_prediction", "epsilon", "sample", "flow_prediction"] = "v_prediction"
+    """what the U-Net predicts: v, the noise, the clean picture, or the flow's velocity"""
+    schedule: Literal["linear", "cosine", "sigmoid"] = "cosine"
+    """noise schedule; a flow model trains on its own straight path and only samples on this one"""
+    zero_snr: bool = True
+    """rescale the schedule so that the last step is pure noise; not with epsilon, which is 0/0 there"""
     timesteps: int = Field(1000, ge=10, le=10000)
     """noise levels of the training schedule"""
+    timestep_sampling: Literal["uniform", "logit_normal"] = "uniform"
+    """how training draws noise levels: evenly, or mostly in the middle (arXiv 2403.03206)"""
+    caption_dropout: float = Field(0.1, ge=0, lt=1)
+    """share of samples trained on the empty caption; guidance needs it above 0"""
+    self_conditioning: float = Field(0.0, ge=0, le=1)
+    """share of samples that see a first estimate of their clean picture; 0: the U-Net takes none"""
+    augment: float = Field(0.0, ge=0, le=1)
+    """chance of each geometric change of a training picture, which the U-Net is told of; for small data"""
+    checkpointing: bool = False
+    """recompute activations in the backward pass: less memory, about a third more time"""
+
+    @model_validator(mode="after")
+    def _epsilon_has_a_signal(self) -> Self:
+        if self.prediction == "epsilon" and self.zero_snr:
+            raise ValueError(
+                "prediction = 'epsilon' cannot be used with zero_snr = true: pure noise says nothing of the "
+                "picture, so its estimate is 0/0. Set zero_snr=false or prediction=v_prediction"
+            )
+        return self
 
 
 class DenoiseConfig(Config):
     """Options of the denoising loss."""
 
-    min_snr_gamma: float = Field(5.0, gt=0)
-    """greatest signal-to-noise ratio that counts: weight min(SNR, gamma) / (SNR + 1)"""
+    kind: Literal["l2", "l1", "huber"] = "l2"
+    """how an error counts: squared, absolute, or squared when small and absolute when large"""
+    huber_delta: float = Field(0.1, gt=0)
+    """error at which the Huber loss goes from squared to absolute"""
+    weighting: Literal["min_snr", "soft_min_snr", "none"] = "min_snr"
+    """how noise levels count: min-SNR (arXiv 2303.09556), its smooth form (arXiv 2401.11605), all alike"""
+    gamma: float = Field(5.0, gt=0)
+    """greatest signal-to-noise ratio that counts in the two weightings"""
 
 
-class DPMSolverConfig(Config):
-    """Options of the DPM-Solver++ sampler."""
+class SamplerConfig(Config):
+    """What all samplers of denoisers take."""
 
-    steps: int = Field(20, ge=1, le=1000)
+    steps: int = Field(20, ge=1, le=10000)
     """U-Net calls"""
     guidance: float = Field(3.0, ge=0, le=50)
     """classifier-free guidance weight; 1: none, 0: the caption is ignored"""
-    thresholding: Literal["none", "static", "dynamic"] = "static"
+    guidance_interval: tuple[Fraction, Fraction] = (0.0, 1.0)
+    """noise levels t/T between which guidance is used, weight 1 elsewhere (arXiv 2404.07724)"""
+    thresholding: Literal["none", "static", "dynamic"] = "dynamic"
     """how the predicted picture is kept in range: not, clipped, or by percentile (Imagen)"""
     percentile: float = Field(0.95, gt=0, le=1)
-    """share of pixels that dynamic thresholding leaves unclipped"""
+    """dynamic thresholding: share of pixels left unclipped"""
+    maximum: float = Field(100.0, ge=1)
+    """dynamic thresholding: greatest value that is divided out (Imagen has none, DeepFloyd IF 1.5)"""
+
+    @model_validator(mode="after")
+    def _interval_is_one(self) -> Self:
+        low, high = self.guidance_interval
+        if low > high:
+            raise ValueError(f"guidance_interval must go from low to high noise, got [{low}, {high}]")
+        return self
+
+
+class DDPMConfig(SamplerConfig):
+    """Options of ancestral sampling."""
+
+    steps: int = Field(1000, ge=1, le=10000)
+    """U-Net calls"""
+
+
+class DDIMConfig(SamplerConfig):
+    """Options of DDIM."""
+
+    steps: int = Field(50, ge=1, le=10000)
+    """U-Net calls"""
+    eta: float = Field(0.0, ge=0, le=1)
+    """share of DDPM's noise that is added at each step; 0: deterministic"""
+
+
+class MultistepConfig(SamplerConfig):
+    """Options of the multistep solvers."""
+
+    order: Literal[1, 2, 3] = 2
+    """order of the solver; 2 for guided sampling"""
+
+
+class EulerConfig(SamplerConfig):
+    """Options of the Euler samplers."""
+
+    steps: int = Field(30, ge=1, le=10000)
+    """U-Net calls"""
+
+
+class FlowConfig(EulerConfig):
+    """Options of the flow sampler."""
+
+    shift: float = Field(1.0, gt=0, le=20)
+    """above 1 spends more steps at high noise (arXiv 2403.03206, equation 23)"""

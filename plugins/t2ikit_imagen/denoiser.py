@@ -1,28 +1,30 @@
-"""The denoiser: text tower, U-Net and noise schedule.
+"""The denoiser: text tower, U-Net, noise schedule and what training does with them.
 
-Sources: v-prediction, arXiv 2202.00512 (section 4 and appendix D); cosine schedule, arXiv 2102.09672
-(equation 17); zero terminal SNR, arXiv 2305.08891 (algorithm 1); caption dropout, arXiv 2207.12598.
+Sources: Imagen, arXiv 2205.11487; caption dropout, arXiv 2207.12598; self-conditioning, arXiv 2208.04202
+(section 3.2); logit-normal timesteps, arXiv 2403.03206 (section 3.1); the rest in `noise.py`.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from diffusers import DDPMScheduler
-from torch import Tensor
+from torch import Tensor, nn
 
-from t2ikit import Batch, Condition, Denoiser, Draws, Prediction, TextEmbedding, TextTower, UserError
+from t2ikit import Batch, Condition, Denoiser, Draws, Prediction, TextTower, UserError
+from t2ikit_imagen import noise
+from t2ikit_imagen.augmentation import LABELS, augment
 from t2ikit_imagen.configs import UNetConfig
 from t2ikit_imagen.unet import build_unet
 
 
 class ImagenDenoiser(Denoiser):
-    """A text-conditional denoiser trained on v-prediction.
+    """A text-conditional denoiser.
 
     Args:
-        config: of the U-Net and the schedule.
+        config: of the U-Net, the schedule and the training.
         image_size: height and width of the pictures, pixels.
         text_width, text_length: D and L of the frozen text encoder.
     """
@@ -31,23 +33,35 @@ class ImagenDenoiser(Denoiser):
 
     def __init__(self, config: UNetConfig, image_size: int, text_width: int, text_length: int) -> None:
         super().__init__()
-        self.image_size, self.patch = image_size, config.patch
+        self.config, self.image_size = config, image_size
         self.caption_dropout = config.caption_dropout
+        self.self_conditioning = config.self_conditioning > 0
         self.tower = TextTower(text_width, text_length, config.text_width, config.text_layers)
         self.unet = build_unet(config, image_size)
-        scheduler = DDPMScheduler(
-            num_train_timesteps=config.timesteps,
-            beta_schedule="squaredcos_cap_v2",
-            prediction_type="v_prediction",
-            rescale_betas_zero_snr=True,
-            timestep_spacing="trailing",
-            clip_sample=False,
-        )
-        self.scheduler_config: dict[str, Any] = dict(scheduler.config)
+        if config.augment:
+            self.labels = nn.Linear(LABELS, config.text_width, bias=False)
+        scheduler = noise.make_scheduler(config)
+        self.scheduler_config: dict[str, Any] = {**scheduler.config, "prediction_type": config.prediction}
         self.register_buffer("alphas_cumprod", scheduler.alphas_cumprod.float(), persistent=False)
 
-    def denoise(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
-        """v for noisy pictures x (B, 3, H, W) at timesteps t (B,)."""
+    def prepare(self, condition: Condition) -> Condition:
+        """The condition with its texts through the tower, once for all sampling steps."""
+        if condition.prepared:
+            return condition
+        text, empty = self.tower(condition.text), self.tower(condition.empty)
+        return replace(condition, text=text, empty=empty, prepared=True)
+
+    def denoise(self, x: Tensor, t: Tensor, condition: Condition, previous: Tensor | None = None) -> Tensor:
+        """The prediction for noisy pictures x (B, 3, H, W) at timesteps t (B,).
+
+        `previous` is the last estimate of the clean pictures, for a self-conditioned model; None: there is
+        none yet.
+        """
+        return self._predict(x, t, condition, previous, None)
+
+    def _predict(
+        self, x: Tensor, t: Tensor, condition: Condition, previous: Tensor | None, labels: Tensor | None
+    ) -> Tensor:
         if x.shape[-2:] != (self.image_size, self.image_size):
             raise UserError(
                 "the denoiser was given pictures of another size",
@@ -55,34 +69,71 @@ class ImagenDenoiser(Denoiser):
                 got=tuple(x.shape),
                 fix="resize the pictures, or build the model for their size",
             )
-        text: TextEmbedding = self.tower(condition.text)
-        folded = F.pixel_unshuffle(x, self.patch)  # (B, 3 patch², H / patch, W / patch)
-        v = self.unet(
+        text = condition.text if condition.prepared else self.tower(condition.text)
+        pooled = text.pooled if labels is None else text.pooled + self.labels(labels)
+        if self.self_conditioning:
+            x = torch.cat([x, torch.zeros_like(x) if previous is None else previous.to(x.dtype)], 1)
+        folded = F.pixel_unshuffle(x, self.config.patch)  # (B, C patch², H / patch, W / patch)
+        output = self.unet(
             folded,
             t,
             encoder_hidden_states=text.tokens,
             encoder_attention_mask=text.mask,
-            timestep_cond=text.pooled,
+            timestep_cond=pooled,
         ).sample
-        return F.pixel_shuffle(v, self.patch)
+        return F.pixel_shuffle(output, self.config.patch)
 
     def forward(self, batch: Batch, draws: Draws) -> Prediction:
-        """Noise the pictures, drop some captions, predict v, and derive the clean picture."""
-        t = (draws.rand() * len(self.alphas_cumprod)).long()
+        """Noise the pictures, drop some captions, predict, and derive the clean picture."""
+        kind = self.config.prediction
+        t = self._timesteps(draws)
         keep = draws.rand() >= self.caption_dropout
-        noise = draws.randn(*batch.images.shape[1:])
-        signal = self.alphas_cumprod[t].sqrt()[:, None, None, None]
-        sigma = (1 - self.alphas_cumprod[t]).sqrt()[:, None, None, None]
-        x = signal * batch.images + sigma * noise
-        text, empty = batch.condition.text, batch.condition.empty.expand(len(batch))
-        condition = Condition(batch.condition.captions, text.where(keep, empty), batch.condition.empty)
-        v = self.denoise(x, t, condition).float()
-        alphas = self.alphas_cumprod[t]
+        fresh = draws.randn(*batch.images.shape[1:])
+        real, labels = batch.images, None
+        if self.config.augment:
+            real, labels = augment(real, self.config.augment, draws.named("augment"))
+        alpha, sigma = noise.levels(kind, self.alphas_cumprod, t)
+        x = alpha * real + sigma * fresh
+        text = batch.condition.text.where(keep, batch.condition.empty.expand(len(batch)))
+        condition = replace(batch.condition, text=text)
+        previous = self._first_estimate(x, t, condition, labels, draws)
+        output = self._predict(x, t, condition, previous, labels).float()
+        snr = noise.signal_to_noise(alpha, sigma)
         return Prediction(
-            images=[signal * x - sigma * v],
-            image_weight=alphas,
-            output=v,
-            target=signal * noise - sigma * batch.images,
+            images=[noise.to_clean(kind, output, x, alpha, sigma)],
+            image_weight=snr / (snr + 1),
+            output=output,
+            target=noise.target(kind, real, fresh, alpha, sigma),
             timestep=t,
-            snr=alphas / (1 - alphas).clamp_min(torch.finfo(torch.float32).tiny),
+            snr=snr,
+            prediction_type=kind,
+            real=None if labels is None else real,
         )
+
+    def _timesteps(self, draws: Draws) -> Tensor:
+        """Timesteps (B,): integers, or any number in (0, T) for a flow model."""
+        if self.config.timestep_sampling == "logit_normal":
+            place = torch.sigmoid(draws.randn())
+        else:
+            place = draws.rand()
+        scaled = place * self.config.timesteps
+        if self.config.prediction == noise.FLOW:
+            return scaled
+        return scaled.long().clamp(max=self.config.timesteps - 1)
+
+    def _first_estimate(
+        self, x: Tensor, t: Tensor, condition: Condition, labels: Tensor | None, draws: Draws
+    ) -> Tensor | None:
+        """The clean pictures as seen without an estimate, for a share of the samples, else 0; no gradient."""
+        if not self.self_conditioning:
+            return None
+        chosen = draws.named("self-conditioning").rand() < self.config.self_conditioning
+        with torch.no_grad():
+            output = self._predict(x, t, condition, None, labels).float()
+            clean = noise.to_clean(
+                self.config.prediction,
+                output,
+                x,
+                *noise.levels(self.config.prediction, self.alphas_cumprod, t),
+            )
+        return clean.clamp(-1, 1) * chosen[:, None, None, None]

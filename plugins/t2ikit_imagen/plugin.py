@@ -6,7 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from t2ikit import Context, GeneratorSpec, LossSpec, RecipeSpec, SamplerSpec, hookimpl
-from t2ikit_imagen.configs import DenoiseConfig, DPMSolverConfig, UNetConfig
+from t2ikit_imagen.configs import (
+    DDIMConfig,
+    DDPMConfig,
+    DenoiseConfig,
+    EulerConfig,
+    FlowConfig,
+    MultistepConfig,
+    SamplerConfig,
+    UNetConfig,
+)
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -20,19 +29,22 @@ def _build_unet(config: UNetConfig, context: Context) -> Any:
 def _build_denoise(config: DenoiseConfig, context: Context) -> Any:
     from t2ikit_imagen.losses import DenoiseLoss
 
-    return DenoiseLoss(config.min_snr_gamma)
+    return DenoiseLoss(config)
 
 
-def _build_dpm_solver(config: DPMSolverConfig, context: Context) -> Any:
-    from t2ikit_imagen.samplers import DPMSolverSampler
+def _sampler(name: str, class_name: str, config: type[SamplerConfig], summary: str) -> SamplerSpec:
+    def build(options: SamplerConfig, context: Context) -> Any:
+        from t2ikit_imagen import samplers
 
-    return DPMSolverSampler(config)
+        return getattr(samplers, class_name)(options)
+
+    return SamplerSpec(name, build, config, summary)
 
 
 @hookimpl
 def t2ikit_generators() -> list[GeneratorSpec]:
     """The U-Net."""
-    return [GeneratorSpec("unet", _build_unet, UNetConfig, "text-conditional U-Net, v-prediction")]
+    return [GeneratorSpec("unet", _build_unet, UNetConfig, "text-conditional U-Net: v, epsilon, x0 or flow")]
 
 
 @hookimpl
@@ -43,7 +55,7 @@ def t2ikit_losses() -> list[LossSpec]:
             "denoise",
             _build_denoise,
             DenoiseConfig,
-            "mean squared error of the v-prediction, min-SNR weighted",
+            "error of the prediction (L2, L1, Huber), weighted by SNR",
             needs=frozenset({"target", "snr"}),
         )
     ]
@@ -51,8 +63,15 @@ def t2ikit_losses() -> list[LossSpec]:
 
 @hookimpl
 def t2ikit_samplers() -> list[SamplerSpec]:
-    """DPM-Solver++."""
-    return [SamplerSpec("dpm++", _build_dpm_solver, DPMSolverConfig, "DPM-Solver++ (2M), tens of steps")]
+    """Samplers over diffusers' schedulers, each for any of the plugin's denoisers."""
+    return [
+        _sampler("dpm++", "DPMSolverSampler", MultistepConfig, "DPM-Solver++ multistep, tens of steps"),
+        _sampler("unipc", "UniPCSampler", MultistepConfig, "UniPC multistep, tens of steps"),
+        _sampler("ddim", "DDIMSampler", DDIMConfig, "DDIM, deterministic unless eta is above 0"),
+        _sampler("euler", "EulerSampler", EulerConfig, "Euler steps on the diffusion schedule"),
+        _sampler("flow", "FlowSampler", FlowConfig, "Euler steps on the straight path of flow matching"),
+        _sampler("ddpm", "DDPMSampler", DDPMConfig, "ancestral sampling, a thousand steps"),
+    ]
 
 
 @hookimpl

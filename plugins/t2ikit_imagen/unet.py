@@ -24,9 +24,9 @@ def build_unet(config: UNetConfig, image_size: int) -> UNet2DConditionModel:
     ]
     up = ["SimpleCrossAttnUpBlock2D" if attends else "ResnetUpsampleBlock2D" for attends in config.attention]
     folded = 3 * config.patch**2
-    return UNet2DConditionModel(
+    unet = UNet2DConditionModel(
         sample_size=image_size // config.patch,
-        in_channels=folded,
+        in_channels=folded * (2 if config.self_conditioning else 1),
         out_channels=folded,
         block_out_channels=config.channels,
         layers_per_block=config.layers,
@@ -41,6 +41,9 @@ def build_unet(config: UNetConfig, image_size: int) -> UNet2DConditionModel:
         resnet_time_scale_shift="scale_shift",
         norm_num_groups=config.groups,
     )
+    if config.checkpointing:
+        unet.enable_gradient_checkpointing()
+    return unet
 
 
 def _check(config: UNetConfig, image_size: int) -> None:

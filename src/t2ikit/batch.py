@@ -96,24 +96,26 @@ class Condition:
         text: their embedding.
         empty: the embedding of the empty caption, one row; what caption dropout and guidance use.
         low_res: (B, 3, h, w) in [-1, 1], the picture to enlarge; None unless super-resolution.
+        prepared: whether the texts are a model's own (`Denoiser.prepare`), no longer the encoder's.
     """
 
     captions: tuple[str, ...]
     text: TextEmbedding
     empty: TextEmbedding
     low_res: Tensor | None = None
+    prepared: bool = False
 
     def __len__(self) -> int:
         return len(self.captions)
 
     def __getitem__(self, index: slice) -> Condition:
         low_res = None if self.low_res is None else self.low_res[index]
-        return Condition(self.captions[index], self.text[index], self.empty, low_res)
+        return Condition(self.captions[index], self.text[index], self.empty, low_res, self.prepared)
 
     def to(self, device: torch.device | str) -> Condition:
         """The same condition on `device`."""
         low_res = None if self.low_res is None else self.low_res.to(device)
-        return Condition(self.captions, self.text.to(device), self.empty.to(device), low_res)
+        return Condition(self.captions, self.text.to(device), self.empty.to(device), low_res, self.prepared)
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,10 @@ class Prediction:
         output, target: (B, 3, H, W), what a denoiser gave and should have given; None otherwise.
         timestep: (B,), the noise level's place in the schedule; None otherwise.
         snr: (B,), signal-to-noise ratio at `timestep`, may be 0; None otherwise.
+        prediction_type: what `output` is, in diffusers' words ("epsilon", "sample", "v_prediction",
+            "flow_prediction"); None otherwise.
+        real: (B, 3, H, W), the pictures it was trained towards, where those are not the batch's own
+            (augmented); None: the batch's.
     """
 
     images: list[Tensor]
@@ -179,6 +185,8 @@ class Prediction:
     target: Tensor | None = None
     timestep: Tensor | None = None
     snr: Tensor | None = None
+    prediction_type: str | None = None
+    real: Tensor | None = None
 
     def denoising(self) -> tuple[Tensor, Tensor, Tensor]:
         """Output, target and SNR, for losses of denoisers.

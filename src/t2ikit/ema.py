@@ -22,7 +22,7 @@ class Average:
 
     def __init__(self, module: nn.Module, decay: float) -> None:
         self.module = module
-        self.model = EMAModel(list(self._live().values()), decay=decay)
+        self.model = EMAModel(list(self._live().values()), decay=decay, foreach=True)
 
     def _live(self) -> dict[str, Tensor]:
         return dict(self.module.state_dict(keep_vars=True))

@@ -39,14 +39,23 @@ class Denoiser(Generator):
         scheduler_config: what a diffusers scheduler is built from (`num_train_timesteps`,
             `prediction_type`, `beta_schedule`, `rescale_betas_zero_snr`, ...).
         image_size: height and width it draws, pixels.
+        self_conditioning: whether `denoise` takes the last estimate of the clean pictures.
     """
 
     scheduler_config: dict[str, Any]
     image_size: int
+    self_conditioning: bool = False
+
+    def prepare(self, condition: Condition) -> Condition:
+        """Do once what every sampling step would repeat (the text tower), and mark it `prepared`."""
+        return condition
 
     @abstractmethod
-    def denoise(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
-        """The model's output for noisy pictures x (B, 3, H, W) at timesteps t (B,)."""
+    def denoise(self, x: Tensor, t: Tensor, condition: Condition, previous: Tensor | None = None) -> Tensor:
+        """The model's output for noisy pictures x (B, 3, H, W) at timesteps t (B,).
+
+        `previous` (B, 3, H, W) is given to self-conditioned models alone, which must also do without.
+        """
 
 
 class OneStep(Generator):

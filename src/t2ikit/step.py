@@ -43,7 +43,8 @@ class Step:
     ) -> None:
         self.batch, self.prediction, self.critics = batch, prediction, critics
         self.player, self.draws, self.number = player, draws, number
-        self.real = [resize_level(batch.images, level.shape[-2:]) for level in prediction.images]
+        real = batch.images if prediction.real is None else prediction.real
+        self.real = [resize_level(real, level.shape[-2:]) for level in prediction.images]
         if real_grad:
             self.real = [level.detach().requires_grad_(True) for level in self.real]
         generates = player == "generator"

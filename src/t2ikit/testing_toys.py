@@ -60,7 +60,7 @@ class ToyDenoiser(Denoiser):
         self.into = nn.Conv2d(3, width, 3, padding=1)
         self.out = nn.Conv2d(width, 3, 3, padding=1)
 
-    def denoise(self, x: Tensor, t: Tensor, condition: Condition) -> Tensor:
+    def denoise(self, x: Tensor, t: Tensor, condition: Condition, previous: Tensor | None = None) -> Tensor:
         """v for noisy pictures x (B, 3, H, W) at timesteps t (B,)."""
         scale = self.text(condition.text.pooled) * (1 + t[:, None] / TIMESTEPS)  # (B, width)
         return self.out(F.silu(self.into(x) + scale[:, :, None, None]))
@@ -82,6 +82,7 @@ class ToyDenoiser(Denoiser):
             target=signal * noise - sigma * batch.images,
             timestep=t,
             snr=alpha / (1 - alpha),
+            prediction_type="v_prediction",
         )
 
 
