@@ -10,8 +10,11 @@ import torch
 from imagen_support import CAPTIONS, PREDICTIONS, SMALL, make_batch, make_condition, make_model, options
 from t2ikit import Condition, Draws, TextEmbedding, UserError
 from t2ikit.step import Step
+from t2ikit.text.builtin import BuiltinTextEncoder
+from t2ikit.text.builtin_config import BuiltinTextConfig
 from t2ikit_imagen import DenoiseConfig, DenoiseLoss, ImagenDenoiser, augment
 from t2ikit_imagen.augmentation import LABELS
+from t2ikit_imagen.unet import head_widths
 
 
 def test_the_schedule_ends_in_pure_noise():
@@ -244,6 +247,7 @@ def test_caption_dropout_drops_its_share():
         ({"attention": (True,) * 3}, 16, "2 entries"),
         ({"channels": (18, 32)}, 16, "generator.groups"),
         ({"channels": (16, 40)}, 16, "generator.head_width"),
+        ({"channels": (16, 40), "heads": 16}, 16, "generator.heads"),
     ],
 )
 def test_sizes_that_do_not_fit_are_refused(change, size, message):
@@ -254,3 +258,32 @@ def test_sizes_that_do_not_fit_are_refused(change, size, message):
 def test_pictures_of_another_size_are_refused():
     with pytest.raises(UserError, match="another size"):
         make_model().denoise(torch.zeros(3, 3, 8, 8), torch.zeros(3).long(), make_condition())
+
+
+@pytest.mark.parametrize("length", [4, 16, 64])
+def test_as_many_tokens_as_a_level_has_pixels_are_told_apart(length):
+    """The trap: there diffusers takes the text's mask for a mask of text and pixels, and fails or leaks."""
+    torch.manual_seed(0)
+    model = ImagenDenoiser(options(attention=(True, True)), 16, 32, length).eval()
+    torch.nn.init.normal_(model.unet.conv_out.weight, std=0.1)
+    encoder = BuiltinTextEncoder(BuiltinTextConfig(width=32, length=length))
+    longer = BuiltinTextEncoder(BuiltinTextConfig(width=32, length=length + 1))
+    x, t = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)), torch.tensor([10, 999])
+    outputs = []
+    model.tower.positions.data = torch.cat([model.tower.positions.data, torch.zeros(1, 16)])
+    for each in (encoder, longer):
+        text = each.encode(["red cat", "fish"])
+        with torch.no_grad():
+            outputs.append(model.denoise(x, t, Condition(("red cat", "fish"), text, text[:1])))
+    torch.testing.assert_close(*outputs, atol=1e-5, rtol=1e-5)
+
+
+def test_heads_can_be_the_same_number_at_every_level():
+    """The trap: diffusers reads attention_head_dim in one order down and in the other up."""
+    config = options(channels=(8, 16, 32), attention=(False, True, True), heads=4)
+    attentions = [m for m in make_model(config).unet.modules() if type(m).__name__ == "Attention"]
+    assert len(attentions) == 2 + 1 + 4
+    assert {attention.heads for attention in attentions} == {4}
+    assert head_widths(config) == [8, 4, 8]
+    with pytest.raises(UserError, match="cannot both attend"):
+        make_model(options(channels=(16, 32), attention=(True, True), heads=4))

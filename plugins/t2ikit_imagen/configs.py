@@ -23,14 +23,18 @@ class UNetConfig(Config):
     """residual blocks a level"""
     head_width: int = Field(16, ge=4)
     """channels of an attention head; divides the channels of every level that attends"""
+    heads: int = Field(0, ge=0)
+    """attention heads at every level, however wide; 0: as many as `head_width` gives"""
     groups: int = Field(8, ge=1)
     """groups of the group norms; divides the channels of every level"""
     patch: Literal[1, 2, 4] = 2
     """side of the squares of pixels that are folded into channels before the U-Net, pixels"""
+    time_width: int = Field(0, ge=0)
+    """width of the embedding of time and pooled text; 0: four times the channels of the finest level"""
     text_width: int = Field(64, ge=8, multiple_of=4)
     """width of the trainable text tower"""
     text_layers: int = Field(2, ge=0, le=12)
-    """layers of the trainable text tower; 0: a linear map of the encoder's tokens"""
+    """transformer layers of the trainable text tower, on top of its convolutions"""
     prediction: Literal["v_prediction", "epsilon", "sample", "flow_prediction"] = "v_prediction"
     """what the U-Net predicts: v, the noise, the clean picture, or the flow's velocity"""
     schedule: Literal["linear", "cosine", "sigmoid"] = "cosine"

@@ -74,14 +74,22 @@ class ImagenDenoiser(Denoiser):
         if self.self_conditioning:
             x = torch.cat([x, torch.zeros_like(x) if previous is None else previous.to(x.dtype)], 1)
         folded = F.pixel_unshuffle(x, self.config.patch)  # (B, C patch², H / patch, W / patch)
+        tokens, mask = self._told_apart(text.tokens, text.mask)
         output = self.unet(
-            folded,
-            t,
-            encoder_hidden_states=text.tokens,
-            encoder_attention_mask=text.mask,
-            timestep_cond=pooled,
+            folded, t, encoder_hidden_states=tokens, encoder_attention_mask=mask, class_labels=pooled
         ).sample
         return F.pixel_shuffle(output, self.config.patch)
+
+    def _told_apart(self, tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens (B, L, D) and mask (B, L), one masked token longer where L is a level's number of pixels.
+
+        There diffusers' attention takes the text's mask for one of text and pixels together.
+        """
+        side = self.image_size // self.config.patch
+        pixels = {(side >> level) ** 2 for level in range(len(self.config.channels))}
+        if mask.shape[1] not in pixels:
+            return tokens, mask
+        return F.pad(tokens, (0, 0, 0, 1)), F.pad(mask, (0, 1))
 
     def forward(self, batch: Batch, draws: Draws) -> Prediction:
         """Noise the pictures, drop some captions, predict, and derive the clean picture."""

@@ -19,10 +19,8 @@ def build_unet(config: UNetConfig, image_size: int) -> UNet2DConditionModel:
         UserError: sizes that do not divide.
     """
     _check(config, image_size)
-    down = [
-        "SimpleCrossAttnDownBlock2D" if attends else "ResnetDownsampleBlock2D" for attends in config.attention
-    ]
-    up = ["SimpleCrossAttnUpBlock2D" if attends else "ResnetUpsampleBlock2D" for attends in config.attention]
+    down = ["SimpleCrossAttnDownBlock2D" if attends else "DownBlock2D" for attends in config.attention]
+    up = ["SimpleCrossAttnUpBlock2D" if attends else "UpBlock2D" for attends in config.attention]
     folded = 3 * config.patch**2
     unet = UNet2DConditionModel(
         sample_size=image_size // config.patch,
@@ -35,15 +33,44 @@ def build_unet(config: UNetConfig, image_size: int) -> UNet2DConditionModel:
         mid_block_type="UNetMidBlock2DSimpleCrossAttn",
         only_cross_attention=False,
         mid_block_only_cross_attention=False,
-        attention_head_dim=config.head_width,
+        attention_head_dim=tuple(head_widths(config)),
         cross_attention_dim=config.text_width,
-        time_cond_proj_dim=config.text_width,
+        time_embedding_dim=config.time_width or None,
+        class_embed_type="projection",  # pooled text, through two layers of its own into the time embedding
+        projection_class_embeddings_input_dim=config.text_width,
         resnet_time_scale_shift="scale_shift",
         norm_num_groups=config.groups,
     )
     if config.checkpointing:
         unet.enable_gradient_checkpointing()
     return unet
+
+
+def head_widths(config: UNetConfig) -> list[int]:
+    """Channels of an attention head, in the order that UNet2DConditionModel wants.
+
+    It takes entry l for level l on the way down and, unlike every other option, for level n - 1 - l on the
+    way up.
+
+    Raises:
+        UserError: `config.heads` asks for two widths in one place.
+    """
+    if not config.heads:
+        return [config.head_width] * len(config.channels)
+    widths = [0] * len(config.channels)
+    levels = [level for level, attends in enumerate(config.attention) if attends]
+    for level in {*levels, len(widths) - 1}:  # the middle attends, too
+        for place in {level, len(widths) - 1 - level} if level in levels else {level}:
+            width = config.channels[level] // config.heads
+            if widths[place] not in (0, width):
+                raise UserError(
+                    "generator.heads: levels as far from the first as from the last cannot both attend",
+                    expected="as many channels in both, or attention in one of them",
+                    got=f"channels {list(config.channels)}, attention {list(config.attention)}",
+                    fix="--set generator.heads=0, and choose generator.head_width",
+                )
+            widths[place] = width
+    return [width or 1 for width in widths]
 
 
 def _check(config: UNetConfig, image_size: int) -> None:
@@ -63,8 +90,9 @@ def _check(config: UNetConfig, image_size: int) -> None:
             fix="give true or false for each level, from the finest",
         )
     for level, (channels, attends) in enumerate(zip(config.channels, config.attention, strict=True)):
-        head = config.head_width if attends or level == len(config.channels) - 1 else 1
-        for name, divisor in (("groups", config.groups), ("head_width", head)):
+        attention = attends or level == len(config.channels) - 1  # the middle attends, too
+        heads = ("heads", config.heads) if config.heads else ("head_width", config.head_width)
+        for name, divisor in (("groups", config.groups), *([heads] if attention else [])):
             if channels % divisor:
                 raise UserError(
                     f"generator.channels: {channels} channels cannot be divided by generator.{name}",

@@ -83,6 +83,7 @@ class Trainer:
             betas=config.betas,
             eps=config.eps,
             weight_decay=config.weight_decay,
+            fused=True,
         )
         wrapped = self.accelerator.prepare_model(player)
         return Seat(player, wrapped, self.accelerator.prepare_optimizer(optimizer), config)

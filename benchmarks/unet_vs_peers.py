@@ -1,0 +1,235 @@
+"""Our reference U-Net, `imagen-64`, beside those of `minimagen` and `imagen-pytorch`: time and memory.
+
+    pip install --no-deps minimagen imagen-pytorch einops einops-exts resize-right beartype ema-pytorch
+    python benchmarks/unet_vs_peers.py [--peer minimagen] [--repeats 7] [--device cuda] [--json FILE]
+
+64 px, batch 2, 256 text tokens of width 512 (what MinImagen pads every caption to), L2 loss, Adam. Ours and
+the peer's take turns within one process, so that a busy machine slows both; the figures are medians. The
+memory that a step adds is measured in a process of its own for each model: on a CPU the greatest resident
+memory during the steps less that after building; on a GPU what CUDA allocated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from peers import TEXT_WIDTH, Missing, build
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from t2ikit import Condition, TextEmbedding
+from t2ikit.recipe import read_recipe
+from t2ikit.registry import Registry
+from t2ikit_imagen import ImagenDenoiser, guided
+
+SIZE, BATCH, TOKENS, REAL, GUIDANCE = 64, 2, 256, 20, 3.0
+Step = Callable[[], Any]
+
+
+def ours() -> nn.Module:
+    """The denoiser of the recipe `imagen-64`, for T5-small's tokens."""
+    recipe = read_recipe(Registry.load(["imagen"]), "imagen-64")
+    return ImagenDenoiser(recipe.parts["generator"].config, SIZE, TEXT_WIDTH, TOKENS)
+
+
+class Case:
+    """One model with its inputs: the same pictures, timesteps and tokens for every model."""
+
+    def __init__(self, name: str, device: str) -> None:
+        torch.manual_seed(0)
+        self.name, self.said = name, ""
+        if name == "ours":
+            model = ours()
+        else:
+            model, self.said = build(name)
+        self.model = model.to(device)
+        self.x = torch.randn(BATCH, 3, SIZE, SIZE, device=device)
+        self.target = torch.randn(BATCH, 3, SIZE, SIZE, device=device)
+        self.t = torch.randint(0, 1000, (BATCH,), device=device)
+        tokens = torch.randn(BATCH + 1, TOKENS, TEXT_WIDTH, device=device)
+        mask = (torch.arange(TOKENS, device=device) < REAL).expand(BATCH + 1, -1)
+        text = TextEmbedding(tokens, mask, tokens[:, :REAL].mean(1))
+        self.condition = Condition(("a", "b"), text[:BATCH], text[BATCH:])
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-4)
+
+    def predict(self) -> Tensor:
+        """One forward pass of the training batch."""
+        text = self.condition.text
+        if isinstance(self.model, ImagenDenoiser):
+            return self.model.denoise(self.x, self.t, self.condition)
+        return self.model(self.x, self.t, text_embeds=text.tokens, text_mask=text.mask)
+
+    def train(self) -> None:
+        """One training step."""
+        self.optimizer.zero_grad(set_to_none=True)
+        (self.predict().float() - self.target).square().mean().backward()
+        self.optimizer.step()
+
+    @torch.no_grad()
+    def sample(self) -> Tensor:
+        """One guided prediction, each as its own sampler makes it; our text tower ran before the first."""
+        text = self.condition.text
+        if isinstance(self.model, ImagenDenoiser):
+            if not self.condition.prepared:
+                self.condition = self.model.prepare(self.condition)
+            return guided(self.model, self.x, self.t, self.condition, GUIDANCE)
+        return self.model.forward_with_cond_scale(
+            self.x, self.t, text_embeds=text.tokens, text_mask=text.mask, cond_scale=GUIDANCE
+        )
+
+    def size(self) -> dict[str, float]:
+        """Parameters and the FLOPs of a forward pass at this batch, attention counted."""
+        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+            self.predict()
+        return {
+            "parameters_m": sum(p.numel() for p in self.model.parameters()) / 1e6,
+            "forward_gflops": counter.get_total_flops() / 1e9,
+        }
+
+
+def timed(step: Step, device: str) -> float:
+    """Seconds of one call."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+    began = time.perf_counter()
+    step()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+def alternate(steps: dict[str, Step], repeats: int, device: str) -> dict[str, float]:
+    """Median seconds of each, taking turns, after two turns of warming up."""
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for turn in range(repeats + 2):
+        for name, step in steps.items():
+            spent = timed(step, device)
+            if turn >= 2:
+                seconds[name].append(spent)
+    return {name: statistics.median(spent) for name, spent in seconds.items()}
+
+
+def added_memory(name: str, device: str) -> float:
+    """MiB that two training steps add to the built model; called in a process of its own."""
+    case = Case(name, device)
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        case.train()
+        case.train()
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
+    page = resource.getpagesize()
+    resident = int(Path("/proc/self/statm").read_text().split()[1]) * page
+    case.train()
+    case.train()
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - resident) / 2**20
+
+
+def measure_memory(name: str, device: str) -> float:
+    """`added_memory` in a fresh process."""
+    command = [sys.executable, __file__, "--memory-of", name, "--device", device]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(answer.stdout.strip().splitlines()[-1])
+
+
+def has_bf16(device: str) -> bool:
+    """Whether the device computes in bf16, rather than emulating it."""
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported()
+    info = Path("/proc/cpuinfo")
+    return info.exists() and any(flag in info.read_text() for flag in ("avx512_bf16", "amx_bf16"))
+
+
+def with_bf16(step: Step, device: str) -> Step:
+    """The step under bf16 autocast."""
+
+    def run() -> None:
+        with torch.autocast(device, torch.bfloat16):
+            step()
+
+    return run
+
+
+def compare(peer: str, repeats: int, device: str) -> dict[str, Any]:
+    """Ours beside one peer: sizes, seconds, memory and their ratios."""
+    cases = {name: Case(name, device) for name in ("ours", peer)}
+    result: dict[str, Any] = {"peer": peer, "import": cases[peer].said}
+    result["size"] = {name: case.size() for name, case in cases.items()}
+    result["train_s"] = alternate({n: c.train for n, c in cases.items()}, repeats, device)
+    result["sample_s"] = alternate({n: c.sample for n, c in cases.items()}, repeats, device)
+    result["added_mib"] = {name: measure_memory(name, device) for name in cases}
+    flat = {
+        "parameters": [result["size"][n]["parameters_m"] for n in cases],
+        "forward FLOPs": [result["size"][n]["forward_gflops"] for n in cases],
+        "training step": [result["train_s"][n] for n in cases],
+        "guided sampling step": [result["sample_s"][n] for n in cases],
+        "added memory": [result["added_mib"][n] for n in cases],
+    }
+    result["ratios"] = {name: mine / theirs for name, (mine, theirs) in flat.items()}
+    return result
+
+
+def bf16(repeats: int, device: str) -> dict[str, float]:
+    """Our training step in bf16 autocast beside fp32, seconds."""
+    case = Case("ours", device)
+    return alternate({"fp32": case.train, "bf16": with_bf16(case.train, device)}, repeats, device)
+
+
+def processor(device: str) -> str:
+    """What computed."""
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else platform.processor()}, {torch.get_num_threads()} threads"
+
+
+def main() -> None:
+    """Run the comparison and print it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--peer", choices=["minimagen", "imagen-pytorch"], action="append")
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--bf16", action="store_true", help="time bf16 even where it is emulated")
+    parser.add_argument("--json", type=Path, help="also write the figures here")
+    parser.add_argument("--memory-of", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.memory_of:
+        print(added_memory(options.memory_of, options.device))
+        return
+    report: dict[str, Any] = {"machine": processor(options.device), "torch": torch.__version__, "peers": []}
+    for peer in options.peer or ["minimagen", "imagen-pytorch"]:
+        try:
+            result = compare(peer, options.repeats, options.device)
+        except Missing as missing:
+            sys.exit(str(missing))
+        report["peers"].append(result)
+        print(f"\nours / {peer} ({result['import']})")
+        for name, ratio in result["ratios"].items():
+            print(f"  {name:<22} {ratio:.2f}x")
+        print(
+            f"  seconds: train {result['train_s']}, sample {result['sample_s']}; MiB: {result['added_mib']}"
+        )
+    if options.bf16 or has_bf16(options.device):
+        report["bf16_s"] = bf16(options.repeats, options.device)
+        print(f"\nbf16 / fp32, ours: {report['bf16_s']['bf16'] / report['bf16_s']['fp32']:.2f}x")
+    else:
+        print("\nbf16: not timed, this CPU has no bf16 instructions (--bf16 times the emulation)")
+    if options.json:
+        options.json.write_text(json.dumps(report, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
