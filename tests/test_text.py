@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from t2ikit import TextTower, UserError
+from t2ikit import TextEmbedding, TextTower, UserError
 from t2ikit.text.builtin import BuiltinTextEncoder
 from t2ikit.text.builtin_config import BuiltinTextConfig
 
@@ -60,3 +60,30 @@ def test_the_tower_reads_word_order():
 def test_a_width_that_heads_do_not_divide_is_refused():
     with pytest.raises(UserError, match="width 18 is not divisible by heads 4"):
         TextTower(32, 8, 18)
+
+
+@pytest.mark.parametrize("depth", [0, 2])
+def test_the_tower_lets_no_padding_through_and_pools_as_its_formula(depth):
+    torch.manual_seed(0)
+    tower = TextTower(32, 8, 16, depth).eval()
+    text = BuiltinTextEncoder(BuiltinTextConfig(width=32, length=8)).encode(["a red cat", "fish"])
+    filled = text.tokens.clone()
+    filled[~text.mask] = 50.0
+    with torch.no_grad():
+        plain, padded = tower(text), tower(TextEmbedding(filled, text.mask, text.pooled))
+    real = text.mask
+    torch.testing.assert_close(plain.tokens[real], padded.tokens[real], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(plain.pooled, padded.pooled, atol=1e-5, rtol=1e-5)
+    for row in range(2):
+        tokens = plain.tokens[row][real[row]].double()
+        torch.testing.assert_close(plain.pooled[row].double(), tokens.sum(0) / len(tokens) ** 0.5)
+
+
+def test_the_towers_convolution_sees_a_words_neighbours():
+    """Without any attention "red eyes" and "red cat" give "red" different vectors."""
+    torch.manual_seed(0)
+    tower = TextTower(32, 8, 16, 0).eval()
+    text = BuiltinTextEncoder(BuiltinTextConfig(width=32, length=8)).encode(["red eyes", "red cat"])
+    with torch.no_grad():
+        tokens = tower(text).tokens
+    assert (tokens[0, 1] - tokens[1, 1]).abs().max() > 0.01

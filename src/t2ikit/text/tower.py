@@ -49,10 +49,12 @@ class TextTower(nn.Module):
         self.widen = nn.Conv1d(width, 2 * width, kernel, padding="same")
         self.narrow = nn.Conv1d(2 * width, width, kernel, padding="same")
         self.positions = nn.Parameter(torch.randn(text_length, width) * 0.02)
-        layer = nn.TransformerEncoderLayer(
-            width, heads, 4 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+        self.layers = nn.ModuleList(
+            nn.TransformerEncoderLayer(
+                width, heads, 4 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+            )
+            for _ in range(depth)
         )
-        self.layers = nn.TransformerEncoder(layer, depth, enable_nested_tensor=False)
         self.norm = nn.LayerNorm(width)
 
     def forward(self, text: TextEmbedding) -> TextEmbedding:
@@ -61,7 +63,9 @@ class TextTower(nn.Module):
         x = self.project(text.tokens) * real  # (B, L, width)
         wide = F.gelu(self.widen(x.transpose(1, 2))) * real.transpose(1, 2)  # (B, 2 width, L)
         x = x + self.narrow(wide).transpose(1, 2) + self.positions[: x.shape[1]]
-        x = self.norm(self.layers(x, src_key_padding_mask=~text.mask))
+        for layer in self.layers:
+            x = layer(x, src_key_padding_mask=~text.mask)
+        x = self.norm(x)
         return TextEmbedding(x, text.mask, masked_pool(x, text.mask))
 
 
