@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
 from t2ikit import hookspecs
 from t2ikit.registry import Registry
@@ -58,3 +59,26 @@ def test_every_public_name_loads():
         assert getattr(t2ikit, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = t2ikit.nothing
+
+
+SNIPPETS = [
+    pytest.param(code, id=f"{page.name}-{number}")
+    for page in PAGES
+    for number, code in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL))
+]
+
+
+@pytest.mark.parametrize("code", SNIPPETS)
+def test_the_python_in_the_docs_runs(code, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {"__name__": "snippet"}
+    exec(code, names)
+    tensors = [value for value in names.values() if isinstance(value, torch.Tensor)]
+    assert all(tensor.isfinite().all() for tensor in tensors)
+
+
+def test_the_parts_of_imagen_are_used_in_ten_lines():
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "imagen.md").read_text(), re.DOTALL)
+    assert len(blocks) == 4
+    for block in blocks:
+        assert len([line for line in block.splitlines() if line.strip()]) <= 10
