@@ -189,6 +189,22 @@ SETTINGS = [
         got="5",
         fix="imagen/unet",
     ),
+    sentence(
+        f"{IMAGEN} --set generator.prediction=epsilon",
+        "'epsilon' cannot be used with zero_snr = true",
+        "Set zero_snr=false or prediction=v_prediction",
+    ),
+    sentence(
+        f"{IMAGEN} --set sampler.guidance_interval=[0.8,0.2]",
+        "sampler",
+        "guidance_interval must go from low to high noise",
+    ),
+    mistake(
+        f"{IMAGEN} --set generator.heads=3",
+        "generator.channels",
+        expected="multiples of 3",
+        fix="generator.heads",
+    ),
 ]
 
 NAMES = [
