@@ -287,3 +287,35 @@ def test_heads_can_be_the_same_number_at_every_level():
     assert head_widths(config) == [8, 4, 8]
     with pytest.raises(UserError, match="cannot both attend"):
         make_model(options(channels=(16, 32), attention=(True, True), heads=4))
+
+
+def test_resampling_by_convolution_keeps_sizes_and_takes_fewer_parameters():
+    sizes = {}
+    for resampling in ("conv", "resnet"):
+        config = options(channels=(16, 16, 32), attention=(False, True, True), resampling=resampling)
+        model = make_model(config, speaks=True).eval()
+        sizes[resampling] = sum(p.numel() for p in model.unet.parameters())
+        with torch.no_grad():
+            out = model.denoise(torch.randn(3, 3, 16, 16), torch.tensor([1, 2, 3]), make_condition())
+        assert out.shape == (3, 3, 16, 16)
+        resamplers = [
+            type(module).__name__
+            for block in (*model.unet.down_blocks, *model.unet.up_blocks)
+            for module in (getattr(block, "downsamplers", None) or getattr(block, "upsamplers", None) or [])
+        ]
+        assert len(resamplers) == 4
+        assert ("ResnetBlock2D" in resamplers) == (resampling == "resnet")
+    assert sizes["conv"] < sizes["resnet"]
+
+
+def test_channels_last_changes_the_layout_alone():
+    x, t = torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(0)), torch.tensor([1, 500, 999])
+    outputs, state = [], make_model(speaks=True).state_dict()
+    for channels_last in (False, True):
+        model = make_model(options(channels_last=channels_last)).eval()
+        model.load_state_dict(state)
+        weight = model.unet.mid_block.resnets[0].conv1.weight
+        assert weight.is_contiguous(memory_format=torch.channels_last) == channels_last
+        with torch.no_grad():
+            outputs.append(model.denoise(x, t, make_condition()))
+    torch.testing.assert_close(*outputs, atol=1e-5, rtol=1e-4)

@@ -27,6 +27,10 @@ class UNetConfig(Config):
     """attention heads at every level, however wide; 0: as many as `head_width` gives"""
     groups: int = Field(8, ge=1)
     """groups of the group norms; divides the channels of every level"""
+    resampling: Literal["conv", "resnet"] = "conv"
+    """what halves and doubles the levels that attend: one convolution, or DeepFloyd IF's residual blocks"""
+    channels_last: bool = False
+    """keep channels last in memory: faster for wide U-Nets"""
     patch: Literal[1, 2, 4] = 2
     """side of the squares of pixels that are folded into channels before the U-Net, pixels"""
     time_width: int = Field(0, ge=0)
