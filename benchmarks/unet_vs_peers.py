@@ -5,16 +5,17 @@
 
 64 px, batch 2, 256 text tokens of width 512 (what MinImagen pads every caption to), L2 loss, Adam. Ours and
 the peer's take turns within one process, so that a busy machine slows both; the figures are medians. The
-memory that a step adds is measured in a process of its own for each model: on a CPU the greatest resident
-memory during the steps less that after building; on a GPU what CUDA allocated.
+memory that a step adds to weights and optimiser (gradients and activations) is measured in a process of its
+own for each model: the peak of resident memory on a CPU (Linux), of allocated memory on a GPU.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
+import gc
 import json
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -122,19 +123,27 @@ def alternate(steps: dict[str, Step], repeats: int, device: str) -> dict[str, fl
 
 
 def added_memory(name: str, device: str) -> float:
-    """MiB that two training steps add to the built model; called in a process of its own."""
+    """MiB that a training step adds to weights and optimiser; called in a process of its own."""
     case = Case(name, device)
+    case.train()  # the optimiser makes its state
+    case.optimizer.zero_grad(set_to_none=True)
+    gc.collect()
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         case.train()
-        case.train()
         return (torch.cuda.max_memory_allocated() - before) / 2**20
-    page = resource.getpagesize()
-    resident = int(Path("/proc/self/statm").read_text().split()[1]) * page
+    ctypes.CDLL(None).malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")  # begin a new peak
+    before = resident("VmRSS")
     case.train()
-    case.train()
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - resident) / 2**20
+    return resident("VmHWM") - before
+
+
+def resident(field: str) -> float:
+    """MiB of this process by a field of /proc/self/status: VmRSS now, VmHWM at its peak."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 1024
 
 
 def measure_memory(name: str, device: str) -> float:

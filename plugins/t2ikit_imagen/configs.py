@@ -28,7 +28,7 @@ class UNetConfig(Config):
     groups: int = Field(8, ge=1)
     """groups of the group norms; divides the channels of every level"""
     resampling: Literal["conv", "resnet"] = "conv"
-    """what halves and doubles the levels that attend: one convolution, or DeepFloyd IF's residual blocks"""
+    """what halves and doubles the picture: one convolution, or DeepFloyd IF's residual blocks"""
     channels_last: bool = False
     """keep channels last in memory: faster for wide U-Nets"""
     patch: Literal[1, 2, 4] = 2

@@ -24,8 +24,13 @@ def build_unet(config: UNetConfig, image_size: int) -> UNet2DConditionModel:
         UserError: sizes that do not divide.
     """
     _check(config, image_size)
-    down = ["SimpleCrossAttnDownBlock2D" if attends else "DownBlock2D" for attends in config.attention]
-    up = ["SimpleCrossAttnUpBlock2D" if attends else "UpBlock2D" for attends in config.attention]
+    plain = {
+        "conv": ("DownBlock2D", "UpBlock2D"),
+        "resnet": ("ResnetDownsampleBlock2D", "ResnetUpsampleBlock2D"),
+    }
+    plain_down, plain_up = plain[config.resampling]
+    down = ["SimpleCrossAttnDownBlock2D" if attends else plain_down for attends in config.attention]
+    up = ["SimpleCrossAttnUpBlock2D" if attends else plain_up for attends in config.attention]
     folded = 3 * config.patch**2
     unet = UNet2DConditionModel(
         sample_size=image_size // config.patch,
