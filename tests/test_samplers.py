@@ -75,7 +75,7 @@ def test_pictures_repeat_and_belong_to_their_keys(name):
     assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
-    torch.testing.assert_close(first[1:2], alone, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(first[1:2], alone, atol=1e-3, rtol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["ddpm", "ddim", "dpm++", "unipc", "euler"])
