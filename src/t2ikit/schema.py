@@ -62,12 +62,16 @@ class TrainConfig(Config):
 
 
 class OptimizerConfig(Config):
-    """AdamW for one player: the tables `[optimizer.generator]` and `[optimizer.critic]`."""
+    """The optimiser of one player: the tables `[optimizer.generator]` and `[optimizer.critic]`."""
 
+    kind: Literal["adamw", "muon"] = "adamw"
+    """adamw; or muon for matrices and convolutions, with adamw for the rest: fewer, dearer steps"""
     lr: float = Field(1e-3, gt=0, le=1)
     """greatest learning rate"""
     betas: tuple[float, float] = (0.9, 0.99)
     """decay of the first and second moment"""
+    momentum: float = Field(0.95, ge=0, lt=1)
+    """muon: decay of its momentum"""
     weight_decay: float = Field(0.01, ge=0)
     """decoupled weight decay"""
     eps: float = Field(1e-8, gt=0)

@@ -26,6 +26,7 @@ from t2ikit.ema import Average
 from t2ikit.errors import UserError
 from t2ikit.memory import is_out_of_memory, release_memory
 from t2ikit.modes import evaluating
+from t2ikit.muon import MuonAdamW
 from t2ikit.player import Player, freeze_all_but, thaw
 from t2ikit.schema import OptimizerConfig, TrainConfig
 
@@ -46,6 +47,19 @@ def learning_rate(config: OptimizerConfig, step: int, steps: int) -> float:
     place = max(0.0, (step - config.warmup) / max(1, steps - config.warmup))
     fall = {"none": 1.0, "linear": 1 - place, "cosine": 0.5 * (1 + math.cos(math.pi * place))}
     return config.lr * warm * fall[config.decay]
+
+
+def make_optimizer(parameters: Sequence[nn.Parameter], config: OptimizerConfig) -> torch.optim.Optimizer:
+    """The optimiser that the recipe asks for."""
+    options: dict[str, Any] = {
+        "lr": config.lr,
+        "betas": config.betas,
+        "eps": config.eps,
+        "weight_decay": config.weight_decay,
+    }
+    if config.kind == "muon":
+        return MuonAdamW(parameters, **options, momentum=config.momentum)
+    return torch.optim.AdamW(parameters, **options, fused=True)
 
 
 class Trainer:
@@ -77,14 +91,7 @@ class Trainer:
         self._tallies: dict[str, list[Tensor | float]] = {}
 
     def _seat(self, player: Player, config: OptimizerConfig) -> Seat:
-        optimizer = torch.optim.AdamW(
-            player.trainable,
-            lr=config.lr,
-            betas=config.betas,
-            eps=config.eps,
-            weight_decay=config.weight_decay,
-            fused=True,
-        )
+        optimizer = make_optimizer(player.trainable, config)
         wrapped = self.accelerator.prepare_model(player)
         return Seat(player, wrapped, self.accelerator.prepare_optimizer(optimizer), config)
 
