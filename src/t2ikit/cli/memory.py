@@ -1,0 +1,42 @@
+"""`t2ikit memory`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from t2ikit.cli.output import print_rows
+
+
+def command(
+    plugin: Annotated[
+        list[str] | None, typer.Option(help="A plugin's name, or ./file.py; may be repeated.")
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="A recipe's name or TOML file; else the plugin's default.")
+    ] = None,
+    data: Annotated[str | None, typer.Option(help="creatures, or a folder; it is not opened.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="KEY=VALUE laid over the recipe; may be repeated.")
+    ] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Pictures at once; else the recipe's.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Also write the bytes to this file.")] = None,
+) -> None:
+    """Predict the GPU memory that training a recipe takes, without a GPU."""
+    from t2ikit.recipe import read_recipe
+    from t2ikit.registry import Registry
+
+    registry = Registry.load(plugin or [])
+    chosen = read_recipe(registry, recipe, data=data, settings=settings or [])
+    from t2ikit.evaluating import check_target
+    from t2ikit.predict_memory import at_once, forecast, report
+
+    if json is not None:
+        check_target(json)
+    found = forecast(chosen if batch is None else at_once(chosen, batch), registry)
+    typer.echo(report.summary(found))
+    print_rows(report.COLUMNS, report.rows(found))
+    if json is not None:
+        report.write_forecast(found, json)

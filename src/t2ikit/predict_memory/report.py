@@ -1,0 +1,53 @@
+"""A forecast as people and programs read it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from t2ikit.errors import UserError
+from t2ikit.files import write_json
+from t2ikit.predict_memory.forecast import Forecast
+
+COLUMNS = ("", "at the peak", "at most")
+PRECISIONS = {"no": "fp32"}
+
+
+def size(count: int) -> str:
+    """Bytes in MiB, or GiB from one on."""
+    return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
+
+
+def summary(forecast: Forecast) -> str:
+    """What was predicted, in a line."""
+    precision = PRECISIONS.get(forecast.precision, forecast.precision)
+    return (
+        f"{forecast.recipe}: micro-batch {forecast.micro_batch} of batch {forecast.batch}, {precision}; the "
+        f"peak is in the {forecast.moment}"
+    )
+
+
+def rows(forecast: Forecast) -> list[list[str]]:
+    """What holds memory: at the peak, and at most in the step."""
+    words = {"activations": "activations and temporaries"}
+    kinds = [
+        [words.get(kind, kind), size(count), size(forecast.at_most[kind])]
+        for kind, count in forecast.at_peak.items()
+    ]
+    return [*kinds, ["total", size(forecast.total), size(forecast.total)]]
+
+
+def write_forecast(forecast: Forecast, path: Path) -> None:
+    """Write a forecast as JSON, in bytes.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    try:
+        write_json(path, forecast.table())
+    except OSError as error:
+        raise UserError(
+            f"--json {path}: the file cannot be written",
+            expected="a path in a folder that exists and can be written",
+            got=error,
+            fix="choose another path",
+        ) from error
