@@ -1,0 +1,65 @@
+"""The adversarial losses, on plain tensors.
+
+Logits are high for real pictures that fit their text. Sources: non-saturating logistic loss, arXiv
+1406.2661; R1, arXiv 1801.04406 (equation 9); matching-aware loss, arXiv 1605.05396 and GigaGAN, arXiv
+2303.05511 (section 3.3); their sum over heads is divided by the number of heads, so that weights mean the
+same for every critic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from t2ikit_gigagan.precision import at_least_float
+
+Logits = Sequence[Tensor]
+
+
+def judge(logits: Logits, weight: Tensor | None = None, *, real: bool) -> Tensor:
+    """Mean over heads and samples of softplus(-logit) (`real`) or softplus(logit), times weight (B,)."""
+    if not logits:
+        raise ValueError("no logits: the critic has no heads")
+    sign = -1.0 if real else 1.0
+    each = torch.stack([F.softplus(sign * at_least_float(logit)) for logit in logits])  # (heads, B)
+    return (each if weight is None else each * weight).mean()
+
+
+def logistic_generator(fake: Logits, weight: Tensor | None = None) -> Tensor:
+    """The generator's loss on logits of its pictures, each (B,); weight (B,), how far each counts."""
+    return judge(fake, weight, real=True)
+
+
+def logistic_critic(real: Logits, fake: Logits, weight: Tensor | None = None) -> Tensor:
+    """The critic's loss on logits of real and fake pictures, each (B,); weight (B,) of the fake ones."""
+    return judge(real, real=True) + judge(fake, weight, real=False)
+
+
+def matching_aware(real: Logits, fake: Logits, wrong_ok: Tensor, weight: Tensor | None = None) -> Tensor:
+    """The critic's loss on real and fake pictures beside wrong texts: both should be told from real.
+
+    Args:
+        real, fake: logits beside a wrong text, each (B,).
+        wrong_ok: (B,), 0 where the text is right by accident, else 1.
+        weight: (B,), how far each fake picture counts.
+    """
+    fake_weight = wrong_ok if weight is None else wrong_ok * weight
+    return judge(real, wrong_ok, real=False) + judge(fake, fake_weight, real=False)
+
+
+def r1_penalty(logits: Logits, pictures: Sequence[Tensor]) -> Tensor:
+    """Half the squared gradient of the logits at the real pictures, summed over levels, mean over B.
+
+    Args:
+        logits: of the real pictures beside their own text, each (B,), with graph to `pictures`.
+        pictures: (B, 3, h, w), which require a gradient; levels that no logit depends on count nothing.
+    """
+    total = torch.stack([at_least_float(logit).sum() for logit in logits]).sum()
+    gradients = torch.autograd.grad(total, list(pictures), create_graph=True, allow_unused=True)
+    squares = [at_least_float(g).square().sum((1, 2, 3)).mean() for g in gradients if g is not None]
+    if not squares:
+        raise ValueError("the logits depend on none of the pictures: there is no gradient to penalise")
+    return 0.5 * torch.stack(squares).sum()

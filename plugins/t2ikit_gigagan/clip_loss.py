@@ -1,0 +1,38 @@
+"""The CLIP loss of a training step.
+
+Source: GigaGAN (arXiv 2303.05511, section 3.3).
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from t2ikit import Step
+from t2ikit_gigagan.clip import ClipTeacher, load_clip
+from t2ikit_gigagan.contrastive import clip_contrastive, find_duplicates
+
+
+class ClipLoss(nn.Module):
+    """How badly a frozen CLIP finds each picture's own caption among those of the whole effective batch.
+
+    Looks at the full-size pictures alone. Has no parameters and no state: the teacher is no submodule.
+
+    Args:
+        model: a folder or a Hub id for `load_clip`, or an opened teacher.
+
+    Raises:
+        UserError: there is no such CLIP.
+    """
+
+    def __init__(self, model: str | ClipTeacher) -> None:
+        super().__init__()
+        self.teacher = load_clip(model) if isinstance(model, str) else model
+
+    def forward(self, step: Step) -> Tensor:
+        """A scalar: the mean over samples, each times its `image_weight`."""
+        batch, teacher = step.batch, self.teacher
+        image = teacher.image_embeddings(step.fake[-1])  # (B, E); moves the teacher to the pictures' device
+        text = teacher.text_embeddings(batch.pool)  # (P, E)
+        duplicates = find_duplicates(batch.pool, batch.own)
+        each = clip_contrastive(image, text, batch.own, duplicates, teacher.scale)
+        return (each * step.prediction.image_weight).mean()

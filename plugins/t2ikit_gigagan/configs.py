@@ -1,0 +1,109 @@
+"""How the gigagan plugin's parts are configured. Imports no torch."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from t2ikit import Config
+
+Channels = Annotated[int, Field(ge=4)]
+Filters = Annotated[int, Field(ge=1, le=64)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class GeneratorConfig(Config):
+    """Options of the generator; a level's entries are given from 4 px to full size."""
+
+    channels: tuple[Channels, ...] = Field((64, 64, 32, 16), min_length=2)
+    """channels of each level"""
+    filters: tuple[Filters, ...] = Field((1, 1, 2, 4), min_length=2)
+    """kernels in the filter banks of each level; all 1: no filter bank"""
+    attention: tuple[bool, ...] = Field((False, True, True, False), min_length=2)
+    """whether each level attends to itself and to the text"""
+    latent_width: int = Field(64, ge=1)
+    """entries of the latent z"""
+    style_width: int = Field(128, ge=8)
+    """entries of the style w"""
+    mapping_layers: int = Field(4, ge=1, le=16)
+    """layers of the mapping network"""
+    tower_width: int = Field(128, ge=8, multiple_of=4)
+    """width of the trainable text tower"""
+    tower_layers: int = Field(0, ge=0, le=12)
+    """transformer layers of the trainable text tower, on top of its convolutions"""
+    head_width: int = Field(16, ge=4)
+    """channels of an attention head; divides the channels of every level that attends"""
+    text: bool = True
+    """false: an unconditional generator"""
+    checkpointing: bool = False
+    """recompute activations in the backward pass: less memory, about a third more time"""
+
+
+class AugmentConfig(Config):
+    """Differentiable augmentation (arXiv 2006.10738): for small data. 0 everywhere: none."""
+
+    translation: Fraction = 0.0
+    """greatest shift, as a share of the side"""
+    scale: Fraction = 0.0
+    """greatest change of size, as a share"""
+    cutout: Fraction = 0.0
+    """side of a grey square, as a share of the side"""
+    brightness: Annotated[float, Field(ge=0, le=2)] = 0.0
+    """greatest shift of all channels, of which black and white are 2 apart"""
+    saturation: Fraction = 0.0
+    """greatest change of the distance from grey, as a share; harms data whose captions name colours"""
+    contrast: Fraction = 0.0
+    """greatest change of the distance from the mean, as a share"""
+
+
+class CriticConfig(Config):
+    """Options of the multi-scale critic; a level's entries are given from 4 px to full size."""
+
+    channels: tuple[Channels, ...] = Field((64, 64, 32, 16), min_length=2)
+    """channels of each level"""
+    attention: tuple[bool, ...] = Field((False, True, False, False), min_length=2)
+    """whether each level attends to itself"""
+    multiscale: bool = True
+    """judge the pictures of every level at every later level; false: the full picture at the last one"""
+    tower_width: int = Field(128, ge=8, multiple_of=4)
+    """width of its own trainable text tower"""
+    tower_layers: int = Field(0, ge=0, le=12)
+    """transformer layers of that tower"""
+    predictor_layers: int = Field(4, ge=1, le=8)
+    """1 x 1 convolutions, modulated by the text, from features to a logit"""
+    head_width: int = Field(16, ge=4)
+    """channels of an attention head; divides the channels of every level that attends"""
+    text: bool = True
+    """false: an unconditional critic"""
+    augment: AugmentConfig = Field(default_factory=AugmentConfig)
+    """changes of real and fake pictures alike, before they are judged"""
+
+
+class VisionCriticConfig(Config):
+    """Options of the vision-aided critic."""
+
+    model: str
+    """a CLIP model: a folder or a Hub id"""
+    depths: int = Field(3, ge=1, le=12)
+    """layers of the vision tower that are judged, evenly spaced"""
+    channels: int = Field(64, ge=8)
+    """channels that the frozen random projection gives to the heads"""
+    tower_width: int = Field(128, ge=8, multiple_of=4)
+    """width of its own trainable text tower"""
+    augment: AugmentConfig = Field(default_factory=AugmentConfig)
+    """changes of real and fake pictures alike, before they are judged"""
+
+
+class ClipConfig(Config):
+    """Options of the CLIP loss."""
+
+    model: str
+    """a CLIP model: a folder (`examples/train_clip.py` makes one) or a Hub id"""
+
+
+class OneStepConfig(Config):
+    """Options of the sampler."""
+
+    truncation: Fraction = 1.0
+    """1: as trained; towards 0: fewer odd pictures and less variety"""

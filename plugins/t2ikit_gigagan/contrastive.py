@@ -1,0 +1,49 @@
+"""The contrastive CLIP loss on plain tensors.
+
+Source: GigaGAN (arXiv 2303.05511, section 3.3): the cross-entropy of finding a picture's own caption among
+many, from picture to text only.
+
+Letters: B pictures, P captions to choose from, E width of the embeddings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def clip_contrastive(
+    image: Tensor, text: Tensor, own: Tensor, duplicates: Tensor, scale: Tensor | float
+) -> Tensor:
+    """Loss of each sample, (B,): -log softmax over the pool of scale x cosine, at the sample's own caption.
+
+    A sample's loss does not depend on the other pictures, so micro-batches add up to the whole batch.
+
+    Args:
+        image: (B, E), unit norm.
+        text: (P, E), unit norm.
+        own: (B,) long, the place of each sample's caption in the pool.
+        duplicates: (B, P) bool, true where a caption is as right as the sample's own: it is no negative.
+        scale: the inverse temperature, 1 to 100.
+    """
+    with torch.autocast(image.device.type, enabled=False):
+        # Times a scale of 100, bfloat16 would round the logits to halves.
+        wide = torch.promote_types(image.dtype, torch.float32)
+        logits = scale * image.to(wide) @ text.to(wide).T  # (B, P)
+        others = duplicates.scatter(1, own[:, None], False)
+        return F.cross_entropy(logits.masked_fill(others, -torch.inf), own, reduction="none")
+
+
+def find_duplicates(pool: Sequence[str], own: Tensor) -> Tensor:
+    """Where the pool repeats a sample's caption at another place than its own, (B, P) bool.
+
+    Args:
+        pool: P captions.
+        own: (B,) long, each sample's place in it.
+    """
+    first = {caption: place for place, caption in reversed(list(enumerate(pool)))}
+    number = torch.tensor([first[caption] for caption in pool], device=own.device)  # (P,)
+    return (number[own][:, None] == number).scatter(1, own[:, None], False)

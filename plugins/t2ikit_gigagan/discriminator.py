@@ -1,0 +1,192 @@
+"""The multi-scale input/output discriminator.
+
+Source: GigaGAN (arXiv 2303.05511, section 3.3, equations 8 and 9): one trunk that smaller pictures enter
+late; at every later level a predictor psi of 1 x 1 convolutions modulated by the text, plus an
+unconditional one.
+
+Letters: B batch, n pictures of a sample that have entered the trunk, C channels, h w one level.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from t2ikit import Critic, Draws, TextEmbedding, TextTower, UserError
+from t2ikit_gigagan.attention import L2SelfAttention
+from t2ikit_gigagan.filter_bank import FilterBankConv2d
+from t2ikit_gigagan.generator import check_levels
+from t2ikit_gigagan.resampling import downsample
+
+Augment = Callable[[Sequence[Tensor], Draws], list[Tensor]]
+
+
+class TrunkBlock(nn.Module):
+    """A residual block that halves the picture, then the pixels look at each other.
+
+    Args:
+        in_channels, out_channels: C before and after.
+        halve: false at the last level.
+        head_width: channels of an attention head; 0: no attention.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, halve: bool, head_width: int) -> None:
+        super().__init__()
+        self.halve = halve
+        self.attention = (
+            L2SelfAttention(in_channels, head_width, double_backward=True) if head_width else None
+        )
+        self.first = nn.Conv2d(in_channels, in_channels, 3, padding=1)
+        self.second = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.skip = nn.Conv2d(in_channels, out_channels, 1, bias=False)
+        for conv in (self.first, self.second):
+            nn.init.kaiming_normal_(conv.weight, a=0.2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) to (B, C', h / 2, w / 2)."""
+        if self.attention is not None:
+            x = self.attention(x)
+        y = F.leaky_relu(self.first(x), 0.2)
+        if self.halve:
+            x, y = downsample(x), downsample(y)
+        return (self.skip(x) + F.leaky_relu(self.second(y), 0.2)) * math.sqrt(0.5)
+
+
+class Predictor(nn.Module):
+    """Features and text to one logit: psi(x, text) + conv(x), averaged over positions.
+
+    Args:
+        channels: C of the features.
+        text_width: D of the global text; 0: there is no text.
+        layers: modulated 1 x 1 convolutions.
+    """
+
+    def __init__(self, channels: int, text_width: int, layers: int = 4) -> None:
+        super().__init__()
+        self.plain = nn.Conv2d(channels, 1, 1)
+        outputs = [channels] * (layers - 1) + [1]
+        self.modulated = nn.ModuleList(
+            FilterBankConv2d(channels, width, 1, style_width=text_width, demodulate=width > 1)
+            for width in (outputs if text_width else [])
+        )
+
+    def forward(self, x: Tensor, text: Tensor | None) -> Tensor:
+        """(B, C, h, w) and global text (B, D) to (B,)."""
+        logit = self.plain(x).float().mean((1, 2, 3))
+        if text is None or not len(self.modulated):
+            return logit
+        for number, layer in enumerate(self.modulated):
+            x = layer(x if number == 0 else F.leaky_relu(x, 0.2) * math.sqrt(2), text)
+        return logit + x.float().mean((1, 2, 3))
+
+
+@dataclass(frozen=True)
+class Trunk:
+    """What the trunk saw: for each level that has a predictor, features (n B, C, h, w) and n."""
+
+    features: list[tuple[int, Tensor, int]]
+    """(number of the level's predictor, features, n)"""
+
+
+class GigaCritic(Critic):
+    """Judges a pyramid of pictures beside a text, at every pair of input and later level.
+
+    No picture passes a level twice: those that have entered are one batch from there on.
+
+    Args:
+        image_size: of the last level, pixels.
+        text_width, text_length: D and L of the frozen text encoder.
+        channels: of each level, from 4 px, as the generator's.
+        attention: whether each level attends, from 4 px.
+        multiscale: false: the full picture alone, judged at the last level alone.
+        tower_width, tower_layers: of its own trainable text tower.
+        predictor_layers: 1 x 1 convolutions of psi.
+        head_width: channels of an attention head.
+        text: false: an unconditional critic.
+        augment: applied to real and fake pictures alike, all levels of a sample the same.
+
+    Raises:
+        UserError: levels that do not fit the size.
+    """
+
+    def __init__(
+        self,
+        image_size: int,
+        text_width: int,
+        text_length: int,
+        *,
+        channels: tuple[int, ...] = (64, 64, 32, 16),
+        attention: tuple[bool, ...] = (False, True, False, False),
+        multiscale: bool = True,
+        tower_width: int = 128,
+        tower_layers: int = 0,
+        predictor_layers: int = 4,
+        head_width: int = 16,
+        text: bool = True,
+        augment: Augment | None = None,
+    ) -> None:
+        super().__init__()
+        check_levels(image_size, channels=channels, attention=attention)
+        self.image_size, self.multiscale, self.augment = image_size, multiscale, augment
+        self.tower = TextTower(text_width, text_length, tower_width, tower_layers) if text else None
+        down = list(reversed(channels))  # from full size
+        outputs = [*down[1:], down[-1]]
+        self.sizes = [image_size >> level for level in range(len(down))]
+        seen = len(down) if multiscale else 1
+        self.from_rgb = nn.ModuleList(nn.Conv2d(3, width, 1) for width in down[:seen])
+        self.blocks = nn.ModuleList(
+            TrunkBlock(
+                width,
+                outputs[level],
+                halve=level < len(down) - 1,
+                head_width=head_width if attention[-1 - level] else 0,
+            )
+            for level, width in enumerate(down)
+        )
+        judged = outputs if multiscale else outputs[-1:]
+        self.predictors = nn.ModuleList(
+            Predictor(width, tower_width if text else 0, predictor_layers) for width in judged
+        )
+
+    def features(self, levels: Sequence[Tensor], draws: Draws) -> Trunk:
+        """The trunk on pictures (B, 3, h, w), coarse to fine; a list of the full picture alone will do."""
+        by_size = self._by_size(levels)
+        if self.augment is not None:
+            by_size = dict(zip(by_size, self.augment(list(by_size.values()), draws), strict=True))
+        x, entered, out = None, 0, []
+        first = len(self.blocks) - len(self.predictors)
+        for level, block in enumerate(self.blocks):
+            if self.sizes[level] in by_size and level < len(self.from_rgb):
+                new = F.leaky_relu(self.from_rgb[level](by_size[self.sizes[level]]), 0.2)
+                x, entered = new if x is None else torch.cat([x, new.to(x.dtype)]), entered + 1
+            x = block(x)
+            if level >= first:
+                out.append((level - first, x, entered))
+        return Trunk(out)
+
+    def _by_size(self, levels: Sequence[Tensor]) -> dict[int, Tensor]:
+        """The pictures it looks at by their side, the largest first."""
+        found = {level.shape[-1]: level for level in reversed(levels)}
+        wrong = [size for size in found if size not in self.sizes]
+        if wrong or self.image_size not in found:
+            raise UserError(
+                "the critic was given pictures of other sizes",
+                expected=f"{self.image_size} pixels, and any of {self.sizes[1:]} beside",
+                got=sorted(found),
+                fix="build generator and critic for the same size",
+            )
+        return found if self.multiscale else {self.image_size: found[self.image_size]}
+
+    def heads(self, features: Trunk, text: TextEmbedding) -> list[Tensor]:
+        """Logits, each (B,): for every level of the trunk, one for each picture that had entered by then."""
+        pooled = None if self.tower is None else self.tower(text).pooled
+        logits: list[Tensor] = []
+        for number, x, entered in features.features:
+            repeated = None if pooled is None else pooled.repeat(entered, 1)
+            logits += self.predictors[number](x, repeated).chunk(entered)
+        return logits

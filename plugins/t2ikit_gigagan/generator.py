@@ -1,0 +1,186 @@
+"""The generator: a constant grows to a picture, steered by a style and looking at the text.
+
+Source: GigaGAN (arXiv 2303.05511, section 3.1 and 3.2): adaptive convolution, self-attention,
+cross-attention at each level; RGB at every level; skip connections of StyleGAN2 (arXiv 1912.04958).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from t2ikit import Batch, Condition, Draws, OneStep, Prediction, TextEmbedding, TextTower, UserError
+from t2ikit_gigagan.attention import L2SelfAttention, TextCrossAttention
+from t2ikit_gigagan.filter_bank import FilterBankConv2d
+from t2ikit_gigagan.mapping import MappingNetwork
+from t2ikit_gigagan.resampling import upsample
+
+MEAN_STYLES = 64
+"""Latents whose mean style a truncated picture is drawn towards."""
+
+
+class SynthesisBlock(nn.Module):
+    """Two adaptive convolutions, then the pixels look at each other and at the text.
+
+    Args:
+        in_channels, out_channels: C before and after.
+        style_width: S.
+        text_width: D.
+        filters: kernels in each bank.
+        head_width: channels of an attention head; 0: no attention at this level.
+        text: whether attention looks at a text, too.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        style_width: int,
+        text_width: int,
+        filters: int,
+        head_width: int,
+        text: bool,
+    ) -> None:
+        super().__init__()
+        self.first = FilterBankConv2d(in_channels, out_channels, style_width=style_width, filters=filters)
+        self.second = FilterBankConv2d(out_channels, out_channels, style_width=style_width, filters=filters)
+        self.self_attention = L2SelfAttention(out_channels, head_width) if head_width else None
+        self.cross_attention = (
+            TextCrossAttention(out_channels, text_width, head_width) if head_width and text else None
+        )
+        self.to_rgb = FilterBankConv2d(out_channels, 3, 1, style_width=style_width, demodulate=False)
+
+    def forward(self, x: Tensor, style: Tensor, text: TextEmbedding | None) -> tuple[Tensor, Tensor]:
+        """(B, C, h, w) to features of as many pixels and their RGB (B, 3, h, w)."""
+        x = F.leaky_relu(self.first(x, style), 0.2) * math.sqrt(2)
+        x = F.leaky_relu(self.second(x, style), 0.2) * math.sqrt(2)
+        if self.self_attention is not None:
+            x = self.self_attention(x)
+        if self.cross_attention is not None and text is not None:
+            x = self.cross_attention(x, text.tokens, text.mask)
+        return x, self.to_rgb(x, style)
+
+
+class GigaGenerator(OneStep):
+    """A latent and a text to a pyramid of pictures, 4 px to full size.
+
+    Args:
+        image_size: of the last level, pixels: 4 times a power of 2.
+        text_width, text_length: D and L of the frozen text encoder.
+        channels: of each level, from 4 px.
+        filters: kernels in the banks of each level, from 4 px.
+        attention: whether each level attends, from 4 px.
+        latent_width, style_width: entries of z and of w.
+        mapping_layers: of the mapping network.
+        tower_width, tower_layers: of the trainable text tower.
+        head_width: channels of an attention head.
+        text: false: an unconditional generator.
+        checkpointing: recompute activations in the backward pass.
+
+    Raises:
+        UserError: levels that do not fit the size.
+    """
+
+    def __init__(
+        self,
+        image_size: int,
+        text_width: int,
+        text_length: int,
+        *,
+        channels: tuple[int, ...] = (64, 64, 32, 16),
+        filters: tuple[int, ...] = (1, 1, 2, 4),
+        attention: tuple[bool, ...] = (False, True, True, False),
+        latent_width: int = 64,
+        style_width: int = 128,
+        mapping_layers: int = 4,
+        tower_width: int = 128,
+        tower_layers: int = 0,
+        head_width: int = 16,
+        text: bool = True,
+        checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        check_levels(image_size, channels=channels, filters=filters, attention=attention)
+        self.image_size, self.checkpointing = image_size, checkpointing
+        self.tower = TextTower(text_width, text_length, tower_width, tower_layers) if text else None
+        self.mapping = MappingNetwork(latent_width, tower_width if text else 0, style_width, mapping_layers)
+        self.start = nn.Parameter(torch.randn(1, channels[0], 4, 4))
+        widths = (channels[0], *channels)
+        self.blocks = nn.ModuleList(
+            SynthesisBlock(
+                widths[level],
+                width,
+                style_width=style_width,
+                text_width=tower_width,
+                filters=filters[level],
+                head_width=head_width if attention[level] else 0,
+                text=text,
+            )
+            for level, width in enumerate(channels)
+        )
+
+    def forward(self, batch: Batch, draws: Draws) -> Prediction:
+        """A pyramid for each caption of the batch."""
+        images = self.generate(batch.condition, draws)
+        return Prediction(images, torch.ones(len(batch), device=images[-1].device))
+
+    def generate(self, condition: Condition, draws: Draws, truncation: float = 1.0) -> list[Tensor]:
+        """Pictures (B, 3, h, w) at 4 px, 8 px, ... full size, in about [-1, 1].
+
+        `truncation` in [0, 1] draws the style towards the mean style of the same text.
+        """
+        text = None if self.tower is None else self.tower(condition.text)
+        pooled = None if text is None else text.pooled
+        z = draws.randn(self.mapping.latent_width)
+        style = self.mapping(z, pooled)
+        if truncation < 1:
+            style = torch.lerp(self.mean_style(pooled, z), style, truncation)
+        return self.synthesise(style, text)
+
+    def mean_style(self, pooled: Tensor | None, like: Tensor) -> Tensor:
+        """The mean style (B, S) of each global text (B, D), over latents that are always the same."""
+        generator = torch.Generator().manual_seed(0)
+        z = torch.randn(MEAN_STYLES, self.mapping.latent_width, generator=generator).to(like)
+        if pooled is None:
+            return self.mapping(z, None).mean(0, keepdim=True).expand(len(like), -1)
+        each = [self.mapping(z, row.expand(len(z), -1)).mean(0) for row in pooled]
+        return torch.stack(each)
+
+    def synthesise(self, style: Tensor, text: TextEmbedding | None) -> list[Tensor]:
+        """Style (B, S) and the tower's text to pictures at every level."""
+        x, picture, pictures = self.start.expand(len(style), -1, -1, -1), None, []
+        for block in self.blocks:
+            if picture is not None:
+                x, picture = upsample(x), upsample(picture)
+            if self.checkpointing and torch.is_grad_enabled():
+                x, rgb = checkpoint(block, x, style, text, use_reentrant=False)
+            else:
+                x, rgb = block(x, style, text)
+            picture = rgb.float() if picture is None else picture + rgb.float()
+            pictures.append(picture)
+        return pictures
+
+
+def check_levels(image_size: int, **levels: tuple[object, ...]) -> None:
+    """Refuse options that do not have one entry for each level from 4 px to `image_size`."""
+    count = int(math.log2(max(image_size, 4) / 4)) + 1
+    if image_size != 4 * 2 ** (count - 1):
+        raise UserError(
+            f"data.size: {image_size} pixels are not reached by doubling 4",
+            expected="8, 16, 32, 64, 128, ...",
+            got=image_size,
+            fix=f"--set data.size={4 * 2**count}",
+        )
+    for name, values in levels.items():
+        if len(values) != count:
+            raise UserError(
+                f"{name}: there must be one entry for each level from 4 to {image_size} pixels",
+                expected=f"{count} entries",
+                got=f"{len(values)}: {list(values)}",
+                fix="change them together with data.size",
+            )

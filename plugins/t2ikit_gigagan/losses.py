@@ -1,0 +1,68 @@
+"""The losses as a recipe names them: `adversarial.py` on what a training step holds, over all its critics."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from t2ikit import Step
+from t2ikit_gigagan import adversarial
+
+
+def generator_loss(step: Step) -> Tensor:
+    """Logistic loss of the generator, mean over critics; `image_weight` says how far each picture counts."""
+    weight = step.prediction.image_weight
+    each = [adversarial.logistic_generator(step.logits("fake", "own", name), weight) for name in step.critics]
+    return torch.stack(each).mean()
+
+
+def critic_loss(step: Step) -> Tensor:
+    """Logistic loss of the critics, summed: they share no parameter."""
+    weight = step.prediction.image_weight
+    return torch.stack(
+        [
+            adversarial.logistic_critic(
+                step.logits("real", "own", name), step.logits("fake", "own", name), weight
+            )
+            for name in step.critics
+        ]
+    ).sum()
+
+
+def matching_loss(step: Step) -> Tensor:
+    """Matching-aware loss of the critics, summed."""
+    return torch.stack(
+        [
+            adversarial.matching_aware(
+                step.logits("real", "wrong", name),
+                step.logits("fake", "wrong", name),
+                step.batch.wrong_ok,
+                step.prediction.image_weight,
+            )
+            for name in step.critics
+        ]
+    ).sum()
+
+
+def r1_loss(step: Step) -> Tensor:
+    """R1 of every critic at every level it looks at, summed."""
+    return torch.stack(
+        [adversarial.r1_penalty(step.logits("real", "own", name), step.real) for name in step.critics]
+    ).sum()
+
+
+def multiscale_mse(step: Step) -> Tensor:
+    """Squared error of a denoiser's clean picture at every halving down to 4 px, mean over levels.
+
+    A low level is the picture's layout, which much noise leaves to be seen. Source: the multi-scale loss of
+    simple diffusion (arXiv 2301.11093, section 3.3), here on the clean picture and weighted by its trust.
+    """
+    real, fake = step.real[-1], step.fake[-1]
+    each = []
+    while min(real.shape[-2:]) >= 4:
+        each.append((fake - real).float().square().mean((1, 2, 3)))
+        if min(real.shape[-2:]) == 4 or real.shape[-1] % 2:
+            break
+        real, fake = F.avg_pool2d(real, 2), F.avg_pool2d(fake, 2)
+    return (torch.stack(each).mean(0) * step.prediction.image_weight).mean()

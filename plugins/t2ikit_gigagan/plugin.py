@@ -1,0 +1,119 @@
+"""What the gigagan plugin offers; imports torch only when a part is built."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from t2ikit import Config, Context, CriticSpec, GeneratorSpec, LossSpec, RecipeSpec, SamplerSpec, hookimpl
+from t2ikit_gigagan.configs import (
+    AugmentConfig,
+    ClipConfig,
+    CriticConfig,
+    GeneratorConfig,
+    OneStepConfig,
+    VisionCriticConfig,
+)
+
+RECIPES = Path(__file__).parent / "recipes"
+CRITIC = frozenset({"critic"})
+
+
+def _build_generator(config: GeneratorConfig, context: Context) -> Any:
+    from t2ikit_gigagan.generator import GigaGenerator
+
+    return GigaGenerator(context.image_size, context.text_width, context.text_length, **dict(config))
+
+
+def _augment(config: AugmentConfig) -> Any:
+    from t2ikit_gigagan.augmentation import DiffAugment
+
+    options = dict(config)
+    return DiffAugment(**options) if any(options.values()) else None
+
+
+def _build_critic(config: CriticConfig, context: Context) -> Any:
+    from t2ikit_gigagan.discriminator import GigaCritic
+
+    options = {**dict(config), "augment": _augment(config.augment)}
+    return GigaCritic(context.image_size, context.text_width, context.text_length, **options)
+
+
+def _build_vision(config: VisionCriticConfig, context: Context) -> Any:
+    from t2ikit_gigagan.vision import VisionAidedCritic
+
+    options = {**dict(config), "augment": _augment(config.augment)}
+    return VisionAidedCritic(text_width=context.text_width, text_length=context.text_length, **options)
+
+
+def _build_clip(config: ClipConfig, context: Context) -> Any:
+    from t2ikit_gigagan.clip_loss import ClipLoss
+
+    return ClipLoss(config.model)
+
+
+def _loss(name: str, function: str, player: Any, summary: str, needs: frozenset[str] = CRITIC) -> LossSpec:
+    def build(options: Config, context: Context) -> Any:
+        from t2ikit_gigagan import losses
+
+        return getattr(losses, function)
+
+    return LossSpec(name, build, summary=summary, player=player, needs=needs)
+
+
+def _build_sampler(config: OneStepConfig, context: Context) -> Any:
+    from t2ikit_gigagan.sampler import OneStepSampler
+
+    return OneStepSampler(config.truncation)
+
+
+@hookimpl
+def t2ikit_generators() -> list[GeneratorSpec]:
+    """The generator."""
+    return [
+        GeneratorSpec(
+            "generator", _build_generator, GeneratorConfig, "filter-bank GAN: one step, a pyramid of pictures"
+        )
+    ]
+
+
+@hookimpl
+def t2ikit_critics() -> list[CriticSpec]:
+    """The two critics."""
+    return [
+        CriticSpec("multiscale", _build_critic, CriticConfig, "every level judged at every later level"),
+        CriticSpec("vision-aided", _build_vision, VisionCriticConfig, "heads on a frozen CLIP's features"),
+    ]
+
+
+@hookimpl
+def t2ikit_losses() -> list[LossSpec]:
+    """The adversarial losses, CLIP and the multi-scale error."""
+    return [
+        _loss("adversarial", "generator_loss", "generator", "non-saturating logistic loss"),
+        _loss("adversarial-critic", "critic_loss", "critic", "logistic loss of the critics"),
+        _loss("matching", "matching_loss", "critic", "real and fake pictures beside wrong texts are fake"),
+        _loss("r1", "r1_loss", "critic", "gradient penalty on real pictures", CRITIC | {"real_grad"}),
+        _loss(
+            "multiscale-mse",
+            "multiscale_mse",
+            "generator",
+            "a denoiser's clean picture at every halving",
+            frozenset({"target", "snr"}),
+        ),
+        LossSpec("clip", _build_clip, ClipConfig, "contrastive CLIP loss over the batch's captions"),
+    ]
+
+
+@hookimpl
+def t2ikit_samplers() -> list[SamplerSpec]:
+    """One step, with truncation."""
+    return [SamplerSpec("onestep", _build_sampler, OneStepConfig, "one call, truncation", "OneStep")]
+
+
+@hookimpl
+def t2ikit_recipes() -> list[RecipeSpec]:
+    """The recipes beside this file."""
+    return [
+        RecipeSpec("default", RECIPES / "default.toml", "32 px, creatures, minutes on a CPU"),
+    ]

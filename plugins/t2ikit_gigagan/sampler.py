@@ -1,0 +1,52 @@
+"""One latent, one step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from t2ikit import Condition, Draws, Sampler, UserError
+
+
+class OneStepSampler(Sampler):
+    """Draws pictures in one call of the generator.
+
+    Args:
+        truncation: 1: styles as they come; below: drawn towards the text's mean style, which gives fewer
+            odd pictures and less variety (the truncation trick, arXiv 1812.04948).
+    """
+
+    def __init__(self, truncation: float = 1.0) -> None:
+        self.truncation = truncation
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        model: Any,
+        condition: Condition,
+        *,
+        steps: int | None = None,
+        guidance: float | None = None,
+        draws: Draws,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Tensor:
+        """Pictures (B, 3, H, W) in [-1, 1].
+
+        Raises:
+            UserError: more than one step, or guidance, which this model has not.
+        """
+        for name, value in (("steps", steps), ("guidance", guidance)):
+            if value not in (None, 1):
+                raise UserError(
+                    f"{name}: a GAN draws in one step, without guidance",
+                    expected=f"{name} 1, or none given",
+                    got=value,
+                    fix=f"leave out --{name}; --set sampler.truncation=0.7 trades variety for quality",
+                )
+        images = model.generate(condition, draws, self.truncation)[-1]
+        if progress is not None:
+            progress(1, 1)
+        return images.clamp(-1, 1)
