@@ -56,7 +56,7 @@ def _error(kind: str, delta: float, difference: float) -> float:
     return size**2 / 2 if size <= delta else delta * (size - delta / 2)
 
 
-@pytest.mark.parametrize("weighting", ["min_snr", "soft_min_snr", "none"])
+@pytest.mark.parametrize("weighting", ["min_snr", "soft_min_snr", "snr_plus_one", "none"])
 @pytest.mark.parametrize("kind", ["l2", "l1", "huber"])
 def test_the_loss_and_its_gradient_equal_a_float64_reference(kind, weighting):
     model, batch = make_model(), make_batch()
@@ -69,7 +69,13 @@ def test_the_loss_and_its_gradient_equal_a_float64_reference(kind, weighting):
     loss.backward()
     expected, gradient = 0.0, []
     for o, y, s in zip(output.detach(), prediction.target, prediction.snr.tolist()):
-        weight = {"min_snr": min(s, 3.0), "soft_min_snr": 3 * s / (s + 3), "none": s + 1}[weighting] / (s + 1)
+        of_clean = {
+            "min_snr": min(s, 3.0),
+            "soft_min_snr": 3 * s / (s + 3),
+            "snr_plus_one": min(s + 1, 3.0),
+            "none": s + 1,
+        }
+        weight = of_clean[weighting] / (s + 1)
         differences = (o.double() - y.double()).flatten().tolist()
         scale = weight / len(differences) / 3
         expected += scale * sum(_error(kind, 0.5, d) for d in differences)
@@ -122,6 +128,15 @@ def test_logit_normal_timesteps_crowd_in_the_middle(prediction):
     logits = torch.logit(t.clamp(1e-3, 1 - 1e-3))
     assert abs(float(logits.mean())) < 0.06
     assert float(logits.std()) == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize("shift", [0.5, 1.0, 3.0])
+def test_shifted_timesteps_follow_their_distribution(shift):
+    """P(place <= p) is the even draw that is moved to p: p / (s - (s - 1) p)."""
+    model = make_model(options(timestep_shift=shift))
+    place = (model._timesteps(Draws(torch.arange(4000), "t")).double() + 0.5) / 1000
+    for p in (0.1, 0.3, 0.5, 0.8):
+        assert float((place <= p).double().mean()) == pytest.approx(p / (shift - (shift - 1) * p), abs=0.03)
 
 
 def test_self_conditioning_leaves_the_target_alone():

@@ -9,6 +9,7 @@ import torch
 from pydantic import ValidationError
 
 from imagen_support import PREDICTIONS, exact_output, options
+from t2ikit import UserError
 from t2ikit_imagen import noise
 from t2ikit_imagen.losses import snr_weight
 
@@ -85,9 +86,12 @@ def test_target_and_clean_picture_undo_each_other(prediction):
         torch.testing.assert_close(alpha**2 + sigma**2, torch.ones_like(alpha), atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("soft", [False, True])
-@pytest.mark.parametrize("prediction", PREDICTIONS)
-def test_snr_weights_weigh_the_error_in_the_clean_picture(prediction, soft):
+WEIGHTED = [(p, w) for p in PREDICTIONS for w in ("min_snr", "soft_min_snr", "snr_plus_one")]
+WEIGHTED.remove(("epsilon", "snr_plus_one"))
+
+
+@pytest.mark.parametrize(("prediction", "weighting"), WEIGHTED)
+def test_snr_weights_weigh_the_error_in_the_clean_picture(prediction, weighting):
     """weight x (error in the prediction)² = w(SNR) x (error in the clean picture)², by the chain rule."""
     gamma = 5.0
     for level in (0.02, 0.3, 0.7, 0.99):
@@ -95,24 +99,32 @@ def test_snr_weights_weigh_the_error_in_the_clean_picture(prediction, soft):
             (1 - level, level) if prediction == "flow_prediction" else (math.cos(level), math.sin(level))
         )
         snr = (alpha / sigma) ** 2
-        of_clean = snr * gamma / (snr + gamma) if soft else min(snr, gamma)
+        of_clean = {
+            "min_snr": min(snr, gamma),
+            "soft_min_snr": snr * gamma / (snr + gamma),
+            "snr_plus_one": min(snr + 1, gamma),
+        }[weighting]
         # What one unit of error in the prediction makes in the clean picture.
         slope = {"v_prediction": sigma, "epsilon": sigma / alpha, "sample": 1.0, "flow_prediction": sigma}[
             prediction
         ]
-        found = snr_weight(torch.tensor([snr], dtype=torch.float64), gamma, prediction, soft=soft)
+        found = snr_weight(torch.tensor([snr], dtype=torch.float64), gamma, prediction, weighting=weighting)
         assert float(found) == pytest.approx(of_clean * slope**2, rel=1e-9)
 
 
-@pytest.mark.parametrize("soft", [False, True])
-@pytest.mark.parametrize("prediction", PREDICTIONS)
+def test_epsilon_is_not_weighed_without_bound():
+    with pytest.raises(UserError, match="no bound for epsilon"):
+        snr_weight(torch.ones(1), 5.0, "epsilon", weighting="snr_plus_one")
+
+
+@pytest.mark.parametrize(("prediction", "weighting"), WEIGHTED)
 @pytest.mark.parametrize("schedule", ["linear", "cosine", "sigmoid"])
-def test_snr_weights_are_finite_at_every_step(prediction, schedule, soft):
+def test_snr_weights_are_finite_at_every_step(prediction, schedule, weighting):
     config = options(prediction=prediction, schedule=schedule)
     alphas = noise.make_scheduler(config).alphas_cumprod
     t = torch.arange(1000)
     snr = noise.signal_to_noise(*noise.levels(prediction, alphas, t))
-    weight = snr_weight(snr, 5.0, prediction, soft=soft)
+    weight = snr_weight(snr, 5.0, prediction, weighting=weighting)
     assert snr.isfinite().all()
     assert weight.isfinite().all()
     assert (weight >= 0).all()

@@ -32,12 +32,18 @@ def l2_attend(shared: Tensor, v: Tensor, scale: float, *, fused: bool) -> Tensor
     """Attention with logits -scale |q_i - k_j|^2 where q = k = `shared` (B, h, L, d), values v (B, h, L, d).
 
     |q_i|^2 is the same for every j and cancels in the softmax: what is left is dot-product attention with
-    the bias -scale |k_j|^2.
+    the bias -scale |k_j|^2. Fused kernels take no bias that has a gradient, so there it is one more entry of
+    every key, beside a 1 in every query; zeros fill the entries up to a multiple of 8, as those kernels want.
     """
-    bias = -scale * shared.square().sum(-1)[:, :, None]  # (B, h, 1, L)
-    if fused:  # the kernels take a bias for every query
-        bias = bias.expand(-1, -1, shared.shape[2], -1)
-    return attend(2 * scale * shared, shared, v, bias, fused=fused)
+    square = -scale * at_least_float(shared).square().sum(-1, keepdim=True)  # (B, h, L, 1)
+    if not fused:
+        return attend(2 * scale * shared, shared, v, square.transpose(-2, -1), fused=False)
+    width = v.shape[-1]
+    room = -(width + 1) % 8
+    query = torch.cat([2 * scale * shared, torch.ones_like(shared[..., :1])], -1)
+    key = torch.cat([shared, square.to(shared.dtype)], -1)
+    wide = attend(F.pad(query, (0, room)), F.pad(key, (0, room)), F.pad(v, (0, room + 1)), None, fused=True)
+    return wide[..., :width]
 
 
 class L2SelfAttention(nn.Module):

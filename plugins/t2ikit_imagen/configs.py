@@ -49,6 +49,8 @@ class UNetConfig(Config):
     """noise levels of the training schedule"""
     timestep_sampling: Literal["uniform", "logit_normal"] = "uniform"
     """how training draws noise levels: evenly, or mostly in the middle (arXiv 2403.03206)"""
+    timestep_shift: float = Field(1.0, ge=0.1, le=10)
+    """above 1: more of the noisy levels, where shapes form; u becomes s u / (1 + (s - 1) u) (same source)"""
     caption_dropout: float = Field(0.1, ge=0, lt=1)
     """share of samples trained on the empty caption; guidance needs it above 0"""
     self_conditioning: float = Field(0.0, ge=0, le=1)
@@ -75,10 +77,11 @@ class DenoiseConfig(Config):
     """how an error counts: squared, absolute, or squared when small and absolute when large"""
     huber_delta: float = Field(0.1, gt=0)
     """error at which the Huber loss goes from squared to absolute"""
-    weighting: Literal["min_snr", "soft_min_snr", "none"] = "min_snr"
-    """how noise levels count: min-SNR (arXiv 2303.09556), its smooth form (arXiv 2401.11605), all alike"""
+    weighting: Literal["min_snr", "soft_min_snr", "snr_plus_one", "none"] = "min_snr"
+    """how noise levels count: min-SNR (arXiv 2303.09556), its smooth form (arXiv 2401.11605), SNR + 1 (arXiv
+    2202.00512) up to gamma, all alike"""
     gamma: float = Field(5.0, gt=0)
-    """greatest signal-to-noise ratio that counts in the two weightings"""
+    """greatest weight of an error in the clean picture, by all but "none" """
 
 
 class SamplerConfig(Config):

@@ -124,6 +124,8 @@ class ImagenDenoiser(Denoiser):
             place = torch.sigmoid(draws.randn())
         else:
             place = draws.rand()
+        shift = self.config.timestep_shift
+        place = shift * place / (1 + (shift - 1) * place)
         scaled = place * self.config.timesteps
         if self.config.prediction == noise.FLOW:
             return scaled

@@ -1,9 +1,12 @@
 """The denoising loss: an error, weighted by noise level.
 
-Sources: min-SNR weighting, arXiv 2303.09556 (section 3.4); soft min-SNR, arXiv 2401.11605 (section 3.3).
+Sources: min-SNR weighting, arXiv 2303.09556 (section 3.4); soft min-SNR, arXiv 2401.11605 (section 3.3);
+SNR + 1: arXiv 2202.00512 (section 4).
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -12,23 +15,41 @@ from torch import Tensor, nn
 from t2ikit import Step, UserError
 from t2ikit_imagen.configs import DenoiseConfig
 
+Weighting = Literal["min_snr", "soft_min_snr", "snr_plus_one"]
 
-def snr_weight(snr: Tensor, gamma: float, prediction: str, *, soft: bool = False) -> Tensor:
+
+def snr_weight(snr: Tensor, gamma: float, prediction: str, *, weighting: Weighting = "min_snr") -> Tensor:
     """Weight (B,) of a prediction's squared error at signal-to-noise ratios `snr` (B,); finite at 0.
 
-    The clean picture's error weighs min(SNR, gamma), softly SNR gamma / (SNR + gamma); that of another
-    prediction weighs as much as the error it makes in the clean picture: eps SNR^-1, v (SNR + 1)^-1,
-    flow (1 + sqrt(SNR))^-2.
+    The clean picture's error weighs min(SNR, gamma), softly SNR gamma / (SNR + gamma), or min(SNR + 1,
+    gamma), which is v's own weight, capped; that of another prediction weighs as much as the error it makes
+    in the clean picture: eps SNR^-1, v (SNR + 1)^-1, flow (1 + sqrt(SNR))^-2.
+
+    Raises:
+        UserError: SNR + 1 of eps, which would weigh pure noise without bound.
     """
+    if weighting == "snr_plus_one":
+        if prediction == "epsilon":
+            raise UserError(
+                "losses.denoise: snr_plus_one has no bound for epsilon, whose SNR goes to 0",
+                expected="prediction v_prediction, sample or flow_prediction",
+                got=prediction,
+                fix="--set losses.denoise.weighting=min_snr",
+            )
+        return (snr + 1).clamp_max(gamma) / _share(snr, prediction)
     # w / SNR of the clean picture's weight w, which has no 0/0.
-    ratio = gamma / (snr + gamma) if soft else gamma / snr.clamp_min(gamma)
+    ratio = gamma / (snr + gamma) if weighting == "soft_min_snr" else gamma / snr.clamp_min(gamma)
     if prediction == "epsilon":
         return ratio
-    share = {"sample": torch.ones_like(snr), "v_prediction": snr + 1}.get(
-        prediction, (1 + snr.sqrt()).square()
-    )
     # Divided first: SNR may be as large as a float goes.
-    return ratio * (snr / share)
+    return ratio * (snr / _share(snr, prediction))
+
+
+def _share(snr: Tensor, prediction: str) -> Tensor:
+    """How many times smaller an error in the clean picture is than that of v or of flow, squared."""
+    if prediction == "sample":
+        return torch.ones_like(snr)
+    return snr + 1 if prediction == "v_prediction" else (1 + snr.sqrt()).square()
 
 
 class DenoiseLoss(nn.Module):
@@ -55,7 +76,8 @@ class DenoiseLoss(nn.Module):
         """A scalar."""
         output, target, snr = step.prediction.denoising()
         error = self.error(output, target)
-        if self.config.weighting == "none":
+        weighting = self.config.weighting
+        if weighting == "none":
             return error.mean()
         kind = step.prediction.prediction_type
         if kind is None:
@@ -65,5 +87,5 @@ class DenoiseLoss(nn.Module):
                 got="None",
                 fix="set it in the generator, or --set losses.denoise.weighting=none",
             )
-        weight = snr_weight(snr, self.config.gamma, kind, soft=self.config.weighting == "soft_min_snr")
+        weight = snr_weight(snr, self.config.gamma, kind, weighting=weighting)
         return (weight * error).mean()
