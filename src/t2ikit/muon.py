@@ -80,7 +80,7 @@ class MuonAdamW(torch.optim.AdamW):
             betas=betas,
             eps=eps,
             weight_decay=weight_decay,
-            foreach=True,
+            fused=True,
         )
 
     def __setstate__(self, state: dict[str, Any]) -> None:

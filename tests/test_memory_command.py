@@ -1,0 +1,143 @@
+"""`t2ikit memory` beside what a step really allocates, and what it says when it cannot know."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from conftest import TOYS
+from t2ikit import UserError
+from t2ikit.cli import main
+from t2ikit.compose import build_cast
+from t2ikit.data.loader import Shares
+from t2ikit.predict_memory import at_once, forecast
+from t2ikit.predict_memory.forecast import _tensors
+from t2ikit.recipe import read_recipe
+from t2ikit.registry import Registry
+from t2ikit.trainer import make_accelerator
+from t2ikit.training import make_trainer
+
+IMAGEN = ["generator.channels=[16, 32]", "generator.attention=[false, true]", "data.count=64"]
+ADAMW = "optimizer.generator.kind=adamw"
+GIGAGAN = ["data.count=64", "train.batch=8"]
+
+
+def measured(recipe, registry):
+    """The most that a second training step allocates on the CPU beyond what is held before it, and the
+    batch's own bytes."""
+    accelerator = make_accelerator(recipe.train, "cpu", lazy_parameters=False)
+    cast = build_cast(recipe, registry, accelerator.device)
+    trainer = make_trainer(recipe, cast, accelerator)
+    batch = Shares(cast.dataset, recipe.train.seed, recipe.train.batch)[0].batch(cast.model.encoder, "cpu")
+    trainer.step(batch, 0)
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+        trainer.step(batch, 0)
+    events = [event for event in seen.profiler.kineto_results.events() if event.name() == "[memory]"]
+    held = peak = 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        held += event.nbytes()
+        peak = max(peak, held)
+    given = sum(x.untyped_storage().nbytes() for x in _tensors(batch))
+    return peak, given
+
+
+CASES = {
+    "imagen": ("imagen/default", IMAGEN),
+    "imagen, micro-batches": ("imagen/default", [*IMAGEN, "train.micro_batch=4"]),
+    "imagen, adamw": ("imagen/default", [*IMAGEN, ADAMW]),
+    "gigagan": ("gigagan/default", GIGAGAN),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_forecast_is_what_a_step_allocates(case):
+    name, settings = CASES[case]
+    registry = Registry.load([])
+    recipe = read_recipe(registry, name, settings=settings)
+    found = forecast(recipe, registry, device="cpu")
+    peak, given = measured(recipe, registry)
+    passing = found.at_peak["activations"] + found.at_peak["gradients"] - given
+    assert passing == pytest.approx(peak, rel=0.08)
+
+
+def test_parameters_and_optimiser_are_counted_exactly():
+    registry = Registry.load([])
+    recipe = read_recipe(registry, "imagen/default", settings=[*IMAGEN, ADAMW])
+    found = forecast(recipe, registry, device="cpu")
+    generator = build_cast(recipe, registry, torch.device("cpu")).model.generator
+    weights = sum(p.numel() * 4 for p in generator.parameters())
+    buffers = sum(b.numel() * b.element_size() for b in generator.buffers())
+    steps = 4 * sum(1 for _ in generator.parameters())
+    assert found.at_peak["parameters"] == weights + buffers
+    assert found.at_most["gradients"] == weights
+    assert found.at_peak["optimiser"] == 2 * weights + steps
+
+
+def test_a_larger_batch_and_wider_channels_take_more():
+    registry = Registry.load([])
+    base = read_recipe(registry, "imagen/default", settings=IMAGEN)
+    plain = forecast(base, registry).total
+    assert forecast(at_once(base, 32), registry).total > 1.5 * plain
+    wide = read_recipe(registry, "imagen/default", settings=[*IMAGEN, "generator.channels=[64, 128]"])
+    assert forecast(wide, registry).total > 2 * plain
+
+
+def test_checkpointing_takes_less_and_bf16_takes_less():
+    registry = Registry.load([])
+
+    def total(*settings):
+        return forecast(
+            read_recipe(registry, "imagen/default", settings=[*IMAGEN, ADAMW, *settings]), registry
+        )
+
+    plain = total().at_most["activations"]
+    assert total("generator.checkpointing=true").at_most["activations"] < plain
+    assert total("train.precision=bf16").at_most["activations"] < 0.95 * plain
+
+
+def test_the_command_prints_a_table_and_writes_bytes(tmp_path, capsys):
+    target = tmp_path / "memory.json"
+    words = [word for setting in IMAGEN for word in ("--set", setting)]
+    assert main(["memory", "--plugin", "imagen", *words, "--batch", "8", "--json", str(target)]) == 0
+    text = capsys.readouterr().out
+    assert "micro-batch 8 of batch 16" in text
+    assert "activations and temporaries" in text
+    table = json.loads(target.read_text())
+    assert table["total"] == sum(table["at_peak"].values()) > 1e6
+
+
+PEEKING = """
+from t2ikit import LossSpec, hookimpl
+
+@hookimpl
+def t2ikit_losses():
+    return [LossSpec("peek", lambda config, context: peek)]
+
+def peek(step):
+    return step.fake[-1].mean() * (1 if float(step.fake[-1].mean()) > 0 else 2)
+"""
+
+
+def test_a_loss_that_looks_at_contents_is_named(tmp_path):
+    path = tmp_path / "peeking.py"
+    path.write_text(PEEKING)
+    registry = Registry.load([str(path)])
+    recipe = read_recipe(registry, "imagen/default", settings=[*IMAGEN, "losses.extra.use=peeking/peek"])
+    with pytest.raises(UserError, match=r"losses\.extra cannot be followed"):
+        forecast(recipe, registry)
+
+
+def test_an_unknown_recipe_and_a_folder_that_is_not_there_exit_2(capsys, tmp_path):
+    for words in (["--recipe", "imagen/none"], ["--json", str(tmp_path / "no" / "x.json")]):
+        assert main(["memory", "--plugin", "imagen", *words]) == 2
+        assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_third_partys_recipe():
+    registry = Registry.load([str(TOYS)])
+    settings = ['train.prompts=["a red square"]']
+    found = forecast(read_recipe(registry, "toys/denoiser", settings=settings), registry)
+    assert found.total > 0
