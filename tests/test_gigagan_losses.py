@@ -12,7 +12,14 @@ from t2ikit import Draws
 from t2ikit.data.loader import Shares
 from t2ikit.step import Step
 from t2ikit.testing_toys import ToyCritic, ToyDenoiser, ToyGAN, toy_batch
-from t2ikit_gigagan import logistic_critic, logistic_generator, losses, matching_aware, r1_penalty
+from t2ikit_gigagan import (
+    logistic_critic,
+    logistic_generator,
+    losses,
+    matching_aware,
+    r1_penalty,
+    relativistic,
+)
 
 
 def slow_softplus(x: float) -> float:
@@ -41,11 +48,39 @@ def test_losses_are_their_definitions():
     assert float(matching_aware(real, fake, ok, weight)) == pytest.approx(expected, abs=1e-6)
 
 
+def test_the_relativistic_loss_compares_pairs():
+    real, fake, weight = logits(), logits(seed=1), torch.tensor([1.0, 0.5, 0.0, 0.25])
+    expected = [
+        float(w) * slow_softplus(float(f) - float(r))
+        for reals, fakes in zip(real, fake, strict=True)
+        for r, f, w in zip(reals, fakes, weight, strict=True)
+    ]
+    assert float(relativistic(real, fake, weight)) == pytest.approx(sum(expected) / len(expected), abs=1e-9)
+    x, y = (torch.stack(logits(seed=s)).requires_grad_() for s in (0, 1))
+    assert torch.autograd.gradcheck(lambda x, y: relativistic(list(x), list(y)), (x, y))
+
+
+def test_the_players_of_the_relativistic_loss_want_opposite_things():
+    for player, loss, sign in (
+        ("critic", losses.critic_loss, 1),
+        ("generator", losses.generator_loss, -1),
+    ):
+        step = gan_step(player)
+        expected = []
+        for name in step.critics:
+            pairs = zip(step.logits("fake", "own", name), step.logits("real", "own", name), strict=True)
+            each = [slow_softplus(sign * float((f - r).detach())) for fake, real in pairs for f, r in zip(fake, real)]
+            expected.append(sum(each) / len(each))
+        total = sum(expected) if player == "critic" else sum(expected) / 2
+        assert float(loss(step, kind="relativistic")) == pytest.approx(total, rel=1e-5)
+
+
 @pytest.mark.parametrize("size", [1e4, -1e4])
 def test_losses_and_gradients_are_finite_at_large_logits(size):
     x = torch.full((4,), size, requires_grad=True)
     ok = torch.ones(4)
     total = logistic_generator([x]) + logistic_critic([x], [x]) + matching_aware([x], [x], ok)
+    total = total + relativistic([x], [-x])
     total.backward()
     assert total.isfinite()
     assert x.grad.isfinite().all()

@@ -16,7 +16,7 @@ _HOMES = {
     "generator": ("GigaGenerator", "SynthesisBlock"),
     "discriminator": ("GigaCritic", "Predictor", "TrunkBlock"),
     "vision": ("VisionAidedCritic",),
-    "adversarial": ("logistic_critic", "logistic_generator", "matching_aware", "r1_penalty"),
+    "adversarial": ("logistic_critic", "logistic_generator", "matching_aware", "r1_penalty", "relativistic"),
     "contrastive": ("clip_contrastive",),
     "clip": ("load_clip",),
     "clip_loss": ("ClipLoss",),

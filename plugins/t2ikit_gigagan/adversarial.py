@@ -38,6 +38,21 @@ def logistic_critic(real: Logits, fake: Logits, weight: Tensor | None = None) ->
     return judge(real, real=True) + judge(fake, weight, real=False)
 
 
+def relativistic(winner: Logits, loser: Logits, weight: Tensor | None = None) -> Tensor:
+    """softplus(loser - winner), mean over heads and samples, times weight (B,): RpGAN.
+
+    Each picture is judged against the other kind's picture of the same text, so that a generator cannot
+    please with one picture for all texts. The critic's loss has the real pictures' logits as `winner`, the
+    generator's has the fake ones'. Sources: arXiv 1807.00734 (RpGAN), arXiv 2501.05441 (section 2.1).
+
+    Args:
+        winner, loser: logits, each (B,), of the pictures that should score higher and lower.
+        weight: (B,), how far each pair counts.
+    """
+    pairs = zip(loser, winner, strict=True)
+    return judge([at_least_float(low) - at_least_float(high) for low, high in pairs], weight, real=False)
+
+
 def matching_aware(real: Logits, fake: Logits, wrong_ok: Tensor, weight: Tensor | None = None) -> Tensor:
     """The critic's loss on real and fake pictures beside wrong texts: both should be told from real.
 

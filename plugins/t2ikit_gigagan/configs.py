@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -93,6 +93,13 @@ class VisionCriticConfig(Config):
     """width of its own trainable text tower"""
     augment: AugmentConfig = Field(default_factory=AugmentConfig)
     """changes of real and fake pictures alike, before they are judged"""
+
+
+class AdversarialConfig(Config):
+    """Options of the adversarial losses; both players' must agree."""
+
+    kind: Literal["logistic", "relativistic"] = "logistic"
+    """logistic: real and fake are judged alone; relativistic: a fake against the real one of the same text"""
 
 
 class ClipConfig(Config):

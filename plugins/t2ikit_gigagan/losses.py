@@ -10,24 +10,33 @@ from t2ikit import Step
 from t2ikit_gigagan import adversarial
 
 
-def generator_loss(step: Step) -> Tensor:
-    """Logistic loss of the generator, mean over critics; `image_weight` says how far each picture counts."""
+def generator_loss(step: Step, *, kind: str = "logistic") -> Tensor:
+    """The generator's adversarial loss, mean over critics; `image_weight` says how far each picture counts.
+
+    `kind`: "logistic", or "relativistic" (RpGAN).
+    """
     weight = step.prediction.image_weight
-    each = [adversarial.logistic_generator(step.logits("fake", "own", name), weight) for name in step.critics]
+    each = []
+    for name in step.critics:
+        fake = step.logits("fake", "own", name)
+        if kind == "relativistic":
+            each.append(adversarial.relativistic(fake, step.logits("real", "own", name), weight))
+        else:
+            each.append(adversarial.logistic_generator(fake, weight))
     return torch.stack(each).mean()
 
 
-def critic_loss(step: Step) -> Tensor:
-    """Logistic loss of the critics, summed: they share no parameter."""
+def critic_loss(step: Step, *, kind: str = "logistic") -> Tensor:
+    """The critics' adversarial loss, summed: they share no parameter. `kind` as for the generator."""
     weight = step.prediction.image_weight
-    return torch.stack(
-        [
-            adversarial.logistic_critic(
-                step.logits("real", "own", name), step.logits("fake", "own", name), weight
-            )
-            for name in step.critics
-        ]
-    ).sum()
+    each = []
+    for name in step.critics:
+        real, fake = step.logits("real", "own", name), step.logits("fake", "own", name)
+        if kind == "relativistic":
+            each.append(adversarial.relativistic(real, fake, weight))
+        else:
+            each.append(adversarial.logistic_critic(real, fake, weight))
+    return torch.stack(each).sum()
 
 
 def matching_loss(step: Step) -> Tensor:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from t2ikit import Config, Context, CriticSpec, GeneratorSpec, LossSpec, RecipeSpec, SamplerSpec, hookimpl
 from t2ikit_gigagan.configs import (
+    AdversarialConfig,
     AugmentConfig,
     ClipConfig,
     CriticConfig,
@@ -61,6 +63,15 @@ def _loss(name: str, function: str, player: Any, summary: str, needs: frozenset[
     return LossSpec(name, build, summary=summary, player=player, needs=needs)
 
 
+def _adversarial(name: str, function: str, player: Any, summary: str) -> LossSpec:
+    def build(options: AdversarialConfig, context: Context) -> Any:
+        from t2ikit_gigagan import losses
+
+        return partial(getattr(losses, function), kind=options.kind)
+
+    return LossSpec(name, build, AdversarialConfig, summary, player=player, needs=CRITIC)
+
+
 def _build_sampler(config: OneStepConfig, context: Context) -> Any:
     from t2ikit_gigagan.sampler import OneStepSampler
 
@@ -90,8 +101,12 @@ def t2ikit_critics() -> list[CriticSpec]:
 def t2ikit_losses() -> list[LossSpec]:
     """The adversarial losses, CLIP and the multi-scale error."""
     return [
-        _loss("adversarial", "generator_loss", "generator", "non-saturating logistic loss"),
-        _loss("adversarial-critic", "critic_loss", "critic", "logistic loss of the critics"),
+        _adversarial(
+            "adversarial", "generator_loss", "generator", "logistic or relativistic, non-saturating"
+        ),
+        _adversarial(
+            "adversarial-critic", "critic_loss", "critic", "logistic or relativistic, of the critics"
+        ),
         _loss("matching", "matching_loss", "critic", "real and fake pictures beside wrong texts are fake"),
         _loss("r1", "r1_loss", "critic", "gradient penalty on real pictures", CRITIC | {"real_grad"}),
         _loss(
