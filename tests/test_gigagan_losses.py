@@ -69,7 +69,11 @@ def test_the_players_of_the_relativistic_loss_want_opposite_things():
         expected = []
         for name in step.critics:
             pairs = zip(step.logits("fake", "own", name), step.logits("real", "own", name), strict=True)
-            each = [slow_softplus(sign * float((f - r).detach())) for fake, real in pairs for f, r in zip(fake, real)]
+            each = [
+                slow_softplus(sign * float((f - r).detach()))
+                for fake, real in pairs
+                for f, r in zip(fake, real)
+            ]
             expected.append(sum(each) / len(each))
         total = sum(expected) if player == "critic" else sum(expected) / 2
         assert float(loss(step, kind="relativistic")) == pytest.approx(total, rel=1e-5)

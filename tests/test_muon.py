@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from t2ikit.muon import UPDATE_RMS, MuonAdamW, orthogonalise
+from t2ikit.muon import UPDATE_RMS, MuonAdamW, bank_of_matrices, not_matrices, orthogonalise
 from t2ikit.schema import OptimizerConfig
 from t2ikit.trainer import make_optimizer
 
@@ -33,6 +33,17 @@ def test_five_iterations_give_the_polar_factor(shape):
     made = orthogonalise(matrix, 5)
     cosine = (made * (u @ v)).sum() / (made.norm() * (u @ v).norm())
     assert cosine > 0.99
+
+
+@pytest.mark.parametrize("shape", [(24, 48), (24, 300)])
+def test_wide_matrices_go_through_their_gram_matrix_to_the_same_end(shape):
+    from t2ikit.muon import _POLAR, _directly, _through_gram
+
+    torch.manual_seed(3)
+    matrices = torch.randn(2, *shape) * torch.logspace(0, -3, shape[0])[:, None]
+    matrices = matrices / torch.linalg.matrix_norm(matrices, keepdim=True)
+    slow = _directly(matrices.double(), list(_POLAR[:3]))
+    torch.testing.assert_close(_through_gram(matrices, list(_POLAR[:3])).double(), slow, atol=1e-4, rtol=1e-3)
 
 
 def reference_step(weight, gradient, buffer, lr, momentum, decay):
@@ -114,3 +125,55 @@ def test_a_parameter_without_gradient_stays():
     optimizer.step()
     assert torch.equal(frozen, torch.ones(3, 3))
     assert not torch.equal(moved, torch.ones(3, 3))
+
+
+def test_a_bank_is_stepped_as_its_matrices_one_by_one():
+    torch.manual_seed(4)
+    bank = nn.Parameter(torch.randn(3, 8, 4, 3, 3))
+    apart = [nn.Parameter(part.clone()) for part in bank.detach()]
+    bank_of_matrices(bank)
+    together, alone = MuonAdamW([bank], lr=0.1), MuonAdamW(apart, lr=0.1)
+    for _ in range(2):
+        bank.grad = torch.randn_like(bank)
+        for part, gradient in zip(apart, bank.grad):
+            part.grad = gradient.clone()
+        together.step()
+        alone.step()
+    torch.testing.assert_close(bank.detach(), torch.stack([p.detach() for p in apart]))
+
+
+def test_embeddings_and_ends_of_networks_are_adamws():
+    matrix, embedding = (nn.Parameter(torch.randn(8, 8)) for _ in range(2))
+    not_matrices(embedding, None)
+    optimizer = MuonAdamW([matrix, embedding], lr=0.1)
+    groups = {group["muon"]: group["params"] for group in optimizer.param_groups}
+    assert groups[True][0] is matrix
+    assert groups[False][0] is embedding
+
+
+def test_what_is_adamws_in_the_models_here():
+    from t2ikit_gigagan import GigaCritic, GigaGenerator
+    from t2ikit_imagen import ImagenDenoiser, UNetConfig
+
+    left = {
+        ImagenDenoiser(UNetConfig(), 32, 64, 24): {
+            "tower.positions",
+            "unet.conv_in.weight",
+            "unet.conv_out.weight",
+        },
+        GigaGenerator(32, 64, 24): {
+            "start",
+            "tower.positions",
+            *(f"blocks.{level}.to_rgb.bank" for level in range(4)),
+        },
+        GigaCritic(32, 64, 24): {
+            "tower.positions",
+            *(f"from_rgb.{level}.weight" for level in range(4)),
+            *(f"predictors.{level}.plain.weight" for level in range(4)),
+            *(f"predictors.{level}.modulated.3.bank" for level in range(4)),
+        },
+    }
+    for model, expected in left.items():
+        optimizer = MuonAdamW(model.parameters(), lr=0.1)
+        vectors = {id(p) for group in optimizer.param_groups if not group["muon"] for p in group["params"]}
+        assert {name for name, p in model.named_parameters() if id(p) in vectors and p.ndim > 1} == expected

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from t2ikit import Critic, Draws, TextEmbedding, TextTower, UserError
+from t2ikit.muon import not_matrices
 from t2ikit_gigagan.attention import L2SelfAttention
 from t2ikit_gigagan.filter_bank import FilterBankConv2d
 from t2ikit_gigagan.generator import check_levels
@@ -69,6 +70,7 @@ class Predictor(nn.Module):
     def __init__(self, channels: int, text_width: int, layers: int = 4) -> None:
         super().__init__()
         self.plain = nn.Conv2d(channels, 1, 1)
+        not_matrices(self.plain.weight)
         outputs = [channels] * (layers - 1) + [1]
         self.modulated = nn.ModuleList(
             FilterBankConv2d(channels, width, 1, style_width=text_width, demodulate=width > 1)
@@ -139,6 +141,7 @@ class GigaCritic(Critic):
         self.sizes = [image_size >> level for level in range(len(down))]
         seen = len(down) if multiscale else 1
         self.from_rgb = nn.ModuleList(nn.Conv2d(3, width, 1) for width in down[:seen])
+        not_matrices(*(layer.weight for layer in self.from_rgb))
         self.blocks = nn.ModuleList(
             TrunkBlock(
                 width,

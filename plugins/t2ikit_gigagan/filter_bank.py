@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from t2ikit.errors import UserError
+from t2ikit.muon import bank_of_matrices, not_matrices
 from t2ikit_gigagan.precision import at_least_float
 
 Formulation = Literal["auto", "scale", "kernels", "outputs"]
@@ -207,6 +208,7 @@ class FilterBankConv2d(nn.Module):
         self.demodulate, self.formulation = demodulate, formulation
         shape = (filters, out_channels, in_channels, kernel_size, kernel_size)
         self.bank = nn.Parameter(torch.randn(shape) / math.sqrt(in_channels * kernel_size**2))
+        (bank_of_matrices if out_channels > 3 else not_matrices)(self.bank)
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
         self.modulate = nn.Linear(style_width, in_channels)
         nn.init.ones_(self.modulate.bias)

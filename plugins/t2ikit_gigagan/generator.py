@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from t2ikit import Batch, Condition, Draws, OneStep, Prediction, TextEmbedding, TextTower, UserError
+from t2ikit.muon import not_matrices
 from t2ikit_gigagan.attention import L2SelfAttention, TextCrossAttention
 from t2ikit_gigagan.filter_bank import FilterBankConv2d
 from t2ikit_gigagan.mapping import MappingNetwork
@@ -110,6 +111,7 @@ class GigaGenerator(OneStep):
         self.tower = TextTower(text_width, text_length, tower_width, tower_layers) if text else None
         self.mapping = MappingNetwork(latent_width, tower_width if text else 0, style_width, mapping_layers)
         self.start = nn.Parameter(torch.randn(1, channels[0], 4, 4))
+        not_matrices(self.start)
         widths = (channels[0], *channels)
         self.blocks = nn.ModuleList(
             SynthesisBlock(

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from t2ikit import Critic, Draws, TextEmbedding, TextTower, UserError
+from t2ikit.muon import not_matrices
 from t2ikit_gigagan.clip import Frozen, Pixels, open_model
 from t2ikit_gigagan.filter_bank import FilterBankConv2d
 
@@ -60,6 +61,7 @@ class VisionHead(nn.Module):
     def __init__(self, channels: int, text_width: int) -> None:
         super().__init__()
         self.plain = nn.Conv2d(channels, 1, 3, padding=1)
+        not_matrices(self.plain.weight)
         self.hidden = FilterBankConv2d(channels, channels, 3, style_width=text_width)
         self.judge = FilterBankConv2d(channels, 1, 3, style_width=text_width, demodulate=False)
 

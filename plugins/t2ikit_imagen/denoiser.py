@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from t2ikit import Batch, Condition, Denoiser, Draws, Prediction, TextTower, UserError
+from t2ikit.muon import not_matrices
 from t2ikit_imagen import noise
 from t2ikit_imagen.augmentation import LABELS, augment
 from t2ikit_imagen.configs import UNetConfig
@@ -38,6 +39,7 @@ class ImagenDenoiser(Denoiser):
         self.self_conditioning = config.self_conditioning > 0
         self.tower = TextTower(text_width, text_length, config.text_width, config.text_layers)
         self.unet = build_unet(config, image_size)
+        not_matrices(self.unet.conv_in.weight, self.unet.conv_out.weight)
         if config.augment:
             self.labels = nn.Linear(LABELS, config.text_width, bias=False)
         scheduler = noise.make_scheduler(config)

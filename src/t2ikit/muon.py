@@ -11,7 +11,7 @@ of (output channels, all the rest), and equal shapes go through the iteration to
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -26,8 +26,36 @@ _POLAR = (
 )
 _SAFETY = 1.01
 """What singular values are divided by at every iteration, against rounding."""
+_TREATMENT = "t2ikit_muon"
 UPDATE_RMS = 0.2
 """Root mean square of an update at learning rate 1, as AdamW's is."""
+
+
+def not_matrices(*parameters: Any) -> None:
+    """Leave parameters to AdamW: embeddings, and the layers that meet pictures or give them.
+
+    Muon's update is as large in every direction, however little each matters; at an output that is noise.
+    """
+    for parameter in parameters:
+        if parameter is not None:
+            setattr(parameter, _TREATMENT, "vector")
+
+
+def bank_of_matrices(parameter: nn.Parameter) -> None:
+    """Say that a parameter (K, rows, ...) is K matrices side by side."""
+    setattr(parameter, _TREATMENT, "bank")
+
+
+def is_matrix(parameter: nn.Parameter) -> bool:
+    """Whether a parameter is Muon's: it has two or more dimensions, and nothing else was said of it."""
+    return parameter.ndim >= 2 and getattr(parameter, _TREATMENT, "matrix") != "vector"
+
+
+def as_matrices(parameter: Tensor, like: Tensor) -> Tensor:
+    """Its numbers as (K, M, N), by what was said of `like`: K > 1 for a bank."""
+    first = 1 if getattr(like, _TREATMENT, "matrix") == "bank" else 0
+    matrices = parameter.flatten(first + 1)
+    return matrices if first else matrices[None]
 
 
 def orthogonalise(matrices: Tensor, iterations: int = 3) -> Tensor:
@@ -39,15 +67,32 @@ def orthogonalise(matrices: Tensor, iterations: int = 3) -> Tensor:
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT if tall else matrices
     x = x / (torch.linalg.matrix_norm(x, keepdim=True) * _SAFETY + 1e-7)
-    for a, b, c in _POLAR[:iterations]:
-        a, b, c = a / _SAFETY, b / _SAFETY**3, c / _SAFETY**5
-        gram = x @ x.mT
-        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    factors = [(a / _SAFETY, b / _SAFETY**3, c / _SAFETY**5) for a, b, c in _POLAR[:iterations]]
+    x = _through_gram(x, factors) if x.shape[2] >= 2 * x.shape[1] else _directly(x, factors)
     return x.mT if tall else x
 
 
+def _directly(x: Tensor, factors: list[tuple[float, float, float]]) -> Tensor:
+    """a x + b (x x^T) x + c (x x^T)^2 x, for each (a, b, c) in turn."""
+    for a, b, c in factors:
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x
+
+
+def _through_gram(x: Tensor, factors: list[tuple[float, float, float]]) -> Tensor:
+    """The same for wide matrices: the polynomials are multiplied at the size of x x^T, and x is met twice."""
+    gram, product = x @ x.mT, None
+    for a, b, c in factors:
+        polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        polynomial.diagonal(dim1=1, dim2=2).add_(a)
+        product = polynomial if product is None else polynomial @ product
+        gram = polynomial @ gram @ polynomial
+    return x if product is None else product @ x
+
+
 class MuonAdamW(torch.optim.AdamW):
-    """Muon for parameters of two or more dimensions, AdamW for vectors and for what `is_matrix` refuses.
+    """Muon for what `is_matrix`, AdamW for the rest.
 
     Args:
         parameters: of one model.
@@ -55,7 +100,6 @@ class MuonAdamW(torch.optim.AdamW):
         betas, eps: of AdamW.
         weight_decay: decoupled, of both.
         momentum: of Muon, Nesterov's.
-        is_matrix: whether a parameter is Muon's.
     """
 
     def __init__(
@@ -67,7 +111,6 @@ class MuonAdamW(torch.optim.AdamW):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
         momentum: float = 0.95,
-        is_matrix: Callable[[nn.Parameter], bool] = lambda parameter: parameter.ndim >= 2,
     ) -> None:
         every = list(parameters)
         groups: list[dict[str, Any]] = [
@@ -110,7 +153,7 @@ class MuonAdamW(torch.optim.AdamW):
         by_shape: dict[tuple[Any, ...], list[nn.Parameter]] = {}
         for parameter in group["params"]:
             if parameter.grad is not None:
-                key = (parameter.flatten(1).shape, parameter.device, parameter.dtype)
+                key = (as_matrices(parameter, parameter).shape, parameter.device, parameter.dtype)
                 by_shape.setdefault(key, []).append(parameter)
         for alike in by_shape.values():
             self._update(alike, group)
@@ -125,8 +168,9 @@ class MuonAdamW(torch.optim.AdamW):
         buffers: list[Tensor] = [self.state[p]["momentum"] for p in alike]
         torch._foreach_lerp_(buffers, gradients, 1 - group["momentum"])
         ahead = torch._foreach_lerp(gradients, buffers, group["momentum"])
-        updates = orthogonalise(torch.stack([each.flatten(1) for each in ahead]).float())
-        rate = group["lr"] * UPDATE_RMS * max(updates.shape[1:]) ** 0.5
+        stacked = torch.cat([as_matrices(each, p) for each, p in zip(ahead, alike, strict=True)])
+        updates = orthogonalise(stacked.float()).chunk(len(alike))
+        rate = group["lr"] * UPDATE_RMS * max(stacked.shape[1:]) ** 0.5
         if group["weight_decay"]:
             torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
         shaped = [update.view_as(p).to(p.dtype) for update, p in zip(updates, alike, strict=True)]

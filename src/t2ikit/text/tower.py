@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from t2ikit.batch import TextEmbedding
 from t2ikit.errors import UserError
+from t2ikit.muon import not_matrices
 
 
 class TextTower(nn.Module):
@@ -49,6 +50,7 @@ class TextTower(nn.Module):
         self.widen = nn.Conv1d(width, 2 * width, kernel, padding="same")
         self.narrow = nn.Conv1d(2 * width, width, kernel, padding="same")
         self.positions = nn.Parameter(torch.randn(text_length, width) * 0.02)
+        not_matrices(self.positions)
         self.layers = nn.ModuleList(
             nn.TransformerEncoderLayer(
                 width, heads, 4 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
