@@ -79,6 +79,24 @@ def test_the_players_of_the_relativistic_loss_want_opposite_things():
         assert float(loss(step, kind="relativistic")) == pytest.approx(total, rel=1e-5)
 
 
+def test_relativistic_matching_wants_the_own_text_above_a_wrong_one():
+    step = gan_step(wrong_ok=torch.tensor([1.0, 0.0, 1.0, 1.0]))
+    total = 0.0
+    for name in step.critics:
+        own, real, fake = (
+            step.logits(which, text, name)
+            for which, text in (("real", "own"), ("real", "wrong"), ("fake", "wrong"))
+        )
+        for lower in (real, fake):
+            each = [
+                float(ok) * slow_softplus(float((low - high).detach()))
+                for highs, lows in zip(own, lower, strict=True)
+                for high, low, ok in zip(highs, lows, step.batch.wrong_ok)
+            ]
+            total += sum(each) / len(each)
+    assert float(losses.matching_loss(step, kind="relativistic")) == pytest.approx(total, rel=1e-5)
+
+
 @pytest.mark.parametrize("size", [1e4, -1e4])
 def test_losses_and_gradients_are_finite_at_large_logits(size):
     x = torch.full((4,), size, requires_grad=True)

@@ -96,7 +96,7 @@ class VisionCriticConfig(Config):
 
 
 class AdversarialConfig(Config):
-    """Options of the adversarial losses; both players' must agree."""
+    """Options of the adversarial and matching losses; all of a recipe should agree."""
 
     kind: Literal["logistic", "relativistic"] = "logistic"
     """logistic: real and fake are judged alone; relativistic: a fake against the real one of the same text"""

@@ -45,17 +45,17 @@ class TrunkBlock(nn.Module):
         self.first = nn.Conv2d(in_channels, in_channels, 3, padding=1)
         self.second = nn.Conv2d(in_channels, out_channels, 3, padding=1)
         self.skip = nn.Conv2d(in_channels, out_channels, 1, bias=False)
-        for conv in (self.first, self.second):
-            nn.init.kaiming_normal_(conv.weight, a=0.2)
+        for conv in (self.first, self.second, self.skip):
+            nn.init.kaiming_normal_(conv.weight, nonlinearity="linear")
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w) to (B, C', h / 2, w / 2)."""
         if self.attention is not None:
             x = self.attention(x)
-        y = F.leaky_relu(self.first(x), 0.2)
+        y = F.leaky_relu(self.first(x), 0.2) * math.sqrt(2)
         if self.halve:
             x, y = downsample(x), downsample(y)
-        return (self.skip(x) + F.leaky_relu(self.second(y), 0.2)) * math.sqrt(0.5)
+        return (self.skip(x) + F.leaky_relu(self.second(y), 0.2) * math.sqrt(2)) * math.sqrt(0.5)
 
 
 class Predictor(nn.Module):
@@ -165,7 +165,7 @@ class GigaCritic(Critic):
         first = len(self.blocks) - len(self.predictors)
         for level, block in enumerate(self.blocks):
             if self.sizes[level] in by_size and level < len(self.from_rgb):
-                new = F.leaky_relu(self.from_rgb[level](by_size[self.sizes[level]]), 0.2)
+                new = F.leaky_relu(self.from_rgb[level](by_size[self.sizes[level]]), 0.2) * math.sqrt(2)
                 x, entered = new if x is None else torch.cat([x, new.to(x.dtype)]), entered + 1
             x = block(x)
             if level >= first:

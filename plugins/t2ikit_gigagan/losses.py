@@ -39,19 +39,23 @@ def critic_loss(step: Step, *, kind: str = "logistic") -> Tensor:
     return torch.stack(each).sum()
 
 
-def matching_loss(step: Step) -> Tensor:
-    """Matching-aware loss of the critics, summed."""
-    return torch.stack(
-        [
-            adversarial.matching_aware(
-                step.logits("real", "wrong", name),
-                step.logits("fake", "wrong", name),
-                step.batch.wrong_ok,
-                step.prediction.image_weight,
-            )
-            for name in step.critics
-        ]
-    ).sum()
+def matching_loss(step: Step, *, kind: str = "logistic") -> Tensor:
+    """Matching-aware loss of the critics, summed. `kind` as for the adversarial losses.
+
+    Relativistic: a real picture beside its own text should score higher than it, and than the fake one,
+    beside a wrong text.
+    """
+    right, weight = step.batch.wrong_ok, step.prediction.image_weight
+    each = []
+    for name in step.critics:
+        real, fake = step.logits("real", "wrong", name), step.logits("fake", "wrong", name)
+        if kind == "relativistic":
+            own = step.logits("real", "own", name)
+            each.append(adversarial.relativistic(own, real, right))
+            each.append(adversarial.relativistic(own, fake, right * weight))
+        else:
+            each.append(adversarial.matching_aware(real, fake, right, weight))
+    return torch.stack(each).sum()
 
 
 def r1_loss(step: Step) -> Tensor:

@@ -107,7 +107,7 @@ def t2ikit_losses() -> list[LossSpec]:
         _adversarial(
             "adversarial-critic", "critic_loss", "critic", "logistic or relativistic, of the critics"
         ),
-        _loss("matching", "matching_loss", "critic", "real and fake pictures beside wrong texts are fake"),
+        _adversarial("matching", "matching_loss", "critic", "pictures beside wrong texts are fake"),
         _loss("r1", "r1_loss", "critic", "gradient penalty on real pictures", CRITIC | {"real_grad"}),
         _loss(
             "multiscale-mse",

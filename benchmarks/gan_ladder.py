@@ -1,0 +1,298 @@
+"""What each trick of the gigagan plugin buys on `creatures`: the ablation ladder, at equal steps.
+
+    python benchmarks/gan_ladder.py --out runs/ladder [--steps 1000] [--table docs/gan-ladder.md]
+
+Trains the rungs that are not there yet, one after the other (stop it and start it again as you like): an
+unconditional GAN, one with text (at three learning rates; the best is every rung's), then matching, CLIP,
+multi-scale and filter bank, each on top of the one before, and the vision-aided critic. Two small CLIPs are
+trained first on the same data: one teaches, the other judges. Every tenth of a run is evaluated on the same
+captions that training never showed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import torch
+
+from t2ikit import checkpoint as ckpt
+from t2ikit.batch import Draws
+from t2ikit.compose import build_cast
+from t2ikit.data.creatures_drawing import draw
+from t2ikit.data.creatures_grammar import parse
+from t2ikit.data.loader import Shares
+from t2ikit.drawing import open_model
+from t2ikit.evaluating import evaluation_data
+from t2ikit.metrics.prompt_accuracy import PromptAccuracy
+from t2ikit.registry import Registry
+from t2ikit.run import load_state, open_run
+from t2ikit.sample import sample
+from t2ikit.step import Step
+from t2ikit_gigagan import load_clip
+
+NAMES = ("colour", "species", "action", "eyes")
+RATES = (5e-4, 1e-3, 2e-3)
+POINTS = 10
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A recipe of the ladder, as a row of the table names it."""
+
+    recipe: str
+    title: str
+    clip: bool = False
+
+
+RUNGS = (
+    Rung("unconditional", "unconditional"),
+    Rung("text", "text"),
+    Rung("matching", "+ matching"),
+    Rung("clip", "+ CLIP", clip=True),
+    Rung("multiscale", "+ multi-scale", clip=True),
+    Rung("filter-bank", "+ filter bank", clip=True),
+    Rung("vision-aided", "text + matching + vision-aided critic", clip=True),
+)
+
+
+class Ladder:
+    """Runs of one ladder in a folder.
+
+    Args:
+        options: the parsed command line.
+    """
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.out, self.steps, self.n = options.out, options.steps, options.n
+        self.seeds, self.matching_seeds = options.seeds, options.matching_seeds
+        self.clip_steps = options.clip_steps
+
+    def clip(self, name: str, seed: int) -> Path:
+        """A small CLIP of this dataset, trained if it is not there."""
+        folder = self.out / name
+        if not (folder / "preprocessor_config.json").is_file():
+            script = Path(__file__).parents[1] / "examples" / "train_clip.py"
+            call([sys.executable, script, "--out", folder, "--steps", self.clip_steps, "--seed", seed])
+        return folder
+
+    def train(self, rung: Rung, seed: int, rate: float) -> dict[str, Any]:
+        """One run and its measurements; what is there already is not done again."""
+        run = self.out / f"{rung.recipe}-lr{rate:g}-seed{seed}"
+        result = run.with_suffix(".json")
+        if result.is_file():
+            return dict(json.loads(result.read_text()))
+        if run.is_dir():
+            call(["t2ikit", "train", "--resume", run])
+        else:
+            call(["t2ikit", "train", "--plugin", "gigagan", "--recipe", f"gigagan/ladder-{rung.recipe}",
+                  "--out", run, "--seed", seed, *self.settings(rung, rate)])  # fmt: skip
+        found = measure(run, self.n, self.clip("judge", 1))
+        found.update(rung=rung.recipe, seed=seed, rate=rate)
+        if rung.clip and rung.recipe != "vision-aided":
+            found["clip_gradient"] = gradient_ratio(run)
+        result.write_text(json.dumps(found, indent=2) + "\n")
+        return found
+
+    def settings(self, rung: Rung, rate: float) -> list[str]:
+        """What differs from the rung's recipe."""
+        every = max(1, self.steps // POINTS)
+        values = {
+            "train.steps": self.steps,
+            "train.save_every": every,
+            "train.keep": POINTS + 1,
+            "train.sample_every": self.steps,
+            "optimizer.generator.lr": rate,
+            "optimizer.critic.lr": rate,
+        }
+        if rung.clip:
+            part = "critics.vision" if rung.recipe == "vision-aided" else "losses.clip"
+            values[f"{part}.model"] = str(self.clip("teacher", 0).resolve())
+        return [word for key, value in values.items() for word in ("--set", f"{key}={value}")]
+
+    def climb(self) -> list[dict[str, Any]]:
+        """All runs."""
+        text = RUNGS[1]
+        rates = [self.train(text, self.seeds[0], rate) for rate in RATES]
+        best = max(rates, key=lambda found: found["curve"][-1]["mean"])["rate"]
+        seeds = {"matching": self.matching_seeds, "text": self.matching_seeds}
+        return rates + [
+            self.train(rung, seed, best)
+            for rung in RUNGS
+            for seed in seeds.get(rung.recipe, self.seeds)
+            if not (rung is text and seed == self.seeds[0])
+        ]
+
+
+def call(words: Sequence[Any]) -> None:
+    """Run a command and stop with it."""
+    subprocess.run([str(word) for word in words], check=True)
+
+
+def measure(run: Path, n: int, judge: Path) -> dict[str, Any]:
+    """Accuracy at every checkpoint, and what the judge thinks of the last one's pictures."""
+    dataset = evaluation_data(open_run(run), Registry.load(), None)
+    prompts, accuracy = dataset.prompts(n, 0), PromptAccuracy()
+    curve = []
+    for checkpoint in ckpt.checkpoints(run):
+        images = pictures(run, checkpoint, prompts)
+        found = accuracy(images, prompts, dataset)
+        row = {name: found[name].value for name in (*NAMES, "joint")}
+        mean = statistics.mean(row[name] for name in NAMES)
+        curve.append({"step": ckpt.step_of(checkpoint), **row, "mean": mean})
+    clip = load_clip(str(judge))
+    with torch.no_grad():
+        cosine = (clip.image_embeddings(images) * clip.text_embeddings(prompts)).sum(1)
+    return {"curve": curve, "judge": float(cosine.mean()), "diversity": diversity(run, prompts[:16])}
+
+
+def pictures(run: Path, checkpoint: Path, prompts: Sequence[str]) -> torch.Tensor:
+    """Pictures (N, 3, H, W) by the averaged weights of one checkpoint."""
+    with tempfile.TemporaryDirectory() as folder:
+        alone = Path(folder) / "run"
+        (alone / "checkpoints").mkdir(parents=True)
+        for name in ("recipe.toml", "run.json"):
+            (alone / name).symlink_to((run / name).resolve())
+        (alone / "checkpoints" / checkpoint.name).symlink_to(checkpoint.resolve())
+        return sample(open_model(open_run(alone)), list(prompts))
+
+
+def diversity(run: Path, prompts: Sequence[str], each: int = 8) -> float:
+    """Mean distance of two pictures of the same prompt, root mean square of pixels in [-1, 1]."""
+    images = sample(open_model(open_run(run)), [prompt for prompt in prompts for _ in range(each)])
+    return spread(images.view(len(prompts), each, -1))
+
+
+def spread(pictures: torch.Tensor) -> float:
+    """Mean root-mean-square distance of two of the pictures (prompts, each, pixels) of a prompt."""
+    each, pixels = pictures.shape[1:]
+    distances = torch.cdist(pictures, pictures) / pixels**0.5
+    return float(distances.sum((1, 2)).mean() / (each * (each - 1)))
+
+
+def gradient_ratio(run: Path) -> float:
+    """Norm of the weighted CLIP loss's gradient at the pictures, over that of the adversarial loss."""
+    opened, registry = open_run(run), Registry.load()
+    recipe = opened.recipe(registry, sampling=False)
+    cast = build_cast(recipe, registry, torch.device("cpu"))
+    snapshot, _ = ckpt.load_latest(run)
+    load_state(cast.model.generator, snapshot.tensors["generator"], run)
+    load_state(cast.critics["multiscale"], critic_weights(snapshot.tensors), run)
+    batch = Shares(cast.dataset, 1, 16)[0].batch(cast.model.encoder, "cpu")
+    prediction = cast.model.generator(batch, Draws(batch.keys, "ratio"))
+    step = Step(batch, prediction, cast.critics, "generator", Draws(batch.keys, "critic"), 0)
+    norms = {}
+    for name in ("adversarial", "clip"):
+        loss = cast.terms[name].weight * cast.terms[name].loss(step)
+        (gradient,) = torch.autograd.grad(loss, prediction.images[-1], retain_graph=True)
+        norms[name] = float(gradient.norm())
+    return norms["clip"] / norms["adversarial"]
+
+
+def critic_weights(tensors: dict[str, dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """Those of the multi-scale critic."""
+    name = "multiscale."
+    return {key.removeprefix(name): x for key, x in tensors["critic"].items() if key.startswith(name)}
+
+
+def real_diversity(prompts: Sequence[str], size: int, each: int = 8) -> float:
+    """`diversity` of the dataset's own drawings of the same prompts."""
+    drawn = [
+        torch.from_numpy(draw(parse(prompt), size, Random(f"{prompt}/{number}")).copy())
+        for prompt in prompts
+        for number in range(each)
+    ]
+    return spread((torch.stack(drawn).float() / 127.5 - 1).view(len(prompts), each, -1))
+
+
+def mean(found: Sequence[dict[str, Any]], *path: Any) -> float:
+    """Mean of one number over runs."""
+    values = []
+    for value in found:
+        for key in path:
+            value = value[key]
+        values.append(float(value))
+    return statistics.mean(values)
+
+
+def first_reaching(found: dict[str, Any], goal: float) -> float:
+    """The step at which a run's accuracy first reaches `goal`; infinity if it never does."""
+    return next((row["step"] for row in found["curve"] if row["mean"] >= goal), float("inf"))
+
+
+def table(results: Sequence[dict[str, Any]], real: float) -> list[str]:
+    """The ladder as Markdown."""
+    lines = [
+        "| rung | learning rate | seeds | colour | species | action | eyes | all four | judge's cosine | "
+        "diversity, of the drawings' | CLIP's share of the gradient |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for rung in RUNGS:
+        own = [found for found in results if found["rung"] == rung.recipe]
+        for rate in sorted({found["rate"] for found in own}):
+            same = [found for found in own if found["rate"] == rate]
+            accuracy = " | ".join(f"{mean(same, 'curve', -1, name):.1f}" for name in (*NAMES, "joint"))
+            shares = [f"{found['clip_gradient']:.0%}" for found in same if "clip_gradient" in found]
+            lines.append(
+                f"| {rung.title} | {rate:g} | {len(same)} | {accuracy} | {mean(same, 'judge'):.3f} | "
+                f"{mean(same, 'diversity') / real:.0%} | {', '.join(shares) or '-'} |"
+            )
+    return lines
+
+
+def verdicts(results: Sequence[dict[str, Any]]) -> list[str]:
+    """What the ladder was climbed for, in words."""
+    by_rung = {rung.recipe: [f for f in results if f["rung"] == rung.recipe] for rung in RUNGS}
+    best = by_rung["matching"][0]["rate"]
+    text = [found for found in by_rung["text"] if found["rate"] == best]
+    goal, steps = mean(text, "curve", -1, "mean"), text[0]["curve"][-1]["step"]
+    reached = [first_reaching(found, goal) for found in by_rung["matching"]]
+    share = statistics.median(reached) / steps
+    said = f"in {share:.2f}x the steps (median of {len(reached)} seeds)" if share <= 1 else "never"
+    judged = {name: mean(by_rung[name], "judge") for name in ("matching", "clip")}
+    return [
+        f"- Text alone ends at {goal:.1f} % (mean of the four attributes); matching reaches that {said}.",
+        f"- A CLIP trained apart scores pictures {judged['clip']:.3f} with the CLIP loss, "
+        f"{judged['matching']:.3f} without.",
+    ]
+
+
+def parse_options() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
+    parser.add_argument("--steps", type=int, default=1000, help="of every rung (default 1000)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--matching-seeds", type=int, nargs="+", default=[0, 1, 2], help="of text, matching")
+    parser.add_argument("--clip-steps", type=int, default=600, help="of the two CLIPs (default 600)")
+    parser.add_argument("-n", type=int, default=256, help="captions a checkpoint is evaluated on")
+    parser.add_argument("--table", type=Path, help="write the table to this Markdown file")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Climb and tell."""
+    options = parse_options()
+    options.out.mkdir(parents=True, exist_ok=True)
+    results = Ladder(options).climb()
+    some = open_run(options.out / f"matching-lr{results[-1]['rate']:g}-seed{options.matching_seeds[0]}")
+    prompts = evaluation_data(some, Registry.load(), None).prompts(16, 0)
+    lines = [*table(results, real_diversity(prompts, some.image_size)), "", *verdicts(results)]
+    words = f"`python benchmarks/gan_ladder.py --steps {options.steps}`"
+    text = "\n".join(["# The ladder", "", f"Made by {words}; N = {options.n} captions.", "", *lines, ""])
+    print(text)
+    if options.table:
+        options.table.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
