@@ -129,6 +129,12 @@ def t2ikit_samplers() -> list[SamplerSpec]:
 @hookimpl
 def t2ikit_recipes() -> list[RecipeSpec]:
     """The recipes beside this file."""
+    ladder = ("unconditional", "text", "matching", "clip", "multiscale", "filter-bank", "vision-aided")
     return [
         RecipeSpec("default", RECIPES / "default.toml", "32 px, creatures, minutes on a CPU"),
+        RecipeSpec("gigagan-64", RECIPES / "gigagan-64.toml", "64 px with everything on, for one GPU"),
+        *(
+            RecipeSpec(f"ladder-{name}", RECIPES / f"ladder-{name}.toml", f"a rung of the ladder: {name}")
+            for name in ladder
+        ),
     ]
