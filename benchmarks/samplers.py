@@ -1,6 +1,6 @@
 """Two samplers on the same weights: prompt accuracy on the same captions, paired, and time.
 
-    python benchmarks/samplers.py RUN [-n 256] [--fast dpm++:20] [--slow ddpm:1000] [--json FILE]
+    python benchmarks/samplers.py RUN [-n 256] [--fast dpm++:20] [--slow ddpm:1000] [--processes 2]
 
 Draws one picture for each of N captions that training never showed with either sampler, lets the reader of
 creatures say what it sees, and prints for each attribute the difference fast - slow in points with its 95 %
@@ -13,6 +13,9 @@ import argparse
 import json
 import math
 import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 import torch
@@ -29,13 +32,40 @@ from t2ikit.run import open_run
 from t2ikit.sample import sample
 
 
-def draw(path: Path, sampler: str, prompts: list[str]) -> tuple[Tensor, float]:
-    """Pictures (N, 3, H, W) and the seconds they took."""
-    name, _, steps = sampler.partition(":")
-    model = open_model(open_run(path), sampler=name)
+@dataclass(frozen=True)
+class Job:
+    """Some of the pictures that one sampler draws, in a process of its own.
+
+    Attributes:
+        sampler: NAME:STEPS.
+        guidance: the same for both samplers.
+        threads: of the process.
+    """
+
+    run: Path
+    sampler: str
+    guidance: float | None
+    prompts: list[str]
+    threads: int
+
+    def draw(self) -> Tensor:
+        """Pictures (N, 3, H, W)."""
+        torch.set_num_threads(self.threads)
+        name, _, steps = self.sampler.partition(":")
+        model = open_model(open_run(self.run), sampler=name)
+        with counting(f"drawing with {self.sampler}") as progress:
+            return sample(model, self.prompts, steps=int(steps), guidance=self.guidance, progress=progress)
+
+
+def draw(options: argparse.Namespace, sampler: str, prompts: list[str]) -> tuple[Tensor, float]:
+    """Pictures of all prompts, and the seconds they took."""
+    count = options.processes
+    threads = max(1, torch.get_num_threads() // count)
+    parts = [prompts[i * len(prompts) // count : (i + 1) * len(prompts) // count] for i in range(count)]
+    jobs = [Job(options.run, sampler, options.guidance, part, threads) for part in parts]
     began = time.perf_counter()
-    with counting(f"drawing with {sampler}") as progress:
-        images = sample(model, prompts, steps=int(steps), progress=progress)
+    with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
+        images = torch.cat(list(pool.map(Job.draw, jobs)))
     return images, time.perf_counter() - began
 
 
@@ -65,11 +95,15 @@ def main() -> None:
     parser.add_argument("-n", type=int, default=256)
     parser.add_argument("--fast", default="dpm++:20")
     parser.add_argument("--slow", default="ddpm:1000")
+    parser.add_argument("--guidance", type=float, help="of both; else the run's own")
+    parser.add_argument("--processes", type=int, default=1, help="that share the work (default 1)")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    if options.guidance is None:
+        options.guidance = open_model(open_run(options.run)).sampler.guidance
     prompts = evaluation_data(open_run(options.run), Registry.load(), None).prompts(options.n, 0)
-    fast, fast_s = draw(options.run, options.fast, prompts)
-    slow, slow_s = draw(options.run, options.slow, prompts)
+    fast, fast_s = draw(options, options.fast, prompts)
+    slow, slow_s = draw(options, options.slow, prompts)
     of_fast, of_slow = hits(fast, prompts), hits(slow, prompts)
     table = {name: difference(of_fast[name], of_slow[name]) for name in of_fast}
     for name, row in table.items():
@@ -79,7 +113,13 @@ def main() -> None:
         )
     print(f"seconds {fast_s:.1f} and {slow_s:.1f}: {slow_s / fast_s:.1f}x less")
     if options.json:
-        report = {"n": options.n, "fast": options.fast, "slow": options.slow, "seconds": [fast_s, slow_s]}
+        report = {
+            "n": options.n,
+            "fast": options.fast,
+            "slow": options.slow,
+            "guidance": options.guidance,
+            "seconds": [fast_s, slow_s],
+        }
         options.json.write_text(json.dumps({**report, "accuracy": table}, indent=2) + "\n")
 
 
