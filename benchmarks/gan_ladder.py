@@ -43,6 +43,7 @@ from t2ikit_gigagan import load_clip
 NAMES = ("colour", "species", "action", "eyes")
 RATES = (5e-4, 1e-3, 2e-3)
 POINTS = 10
+T2IKIT = (sys.executable, "-m", "t2ikit")
 
 
 @dataclass(frozen=True)
@@ -92,9 +93,9 @@ class Ladder:
         if result.is_file():
             return dict(json.loads(result.read_text()))
         if run.is_dir():
-            call(["t2ikit", "train", "--resume", run])
+            call([*T2IKIT, "train", "--resume", run])
         else:
-            call(["t2ikit", "train", "--plugin", "gigagan", "--recipe", f"gigagan/ladder-{rung.recipe}",
+            call([*T2IKIT, "train", "--plugin", "gigagan", "--recipe", f"gigagan/ladder-{rung.recipe}",
                   "--out", run, "--seed", seed, *self.settings(rung, rate)])  # fmt: skip
         found = measure(run, self.n, self.clip("judge", 1))
         found.update(rung=rung.recipe, seed=seed, rate=rate)
