@@ -22,7 +22,8 @@ TESTS = Path(__file__).parent
 TOYS = TESTS / "toys" / "toys.py"
 KILLER = TESTS / "toys" / "killer.py"
 
-torch.set_num_threads(2)
+# Beside other workers of pytest-xdist, a second thread would only get in the way.
+torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
 
 
 @dataclass

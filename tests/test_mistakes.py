@@ -27,6 +27,7 @@ SMALL = [
     "data.size=16",
     "data.count=32",
     "generator.channels=[16,16]",
+    "generator.head_width=16",
     "generator.attention=[false,true]",
     "generator.layers=1",
     "sampler.guidance=3",

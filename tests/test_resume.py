@@ -28,6 +28,7 @@ IMAGEN = [
     "data.size=16",
     "data.count=64",
     "generator.channels=[16,16]",
+    "generator.head_width=16",
     "generator.attention=[false,true]",
     "sampler.steps=2",
 ]

@@ -252,7 +252,7 @@ NAMES = [
 
 PAIRINGS = [
     mistake(
-        f"{DENOISER} --set losses.adversarial.weight=1",
+        f"{DENOISER} --set losses.adversarial.use=toys/adversarial",
         "toys/denoiser cannot work",
         "losses.adversarial (toys/adversarial)",
         expected="at least one critic",

@@ -252,7 +252,7 @@ SAMPLING = [
         f"{SAMPLE} --sampler ancestrl", "no sampler called 'ancestrl'", got="ancestrl", fix="'ancestral'"
     ),
     mistake(
-        f"{SAMPLE} --sampler onestep",
+        f"{SAMPLE} --sampler toys/onestep",
         "sampler toys/onestep cannot draw",
         expected="OneStep",
         got="Denoiser",
@@ -357,7 +357,7 @@ EVALUATING = [
         before=files({"bright.py": BRIGHT}),
     ),
     mistake(
-        f"{EVALUATE} --sampler onestep",
+        f"{EVALUATE} --sampler toys/onestep",
         "sampler toys/onestep cannot draw",
         expected="OneStep",
         got="Denoiser",
