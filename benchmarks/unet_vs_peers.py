@@ -12,19 +12,14 @@ own for each model: the peak of resident memory on a CPU (Linux), of allocated m
 from __future__ import annotations
 
 import argparse
-import ctypes
-import gc
 import json
-import platform
-import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from measuring import Step, alternate, peak_added, processor
 from peers import TEXT_WIDTH, Missing, build
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -36,7 +31,6 @@ from t2ikit.registry import Registry
 from t2ikit_imagen import ImagenDenoiser, guided
 
 SIZE, BATCH, TOKENS, REAL, GUIDANCE = 64, 2, 256, 20, 3.0
-Step = Callable[[], Any]
 
 
 def ours() -> nn.Module:
@@ -100,50 +94,12 @@ class Case:
         }
 
 
-def timed(step: Step, device: str) -> float:
-    """Seconds of one call."""
-    if device == "cuda":
-        torch.cuda.synchronize()
-    began = time.perf_counter()
-    step()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - began
-
-
-def alternate(steps: dict[str, Step], repeats: int, device: str) -> dict[str, float]:
-    """Median seconds of each, taking turns, after two turns of warming up."""
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for turn in range(repeats + 2):
-        for name, step in steps.items():
-            spent = timed(step, device)
-            if turn >= 2:
-                seconds[name].append(spent)
-    return {name: statistics.median(spent) for name, spent in seconds.items()}
-
-
 def added_memory(name: str, device: str) -> float:
     """MiB that a training step adds to weights and optimiser; called in a process of its own."""
     case = Case(name, device)
     case.train()  # the optimiser makes its state
     case.optimizer.zero_grad(set_to_none=True)
-    gc.collect()
-    if device == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        case.train()
-        return (torch.cuda.max_memory_allocated() - before) / 2**20
-    ctypes.CDLL(None).malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")  # begin a new peak
-    before = resident("VmRSS")
-    case.train()
-    return resident("VmHWM") - before
-
-
-def resident(field: str) -> float:
-    """MiB of this process by a field of /proc/self/status: VmRSS now, VmHWM at its peak."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 1024
+    return peak_added(case.train, device)
 
 
 def measure_memory(name: str, device: str) -> float:
@@ -194,15 +150,6 @@ def bf16(repeats: int, device: str) -> dict[str, float]:
     """Our training step in bf16 autocast beside fp32, seconds."""
     case = Case("ours", device)
     return alternate({"fp32": case.train, "bf16": with_bf16(case.train, device)}, repeats, device)
-
-
-def processor(device: str) -> str:
-    """What computed."""
-    if device == "cuda":
-        return torch.cuda.get_device_name()
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor()}, {torch.get_num_threads()} threads"
 
 
 def main() -> None:

@@ -49,21 +49,25 @@ def slow_filter_bank(x, bank, modulation, selection, demodulate):
     return torch.cat(out)
 
 
+@pytest.mark.parametrize("size", [4, 8])  # factors onto the pictures, onto the kernels
 @pytest.mark.parametrize("demodulate", [True, False])
 @pytest.mark.parametrize("side", [1, 3])
 @pytest.mark.parametrize(
     ("filters", "formulation"),
     [(1, "scale"), (1, "auto"), (1, "kernels"), (FILTERS, "kernels"), (FILTERS, "outputs")],
 )
-def test_every_formulation_is_the_paper_s(filters, formulation, side, demodulate):
-    case = bank_case(filters, side)
+def test_every_formulation_is_the_paper_s(filters, formulation, side, demodulate, size):
+    case = bank_case(filters, side, size)
     made = filter_bank_conv2d(*case, demodulate=demodulate, formulation=formulation)
     assert torch.allclose(made, slow_filter_bank(*case, demodulate), atol=1e-12)
 
 
-@pytest.mark.parametrize(("filters", "formulation"), [(1, "scale"), (2, "kernels"), (2, "outputs")])
-def test_gradients_and_gradients_of_gradients_of_the_filter_bank(filters, formulation):
-    x, bank, modulation, selection = bank_case(filters, size=3)
+@pytest.mark.parametrize(
+    ("filters", "formulation", "size"),
+    [(1, "scale", 3), (2, "kernels", 3), (2, "kernels", 5), (2, "outputs", 3)],
+)
+def test_gradients_and_gradients_of_gradients_of_the_filter_bank(filters, formulation, size):
+    x, bank, modulation, selection = bank_case(filters, size=size)
     inputs = [t[:2].clone().requires_grad_() for t in (x[:, :2], modulation[:, :2], selection)]
     kernels = bank[:, :2, :2].clone().requires_grad_()
 

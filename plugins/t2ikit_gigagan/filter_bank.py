@@ -62,16 +62,13 @@ def filter_bank_conv2d(
     _check(x, bank, modulation, selection, formulation)
     if formulation == "auto":
         formulation = choose_formulation(x, bank)
-    scaled = x * modulation[:, :, None, None].to(x.dtype)
     if formulation == "kernels":
         assert selection is not None  # `_check` has seen to it
-        kernels = mix_kernels(bank, selection)  # (B, O, I, k, k)
-        y = _convolve_each(scaled, kernels.to(x.dtype))
-        factor = _demodulate_each(kernels, modulation, eps) if demodulate else None
-    else:
-        y = _mix_outputs(scaled, bank, selection)
-        factor = demodulation(bank, modulation, selection, eps) if demodulate else None
-    return y if factor is None else y * factor[:, :, None, None].to(y.dtype)
+        return _mix_kernels_then_convolve(x, bank, modulation, selection, eps if demodulate else None)
+    y = _mix_outputs(x * modulation[:, :, None, None].to(x.dtype), bank, selection)
+    return (
+        y * demodulation(bank, modulation, selection, eps)[..., None, None].to(y.dtype) if demodulate else y
+    )
 
 
 def choose_formulation(x: Tensor, bank: Tensor) -> Formulation:
@@ -103,6 +100,31 @@ def demodulation(bank: Tensor, modulation: Tensor, selection: Tensor | None, eps
             pairs = share[:, n : n + 1] * share[:, n:] * twice  # (B, N - n)
             total = total + torch.einsum("bp,pbo->bo", pairs, norms)
         return torch.rsqrt(total.clamp_min(0) + eps)
+
+
+def _mix_kernels_then_convolve(
+    x: Tensor, bank: Tensor, modulation: Tensor, selection: Tensor, eps: float | None
+) -> Tensor:
+    """The formulation "kernels"; `eps` None: no demodulation.
+
+    The factors of input and output channels go onto whichever has fewer numbers, kernels or pictures.
+    """
+    kernels = mix_kernels(bank, selection)  # (B, O, I, k, k)
+    outputs, inputs, side = bank.shape[1:4]
+    factor = None
+    if eps is not None:
+        # The Gram matrix costs N (N + 1) / 2 kernels for the whole batch, the other way one a sample.
+        shared = len(bank) * (len(bank) + 1) < 2 * len(x)
+        factor = (
+            demodulation(bank, modulation, selection, eps)
+            if shared
+            else _demodulate_each(kernels, modulation, eps)
+        )  # (B, O)
+    if outputs * inputs * side**2 < (inputs + outputs) * x.shape[2] * x.shape[3]:
+        scale = modulation[:, None] if factor is None else factor[:, :, None] * modulation[:, None]
+        return _convolve_each(x, (kernels * scale[..., None, None].to(kernels.dtype)).to(x.dtype))
+    y = _convolve_each(x * modulation[:, :, None, None].to(x.dtype), kernels.to(x.dtype))
+    return y if factor is None else y * factor[:, :, None, None].to(y.dtype)
 
 
 def _demodulate_each(kernels: Tensor, modulation: Tensor, eps: float) -> Tensor:

@@ -1,0 +1,157 @@
+"""A whole training step of our GAN beside gigagan-pytorch's, at 64 px and batch 2: time and memory.
+
+    python benchmarks/gan_step.py [--repeats 5] [--json FILE]
+
+Generator and critic, text, multi-scale and matching losses, two kernels a bank, attention at 16 and 32 px,
+AdamW, EMA, with and without the gradient penalty. No CLIP on either side. The two take turns in one process;
+figures are ratios ours / theirs of medians. Memory is the peak that one step adds to weights and optimiser,
+each in a process of its own. `benchmarks/gigagan_peer.py` says what to install.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import gigagan_peer
+import torch
+from measuring import Step, alternate, peak_added, processor
+
+from t2ikit.compose import build_cast
+from t2ikit.data.loader import Shares
+from t2ikit.recipe import read_recipe
+from t2ikit.registry import Registry
+from t2ikit.trainer import make_accelerator
+from t2ikit.training import make_trainer
+
+SIZE, BATCH = 64, 2
+CHANNELS = {"generator": "[352,320,160,64,32]", "critics.multiscale": "[416,384,256,96,32]"}
+"""As many parameters as the peer's: its widths are 256 to 16, and it has layers that ours does without."""
+SHARED = ("attention=[false,false,true,true,false]", "tower_width=64", "tower_layers=2")
+ADAMW = ("kind=adamw", "lr=2e-4")
+SETTINGS = (
+    f"data.size={SIZE}",
+    f"train.batch={BATCH}",
+    f"text.width={gigagan_peer.TEXT_WIDTH}",
+    f"text.length={gigagan_peer.TOKENS}",
+    "generator.filters=[2,2,2,2,2]",
+    "generator.style_width=64",
+    *(f"{part}.channels={channels}" for part, channels in CHANNELS.items()),
+    *(f"{part}.{value}" for part in CHANNELS for value in SHARED),
+    *(f"optimizer.{player}.{value}" for player in ("generator", "critic") for value in ADAMW),
+)
+
+
+class Ours:
+    """Our trainer on the recipe `gigagan/default`, widened."""
+
+    def __init__(self) -> None:
+        registry = Registry.load(["gigagan"])
+        self.recipe = read_recipe(registry, "gigagan/default", settings=SETTINGS)
+        accelerator = make_accelerator(self.recipe.train, "cpu", lazy_parameters=True)
+        self.cast = build_cast(self.recipe, registry, accelerator.device)
+        self.trainer = make_trainer(self.recipe, self.cast, accelerator)
+        shares = Shares(self.cast.dataset, 0, BATCH)
+        self.batch = shares[0].batch(self.cast.model.encoder, "cpu")
+
+    def step(self, *, penalty: bool) -> None:
+        """A step on which R1 is due, or is not."""
+        self.trainer.step(self.batch, 0 if penalty else 1)
+
+    def trained(self) -> list[torch.nn.Parameter]:
+        """Of generator and critic."""
+        parts = (self.cast.model.generator, *self.cast.critics.values())
+        return [parameter for part in parts for parameter in part.parameters()]
+
+
+class Theirs:
+    """The peer's trainer."""
+
+    def __init__(self) -> None:
+        with contextlib.redirect_stdout(io.StringIO()):
+            self.gan = gigagan_peer.trainer(SIZE)
+        self.pairs = gigagan_peer.Pairs(BATCH, SIZE)
+
+    def step(self, *, penalty: bool) -> None:
+        """A step with or without its gradient penalty."""
+        self.gan.train_discriminator_step(self.pairs, apply_gradient_penalty=penalty)
+        self.gan.train_generator_step(batch_size=BATCH, dl_iter=self.pairs)
+
+    def trained(self) -> list[torch.nn.Parameter]:
+        """Of generator and discriminator."""
+        return [parameter for part in (self.gan.G, self.gan.D) for parameter in part.parameters()]
+
+
+CASES = {"ours": Ours, "theirs": Theirs}
+
+
+def stepping(case: Ours | Theirs, *, penalty: bool) -> Step:
+    """A call without arguments."""
+    return lambda: case.step(penalty=penalty)
+
+
+def memory(name: str, penalty: bool) -> float:
+    """MiB that a step adds, in a fresh process."""
+    command = [sys.executable, __file__, "--memory-of", name, *(["--penalty"] if penalty else [])]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(answer.stdout.strip().splitlines()[-1])
+
+
+def added(name: str, penalty: bool) -> float:
+    """MiB that a step adds to weights and optimiser."""
+    case = CASES[name]()
+    case.step(penalty=False)  # the optimiser makes its state
+    for parameter in case.trained():
+        parameter.grad = None
+    return peak_added(stepping(case, penalty=penalty), "cpu")
+
+
+def compare(repeats: int) -> dict[str, Any]:
+    """Sizes, seconds, memory and ratios, with and without the penalty."""
+    cases = {name: make() for name, make in CASES.items()}
+    report: dict[str, Any] = {
+        "parameters_m": {name: sum(p.numel() for p in case.trained()) / 1e6 for name, case in cases.items()}
+    }
+    for penalty in (False, True):
+        steps = {name: stepping(case, penalty=penalty) for name, case in cases.items()}
+        seconds = alternate(steps, repeats, "cpu")
+        mib = {name: memory(name, penalty) for name in cases}
+        report["with penalty" if penalty else "without"] = {
+            "seconds": seconds,
+            "mib": mib,
+            "time": seconds["ours"] / seconds["theirs"],
+            "memory": mib["ours"] / mib["theirs"],
+        }
+    return report
+
+
+def parse_options() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--json", type=Path, help="also write the figures here")
+    parser.add_argument("--memory-of", choices=list(CASES), help=argparse.SUPPRESS)
+    parser.add_argument("--penalty", action="store_true", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure and print."""
+    options = parse_options()
+    if options.memory_of:
+        print(added(options.memory_of, options.penalty))
+        return
+    report = {"machine": processor("cpu"), "torch": torch.__version__, **compare(options.repeats)}
+    print(json.dumps(report, indent=2))
+    if options.json:
+        options.json.write_text(json.dumps(report, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
