@@ -65,8 +65,12 @@ def matching_aware(real: Logits, fake: Logits, wrong_ok: Tensor, weight: Tensor 
     return judge(real, wrong_ok, real=False) + judge(fake, fake_weight, real=False)
 
 
+@torch.compiler.disable
 def r1_penalty(logits: Logits, pictures: Sequence[Tensor]) -> Tensor:
     """Half the squared gradient of the logits at the real pictures, summed over levels, mean over B.
+
+    Under torch.compile it runs as it is; so must the critic, whose compiled backward pass cannot be
+    differentiated again.
 
     Args:
         logits: of the real pictures beside their own text, each (B,), with graph to `pictures`.

@@ -354,4 +354,43 @@ PLACES = [
     sentence(f"{IMAGEN} cats", "unexpected extra argument", "cats", "t2ikit train --help"),
 ]
 
-CASES = [*FILES, *VALUES, *SETTINGS, *NAMES, *PAIRINGS, *PLACES]
+GIGAGAN = "train --plugin gigagan --out new"
+LEVELS = [
+    mistake(f"{GIGAGAN} --set data.size=48", "data.size", expected="8, 16, 32", got="48", fix="data.size=64"),
+    mistake(
+        f"{GIGAGAN} --set generator.filters=[0,1,1,1]",
+        "generator.filters[0]",
+        expected="at least 1",
+        got="0",
+        fix="t2ikit options",
+    ),
+    mistake(
+        f"{GIGAGAN} --set generator.channels=[8,8]",
+        "channels",
+        expected="4 entries",
+        got="[8, 8]",
+        fix="data.size",
+    ),
+    mistake(
+        f"{GIGAGAN} --set generator.head_width=24",
+        "64 channels cannot be divided into heads",
+        expected="a multiple of head_width 24",
+        got="64",
+        fix="head_width",
+    ),
+    mistake(
+        f"{GIGAGAN} --set losses.clip.use=gigagan/clip",
+        "losses.clip.model is missing",
+        expected="text",
+        fix="t2ikit options",
+    ),
+    mistake(
+        f"{GIGAGAN} --set losses.clip.use=gigagan/clip --set losses.clip.model=./gone",
+        "CLIP model ./gone",
+        expected="config.json",
+        got="./gone",
+        fix="examples/train_clip.py",
+    ),
+]
+
+CASES = [*FILES, *VALUES, *SETTINGS, *NAMES, *PAIRINGS, *PLACES, *LEVELS]
