@@ -41,7 +41,7 @@ from t2ikit.step import Step
 from t2ikit_gigagan import load_clip
 
 NAMES = ("colour", "species", "action", "eyes")
-RATES = (5e-4, 1e-3, 2e-3)
+RATES = (2e-3, 4e-3, 8e-3)
 POINTS = 10
 T2IKIT = (sys.executable, "-m", "t2ikit")
 

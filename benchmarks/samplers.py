@@ -48,25 +48,26 @@ class Job:
     prompts: list[str]
     threads: int
 
-    def draw(self) -> Tensor:
-        """Pictures (N, 3, H, W)."""
+    def draw(self) -> tuple[Tensor, float]:
+        """Pictures (N, 3, H, W), and the seconds that sampling took, the model's opening apart."""
         torch.set_num_threads(self.threads)
         name, _, steps = self.sampler.partition(":")
         model = open_model(open_run(self.run), sampler=name)
         with counting(f"drawing with {self.sampler}") as progress:
-            return sample(model, self.prompts, steps=int(steps), guidance=self.guidance, progress=progress)
+            began = time.perf_counter()
+            images = sample(model, self.prompts, steps=int(steps), guidance=self.guidance, progress=progress)
+            return images, time.perf_counter() - began
 
 
 def draw(options: argparse.Namespace, sampler: str, prompts: list[str]) -> tuple[Tensor, float]:
-    """Pictures of all prompts, and the seconds they took."""
+    """Pictures of all prompts, and the seconds they took: those of the slowest process."""
     count = options.processes
     threads = max(1, torch.get_num_threads() // count)
     parts = [prompts[i * len(prompts) // count : (i + 1) * len(prompts) // count] for i in range(count)]
     jobs = [Job(options.run, sampler, options.guidance, part, threads) for part in parts]
-    began = time.perf_counter()
     with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
-        images = torch.cat(list(pool.map(Job.draw, jobs)))
-    return images, time.perf_counter() - began
+        images, seconds = zip(*pool.map(Job.draw, jobs))
+    return torch.cat(images), max(seconds)
 
 
 def hits(images: Tensor, prompts: list[str]) -> dict[str, Tensor]:
