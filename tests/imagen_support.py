@@ -41,7 +41,7 @@ def make_batch(count: int = 3) -> Batch:
     condition = make_condition(captions)
     images = torch.rand(count, 3, 16, 16, generator=torch.Generator().manual_seed(1)) * 2 - 1
     keys = torch.arange(count)
-    return Batch(images, condition, condition.text, torch.zeros(count), captions, keys, keys)
+    return Batch(images, condition, condition.text, torch.zeros(count), captions, condition.text, keys, keys)
 
 
 def exact_output(prediction: str, x, goal, alpha, sigma):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,7 @@ import torch.nn.functional as F
 from t2ikit import Draws, TextEmbedding, UserError
 from t2ikit.step import Step
 from t2ikit.testing import check_critic, check_generator, check_loss, check_plugin, check_sampler
-from t2ikit.testing_toys import toy_batch, toy_condition, toy_text
+from t2ikit.testing_toys import ToyCritic, toy_batch, toy_condition, toy_text
 from t2ikit_gigagan import DiffAugment, GigaCritic, GigaGenerator, OneStepSampler
 from t2ikit_gigagan.augmentation import covered, interpolation
 
@@ -152,6 +153,50 @@ def test_the_matching_loss_moves_with_the_wrong_text_alone():
         changed = replace(batch, wrong=toy_text([wrong] * 4, WIDTH, LENGTH))
         losses.append(matching_loss(Step(changed, prediction, {"m": critic}, "critic", draws(), 0)))
     assert (losses[0] - losses[1]).abs() > 1e-5
+
+
+def contrastive(critic, batch):
+    from t2ikit_gigagan.losses import contrastive_loss
+
+    prediction = make_generator()(batch, draws(len(batch)))
+    step = Step(batch, prediction, {"m": critic}, "critic", draws(len(batch)), 0)
+    return contrastive_loss(step, scale=5.0), step
+
+
+def test_the_contrastive_loss_is_that_of_finding_the_own_caption():
+    critic, batch = make_critic(embedding_width=8), toy_batch(6, 16, WIDTH, LENGTH)
+    found, step = contrastive(critic, batch)
+    image, text = critic.embeddings(step.features("real", "m"), batch.pool_text)
+    assert torch.allclose(image.norm(dim=1), torch.ones(6))
+    total = 0.0
+    for b, own in enumerate(batch.condition.captions):  # the sixth caption is the first one again
+        scores = [5.0 * float(image[b] @ text[p]) for p, c in enumerate(batch.pool) if p == b or c != own]
+        right = 5.0 * float(image[b] @ text[b])
+        total += math.log(sum(math.exp(score) for score in scores)) - right
+    assert float(found) == pytest.approx(total / 6, rel=1e-5)
+
+
+def test_the_contrastive_loss_of_micro_batches_is_that_of_the_batch():
+    critic, batch = make_critic(embedding_width=8), toy_batch(6, 16, WIDTH, LENGTH)
+    whole, _ = contrastive(critic, batch)
+    parts = [float(contrastive(critic, batch[part])[0]) for part in (slice(0, 2), slice(2, 4), slice(4, 6))]
+    assert float(whole) == pytest.approx(sum(parts) / 3, rel=1e-5)
+
+
+def test_the_embedding_is_of_the_full_picture():
+    critic, text = make_critic(embedding_width=8), toy_text(["a red cat"] * 4, WIDTH, LENGTH)
+    levels = pyramid()
+    other = [level.flip(0) for level in levels[:-1]] + levels[-1:]
+    for each in (other, levels[-1:]):
+        found = (critic.embeddings(critic.features(x, draws()), text)[0] for x in (levels, each))
+        assert torch.allclose(*found, atol=1e-6)
+
+
+def test_a_critic_without_embedding_refuses_the_contrastive_loss():
+    with pytest.raises(UserError, match="embedding_width"):
+        contrastive(make_critic(), toy_batch(4, 16, WIDTH, LENGTH))
+    with pytest.raises(UserError, match="no critic to train"):
+        contrastive(ToyCritic(WIDTH), toy_batch(4, 16, WIDTH, LENGTH))
 
 
 def test_text_of_one_sample_reaches_no_other():

@@ -81,8 +81,10 @@ def test_a_gan_trains_with_everything_on(tmp_path, clip, precision, multiscale):
         "losses.clip.use=gigagan/clip",
         f"losses.clip.model={clip}",
         "critics.multiscale.augment.translation=0.1",
+        "critics.multiscale.embedding_width=16",
+        "losses.contrastive.use=gigagan/contrastive-critic",
     )
-    assert set(found) == {"adversarial", "adversarial-critic", "matching", "r1", "clip"}
+    assert set(found) == {"adversarial", "adversarial-critic", "matching", "contrastive", "r1", "clip"}
     assert len(found["r1"]) == 3  # lazy: every second step
     assert len(found["adversarial"]) == 6
     result = evaluate(run, n=8, settings=["sampler.truncation=0.5"])

@@ -14,7 +14,7 @@ _HOMES = {
     "mapping": ("MappingNetwork",),
     "resampling": ("downsample", "upsample"),
     "generator": ("GigaGenerator", "SynthesisBlock"),
-    "discriminator": ("GigaCritic", "Predictor", "TrunkBlock"),
+    "discriminator": ("Embedding", "GigaCritic", "Predictor", "TrunkBlock"),
     "vision": ("VisionAidedCritic",),
     "adversarial": ("logistic_critic", "logistic_generator", "matching_aware", "r1_penalty", "relativistic"),
     "contrastive": ("clip_contrastive",),
@@ -25,6 +25,7 @@ _HOMES = {
     "configs": (
         "AugmentConfig",
         "ClipConfig",
+        "ContrastiveConfig",
         "CriticConfig",
         "GeneratorConfig",
         "OneStepConfig",

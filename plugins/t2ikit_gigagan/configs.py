@@ -76,6 +76,8 @@ class CriticConfig(Config):
     """channels of an attention head; divides the channels of every level that attends"""
     text: bool = True
     """false: an unconditional critic"""
+    embedding_width: int = Field(0, ge=0)
+    """width of a joint embedding of pictures and texts, for the loss contrastive-critic; 0: none"""
     augment: AugmentConfig = Field(default_factory=AugmentConfig)
     """changes of real and fake pictures alike, before they are judged"""
 
@@ -100,6 +102,13 @@ class AdversarialConfig(Config):
 
     kind: Literal["logistic", "relativistic"] = "logistic"
     """logistic: real and fake are judged alone; relativistic: a fake against the real one of the same text"""
+
+
+class ContrastiveConfig(Config):
+    """Options of the critic's contrastive loss."""
+
+    scale: float = Field(10.0, gt=0, le=100)
+    """inverse temperature of the cosines"""
 
 
 class ClipConfig(Config):

@@ -87,6 +87,27 @@ class Predictor(nn.Module):
         return logit + x.float().mean((1, 2, 3))
 
 
+class Embedding(nn.Module):
+    """Where pictures and texts meet: one linear map of each, to unit norm.
+
+    Source: the contrastive losses of a discriminator, XMC-GAN (arXiv 2101.04702, section 4.2).
+
+    Args:
+        features: C h w of a picture at the trunk's end.
+        text_width: D of the global text.
+        width: E of the embedding.
+    """
+
+    def __init__(self, features: int, text_width: int, width: int) -> None:
+        super().__init__()
+        self.picture, self.text = nn.Linear(features, width), nn.Linear(text_width, width)
+
+    def forward(self, features: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (B, C, h, w) and global texts (P, D) to (B, E) and (P, E)."""
+        picture, words = self.picture(features.flatten(1)), self.text(text)
+        return F.normalize(picture.float(), dim=1), F.normalize(words.float(), dim=1)
+
+
 @dataclass(frozen=True)
 class Trunk:
     """What the trunk saw: for each level that has a predictor, features (n B, C, h, w) and n."""
@@ -110,6 +131,7 @@ class GigaCritic(Critic):
         predictor_layers: 1 x 1 convolutions of psi.
         head_width: channels of an attention head.
         text: false: an unconditional critic.
+        embedding_width: E of a joint embedding of pictures and texts, for a contrastive loss; 0: none.
         augment: applied to real and fake pictures alike, all levels of a sample the same.
 
     Raises:
@@ -130,6 +152,7 @@ class GigaCritic(Critic):
         predictor_layers: int = 4,
         head_width: int = 16,
         text: bool = True,
+        embedding_width: int = 0,
         augment: Augment | None = None,
     ) -> None:
         super().__init__()
@@ -154,6 +177,10 @@ class GigaCritic(Critic):
         judged = outputs if multiscale else outputs[-1:]
         self.predictors = nn.ModuleList(
             Predictor(width, tower_width if text else 0, predictor_layers) for width in judged
+        )
+
+        self.embedding = (
+            Embedding(outputs[-1] * 16, tower_width, embedding_width) if text and embedding_width else None
         )
 
     def features(self, levels: Sequence[Tensor], draws: Draws) -> Trunk:
@@ -193,3 +220,20 @@ class GigaCritic(Critic):
             repeated = None if pooled is None else pooled.repeat(entered, 1)
             logits += self.predictors[number](x, repeated).chunk(entered)
         return logits
+
+    def embeddings(self, features: Trunk, pool: TextEmbedding) -> tuple[Tensor, Tensor]:
+        """The full pictures (B, E) and any texts (P, E) where they can be compared, of unit norm.
+
+        Raises:
+            UserError: this critic was built without.
+        """
+        if self.embedding is None or self.tower is None:
+            raise UserError(
+                "the critic has no joint embedding of pictures and texts",
+                expected="embedding_width above 0, and text",
+                got="a critic without",
+                fix="--set critics.NAME.embedding_width=128, or leave out the contrastive loss",
+            )
+        _, x, entered = features.features[-1]
+        full = x[: len(x) // entered]  # the full pictures entered first
+        return self.embedding(full, self.tower(pool).pooled)

@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from t2ikit import Step
+from t2ikit import Step, UserError
 from t2ikit_gigagan import adversarial
+from t2ikit_gigagan.contrastive import clip_contrastive, find_duplicates
 
 
 def generator_loss(step: Step, *, kind: str = "logistic") -> Tensor:
@@ -55,6 +56,29 @@ def matching_loss(step: Step, *, kind: str = "logistic") -> Tensor:
             each.append(adversarial.relativistic(own, fake, right * weight))
         else:
             each.append(adversarial.matching_aware(real, fake, right, weight))
+    return torch.stack(each).sum()
+
+
+def contrastive_loss(step: Step, *, scale: float = 10.0) -> Tensor:
+    """How badly each critic's joint embedding finds a real picture's own caption in the effective batch.
+
+    Many wrong captions at once teach the trunk to read pictures sooner than one wrong caption does. Summed
+    over the critics that have an embedding. Source: XMC-GAN (arXiv 2101.04702, section 4.2).
+    """
+    batch, each = step.batch, []
+    duplicates = find_duplicates(batch.pool, batch.own)
+    for name, critic in step.critics.items():
+        embed = getattr(critic, "embeddings", None)
+        if embed is not None:
+            image, text = embed(step.features("real", name), batch.pool_text)
+            each.append(clip_contrastive(image, text, batch.own, duplicates, scale).mean())
+    if not each:
+        raise UserError(
+            "the contrastive loss has no critic to train",
+            expected="a critic with a joint embedding, such as gigagan/multiscale",
+            got=list(step.critics),
+            fix="add one, or leave the loss out",
+        )
     return torch.stack(each).sum()
 
 

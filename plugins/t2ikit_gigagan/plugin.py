@@ -11,6 +11,7 @@ from t2ikit_gigagan.configs import (
     AdversarialConfig,
     AugmentConfig,
     ClipConfig,
+    ContrastiveConfig,
     CriticConfig,
     GeneratorConfig,
     OneStepConfig,
@@ -72,6 +73,12 @@ def _adversarial(name: str, function: str, player: Any, summary: str) -> LossSpe
     return LossSpec(name, build, AdversarialConfig, summary, player=player, needs=CRITIC)
 
 
+def _build_contrastive(config: ContrastiveConfig, context: Context) -> Any:
+    from t2ikit_gigagan import losses
+
+    return partial(losses.contrastive_loss, scale=config.scale)
+
+
 def _build_sampler(config: OneStepConfig, context: Context) -> Any:
     from t2ikit_gigagan.sampler import OneStepSampler
 
@@ -108,6 +115,14 @@ def t2ikit_losses() -> list[LossSpec]:
             "adversarial-critic", "critic_loss", "critic", "logistic or relativistic, of the critics"
         ),
         _adversarial("matching", "matching_loss", "critic", "pictures beside wrong texts are fake"),
+        LossSpec(
+            "contrastive-critic",
+            _build_contrastive,
+            ContrastiveConfig,
+            "the critic finds a real picture's caption in the batch",
+            player="critic",
+            needs=CRITIC,
+        ),
         _loss("r1", "r1_loss", "critic", "gradient penalty on real pictures", CRITIC | {"real_grad"}),
         _loss(
             "multiscale-mse",

@@ -129,6 +129,7 @@ class Batch:
         wrong_ok: (B,) float, 0 where the drawn caption is in fact right (equal text, or a caption
             of the same picture), else 1.
         pool: the captions of the whole effective batch, over all micro-batches and processes.
+        pool_text: their embedding.
         own: (B,) long, each sample's place in `pool`.
         keys: (B,) long, unique in the run: what all randomness of this sample is drawn from.
     """
@@ -138,6 +139,7 @@ class Batch:
     wrong: TextEmbedding
     wrong_ok: Tensor
     pool: tuple[str, ...]
+    pool_text: TextEmbedding
     own: Tensor
     keys: Tensor
 
@@ -145,7 +147,8 @@ class Batch:
         return self.images.shape[0]
 
     def __getitem__(self, index: slice) -> Batch:
-        cut = {f.name: getattr(self, f.name)[index] for f in fields(self) if f.name != "pool"}
+        whole = ("pool", "pool_text")
+        cut = {f.name: getattr(self, f.name)[index] for f in fields(self) if f.name not in whole}
         return replace(self, **cut)
 
     def to(self, device: torch.device | str) -> Batch:
@@ -156,6 +159,7 @@ class Batch:
             self.wrong.to(device),
             self.wrong_ok.to(device),
             self.pool,
+            self.pool_text.to(device),
             self.own.to(device),
             self.keys,
         )

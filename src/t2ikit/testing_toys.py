@@ -169,6 +169,7 @@ def toy_batch(count: int = 8, image_size: int = 32, width: int = 16, length: int
         wrong=toy_text(wrong, width, length),
         wrong_ok=torch.tensor([float(a != b) for a, b in zip(own, wrong)]),
         pool=tuple(own),
+        pool_text=toy_text(own, width, length),
         own=torch.arange(count),
         keys=torch.arange(count) + 1000 * seed,
     )

@@ -33,7 +33,7 @@ class Share:
         images: (B, 3, H, W) uint8.
         captions, wrong: B strings each.
         wrong_ok: (B,) float.
-        pool, own, keys: as in `Batch`.
+        pool, own, keys: as in `Batch`; `own` are neighbours.
     """
 
     images: Tensor
@@ -46,11 +46,12 @@ class Share:
 
     def batch(self, encoder: TextEncoder, device: torch.device | str) -> Batch:
         """Encode the captions and move everything to `device`."""
-        text = encoder.encode([*self.captions, *self.wrong, ""])
-        n = len(self.captions)
-        condition = Condition(self.captions, text[:n], text[2 * n :])
+        text = encoder.encode([*self.pool, *self.wrong, ""])
+        pool, wrong, empty = text[: len(self.pool)], text[len(self.pool) : -1], text[-1:]
+        first = int(self.own[0])
+        condition = Condition(self.captions, pool[first : first + len(self.captions)], empty)
         images = self.images.to(device).float() / 127.5 - 1
-        batch = Batch(images, condition, text[n : 2 * n], self.wrong_ok, self.pool, self.own, self.keys)
+        batch = Batch(images, condition, wrong, self.wrong_ok, self.pool, pool, self.own, self.keys)
         return batch.to(device)
 
 

@@ -36,6 +36,7 @@ def make_batch(size: int, context: Context, captions: tuple[str, ...] = ()) -> B
         wrong=_text(size, context),
         wrong_ok=torch.ones(size),
         pool=pool,
+        pool_text=_text(size, context),
         own=torch.arange(size),
         keys=cast(Tensor, range(size)),  # numbers that seeds are made of, which a fake tensor has none of
     )
