@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -54,6 +55,11 @@ def make_toy(kind: str, *settings: str, say=print) -> Toy:
     trainer = make_trainer(recipe, cast, accelerator)
     trainer.say = say
     return Toy(recipe, cast, trainer)
+
+
+def heed_interrupts() -> None:
+    """In a new process: let SIGINT interrupt it, which a shell's background job is told to ignore."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import tomlkit
 
+from conftest import heed_interrupts
 from t2ikit import __version__, cli
 from t2ikit.cli import main
 from t2ikit.cli.output import print_rows
@@ -104,7 +105,11 @@ def test_a_closed_pipe_is_quiet():
 def test_an_interrupt_of_the_process_is_status_1(tmp_path):
     slow = write_plugin(tmp_path, "slow.py", "import time\nprint('here', flush=True)\ntime.sleep(60)\n")
     process = subprocess.Popen(
-        [sys.executable, "-m", "t2ikit", "plugins", "--plugin", slow], stdout=-1, stderr=-1, text=True
+        [sys.executable, "-m", "t2ikit", "plugins", "--plugin", slow],
+        stdout=-1,
+        stderr=-1,
+        text=True,
+        preexec_fn=heed_interrupts,
     )
     assert process.stdout.readline() == "here\n"
     process.send_signal(signal.SIGINT)

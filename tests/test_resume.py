@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from conftest import KILLER, TOYS
+from conftest import KILLER, TOYS, heed_interrupts
 from t2ikit import checkpoint as ckpt
 from t2ikit.runlog import TIMED, read_log
 
@@ -108,6 +108,7 @@ def interrupt_when_logged(cli_words, cwd: Path, run: Path):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=heed_interrupts,
     )
     for _ in range(600):
         if (run / "log.jsonl").exists() or process.poll() is not None:
