@@ -148,6 +148,7 @@ def t2ikit_recipes() -> list[RecipeSpec]:
     return [
         RecipeSpec("default", RECIPES / "default.toml", "32 px, creatures, minutes on a CPU"),
         RecipeSpec("gigagan-64", RECIPES / "gigagan-64.toml", "64 px with everything on, for one GPU"),
+        RecipeSpec("long", RECIPES / "long.toml", "32 px, creatures, four times as long"),
         *(
             RecipeSpec(f"ladder-{name}", RECIPES / f"ladder-{name}.toml", f"a rung of the ladder: {name}")
             for name in ladder
