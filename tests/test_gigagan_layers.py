@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from itertools import product
 
 import pytest
 import torch
@@ -268,10 +269,28 @@ def test_latent_and_text_both_move_the_style():
     assert style.detach().std() == pytest.approx(0.8, abs=0.3)
 
 
-def test_upsampling_is_linear_interpolation_and_downsampling_its_adjoint():
+def blurred(x):
+    """Each pixel from its sixteen neighbours, one tap at a time; beyond an edge the edge goes on."""
+    height, width = x.shape[2:]
+    out = x.new_zeros(*x.shape[:2], height // 2, width // 2)
+    for i, j in product(range(height // 2), range(width // 2)):
+        for (a, tap), (b, other) in product(enumerate((1, 3, 3, 1), -1), repeat=2):
+            row, column = min(max(2 * i + a, 0), height - 1), min(max(2 * j + b, 0), width - 1)
+            out[..., i, j] += tap * other / 64 * x[..., row, column]
+    return out
+
+
+@pytest.mark.parametrize("size", [(8, 8), (2, 4), (16, 16), (32, 8), (32, 32)])
+def test_resampling_is_the_filter_one_three_three_one(size):
+    torch.manual_seed(0)
+    x = torch.randn(2, 3, *size, dtype=torch.float64)
+    assert torch.allclose(downsample(x), blurred(x), atol=1e-12)
+    assert torch.allclose(upsample(x), F.interpolate(x, scale_factor=2, mode="bilinear"), atol=1e-12)
+
+
+def test_downsampling_is_the_adjoint_of_upsampling():
     torch.manual_seed(0)
     x = torch.randn(2, 3, 8, 8, dtype=torch.float64)
-    assert torch.allclose(upsample(x), F.interpolate(x, scale_factor=2, mode="bilinear"), atol=1e-12)
     y = torch.randn(2, 3, 16, 16, dtype=torch.float64)
     inner = slice(2, -2)  # the edges repeat, in both
     adjoint = torch.autograd.grad(upsample(x.requires_grad_()), x, y)[0]

@@ -163,6 +163,24 @@ def contrastive(critic, batch):
     return contrastive_loss(step, scale=5.0), step
 
 
+@pytest.mark.parametrize("part", [slice(None), slice(2, 5)])
+def test_the_critic_reads_each_text_once(part):
+    from t2ikit_gigagan import losses
+
+    critic, batch = make_critic(embedding_width=8), toy_batch(6, 16, WIDTH, LENGTH)[part]
+    read = []
+    critic.tower.register_forward_hook(lambda *call: read.append(call))
+    prediction = make_generator()(batch, draws(len(batch)))
+    step = Step(batch, prediction, {"m": critic}, "critic", draws(len(batch)), 0, real_grad=True)
+    for loss in (losses.critic_loss, losses.matching_loss, losses.contrastive_loss, losses.r1_loss):
+        loss(step).backward(retain_graph=True)
+    # A whole batch's own texts are the pool.
+    assert len(read) == (2 if len(batch) == 6 else 3)
+    own = critic.heads(step.features("real", "m"), batch.condition.text)
+    for kept, again in zip(step.logits("real", "own", "m"), own):
+        assert torch.allclose(kept, again, atol=1e-6)
+
+
 def test_the_contrastive_loss_is_that_of_finding_the_own_caption():
     critic, batch = make_critic(embedding_width=8), toy_batch(6, 16, WIDTH, LENGTH)
     found, step = contrastive(critic, batch)

@@ -61,6 +61,8 @@ class TrunkBlock(nn.Module):
 class Predictor(nn.Module):
     """Features and text to one logit: psi(x, text) + conv(x), averaged over positions.
 
+    The last layers are linear, so what they see is averaged first: the same logit, for less.
+
     Args:
         channels: C of the features.
         text_width: D of the global text; 0: there is no text.
@@ -69,7 +71,7 @@ class Predictor(nn.Module):
 
     def __init__(self, channels: int, text_width: int, layers: int = 4) -> None:
         super().__init__()
-        self.plain = nn.Conv2d(channels, 1, 1)
+        self.plain = nn.Linear(channels, 1)
         not_matrices(self.plain.weight)
         outputs = [channels] * (layers - 1) + [1]
         self.modulated = nn.ModuleList(
@@ -79,12 +81,12 @@ class Predictor(nn.Module):
 
     def forward(self, x: Tensor, text: Tensor | None) -> Tensor:
         """(B, C, h, w) and global text (B, D) to (B,)."""
-        logit = self.plain(x).float().mean((1, 2, 3))
+        logit = self.plain(x.mean((2, 3)))[:, 0].float()
         if text is None or not len(self.modulated):
             return logit
-        for number, layer in enumerate(self.modulated):
-            x = layer(x if number == 0 else F.leaky_relu(x, 0.2) * math.sqrt(2), text)
-        return logit + x.float().mean((1, 2, 3))
+        for layer in self.modulated[:-1]:
+            x = F.leaky_relu(layer(x, text), 0.2) * math.sqrt(2)
+        return logit + self.modulated[-1](x.mean((2, 3), keepdim=True), text).float().flatten()
 
 
 class Embedding(nn.Module):
@@ -212,22 +214,27 @@ class GigaCritic(Critic):
             )
         return found if self.multiscale else {self.image_size: found[self.image_size]}
 
-    def heads(self, features: Trunk, text: TextEmbedding) -> list[Tensor]:
+    def read(self, text: TextEmbedding) -> Tensor | None:
+        """The global text (B, D) of its own tower; None if it sees no text."""
+        return None if self.tower is None else self.tower(text).pooled
+
+    def heads(self, features: Trunk, text: TextEmbedding | Tensor | None) -> list[Tensor]:
         """Logits, each (B,): for every level of the trunk, one for each picture that had entered by then."""
-        pooled = None if self.tower is None else self.tower(text).pooled
+        pooled = self.read(text) if isinstance(text, TextEmbedding) else text
         logits: list[Tensor] = []
         for number, x, entered in features.features:
             repeated = None if pooled is None else pooled.repeat(entered, 1)
             logits += self.predictors[number](x, repeated).chunk(entered)
         return logits
 
-    def embeddings(self, features: Trunk, pool: TextEmbedding) -> tuple[Tensor, Tensor]:
+    def embeddings(self, features: Trunk, pool: TextEmbedding | Tensor | None) -> tuple[Tensor, Tensor]:
         """The full pictures (B, E) and any texts (P, E) where they can be compared, of unit norm.
 
         Raises:
             UserError: this critic was built without.
         """
-        if self.embedding is None or self.tower is None:
+        texts = self.read(pool) if isinstance(pool, TextEmbedding) else pool
+        if self.embedding is None or texts is None:
             raise UserError(
                 "the critic has no joint embedding of pictures and texts",
                 expected="embedding_width above 0, and text",
@@ -236,4 +243,4 @@ class GigaCritic(Critic):
             )
         _, x, entered = features.features[-1]
         full = x[: len(x) // entered]  # the full pictures entered first
-        return self.embedding(full, self.tower(pool).pooled)
+        return self.embedding(full, texts)

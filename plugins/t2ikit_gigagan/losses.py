@@ -70,7 +70,7 @@ def contrastive_loss(step: Step, *, scale: float = 10.0) -> Tensor:
     for name, critic in step.critics.items():
         embed = getattr(critic, "embeddings", None)
         if embed is not None:
-            image, text = embed(step.features("real", name), batch.pool_text)
+            image, text = embed(step.features("real", name), step.text("pool", name))
             each.append(clip_contrastive(image, text, batch.own, duplicates, scale).mean())
     if not each:
         raise UserError(

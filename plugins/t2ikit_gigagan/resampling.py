@@ -1,32 +1,47 @@
 """Halving and doubling of pictures without aliasing.
 
-Source: the binomial low-pass filter of StyleGAN2 (arXiv 1912.04958) and of arXiv 1904.11486.
+Source: the binomial low-pass filter 1 3 3 1 of StyleGAN2 (arXiv 1912.04958) and of arXiv 1904.11486. With
+repeated edges it is a triangle, so doubling is bilinear interpolation.
+
+Both are products with a small matrix: of rows, then of columns, or, where the picture is small, of all its
+pixels at once. On a CPU that is several times as fast as a depthwise convolution of a padded picture, and
+nothing of the picture is kept for the backward pass.
 """
 
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-TAPS = (1.0, 3.0, 3.0, 1.0)
-
-
-def _filter(x: Tensor, gain: float) -> Tensor:
-    """The filter as a depthwise kernel (C, 1, 4, 4) that sums to `gain`."""
-    taps = torch.tensor(TAPS, dtype=x.dtype, device=x.device)
-    kernel = taps[:, None] * taps
-    return (kernel * (gain / kernel.sum())).expand(x.shape[1], 1, -1, -1)
+AT_ONCE = 256
+"""Up to so many pixels before and after, one product takes the picture whole."""
 
 
 def upsample(x: Tensor) -> Tensor:
     """(B, C, H, W) to (B, C, 2 H, 2 W): zeros between the pixels, then the filter; edges repeat."""
-    C = x.shape[1]
-    padded = F.pad(x, (1, 1, 1, 1), mode="replicate")
-    return F.conv_transpose2d(padded, _filter(x, 4.0), stride=2, padding=3, groups=C)
+    return _resample(x, x.shape[2] * 2, x.shape[3] * 2)
 
 
 def downsample(x: Tensor) -> Tensor:
     """(B, C, 2 H, 2 W) to (B, C, H, W): the filter, then every second pixel; edges repeat."""
-    padded = F.pad(x, (1, 1, 1, 1), mode="replicate")
-    return F.conv2d(padded, _filter(x, 1.0), stride=2, groups=x.shape[1])
+    return _resample(x, x.shape[2] // 2, x.shape[3] // 2)
+
+
+def _resample(x: Tensor, height: int, width: int) -> Tensor:
+    rows, columns = _triangle(x, x.shape[2], height), _triangle(x, x.shape[3], width)
+    if max(x.shape[2] * x.shape[3], height * width) <= AT_ONCE:
+        return (x.flatten(2) @ torch.kron(rows, columns)).unflatten(2, (height, width))
+    return rows.T @ (x @ columns)
+
+
+def _triangle(like: Tensor, before: int, after: int) -> Tensor:
+    """What each of `before` pixels gives to each of `after`, (before, after)."""
+    ratio = before / after
+    pixels = torch.arange(-1, before + 1, device=like.device)  # and one beyond each edge
+    centres = (torch.arange(after, device=like.device) + 0.5) * ratio - 0.5
+    reach = max(ratio, 1.0)
+    weights = (1 - (pixels[:, None] - centres).abs() / reach).relu() / reach
+    inner = weights[1:-1].clone()
+    inner[0] += weights[0]
+    inner[-1] += weights[-1]
+    return inner.to(like.dtype)

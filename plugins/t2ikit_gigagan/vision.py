@@ -131,7 +131,11 @@ class VisionAidedCritic(Critic):
             F.conv2d(x, matrix[:, :, None, None]) for x, matrix in zip(maps, self.projection, strict=True)
         ]
 
-    def heads(self, features: list[Tensor], text: TextEmbedding) -> list[Tensor]:
+    def read(self, text: TextEmbedding) -> Tensor:
+        """The global text (B, D) of its own tower."""
+        return self.tower(text).pooled
+
+    def heads(self, features: list[Tensor], text: TextEmbedding | Tensor) -> list[Tensor]:
         """Logits, each (B,), one for each depth."""
-        pooled = self.tower(text).pooled
+        pooled = self.read(text) if isinstance(text, TextEmbedding) else text
         return [judge(x, pooled) for judge, x in zip(self.judges, features, strict=True)]

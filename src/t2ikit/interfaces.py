@@ -79,9 +79,19 @@ class Critic(nn.Module, ABC):
         Must take a list of one level too (a denoiser's).
         """
 
+    def read(self, text: TextEmbedding) -> Any:
+        """What the critic's own text tower makes of a text; a training step calls it once for each.
+
+        A critic without one need not define it.
+        """
+        return text
+
     @abstractmethod
-    def heads(self, features: Any, text: TextEmbedding) -> list[Tensor]:
-        """Logits, each (B,), high for real pictures that fit `text`; one for each head."""
+    def heads(self, features: Any, text: Any) -> list[Tensor]:
+        """Logits, each (B,), high for real pictures that fit `text`; one for each head.
+
+        `text` is what `read` gave; where that is no `TextEmbedding`, one that was not read yet will do.
+        """
 
 
 class Sampler(ABC):

@@ -12,13 +12,14 @@ from t2ikit.batch import Batch, Draws, Prediction
 from t2ikit.interfaces import Critic
 
 Which = Literal["real", "fake"]
-Text = Literal["own", "wrong"]
+Text = Literal["own", "wrong", "pool"]
 
 
 class Step:
     """One player's view of one micro-batch; passed to every loss of that player.
 
-    A critic's trunk runs at most once for each set of pictures, however many losses ask.
+    A critic's trunk runs at most once for each set of pictures, and its text tower once for each text,
+    however many losses ask.
 
     Attributes:
         batch: the micro-batch.
@@ -50,6 +51,7 @@ class Step:
         generates = player == "generator"
         self.fake = prediction.images if generates else [level.detach() for level in prediction.images]
         self._features: dict[tuple[Which, str], Any] = {}
+        self._texts: dict[tuple[Text, str], Any] = {}
         self._logits: dict[tuple[Which, Text, str], list[Tensor]] = {}
 
     def features(self, which: Which, critic: str) -> Any:
@@ -60,12 +62,23 @@ class Step:
             self._features[key] = self.critics[critic].features(levels, self.draws.named(f"{critic}/{which}"))
         return self._features[key]
 
+    def text(self, text: Text, critic: str) -> Any:
+        """What the critic reads in the samples' own texts, the wrong ones or the pool, computed once."""
+        batch = self.batch
+        if text == "own" and len(batch) == len(batch.pool):  # the pool, then, is the samples' own texts
+            text = "pool"
+        key = (text, critic)
+        if key not in self._texts:
+            embedding = {"own": batch.condition.text, "wrong": batch.wrong, "pool": batch.pool_text}[text]
+            self._texts[key] = self.critics[critic].read(embedding)
+        return self._texts[key]
+
     def logits(self, which: Which, text: Text, critic: str) -> list[Tensor]:
         """Logits, each (B,), of real or fake pictures beside their own or a wrong text."""
         key = (which, text, critic)
         if key not in self._logits:
-            embedding = self.batch.condition.text if text == "own" else self.batch.wrong
-            self._logits[key] = self.critics[critic].heads(self.features(which, critic), embedding)
+            trunk = self.features(which, critic)
+            self._logits[key] = self.critics[critic].heads(trunk, self.text(text, critic))
         return self._logits[key]
 
 
