@@ -89,7 +89,7 @@ class Ladder:
     def train(self, rung: Rung, seed: int, rate: float) -> dict[str, Any]:
         """One run and its measurements; what is there already is not done again."""
         run = self.out / f"{rung.recipe}-lr{rate:g}-seed{seed}"
-        result = run.with_suffix(".json")
+        result = self.out / f"{run.name}.json"  # a rate has a dot in it
         if result.is_file():
             return dict(json.loads(result.read_text()))
         if run.is_dir():
@@ -169,7 +169,7 @@ def pictures(run: Path, checkpoint: Path, prompts: Sequence[str]) -> torch.Tenso
 
 def diversity(run: Path, prompts: Sequence[str], each: int = 8) -> float:
     """Mean distance of two pictures of the same prompt, root mean square of pixels in [-1, 1]."""
-    images = sample(open_model(open_run(run)), [prompt for prompt in prompts for _ in range(each)])
+    images = sample(open_model(open_run(run)), list(prompts), samples=range(each))
     return spread(images.view(len(prompts), each, -1))
 
 
