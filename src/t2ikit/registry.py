@@ -274,6 +274,7 @@ class Registry:
         ]
         return UserError(
             f"there is no {SINGULAR[kind]} called {name!r}",
+            expected="one that `t2ikit plugins` lists",
             got=name,
             fix="; ".join(hints),
         )
