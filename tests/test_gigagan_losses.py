@@ -123,7 +123,7 @@ def test_r1_is_half_the_squared_gradient_of_each_level():
     a, b = (torch.randn(3, 3, s, s, dtype=torch.float64, requires_grad=True) for s in (4, 8))
     first, second = torch.randn(3, 4, 4, dtype=torch.float64), torch.randn(3, 8, 8, dtype=torch.float64)
     found = r1_penalty([(a * first).sum((1, 2, 3)), 2 * (b * second).sum((1, 2, 3))], [a, b])
-    expected = 0.5 * (first.square().sum() + 4 * second.square().sum())
+    expected = 0.5 * (first.square().sum() + 4 * second.square().sum()) / 4  # of the mean of two logits
     assert float(found) == pytest.approx(float(expected), rel=1e-6)
 
 

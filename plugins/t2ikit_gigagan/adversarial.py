@@ -2,8 +2,8 @@
 
 Logits are high for real pictures that fit their text. Sources: non-saturating logistic loss, arXiv
 1406.2661; R1, arXiv 1801.04406 (equation 9); matching-aware loss, arXiv 1605.05396 and GigaGAN, arXiv
-2303.05511 (section 3.3); their sum over heads is divided by the number of heads, so that weights mean the
-same for every critic.
+2303.05511 (section 3.3); sums over heads are divided by the number of heads, so that weights mean the same
+for every critic.
 """
 
 from __future__ import annotations
@@ -67,16 +67,16 @@ def matching_aware(real: Logits, fake: Logits, wrong_ok: Tensor, weight: Tensor 
 
 @torch.compiler.disable
 def r1_penalty(logits: Logits, pictures: Sequence[Tensor]) -> Tensor:
-    """Half the squared gradient of the logits at the real pictures, summed over levels, mean over B.
+    """Half the squared gradient of the mean logit at the real pictures, summed over levels, mean over B.
 
-    Under torch.compile it runs as it is; so must the critic, whose compiled backward pass cannot be
+    The mean is that over heads, as in the adversarial losses. Under torch.compile it runs as it is; so must the critic, whose compiled backward pass cannot be
     differentiated again.
 
     Args:
         logits: of the real pictures beside their own text, each (B,), with graph to `pictures`.
         pictures: (B, 3, h, w), which require a gradient; levels that no logit depends on count nothing.
     """
-    total = torch.stack([at_least_float(logit).sum() for logit in logits]).sum()
+    total = torch.stack([at_least_float(logit).sum() for logit in logits]).mean()
     gradients = torch.autograd.grad(total, list(pictures), create_graph=True, allow_unused=True)
     squares = [at_least_float(g).square().sum((1, 2, 3)).mean() for g in gradients if g is not None]
     if not squares:
