@@ -69,7 +69,9 @@ def matching_aware(real: Logits, fake: Logits, wrong_ok: Tensor, weight: Tensor 
 def r1_penalty(logits: Logits, pictures: Sequence[Tensor]) -> Tensor:
     """Half the squared gradient of the mean logit at the real pictures, summed over levels, mean over B.
 
-    The mean is that over heads, as in the adversarial losses. Under torch.compile it runs as it is; so must the critic, whose compiled backward pass cannot be
+    The mean is that over heads, as in the adversarial losses.
+
+    Under torch.compile it runs as it is; so must the critic, whose compiled backward pass cannot be
     differentiated again.
 
     Args:
