@@ -86,6 +86,24 @@ def test_padding_changes_no_picture_and_no_logit():
             assert (a - b).abs().max() < 1e-5
 
 
+def test_pictures_stay_in_reach_and_their_sums_do_not_feel_it():
+    from t2ikit_gigagan.generator import REACH
+
+    generator, condition = make_generator(), toy_condition(["a", "b c"], WIDTH, LENGTH)
+    plain = generator.generate(condition, draws(2))
+    with torch.no_grad():
+        for block in generator.blocks:
+            block.to_rgb.bank.mul_(1000)
+            block.to_rgb.bias.mul_(1000)
+    large = generator.generate(condition, draws(2))
+    sums = [torch.atanh(level.double() / REACH) * REACH for level in plain]
+    expected = [REACH * torch.tanh(1000 * level / REACH) for level in sums]
+    for found, bounded in zip(large, expected, strict=True):
+        assert found.abs().max() <= REACH
+        assert found.abs().max() > 1  # white and black are reached
+        torch.testing.assert_close(found.double(), bounded, rtol=0, atol=0.02)
+
+
 def test_truncation_goes_from_the_mean_picture_to_the_model_s_own():
     model, condition = make_generator(), toy_condition(["a red cat"] * 4, WIDTH, LENGTH)
     with torch.no_grad():

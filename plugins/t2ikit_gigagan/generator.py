@@ -20,6 +20,8 @@ from t2ikit_gigagan.filter_bank import FilterBankConv2d
 from t2ikit_gigagan.mapping import MappingNetwork
 from t2ikit_gigagan.resampling import upsample
 
+REACH = 1.1
+"""No pixel can be farther from 0 than this: a little beyond a picture, so that white is reached."""
 MEAN_STYLES = 64
 """Latents whose mean style a truncated picture is drawn towards."""
 
@@ -132,7 +134,7 @@ class GigaGenerator(OneStep):
         return Prediction(images, torch.ones(len(batch), device=images[-1].device))
 
     def generate(self, condition: Condition, draws: Draws, truncation: float = 1.0) -> list[Tensor]:
-        """Pictures (B, 3, h, w) at 4 px, 8 px, ... full size, in about [-1, 1].
+        """Pictures (B, 3, h, w) at 4 px, 8 px, ... full size, in [-REACH, REACH].
 
         `truncation` in [0, 1] draws the style towards the mean style of the same text.
         """
@@ -154,7 +156,11 @@ class GigaGenerator(OneStep):
         return torch.stack(each)
 
     def synthesise(self, style: Tensor, text: TextEmbedding | None) -> list[Tensor]:
-        """Style (B, S) and the tower's text to pictures at every level."""
+        """Style (B, S) and the tower's text to pictures at every level.
+
+        The sums of RGB have no bounds, and a critic pays more heed to pixels out of range than to shapes: so
+        each picture is bounded as it leaves.
+        """
         x, picture, pictures = self.start.expand(len(style), -1, -1, -1), None, []
         for block in self.blocks:
             if picture is not None:
@@ -164,7 +170,7 @@ class GigaGenerator(OneStep):
             else:
                 x, rgb = block(x, style, text)
             picture = rgb.float() if picture is None else picture + rgb.float()
-            pictures.append(picture)
+            pictures.append(REACH * torch.tanh(picture / REACH))
         return pictures
 
 
