@@ -47,6 +47,12 @@ class Toy:
         return next(player for player in self.trainer.players if player.name == name)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory):
+    """A cache of the tests' own, not the user's."""
+    os.environ["T2IKIT_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 def make_toy(kind: str, *settings: str, say=print) -> Toy:
     registry = Registry.load([str(TOYS)])
     recipe = read_recipe(registry, f"toys/{kind}", settings=settings)

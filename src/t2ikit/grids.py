@@ -78,6 +78,33 @@ def labelled_grid(
     return sheet
 
 
+def contact_sheet(
+    pictures: Sequence[Image.Image], captions: Sequence[str], *, columns: int = 6
+) -> Image.Image:
+    """Pictures in rows, each with its caption below.
+
+    Args:
+        pictures: at least one.
+        captions: one a picture, wrapped to its width.
+        columns: pictures in a row.
+    """
+    side = max(max(picture.size) for picture in pictures)
+    cell, font = max(side * math.ceil(SEEN / side), LABEL_WIDTH // 2 + 32), label_font()
+    rows = [range(at, min(at + columns, len(pictures))) for at in range(0, len(pictures), columns)]
+    texts = [wrap(caption, font, cell - GAP) for caption in captions]
+    heights = [cell + GAP + max(_height(texts[i]) for i in row) for row in rows]
+    width = 2 * MARGIN + min(columns, len(pictures)) * (cell + GAP) - GAP
+    sheet = Image.new("RGB", (width, 2 * MARGIN + sum(heights) + GAP * (len(rows) - 1)), PAPER)
+    draw, top = ImageDraw.Draw(sheet), MARGIN
+    for row, height in zip(rows, heights, strict=True):
+        for column, i in enumerate(row):
+            shown, left = fit(pictures[i], cell), MARGIN + column * (cell + GAP)
+            sheet.paste(shown, (left + (cell - shown.width) // 2, top + (cell - shown.height) // 2))
+            _write(draw, font, texts[i], left, top + cell + GAP)
+        top += height + GAP
+    return sheet
+
+
 def fit(picture: Image.Image, cell: int) -> Image.Image:
     """Enlarge by a whole factor without smoothing, or shrink with it, to lie within a square cell."""
     picture = picture.convert("RGB")

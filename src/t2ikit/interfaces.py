@@ -146,7 +146,13 @@ Split = Literal["train", "validation"]
 
 
 class Dataset(ABC):
-    """Captioned pictures in two fixed splits, by index."""
+    """Captioned pictures in two fixed splits, by index.
+
+    Attributes:
+        warnings: what a person should know before training on it, such as what was skipped.
+    """
+
+    warnings: tuple[str, ...] = ()
 
     @abstractmethod
     def size(self, split: Split) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,7 +150,8 @@ def find_dataset(registry: Registry, spec: str) -> Entry:
         return accepting[0]
     raise UserError(
         f"--data {spec}: there is no such dataset or folder",
-        expected="a folder of captioned pictures, or one of " + ", ".join(e.spec.name for e in known),
+        expected="a folder of captioned pictures, a .jsonl or .parquet file, hf:owner/name, "
+        "wds:shards-{000..099}.tar, or a name such as creatures or openmoji",
         got=spec,
         fix=did_you_mean(spec, [e.spec.name for e in known]),
     )
@@ -158,13 +160,24 @@ def find_dataset(registry: Registry, spec: str) -> Entry:
 def _replace_data(registry: Registry, table: Any, spec: str) -> dict[str, Any]:
     """Another dataset in place of the recipe's: the options that all datasets share stay."""
     table = table if isinstance(table, dict) else {}
-    spec = str(Path(spec).resolve()) if Path(spec).is_dir() else spec  # the run may go on from elsewhere
+    spec = _from_anywhere(spec)
     try:
         same = find_dataset(registry, spec) == find_dataset(registry, str(table.get("spec", spec)))
     except UserError:
         same = False  # reported with whatever else is wrong, when the table is checked
     kept = table if same else {key: table[key] for key in DatasetConfig.model_fields if key in table}
     return {**kept, "spec": spec}
+
+
+def _from_anywhere(spec: str) -> str:
+    """A SPEC whose paths are absolute: the run may go on from elsewhere."""
+    scheme = "wds:" if spec.startswith("wds:") else ""
+    path = spec.removeprefix(scheme)
+    known = Path(path).expanduser()
+    local = bool(scheme) and "://" not in path and "::" not in path and not path.startswith("pipe:")
+    if local or known.is_file() or known.is_dir():
+        return scheme + os.path.abspath(known)
+    return spec
 
 
 class _Reader:

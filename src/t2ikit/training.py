@@ -148,6 +148,8 @@ def _train(
     own_micro_batch: bool = False,
 ) -> Outcome:
     try:
+        for warning in cast.dataset.warnings:
+            display.say(f"warning: {warning}")
         trainer = make_trainer(recipe, cast, accelerator, display)
         session = Session(run, cast, trainer, registry, display)
         start = session.resume(own_micro_batch=own_micro_batch) if resume else 0

@@ -92,27 +92,29 @@ def square(image: Image.Image, size: int) -> Image.Image:
     return image.resize((size, size), Image.Resampling.BICUBIC, box=box)
 
 
+def padded(image: Image.Image, size: int, background: str = "white") -> Image.Image:
+    """The whole picture, resized with antialiasing (bicubic) to fit `size` x `size`, on the background."""
+    scale = size / max(image.size)
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    paper = Image.new("RGB", (size, size), ImageColor.getrgb(background)[:3])
+    small = image.resize((width, height), Image.Resampling.BICUBIC)
+    paper.paste(small, ((size - width) // 2, (size - height) // 2))
+    return paper
+
+
 def to_tensor(image: Image.Image) -> Tensor:
     """An RGB picture as (3, H, W) uint8."""
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
 
 
-def read_picture(source: Path | IO[bytes], size: int, background: str = "white") -> Tensor:
-    """Decode one file to (3, size, size) uint8.
+def read_picture(source: Path | IO[bytes], size: int, background: str = "white", fit: str = "crop") -> Tensor:
+    """Decode one file to (3, size, size) uint8; `fit` "crop" or "pad" says what becomes of oblong ones.
 
     Raises:
         one of `UNREADABLE`: the file is not a whole picture.
     """
     with open_picture(source) as image:
-        image.draft(None, (DRAFT * size, DRAFT * size))
-        return to_tensor(square(to_rgb(image, background), size))
-
-
-def verify_header(path: Path) -> None:
-    """Find what can be found wrong without decoding: the header, and checksums where the format has them.
-
-    Raises:
-        one of `UNREADABLE`.
-    """
-    with open_picture(path) as image:
-        image.verify()
+        if fit == "crop":  # an oblong picture to be padded may be decoded too small
+            image.draft(None, (DRAFT * size, DRAFT * size))
+        rgb = to_rgb(image, background)
+        return to_tensor(square(rgb, size) if fit == "crop" else padded(rgb, size, background))

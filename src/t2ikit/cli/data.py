@@ -1,0 +1,36 @@
+"""`t2ikit data`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from t2ikit.cli.output import print_rows
+
+
+def command(
+    spec: Annotated[str, typer.Argument(help="A dataset, as after `t2ikit train --data`.")],
+    out: Annotated[Path, typer.Option(help="Where the contact sheet goes.")] = Path("contact-sheet.png"),
+    n: Annotated[int, typer.Option("-n", min=1, max=600, help="Pictures on the contact sheet.")] = 36,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="data.KEY=VALUE; may be repeated.")
+    ] = None,
+    plugin: Annotated[list[str] | None, typer.Option(help="A plugin that has the dataset.")] = None,
+) -> None:
+    """List what is in a dataset and what is wrong with it, and draw a contact sheet."""
+    from t2ikit.data.looking import open_dataset
+    from t2ikit.data.survey import sheet, survey
+    from t2ikit.evaluating import check_target
+    from t2ikit.files import save_picture
+    from t2ikit.registry import Registry
+
+    check_target(out)
+    dataset = open_dataset(Registry.load(plugin or []), spec, settings or [])
+    found = survey(dataset)
+    print_rows(["", spec], found.rows)
+    save_picture(sheet(dataset, min(n, dataset.size("train"))), out)
+    typer.echo(f"contact sheet: {out}")
+    for problem in found.problems:
+        typer.echo(f"\nskipped: {problem}")

@@ -1,0 +1,149 @@
+"""Captioned pictures of any source as a dataset: opened once, checked, resized, kept ready on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from t2ikit.batch import Record, mix
+from t2ikit.data.captioned_config import PLACE, CaptionedConfig
+from t2ikit.data.problems import UNREADABLE_PICTURE
+from t2ikit.data.ready import Ready, prepare
+from t2ikit.data.source import Entry, Source
+from t2ikit.errors import UserError
+from t2ikit.interfaces import Dataset, Split
+
+SALT = "t2ikit folder split 1"
+MIRRORED = "#mirrored"
+"""Ends the key of a mirrored picture."""
+
+
+class Captioned(Dataset):
+    """The pictures of a source that can be used; those that cannot are skipped, counted and told.
+
+    A picture's split follows from its name alone: adding others does not move it. Only where that would
+    leave a split with nothing, the picture nearest to it goes there.
+
+    Args:
+        config: how its pictures are read.
+        source: where they come from.
+
+    Attributes:
+        source: what was found, and what is wrong with it.
+        ready: the pixels and hashes of all usable pictures.
+        entries: the pictures of each split, sorted by name.
+        warnings: what was skipped, in a few lines; nothing where all is well.
+
+    Raises:
+        UserError: fewer than two pictures can be used, or a larger share than `max_bad` cannot.
+    """
+
+    def __init__(self, config: CaptionedConfig, source: Source) -> None:
+        self.config, self.source = config, source
+        self.ready: Ready = prepare(source, config)
+        for place in sorted(self.ready.bad):
+            source.problems.add(f"{source.entries[place].name} ({self.ready.bad[place]})", UNREADABLE_PICTURE)
+        usable = [entry for place, entry in enumerate(source.entries) if place not in self.ready.bad]
+        self._check(len(usable))
+        self.entries = split(usable, config.validation)
+        self._place = {entry.name: place for place, entry in enumerate(source.entries)}
+        self.warnings = self._warnings(len(usable))
+
+    def _check(self, usable: int) -> None:
+        problems, config = self.source.problems, self.config
+        if len(problems) > config.max_bad * (len(problems) + usable):
+            problems.raise_all(
+                f"{len(problems)} problems beside {usable} pictures that can be used, more than the share "
+                f"data.max_bad={config.max_bad:g} allows"
+            )
+        if usable < 2:
+            problems.raise_all(f"{usable} pictures that can be used, and these problems")
+            raise _too_few(self.source.label, usable)
+
+    def _warnings(self, usable: int) -> tuple[str, ...]:
+        problems = self.source.problems
+        if not problems:
+            return ()
+        return (
+            f"{self.source.label}: {len(problems)} skipped, {usable} pictures used\n{problems.summary()}",
+        )
+
+    def size(self, split: Split) -> int:
+        """Number of pictures; with `flip` those of training count twice."""
+        count = len(self.entries[split])
+        return 2 * count if self._mirrors(split) else count
+
+    def _mirrors(self, split: Split) -> bool:
+        return self.config.flip and split == "train"
+
+    def _entry(self, split: Split, index: int) -> tuple[Entry, bool]:
+        """The entry behind an index, and whether it is the mirrored one."""
+        if not 0 <= index < self.size(split):
+            raise IndexError(f"index {index} of {self.size(split)} {split} pictures")
+        mirrored, place = divmod(index, len(self.entries[split]))
+        return self.entries[split][place], bool(mirrored)
+
+    def record(self, split: Split, index: int) -> Record:
+        """Picture `index`, (3, size, size) uint8."""
+        entry, mirrored = self._entry(split, index)
+        image: Tensor = self.ready.pixels[self._place[entry.name]]
+        captions = self._captions(entry)
+        if mirrored:
+            return Record(image.flip(-1), captions, entry.name + MIRRORED)
+        return Record(image, captions, entry.name)
+
+    def captions(self, split: Split, index: int) -> tuple[str, ...]:
+        """All captions of picture `index`, in every template."""
+        return self._captions(self._entry(split, index)[0])
+
+    def _captions(self, entry: Entry) -> tuple[str, ...]:
+        return tuple(
+            template.replace(PLACE, caption)
+            for caption in entry.captions
+            for template in self.config.templates
+        )
+
+    def prompts(self, n: int, seed: int) -> list[str]:
+        """Captions of the validation split, each once before any comes again."""
+        captions = dict.fromkeys(c for entry in self.entries["validation"] for c in self._captions(entry))
+        order = sorted(captions, key=lambda caption: mix(seed, "prompts", caption))
+        return [order[i % len(order)] for i in range(n)]
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of names, captions, contents and how pictures are read."""
+        c = self.config
+        reading = [c.size, c.background, c.fit, c.validation, c.flip, c.templates]
+        rows = [
+            [entry.name, self.ready.digests[place], *entry.captions]
+            for place, entry in enumerate(self.source.entries)
+            if place not in self.ready.bad
+        ]
+        return hashlib.blake2b(json.dumps([reading, rows]).encode(), digest_size=16).hexdigest()
+
+
+def split(entries: Sequence[Entry], validation: float) -> dict[Split, list[Entry]]:
+    """Part entries by a hash of their names; about the share `validation` is held out.
+
+    Args:
+        entries: at least two.
+        validation: share in (0, 1).
+    """
+    draw = {entry.name: mix(SALT, entry.name) / 2**63 for entry in entries}
+    ranked = sorted(draw.values())
+    limit = min(max(validation, ranked[0]), ranked[-2])
+    held_out = [entry for entry in entries if draw[entry.name] <= limit]
+    kept = [entry for entry in entries if draw[entry.name] > limit]
+    return {"train": kept, "validation": held_out}
+
+
+def _too_few(label: str, count: int) -> UserError:
+    return UserError(
+        f"{label}: too few captioned pictures",
+        expected="at least 2, one to train on and one to validate on",
+        got=count,
+        fix="add pictures with captions",
+    )

@@ -1,0 +1,47 @@
+"""Options that all sets of captioned pictures share. Imports no torch."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from t2ikit.specs import DatasetConfig
+
+SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+"""`hf:` and the like; one letter alone is a drive."""
+PLACE = "{caption}"
+"""Where a template has the caption."""
+
+
+class CaptionedConfig(DatasetConfig):
+    """How captioned pictures are read, whatever they come from."""
+
+    background: str = "white"
+    """colour behind transparent pixels and beside fitted pictures: a name or #rrggbb"""
+    fit: Literal["crop", "pad"] = "crop"
+    """pictures that are not square: crop the middle, or pad with the background so that nothing is lost"""
+    flip: bool = False
+    """show each training picture mirrored too, as one more picture; not where captions say left or right"""
+    templates: tuple[str, ...] = (PLACE,)
+    """what a caption is put into, each giving one more caption: ["{caption}", "a drawing of {caption}"]"""
+    max_bad: float = Field(0.5, ge=0, le=1)
+    """share of the pictures that may be unusable; they are skipped and told, beyond it nothing starts"""
+    cache: str | None = None
+    """folder for resized pictures; none: $T2IKIT_CACHE, or else the user's cache folder"""
+
+    @field_validator("background")
+    @classmethod
+    def _is_a_colour(cls, value: str) -> str:
+        from PIL import ImageColor
+
+        ImageColor.getrgb(value)
+        return value
+
+    @field_validator("templates")
+    @classmethod
+    def _have_a_place(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value or any(template.count(PLACE) != 1 for template in value):
+            raise ValueError(f"each template holds {PLACE} once")
+        return value

@@ -1,0 +1,66 @@
+"""The captions of a row of metadata: under which key, and what may stand there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from t2ikit.data.problems import Kind
+from t2ikit.errors import did_you_mean
+
+CAPTION_KEYS = ("text", "caption", "captions", "prompt", "description")
+"""Where captions are looked for when no key is given, in this order."""
+EMPTY = Kind(
+    "an empty caption", "at least one caption that is not blank", "write a caption or remove the line"
+)
+NO_TEXT = Kind(
+    "a caption that is not text", "a string or a list of strings", "write the caption in quote marks"
+)
+
+
+def tidy(text: str) -> str:
+    """Without blanks at the ends or in rows, and on one line."""
+    return " ".join(text.split())
+
+
+def caption_key(keys: Collection[str], wanted: str | None) -> str | None:
+    """Which of a row's keys holds the captions; None if none does."""
+    names = CAPTION_KEYS if wanted is None else (wanted,)
+    return next((name for name in names if name in keys), None)
+
+
+def missing(keys: Collection[str], wanted: str | None, ignored: Collection[str] = ()) -> Kind:
+    """That a row has no captions, and what could be meant."""
+    names = CAPTION_KEYS if wanted is None else (wanted,)
+    others = [name for name in keys if name not in ignored]
+    return Kind(
+        f"a line without {' or '.join(names[:2])}",
+        f"the caption under {' or '.join(names)}",
+        "name the key that holds the caption with data.caption_column: " + did_you_mean(names[0], others),
+    )
+
+
+def read_captions(value: Any) -> tuple[str, ...] | Kind:
+    """What stands under the key, a string or several, tidied and each once; or what is wrong with it."""
+    texts = value if isinstance(value, (list, tuple)) else [value]
+    if value is None:
+        return EMPTY
+    if not all(isinstance(text, str) for text in texts):
+        return NO_TEXT
+    captions = tuple(dict.fromkeys(caption for caption in map(tidy, texts) if caption))
+    return captions or EMPTY
+
+
+def captions_of(
+    row: Mapping[str, Any], wanted: str | None, ignored: Collection[str] = ()
+) -> tuple[tuple[str, ...], None] | tuple[None, tuple[Kind, str]]:
+    """A row's captions, or what is wrong with them and a few words to find the place by."""
+    key = caption_key(row.keys(), wanted)
+    if key is None:
+        return None, (missing(row.keys(), wanted, ignored), "")
+    found = read_captions(row[key])
+    if isinstance(found, Kind):
+        shown = f" ({key} = {json.dumps(row[key], default=str)[:40]})" if found is NO_TEXT else ""
+        return None, (found, shown)
+    return found, None

@@ -1,0 +1,113 @@
+"""A dataset of the Hugging Face Hub, through the `datasets` library.
+
+Pictures are read as the bytes that were uploaded, so the same pictures in a folder give the same batches.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from t2ikit.data.captioned import Captioned
+from t2ikit.data.source import Entry
+from t2ikit.data.table import Rows, cell_bytes, choose_columns
+from t2ikit.data.table_config import HubConfig
+from t2ikit.errors import UserError, did_you_mean
+from t2ikit.extras import import_extra
+
+WITHDRAWN = {
+    "lambdalabs/pokemon-blip-captions": (
+        "its owner took it down from the Hub in 2024, after a request by the holder of the rights"
+    )
+}
+"""Datasets that many guides name and nobody can load any more."""
+
+
+def open_hub(config: HubConfig) -> Captioned:
+    """The dataset that a Hub config describes.
+
+    Raises:
+        UserError: there is none, it cannot be reached, or has too little in it that can be used.
+    """
+    name, _, split = config.spec.removeprefix("hf:").partition(":")
+    label = f"hf:{name}"
+    if name.lower() in WITHDRAWN:
+        raise _withdrawn(label, name.lower())
+    return Captioned(config, HubSource(label, load(label, name, split, config), config))
+
+
+class HubSource(Rows):
+    """The rows of a loaded dataset.
+
+    Args:
+        label: for messages.
+        rows: a `datasets.Dataset`.
+        config: which columns.
+    """
+
+    def __init__(self, label: str, rows: Any, config: HubConfig) -> None:
+        datasets = import_extra("datasets", "hub", label)
+        kinds = dict(rows.features)
+        pictures = [name for name, kind in kinds.items() if isinstance(kind, datasets.Image)]
+        wanted = config.image_column or next(iter(pictures), None)
+        image, caption = choose_columns(label, rows.column_names, wanted, config.caption_column)
+        if isinstance(kinds[image], datasets.Image):
+            rows = rows.cast_column(image, datasets.Image(decode=False))
+        self._rows, self._image, self._version = rows, image, rows._fingerprint
+        names = (_name(cell) for cell in rows[image])
+        super().__init__(label, zip(names, rows[caption], strict=True), caption)
+
+    def read(self, entry: Entry) -> bytes:
+        """The bytes that were uploaded."""
+        return cell_bytes(self._rows[entry.place][self._image])
+
+
+def _name(cell: Any) -> str | None:
+    path = cell.get("path") if isinstance(cell, dict) else None
+    return os.path.basename(path) if path else None
+
+
+def load(label: str, name: str, split: str, config: HubConfig) -> Any:
+    """Load the rows of one split, from the Hub or from what is kept of it on this machine.
+
+    Raises:
+        UserError: what was tried, and why it did not work.
+    """
+    datasets = import_extra("datasets", "hub", f"--data {label}")
+    try:
+        found = datasets.load_dataset(name, config.subset, revision=config.revision)
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        raise _unreachable(label, name, error) from error
+    splits = list(found)
+    if split and split not in splits:
+        raise UserError(
+            f"{label}: there is no split {split!r}",
+            expected="one of " + ", ".join(splits),
+            got=split,
+            fix=did_you_mean(split, splits),
+        )
+    return found[split or ("train" if "train" in splits else splits[0])]
+
+
+def _unreachable(label: str, name: str, error: Exception) -> UserError:
+    offline = os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0")
+    why = (
+        "this machine was told to stay offline (HF_HUB_OFFLINE)"
+        if offline
+        else "this machine is offline, or there is no dataset of that name"
+    )
+    return UserError(
+        f"{label}: this dataset cannot be loaded",
+        expected=f"the dataset {name} on the Hub, or what an earlier run kept of it on this machine",
+        got=f"{why}: {type(error).__name__}: {' '.join(str(error).split())[:160]}",
+        fix="check the name; or get the pictures elsewhere and give their folder: --data FOLDER",
+    )
+
+
+def _withdrawn(label: str, name: str) -> UserError:
+    return UserError(
+        f"{label}: this dataset is no longer on the Hub",
+        expected="a dataset that can be loaded",
+        got=WITHDRAWN[name],
+        fix="if you have a copy of it, give its folder: --data FOLDER, as docs/pokemon.md shows",
+    )

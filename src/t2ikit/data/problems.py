@@ -1,0 +1,89 @@
+"""What is wrong with a set of captioned pictures, gathered so that one message can tell it all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from t2ikit.errors import UserError, UserErrors
+
+SHOWN = 10
+"""How many places a message names before it only counts."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One way of being wrong; the same object for all places where it is so.
+
+    Attributes:
+        what: what is wrong, as a noun with its article.
+        expected: what would have been right.
+        fix: what to do, as an instruction.
+    """
+
+    what: str
+    expected: str
+    fix: str
+
+
+UNREADABLE_PICTURE = Kind(
+    "a picture that cannot be read",
+    "whole picture files that Pillow opens",
+    "save the picture again or take it out, with its caption",
+)
+
+
+@dataclass
+class Problems:
+    """The places where something is wrong, by kind.
+
+    Attributes:
+        label: what the set is called, for messages.
+        found: the places, each the name of a picture, file or line with a few words in brackets.
+    """
+
+    label: str
+    found: dict[Kind, list[str]] = field(default_factory=dict)
+
+    def add(self, where: str, kind: Kind) -> None:
+        """Note one place."""
+        self.found.setdefault(kind, []).append(where)
+
+    def __len__(self) -> int:
+        return sum(len(places) for places in self.found.values())
+
+    def errors(self) -> list[UserError]:
+        """One error a kind, which names the first places and counts the rest."""
+        return [self._error(kind, places) for kind, places in self.found.items()]
+
+    def raise_all(self, what: str) -> None:
+        """Raise everything that was noted, headed by `what` where there are several kinds.
+
+        Raises:
+            UserError, UserErrors: there is something.
+        """
+        errors = self.errors()
+        if len(errors) == 1:
+            raise errors[0]
+        if errors:
+            raise UserErrors(f"{self.label}: {what}", errors)
+
+    def summary(self) -> str:
+        """One line a kind: how many, what, and the first few places."""
+        return "\n".join(
+            f"  {len(places)} x {kind.what}: {shorten(places, 3)}" for kind, places in self.found.items()
+        )
+
+    def _error(self, kind: Kind, places: list[str]) -> UserError:
+        count = f" ({len(places)} of them)" if len(places) > 1 else ""
+        return UserError(
+            f"{self.label}: {kind.what}{count}",
+            expected=kind.expected,
+            got=shorten(places, SHOWN),
+            fix=kind.fix,
+        )
+
+
+def shorten(places: list[str], shown: int) -> str:
+    """The first places, and how many more there are."""
+    rest = f"; and {len(places) - shown} more" if len(places) > shown else ""
+    return "; ".join(places[:shown]) + rest

@@ -1,0 +1,204 @@
+"""Tar shards in the WebDataset format: files of one stem are a sample, a picture beside a .txt or .json.
+
+Shards on this machine are indexed once, by their headers; pictures are then read where they lie.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tarfile
+import unicodedata
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from t2ikit.data.captioned import Captioned
+from t2ikit.data.captions import EMPTY, captions_of, tidy
+from t2ikit.data.pictures import SUFFIXES
+from t2ikit.data.problems import Kind, Problems
+from t2ikit.data.shards_config import ShardsConfig
+from t2ikit.data.source import Entry, Source
+from t2ikit.errors import UserError
+from t2ikit.extras import import_extra
+
+BROKEN = Kind(
+    "a shard that cannot be read to its end",
+    "whole tar files",
+    "write or download the shard again; the samples before the damage are used",
+)
+NO_CAPTION = Kind(
+    "a picture without a caption in its shard",
+    "a .txt or .json of the same stem beside each picture",
+    "write the shard again with captions",
+)
+NO_PICTURE = Kind(
+    "a caption without a picture in its shard",
+    "a picture of the same stem beside each caption",
+    "write the shard again with pictures",
+)
+NO_TEXT = Kind("a caption that is not text", "UTF-8 text, or JSON with a caption", "write the shard again")
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file inside a shard: where its bytes lie."""
+
+    shard: Path
+    name: str
+    offset: int
+    size: int
+
+    def read(self) -> bytes:
+        """The file's bytes."""
+        with self.shard.open("rb") as file:
+            file.seek(self.offset)
+            content = file.read(self.size)
+        if len(content) < self.size:
+            raise OSError("the shard ends within it")
+        return content
+
+
+@dataclass
+class Sample:
+    """The files of one stem."""
+
+    picture: Member | None = None
+    texts: dict[str, Member] = field(default_factory=dict)
+
+
+def open_shards(config: ShardsConfig) -> Captioned:
+    """The dataset that a shards config describes.
+
+    Raises:
+        UserError: a shard is missing, or there is too little in them that can be used.
+    """
+    pattern = config.spec.removeprefix("wds:")
+    return Captioned(config, ShardSource(pattern, existing_shards(pattern), config.caption_column))
+
+
+def existing_shards(pattern: str) -> list[Path]:
+    """The shards that a pattern such as `shards-{000..099}.tar` names.
+
+    Raises:
+        UserError: one of them is not there.
+    """
+    shardlists = import_extra("webdataset.shardlists", "webdataset", f"wds:{pattern}")
+    paths = [Path(os.path.abspath(Path(name).expanduser())) for name in shardlists.expand_urls(pattern)]
+    absent = [path for path in paths if not path.is_file()]
+    if absent:
+        raise UserError(
+            f"wds:{pattern}: {len(absent)} of {len(paths)} shards are not there",
+            expected="tar files; {000..099} stands for 000 to 099, :: parts several patterns",
+            got=f"no file {absent[0]}",
+            fix="check the numbers in braces and the path; it is relative to where the command runs",
+        )
+    return paths
+
+
+class ShardSource(Source):
+    """The samples of local shards. An entry's place is the `Member` of its picture.
+
+    Args:
+        label: for messages.
+        shards: tar files.
+        caption_column: key of the captions in .json files.
+    """
+
+    def __init__(self, label: str, shards: list[Path], caption_column: str | None = None) -> None:
+        self.label, self.unused = f"wds:{label}", []
+        self.problems = Problems(self.label)
+        found: dict[str, Entry] = {}
+        for shard in shards:
+            for stem, sample in index(shard, self.problems).items():
+                captions = self._captions(stem, sample, caption_column)
+                if captions is None or sample.picture is None:
+                    continue
+                name = sample.picture.name
+                if name in found:  # the same stem in another shard
+                    name = f"{shard.name}/{name}"
+                found[name] = Entry(name, captions, sample.picture)
+        self.entries = sorted(found.values(), key=lambda entry: entry.name)
+        if not self.entries and not self.problems:
+            raise UserError(
+                f"{self.label}: no captioned picture in {len(shards)} shards",
+                expected="samples such as 000.png beside 000.txt or 000.json",
+                got="none",
+                fix="check how the shards were written",
+            )
+
+    def _captions(self, stem: str, sample: Sample, column: str | None) -> tuple[str, ...] | None:
+        if sample.picture is None:
+            if sample.texts:
+                self.problems.add(stem, NO_PICTURE)
+            return None
+        if not sample.texts:
+            self.problems.add(sample.picture.name, NO_CAPTION)
+            return None
+        captions, wrong = read_sample_captions(
+            {suffix: member.read() for suffix, member in sample.texts.items()}, column
+        )
+        if wrong is not None:
+            self.problems.add(sample.picture.name, wrong)
+        return captions
+
+    def read(self, entry: Entry) -> bytes:
+        """The picture's bytes, read from its shard."""
+        member: Member = entry.place
+        return member.read()
+
+    def identity(self, entry: Entry) -> str:
+        """Where the picture lies, and when its shard was last written."""
+        member: Member = entry.place
+        stat = member.shard.stat()
+        return f"{member.shard} {stat.st_size} {stat.st_mtime_ns} {member.offset} {member.size}"
+
+
+def read_sample_captions(
+    texts: dict[str, bytes], column: str | None
+) -> tuple[tuple[str, ...], None] | tuple[None, Kind]:
+    """The captions in a sample's .txt, one a line, or else in its .json; or what is wrong with them."""
+    try:
+        if ".txt" in texts:
+            lines = texts[".txt"].decode("utf-8-sig").splitlines()
+            found = tuple(dict.fromkeys(line for line in map(tidy, lines) if line))
+            return (found, None) if found else (None, EMPTY)
+        row: Any = json.loads(texts[".json"])
+    except (UnicodeDecodeError, ValueError, RecursionError):
+        return None, NO_TEXT
+    if not isinstance(row, dict):
+        return None, NO_TEXT
+    captions, wrong = captions_of(row, column)
+    if wrong is not None:
+        return None, wrong[0]
+    assert captions is not None
+    return captions, None
+
+
+def index(shard: Path, problems: Problems) -> dict[str, Sample]:
+    """The samples of one shard by their stems, from its headers."""
+    samples: dict[str, Sample] = {}
+    try:
+        with tarfile.open(shard, "r:") as archive:
+            for member in archive:
+                if member.isfile():
+                    _add(samples, Member(shard, member.name, member.offset_data, member.size))
+            if shard.stat().st_size < archive.offset + tarfile.BLOCKSIZE:  # a whole one ends with empty blocks
+                problems.add(f"{shard.name} (it has no end)", BROKEN)
+    except (tarfile.TarError, OSError, EOFError) as error:
+        problems.add(f"{shard.name} ({error})", BROKEN)
+    return samples
+
+
+def _add(samples: dict[str, Sample], member: Member) -> None:
+    name = unicodedata.normalize("NFC", member.name.removeprefix("./"))
+    folder, _, base = name.rpartition("/")
+    stem, dot, ending = base.partition(".")
+    if not stem or not dot:
+        return
+    key, suffix = f"{folder}/{stem}".lstrip("/"), f".{ending.lower()}"
+    member = Member(member.shard, name, member.offset, member.size)
+    if suffix in SUFFIXES:
+        samples.setdefault(key, Sample()).picture = member
+    elif suffix in (".txt", ".json"):
+        samples.setdefault(key, Sample()).texts[suffix] = member

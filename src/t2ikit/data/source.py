@@ -1,0 +1,59 @@
+"""Where captioned pictures come from: what a folder, a table or a font has in common."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+from t2ikit.data.problems import Problems
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One captioned picture that was found, not yet opened.
+
+    Attributes:
+        name: tells it from all others of its source, the same on every system: for a file its path
+            relative to the folder with forward slashes, in Unicode's composed form.
+        captions: one or more, none of them empty.
+        place: what its source finds it by.
+    """
+
+    name: str
+    captions: tuple[str, ...]
+    place: Any = None
+
+
+class Source(ABC):
+    """Captioned pictures that were looked for, but not opened.
+
+    Attributes:
+        label: what it is called, for messages.
+        entries: what was found, sorted by name.
+        problems: what was found wrong, which is not among the entries.
+        unused: names of pictures that were found but have no caption where captions are listed.
+    """
+
+    label: str
+    entries: list[Entry]
+    problems: Problems
+    unused: list[str]
+
+    @abstractmethod
+    def read(self, entry: Entry) -> bytes:
+        """A picture file's content.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+
+    def identity(self, entry: Entry) -> str:
+        """Changes when the picture does; cheaper than reading it where the source knows a way."""
+        return digest(self.read(entry))
+
+
+def digest(content: bytes) -> str:
+    """A hash of a file's content."""
+    return hashlib.blake2b(content, digest_size=16).hexdigest()

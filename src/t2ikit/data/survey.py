@@ -1,0 +1,112 @@
+"""What is in a dataset, and what is wrong with it: the numbers behind `t2ikit data`."""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from PIL import Image
+
+from t2ikit.batch import mix
+from t2ikit.data.captioned import Captioned
+from t2ikit.grids import contact_sheet
+from t2ikit.interfaces import Dataset, Split
+
+LOOKED_AT = 20_000
+"""Captions of at most this many pictures are counted."""
+WORD = re.compile(r"\w+")
+SPLITS: tuple[Split, ...] = ("train", "validation")
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Lines for people; `rows` are pairs of what and how much, `problems` one line a kind of problem."""
+
+    rows: list[tuple[str, str]]
+    problems: list[str]
+
+
+def survey(dataset: Dataset) -> Survey:
+    """Count what is in a dataset."""
+    rows = [("pictures", ", ".join(f"{dataset.size(split):,} {split}" for split in SPLITS))]
+    if isinstance(dataset, Captioned):
+        rows += _pictures(dataset)
+    rows += _captions(dataset)
+    rows.append(("fingerprint", dataset.fingerprint))
+    problems = []
+    if isinstance(dataset, Captioned):
+        rows.append(("kept ready in", str(dataset.ready.path)))
+        problems = [str(error) for error in dataset.source.problems.errors()]
+    return Survey(rows, problems)
+
+
+def sheet(dataset: Dataset, count: int, seed: int = 0) -> Image.Image:
+    """A contact sheet of `count` training pictures, drawn at random, each with one of its captions."""
+    size = dataset.size("train")
+    chosen = (
+        sorted(range(size), key=lambda i: mix(seed, "sheet", i))[:count]
+        if size <= LOOKED_AT
+        else [mix(seed, "sheet", i) % size for i in range(count)]
+    )
+    records = [dataset.record("train", index) for index in chosen]
+    pictures = [Image.fromarray(record.image.permute(1, 2, 0).numpy()) for record in records]
+    return contact_sheet(pictures, [record.captions[0] for record in records])
+
+
+def _pictures(dataset: Captioned) -> list[tuple[str, str]]:
+    """Sizes, shapes and repeats of the pictures that can be used."""
+    ready = dataset.ready
+    good = [place for place in range(len(ready.sizes)) if place not in ready.bad]
+    sizes = sorted((ready.sizes[place] for place in good), key=lambda size: size[0] * size[1])
+    oblong = sum(width != height for width, height in sizes)
+    small = sum(min(size) < dataset.config.size for size in sizes)
+    smallest, middle, largest = (f"{w} x {h}" for w, h in (sizes[0], sizes[len(sizes) // 2], sizes[-1]))
+    what = "cropped to the middle" if dataset.config.fit == "crop" else "padded"
+    rows = [
+        (
+            "sizes",
+            f"{smallest} to {largest}, median {middle}; resized to {dataset.config.size}",
+        ),
+        ("not square", f"{oblong:,} ({what})"),
+        ("enlarged", f"{small:,} are smaller than {dataset.config.size} pixels"),
+        ("same picture", _repeats(dataset, good)),
+    ]
+    if dataset.source.unused:
+        rows.append(("without caption", f"{len(dataset.source.unused):,} pictures are not in the metadata"))
+    return rows
+
+
+def _repeats(dataset: Captioned, good: Sequence[int]) -> str:
+    """How many pictures repeat an earlier one, and the first names."""
+    first: dict[str, str] = {}
+    repeats = []
+    for place in good:
+        name = dataset.source.entries[place].name
+        before = first.setdefault(dataset.ready.digests[place], name)
+        if before != name:
+            repeats.append(f"{name} = {before}")
+    shown = "; ".join(repeats[:3]) + ("; ..." if len(repeats) > 3 else "")
+    return f"{len(repeats):,} repeat another" + (f": {shown}" if repeats else "")
+
+
+def _captions(dataset: Dataset) -> list[tuple[str, str]]:
+    """How many, how long, of which words."""
+    counts: Counter[str] = Counter()
+    pictures = 0
+    for split in SPLITS:
+        for index in range(min(dataset.size(split), LOOKED_AT)):
+            counts.update(dataset.captions(split, index))
+            pictures += 1
+    lengths = sorted(len(WORD.findall(caption)) for caption in counts.elements())
+    words = Counter(word for caption, n in counts.items() for word in WORD.findall(caption.lower()) * n)
+    common = ", ".join(f"{word} {n:,}" for word, n in words.most_common(12))
+    often, times = counts.most_common(1)[0]
+    return [
+        ("captions", f"{sum(counts.values()):,} of {pictures:,} pictures, {len(counts):,} different"),
+        ("words a caption", f"{lengths[0]} to {lengths[-1]}, median {statistics.median(lengths):g}"),
+        ("vocabulary", f"{len(words):,} words; {common}"),
+        ("most frequent", f"{times:,} x {often!r}"),
+    ]
