@@ -183,8 +183,8 @@ def index(shard: Path, problems: Problems) -> dict[str, Sample]:
             for member in archive:
                 if member.isfile():
                     _add(samples, Member(shard, member.name, member.offset_data, member.size))
-            if shard.stat().st_size < archive.offset + tarfile.BLOCKSIZE:  # a whole one ends with empty blocks
-                problems.add(f"{shard.name} (it has no end)", BROKEN)
+            if shard.stat().st_size < archive.offset + tarfile.BLOCKSIZE:
+                problems.add(f"{shard.name} (it has no empty blocks at its end)", BROKEN)
     except (tarfile.TarError, OSError, EOFError) as error:
         problems.add(f"{shard.name} ({error})", BROKEN)
     return samples
