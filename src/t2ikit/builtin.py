@@ -14,6 +14,7 @@ from t2ikit.hookspecs import hookimpl
 from t2ikit.metrics.prompt_accuracy import PromptAccuracyConfig
 from t2ikit.specs import DatasetSpec, MetricSpec, TextEncoderSpec
 from t2ikit.text.builtin_config import BuiltinTextConfig
+from t2ikit.text.pretrained_config import ClipTextConfig, PretrainedConfig, T5Config
 
 
 def _creatures(config: CreaturesConfig, context: None) -> Any:
@@ -58,6 +59,12 @@ def _builtin_text(config: BuiltinTextConfig, context: None) -> Any:
     return BuiltinTextEncoder(config)
 
 
+def _pretrained(config: PretrainedConfig, context: None) -> Any:
+    from t2ikit.text.pretrained import PretrainedEncoder
+
+    return PretrainedEncoder(config)
+
+
 def _prompt_accuracy(config: PromptAccuracyConfig, context: None) -> Any:
     from t2ikit.metrics.prompt_accuracy import PromptAccuracy
 
@@ -85,8 +92,13 @@ def t2ikit_datasets() -> list[DatasetSpec]:
 
 @hookimpl
 def t2ikit_text_encoders() -> list[TextEncoderSpec]:
-    """The table of random word vectors."""
-    return [TextEncoderSpec("builtin", _builtin_text, BuiltinTextConfig, "fixed random word vectors")]
+    """The table of random word vectors, and pretrained encoders."""
+    return [
+        TextEncoderSpec("builtin", _builtin_text, BuiltinTextConfig, "fixed random word vectors"),
+        TextEncoderSpec("t5", _pretrained, T5Config, "encoder of a T5, mT5 or Flan-T5"),
+        TextEncoderSpec("clip", _pretrained, ClipTextConfig, "text tower of a CLIP"),
+        TextEncoderSpec("hf", _pretrained, PretrainedConfig, "any encoder that transformers opens"),
+    ]
 
 
 @hookimpl

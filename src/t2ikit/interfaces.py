@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -135,6 +135,13 @@ class TextEncoder(ABC):
     @abstractmethod
     def encode(self, captions: Sequence[str]) -> TextEmbedding:
         """Embed captions; always `length` tokens long, so that embeddings can be joined."""
+
+    def prepare(self, captions: Iterable[str]) -> tuple[str, ...]:
+        """Told before training of every caption there will be; an encoder that is slow encodes them here.
+
+        `captions` may repeat, and need not be gone through. Returns what a person should know.
+        """
+        return ()
 
     @property
     @abstractmethod

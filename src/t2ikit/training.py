@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from t2ikit.config import parse_setting
 from t2ikit.display import Display, Silent, make_display
 from t2ikit.ema import Average
 from t2ikit.errors import UserError
+from t2ikit.interfaces import Split
 from t2ikit.player import Player, make_players
 from t2ikit.recipe import Recipe
 from t2ikit.registry import Registry
@@ -150,6 +151,8 @@ def _train(
     try:
         for warning in cast.dataset.warnings:
             display.say(f"warning: {warning}")
+        for message in cast.model.encoder.prepare(_captions(cast, recipe)):
+            display.say(message)
         trainer = make_trainer(recipe, cast, accelerator, display)
         session = Session(run, cast, trainer, registry, display)
         start = session.resume(own_micro_batch=own_micro_batch) if resume else 0
@@ -162,6 +165,17 @@ def _train(
         raise
     finally:
         display.close()
+
+
+def _captions(cast: Cast, recipe: Recipe) -> Iterator[str]:
+    """Every caption that training can show, the empty one, and those of the grids."""
+    dataset = cast.dataset
+    splits: tuple[Split, ...] = ("train", "validation")
+    for split in splits:
+        for index in range(dataset.size(split)):
+            yield from dataset.captions(split, index)
+    yield from (recipe.train.prompts or dataset.prompts(4, recipe.train.seed))
+    yield ""
 
 
 def _too_few_steps(run: Run, done: int, steps: int) -> UserError:

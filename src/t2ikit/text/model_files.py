@@ -1,0 +1,153 @@
+"""The files of a pretrained text model, found without loading it: its folder, width and fingerprint.
+
+Imports neither transformers nor torch, so that a run whose captions are all encoded needs neither of them
+for its text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from t2ikit.errors import UserError
+
+WIDTHS = ("d_model", "hidden_size", "n_embd", "dim")
+"""What configs call the width of their tokens, the surest name first."""
+PATTERNS = ["*.json", "*.safetensors", "*.model", "*.txt"]
+TOKENIZERS = (
+    "tokenizer.json",
+    "vocab.json",
+    "vocab.txt",
+    "spiece.model",
+    "tokenizer.model",
+    "sentencepiece.bpe.model",
+)
+"""One of these has a tokenizer's words."""
+BLOCKS, BLOCK = 64, 1 << 16
+"""Weights are told apart by their header and by so many blocks of so many bytes."""
+WHOLE = 1 << 22
+"""Files up to this size are hashed whole."""
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """A text model's folder on this machine.
+
+    Attributes:
+        name: as the user gave it, for messages.
+        folder: where its files are.
+        config: config.json.
+    """
+
+    name: str
+    folder: Path
+    config: dict[str, Any]
+
+    @property
+    def width(self) -> int:
+        """Entries of a token.
+
+        Raises:
+            UserError: config.json does not say.
+        """
+        config = self.config.get("text_config", self.config)
+        for key in WIDTHS:
+            if isinstance(config.get(key), int):
+                return int(config[key])
+        raise UserError(
+            f"{self.name}: config.json does not say how wide its tokens are",
+            expected="one of " + ", ".join(WIDTHS),
+            got=", ".join(sorted(config)[:12]),
+            fix="give the folder of a text encoder",
+        )
+
+    def fingerprint(self) -> str:
+        """Hash of the model's and tokenizer's files; of large ones a sample, which any training changes."""
+        total = hashlib.blake2b(digest_size=16)
+        for path in sorted(self.folder.iterdir()):
+            if path.is_file() and path.suffix in (".json", ".safetensors", ".model", ".txt"):
+                total.update(path.name.encode() + _sample(path))
+        return total.hexdigest()
+
+
+def _sample(path: Path) -> bytes:
+    size = path.stat().st_size
+    found = hashlib.blake2b(str(size).encode(), digest_size=16)
+    with path.open("rb") as file:
+        if size <= WHOLE:
+            found.update(file.read())
+        else:
+            found.update(file.read(WHOLE // 4))
+            for i in range(BLOCKS):
+                file.seek((size - BLOCK) * i // (BLOCKS - 1))
+                found.update(file.read(BLOCK))
+    return found.digest()
+
+
+def find_model(name: str, revision: str | None = None) -> ModelFiles:
+    """Look a model up: a folder, or a Hub id whose files are on this machine or can be downloaded.
+
+    Raises:
+        UserError: it cannot be had, or something is missing in it.
+    """
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        folder = _download(name, revision)
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _incomplete(name, folder, f"config.json: {error}") from error
+    if not isinstance(config, dict) or not any(folder.glob("*.safetensors")):
+        raise _incomplete(name, folder, "no *.safetensors: weights in other formats are never opened")
+    if not any((folder / tokenizer).is_file() for tokenizer in TOKENIZERS):
+        raise _incomplete(name, folder, "no tokenizer: transformers would make up one without words")
+    return ModelFiles(name, folder, config)
+
+
+def _download(name: str, revision: str | None) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    def get(*, local: bool) -> Path:
+        return Path(
+            snapshot_download(name, revision=revision, allow_patterns=PATTERNS, local_files_only=local)
+        )
+
+    try:
+        return get(local=True)
+    except (LocalEntryNotFoundError, HFValidationError, OSError):
+        pass  # not kept here yet, or no id at all: the next call says which
+    try:
+        return get(local=False)
+    except (LocalEntryNotFoundError, HFValidationError, HfHubHTTPError, OSError, ValueError) as error:
+        raise _unreachable(name, error) from error
+
+
+def _unreachable(name: str, error: Exception) -> UserError:
+    offline = os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0")
+    why = (
+        "this machine was told to stay offline (HF_HUB_OFFLINE)"
+        if offline
+        else ("this machine is offline, or there is no model of that id")
+    )
+    return UserError(
+        f"text.model: {name} cannot be had",
+        expected="a folder, or the Hub id of a model that is kept on this machine or can be reached",
+        got=f"no folder of that name; {why}: {type(error).__name__}",
+        fix="check the id; or download the model's files elsewhere and give their folder: "
+        "--set text.model=FOLDER",
+    )
+
+
+def _incomplete(name: str, folder: Path, what: str) -> UserError:
+    files = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    return UserError(
+        f"text.model: {name} is no whole model",
+        expected="config.json, a tokenizer and *.safetensors in one folder",
+        got=f"{what} (it has {', '.join(files[:8]) or 'nothing'})",
+        fix="give the folder that save_pretrained(..., safe_serialization=True) wrote",
+    )

@@ -1,0 +1,182 @@
+"""Frozen pretrained text encoders through transformers: T5 and its kin, CLIP's text tower, any other.
+
+The model is loaded only when a caption is not in the cache of embeddings, and let go when those are encoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from t2ikit.batch import TextEmbedding
+from t2ikit.cache import cache_folder
+from t2ikit.errors import UserError
+from t2ikit.interfaces import TextEncoder
+from t2ikit.progress import counting
+from t2ikit.text.cache import Embedded, EmbeddingCache
+from t2ikit.text.model_files import ModelFiles, find_model
+from t2ikit.text.pretrained_config import ClipTextConfig, PretrainedConfig
+
+VERSION = 1
+"""Raise it whenever the same model would give other embeddings."""
+PART = 4096
+"""Captions a file of the cache holds at most: what an interruption can lose."""
+
+
+class PretrainedEncoder(TextEncoder):
+    """Captions to the last hidden states of a frozen model.
+
+    `pooled` is the mean over real tokens; for CLIP the state at the end token, after the last norm.
+
+    Args:
+        config: which model, how long, where embeddings are kept.
+
+    Raises:
+        UserError: the model cannot be had.
+    """
+
+    def __init__(self, config: PretrainedConfig) -> None:
+        self.config = config
+        self.files: ModelFiles = find_model(config.model, config.revision)
+        self.width, self.length = self.files.width, config.length
+        self._fingerprint = f"text-{VERSION}/{self.files.fingerprint()}/{config.length}/{config.precision}"
+        self.cache = EmbeddingCache(cache_folder(config.cache) / "text", self._fingerprint)
+        self._new: dict[str, Embedded] = {}
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the model's and the tokenizer's files, the length and the precision."""
+        return self._fingerprint
+
+    def prepare(self, captions: Iterable[str]) -> tuple[str, ...]:
+        """Encode what is not in the cache yet, each caption once, and keep it there."""
+        wanted = dict.fromkeys(captions)
+        said = [f"warning: {self.cache.folder / name} was damaged: set aside" for name in self.cache.damaged]
+        if not all(caption in self.cache for caption in wanted):
+            with self.cache.writing():
+                missing = [caption for caption in wanted if caption not in self.cache]
+                said += self._encode_into_cache(missing)
+        size = self.cache.bytes / 2**20
+        said.append(f"text: {len(wanted):,} captions in {self.cache.folder} ({size:.1f} MiB)")
+        return tuple(said)
+
+    def _encode_into_cache(self, captions: list[str]) -> list[str]:
+        if not captions:  # another process has done it meanwhile
+            return []
+        model = self._load()
+        with counting(f"encoding captions with {self.files.name}") as progress:
+            for start in range(0, len(captions), PART):
+                part = captions[start : start + PART]
+                done = model.encode(part, lambda n, at=start: progress(at + n, len(captions)))
+                self.cache.add(part, done)
+        said = [f"text: {len(captions):,} captions encoded with {self.files.name}"]
+        if model.cut:
+            said.append(f"warning: {model.cut:,} captions are longer than text.length={self.length}: cut")
+        return said
+
+    def encode(self, captions: Sequence[str]) -> TextEmbedding:
+        """Embed captions, from the cache if they are there: tokens (B, L, D), mask (B, L), pooled (B, D)."""
+        missing = [
+            caption
+            for caption in dict.fromkeys(captions)
+            if caption not in self.cache and caption not in self._new
+        ]
+        if missing:
+            self._new |= dict(zip(missing, self._load().encode(missing), strict=True))
+        tokens = torch.zeros(len(captions), self.length, self.width)
+        mask = torch.zeros(len(captions), self.length, dtype=torch.bool)
+        pooled = torch.zeros(len(captions), self.width)
+        for row, caption in enumerate(captions):
+            one = self.cache[caption] if caption in self.cache else self._new[caption]
+            count = len(one.tokens)
+            tokens[row, :count], mask[row, :count], pooled[row] = one.tokens, True, one.pooled
+        return TextEmbedding(tokens, mask, pooled)
+
+    def _load(self) -> Loaded:
+        return Loaded(self.files, self.config)
+
+
+class Loaded:
+    """A model and its tokenizer in memory.
+
+    Args:
+        files: where they are.
+        config: length, precision and how many captions at once.
+
+    Attributes:
+        cut: captions that were longer than `length`.
+
+    Raises:
+        UserError: transformers cannot open them as a text encoder.
+    """
+
+    def __init__(self, files: ModelFiles, config: PretrainedConfig) -> None:
+        import transformers
+
+        transformers.utils.logging.disable_progress_bar()  # a bar of files tells nobody anything
+        self.config, self.cut = config, 0
+        self.clip = isinstance(config, ClipTextConfig)
+        numbers = torch.bfloat16 if config.precision == "bf16" else torch.float32
+        try:
+            kind = transformers.CLIPTextModel if self.clip else _kind(transformers, files)
+            self.tokenizer = transformers.AutoTokenizer.from_pretrained(files.folder)
+            model: Any = kind.from_pretrained(files.folder, use_safetensors=True)
+        except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+            raise UserError(
+                f"text.model: {files.name} cannot be opened as a text encoder",
+                expected="a model and a tokenizer that transformers knows; no code of its own",
+                got=" ".join(str(error).split())[:200],
+                fix="give another model; text.use=t5, clip or hf says of which kind it is",
+            ) from error
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.model: Any = model.eval().requires_grad_(False).to(self.device, numbers)
+        if self.tokenizer.pad_token is None:
+            self.tokenizer.pad_token = self.tokenizer.eos_token
+
+    @torch.no_grad()
+    def encode(self, captions: Sequence[str], progress: Any = None) -> list[Embedded]:
+        """Embed captions, those of like length together."""
+        lengths = [len(ids) for ids in self.tokenizer(list(captions)).input_ids]
+        self.cut += sum(length > self.config.length for length in lengths)
+        order = sorted(range(len(captions)), key=lambda i: lengths[i])
+        found: dict[int, Embedded] = {}
+        for start in range(0, len(order), self.config.batch):
+            places = order[start : start + self.config.batch]
+            found |= dict(zip(places, self._batch([captions[i] for i in places]), strict=True))
+            if progress is not None:
+                progress(len(found))
+        return [found[i] for i in range(len(captions))]
+
+    def _batch(self, captions: list[str]) -> list[Embedded]:
+        tokens = self.tokenizer(
+            captions,
+            padding=True,
+            truncation=True,
+            max_length=self.config.length,
+            padding_side="right",
+            return_tensors="pt",
+        ).to(self.device)
+        given = {"input_ids": tokens.input_ids, "attention_mask": tokens.attention_mask}
+        output = self.model(**given)
+        hidden, mask = output.last_hidden_state, tokens.attention_mask.bool()
+        pooled = output.pooler_output if self.clip else _mean(hidden, mask)
+        return [
+            Embedded(states[real].cpu(), one.to(hidden.dtype).cpu())
+            for states, real, one in zip(hidden, mask, pooled, strict=True)
+        ]
+
+
+def _mean(hidden: Tensor, mask: Tensor) -> Tensor:
+    """Mean over real tokens of (B, L, D) by the mask (B, L), in float32: (B, D)."""
+    weight = mask[..., None].float()
+    return (hidden.float() * weight).sum(1) / weight.sum(1)
+
+
+def _kind(transformers: Any, files: ModelFiles) -> Any:
+    """The class that has an encoder alone, where there is one."""
+    config = transformers.AutoConfig.for_model(files.config.get("model_type", "bert"))
+    known = transformers.MODEL_FOR_TEXT_ENCODING_MAPPING
+    return transformers.AutoModelForTextEncoding if type(config) in known else transformers.AutoModel

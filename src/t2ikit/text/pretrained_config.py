@@ -1,0 +1,50 @@
+"""How pretrained text encoders are configured. Imports no torch."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from t2ikit.specs import Config
+
+
+class PretrainedConfig(Config):
+    """Any encoder model that transformers can open, by Hub id or folder; its weights must be safetensors."""
+
+    model: str
+    """Hub id, or a folder with config.json, a tokenizer and *.safetensors"""
+    revision: str | None = None
+    """branch, tag or commit on the Hub; none: the newest, or the one that is kept on this machine"""
+    length: int = Field(64, ge=2, le=512)
+    """tokens a caption is cut to"""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """numbers the encoder computes in, and in which its embeddings are kept"""
+    batch: int = Field(32, ge=1)
+    """captions encoded at once"""
+    cache: str | None = None
+    """folder for embeddings; none: $T2IKIT_CACHE, or else the user's cache folder"""
+
+    @field_validator("model")
+    @classmethod
+    def _from_anywhere(cls, value: str) -> str:
+        folder = Path(value).expanduser()
+        return os.path.abspath(folder) if folder.is_dir() else value
+
+
+class T5Config(PretrainedConfig):
+    """The encoder of a T5, mT5 or Flan-T5."""
+
+    model: str = "google-t5/t5-small"
+    """Hub id, or a folder with config.json, a tokenizer and *.safetensors"""
+
+
+class ClipTextConfig(PretrainedConfig):
+    """The text tower of a CLIP: its tokens, and its pooled output before the projection."""
+
+    model: str = "openai/clip-vit-base-patch32"
+    """Hub id, or a folder with config.json, a tokenizer and *.safetensors"""
+    length: int = Field(77, ge=2, le=512)
+    """tokens a caption is cut to; the models of OpenAI have 77"""
