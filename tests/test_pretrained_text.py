@@ -321,3 +321,54 @@ def test_a_relative_folder_is_remembered_whole(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert T5Config(model="t5").model == folder
     assert T5Config().model == "google-t5/t5-small"
+
+
+def test_a_recipe_takes_another_encoder_without_the_old_ones_options(tmp_path) -> None:
+    from t2ikit.recipe import read_recipe
+
+    folder = t5_folder(tmp_path / "t5")
+    registry = Registry.load(["imagen"])
+    settings = ["text.use=t5", f"text.model={folder}"]
+    recipe = read_recipe(registry, "imagen-64", settings=settings)  # whose encoder has a width
+    assert recipe.table()["text"]["length"] == 64
+    assert "width" not in recipe.table()["text"]
+    again = read_recipe(registry, "imagen-64", settings=list(reversed(settings)))
+    assert again.table() == recipe.table()
+    named = read_recipe(registry, "imagen-64-t5", settings=[f"text.model={folder}"])
+    assert named.table()["text"] == recipe.table()["text"]
+    with pytest.raises(UserError, match=r"text\.width"):
+        read_recipe(registry, "imagen-64", settings=[*settings, "text.width=8"])
+    swapped = read_recipe(registry, "imagen-64", settings=["sampler.use=ddim"])
+    assert swapped.table()["sampler"]["guidance"] == 3.0
+
+
+def small(*settings: str) -> list[str]:
+    settings = (
+        *("train.steps=2", "train.batch=2", "train.samples=1", "generator.channels=[32,32,32]"),
+        *("data.count=40", "sampler.steps=2", *settings),
+    )
+    return [word for setting in settings for word in ("--set", setting)]
+
+
+@pytest.mark.slow
+def test_train_sample_and_resume_with_a_pretrained_encoder(tmp_path) -> None:
+    folder, out = t5_folder(tmp_path / "t5"), tmp_path / "run"
+
+    def t2ikit(*words: object) -> subprocess.CompletedProcess[str]:
+        call = [sys.executable, "-m", "t2ikit", *map(str, words)]
+        return subprocess.run(call, capture_output=True, text=True, check=False)
+
+    text = ("text.use=t5", f"text.model={folder}", f"text.cache={tmp_path / 'cache'}")
+    done = t2ikit("train", "--plugin", "imagen", "--out", out, *small(*text))
+    assert done.returncode == 0, done.stderr
+    assert "captions encoded with" in done.stderr
+    done = t2ikit("train", "--resume", out, "--set", "train.steps=3")
+    assert done.returncode == 0, done.stderr
+    assert "captions encoded with" not in done.stderr
+    assert t2ikit("sample", out, "a red cat", "--out", tmp_path / "pictures").returncode == 0
+    weights = load_file(Path(folder) / "model.safetensors")
+    save_file({name: value * 1.1 for name, value in weights.items()}, Path(folder) / "model.safetensors")
+    for command in (("sample", out, "a red cat"), ("train", "--resume", out, "--set", "train.steps=4")):
+        done = t2ikit(*command)
+        assert done.returncode == 2
+        assert "the text encoder has changed since the run began" in done.stderr

@@ -82,4 +82,7 @@ def t2ikit_recipes() -> list[RecipeSpec]:
         RecipeSpec("long", RECIPES / "long.toml", "32 px, creatures, nearly three times as long"),
         RecipeSpec("imagen-64", RECIPES / "imagen-64.toml", "the reference configuration, for a GPU"),
         RecipeSpec("imagen-64-v", RECIPES / "imagen-64-v.toml", "the same size with better settings"),
+        RecipeSpec("imagen-64-t5", RECIPES / "imagen-64-t5.toml", "imagen-64-v with T5-small for the text"),
+        RecipeSpec("openmoji-32", RECIPES / "openmoji-32.toml", "emoji at 32 px, on a CPU"),
+        RecipeSpec("openmoji-64", RECIPES / "openmoji-64.toml", "emoji at 64 px"),
     ]

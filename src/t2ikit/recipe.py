@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -93,7 +94,7 @@ def read_recipe(
     title = name or registry.default_recipe().canonical
     if data is not None:
         raw["data"] = _replace_data(registry, raw.get("data", {}), data)
-    raw = apply_settings(raw, settings)
+    raw = apply_settings(_fitting(registry, raw, apply_settings({}, settings)), settings)
     return resolve(registry, raw, title, settings=settings)
 
 
@@ -115,7 +116,40 @@ def _extended(registry: Registry, name: str, seen: tuple[str, ...]) -> dict[str,
     base = raw.pop("extends", None)
     if base is None:
         return raw
-    return merge(_extended(registry, _base(registry, path, base), (*seen, str(path.resolve()))), raw)
+    below = _extended(registry, _base(registry, path, base), (*seen, str(path.resolve())))
+    return merge(_fitting(registry, below, raw), raw)
+
+
+def _fitting(registry: Registry, below: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`below` without the options of parts that `over` replaces, but for those the new part has too."""
+    result = copy.deepcopy(dict(below))
+    for keys, kind in _part_tables(over):
+        old, new = _inner(result, keys), _inner(over, keys)
+        use = new.get("use")
+        if not isinstance(use, str) or old.get("use") in (None, use):
+            continue
+        try:
+            known = {"use", *registry.find(kind, use).spec.config.model_fields, *LossTerm.model_fields}
+        except UserError:
+            continue  # told when the table is checked
+        for key in set(old) - known:
+            del old[key]
+    return result
+
+
+def _part_tables(raw: Mapping[str, Any]) -> list[tuple[tuple[str, ...], str]]:
+    """Where a raw recipe has parts, and of which kinds."""
+    named = {"critics": "critics", "losses": "losses"}
+    tables = [((key,), kind) for key, kind in PARTS.items() if key != "data"]
+    return tables + [((key, name), kind) for key, kind in named.items() for name in _inner(raw, (key,))]
+
+
+def _inner(raw: Mapping[str, Any], keys: tuple[str, ...]) -> Any:
+    """The table under these keys; an empty one where there is none."""
+    value: Any = raw
+    for key in keys:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value if isinstance(value, Mapping) else {}
 
 
 def _base(registry: Registry, path: Path, base: object) -> str:

@@ -19,6 +19,7 @@ from t2ikit.compose import Model, build_model
 from t2ikit.config import apply_settings, dump_toml, load_toml
 from t2ikit.errors import UserError
 from t2ikit.files import write_json, write_text
+from t2ikit.interfaces import TextEncoder
 from t2ikit.recipe import SAMPLING, TABLES, Recipe, resolve
 from t2ikit.registry import Registry
 
@@ -67,6 +68,7 @@ class Run:
         self.check_plugins(registry, training=False)
         recipe = self.recipe(registry, sampling=True)
         model = build_model(recipe, registry, torch.device(device), self.image_size)
+        self.check_text(model.encoder)
         snapshot, _ = ckpt.load_latest(self.path)
         part = "ema" if weights == "ema" and "ema" in snapshot.tensors else "generator"
         load_state(model.generator, snapshot.tensors[part], self.path)
@@ -93,6 +95,17 @@ class Run:
                     got=f"sha256 {here.sha256} at {here.origin}",
                     fix="give the file as it was, or start a new run",
                 )
+
+    def check_text(self, encoder: TextEncoder) -> None:
+        """Refuse a text encoder whose embeddings are not those the run was trained on."""
+        expected = self.info.get("text_fingerprint", encoder.fingerprint)
+        if encoder.fingerprint != expected:
+            raise UserError(
+                f"{self.path}: the text encoder has changed since the run began",
+                expected=f"fingerprint {expected}",
+                got=f"fingerprint {encoder.fingerprint} of {self.table['text']}",
+                fix="restore the encoder's files as they were (text.revision pins a version on the Hub)",
+            )
 
     def _uses(self, key: str, plugin: str) -> bool:
         part = self.table.get(key)
@@ -159,7 +172,14 @@ def _damaged(path: Path, error: Exception) -> UserError:
 
 
 def create_run(
-    path: Path, recipe: Recipe, registry: Registry, *, data: str, device: str, processes: int = 1
+    path: Path,
+    recipe: Recipe,
+    registry: Registry,
+    *,
+    data: str,
+    text: str,
+    device: str,
+    processes: int = 1,
 ) -> Run:
     """Make a new run folder with its recipe.toml and run.json.
 
@@ -174,6 +194,7 @@ def create_run(
         "device": device,
         "processes": processes,
         "data_fingerprint": data,
+        "text_fingerprint": text,
         "versions": {"python": platform.python_version(), **_versions()},
         "plugins": _plugins(recipe, registry),
     }

@@ -57,6 +57,7 @@ def start_run(
             recipe,
             registry,
             data=cast.dataset.fingerprint,
+            text=cast.model.encoder.fingerprint,
             device=str(accelerator.device),
             processes=accelerator.num_processes,
         )
@@ -95,6 +96,7 @@ def resume_run(
     recipe = run.recipe(registry, sampling=False, settings=tuple(settings))
     accelerator, display = _accelerator(recipe, device)
     cast = build_cast(recipe, registry, accelerator.device)
+    run.check_text(cast.model.encoder)
     expected = run.info["data_fingerprint"]
     if cast.dataset.fingerprint != expected:
         raise UserError(

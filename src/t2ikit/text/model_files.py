@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ TOKENIZERS = (
     "sentencepiece.bpe.model",
 )
 """One of these has a tokenizer's words."""
+TELLING = ("config.json", "*token*.json", "vocab.*", "merges.txt", "*.model", "*.safetensors")
+"""What embeddings depend on."""
 BLOCKS, BLOCK = 64, 1 << 16
 """Weights are told apart by their header and by so many blocks of so many bytes."""
 WHOLE = 1 << 22
@@ -69,7 +72,7 @@ class ModelFiles:
         """Hash of the model's and tokenizer's files; of large ones a sample, which any training changes."""
         total = hashlib.blake2b(digest_size=16)
         for path in sorted(self.folder.iterdir()):
-            if path.is_file() and path.suffix in (".json", ".safetensors", ".model", ".txt"):
+            if path.is_file() and any(fnmatch(path.name, pattern) for pattern in TELLING):
                 total.update(path.name.encode() + _sample(path))
         return total.hexdigest()
 
