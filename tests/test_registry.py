@@ -348,3 +348,11 @@ def test_default_recipe_of_the_one_requested_plugin_that_has_one(site, tmp_path)
             Registry.load(requested).default_recipe()
         for word in words:
             assert word in str(caught.value)
+
+
+def test_a_recipe_s_short_name_is_that_of_the_plugin_asked_for():
+    for plugin in ("imagen", "gigagan"):
+        assert Registry.load([plugin]).find("recipes", "openmoji-32").canonical == f"{plugin}/openmoji-32"
+    for requested in ([], ["imagen", "gigagan"]):
+        with pytest.raises(UserError, match="ambiguous"):
+            Registry.load(requested).find("recipes", "openmoji-32")

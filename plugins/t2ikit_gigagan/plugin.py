@@ -150,7 +150,6 @@ def t2ikit_recipes() -> list[RecipeSpec]:
         RecipeSpec("gigagan-64", RECIPES / "gigagan-64.toml", "64 px with everything on, for one GPU"),
         RecipeSpec("openmoji-32", RECIPES / "openmoji-32.toml", "emoji at 32 px, on a CPU"),
         RecipeSpec("openmoji-64", RECIPES / "openmoji-64.toml", "emoji at 64 px"),
-        RecipeSpec("long", RECIPES / "long.toml", "32 px, creatures, four times as long"),
         *(
             RecipeSpec(f"ladder-{name}", RECIPES / f"ladder-{name}.toml", f"a rung of the ladder: {name}")
             for name in ladder

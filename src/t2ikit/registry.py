@@ -119,10 +119,15 @@ class Registry:
     def find(self, kind: str, name: str) -> Entry:
         """The part called `name`: canonical (`plugin/name`), or short while that is unique.
 
+        Of several recipes of one name, that of the one plugin asked for is meant.
+
         Raises:
             UserError: no part of the kind is called so, or more than one.
         """
         found = [entry for entry in self._entries[kind] if name in (entry.spec.name, entry.canonical)]
+        asked = [entry for entry in found if entry.plugin in self.requested]
+        if kind == "recipes" and len(asked) == 1:
+            return asked[0]
         if len(found) == 1:
             return found[0]
         if found:
