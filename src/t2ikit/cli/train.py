@@ -27,7 +27,9 @@ def command(
     recipe: Annotated[
         str | None, typer.Option(help="A recipe's name or TOML file; else the plugin's default.")
     ] = None,
-    data: Annotated[str | None, typer.Option(help="creatures, openmoji, a folder, FILE.parquet, hf:owner/name, wds:...")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="creatures, openmoji, FOLDER, FILE.parquet, hf:OWNER/NAME, wds:SHARDS.")
+    ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="KEY=VALUE laid over the recipe; may be repeated.")
     ] = None,
