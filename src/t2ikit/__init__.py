@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         Metric,
         OneStep,
         Sampler,
+        StreamingDataset,
         TextEncoder,
     )
     from t2ikit.run import Run, open_run
@@ -56,6 +57,7 @@ _MODULES = {
         "Metric",
         "OneStep",
         "Sampler",
+        "StreamingDataset",
         "TextEncoder",
     ),
     "run": ("Run", "open_run"),
@@ -112,6 +114,7 @@ __all__ = [
     "Sampler",
     "SamplerSpec",
     "Step",
+    "StreamingDataset",
     "TextEmbedding",
     "TextEncoder",
     "TextEncoderSpec",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -181,6 +181,17 @@ class Dataset(ABC):
     @abstractmethod
     def fingerprint(self) -> str:
         """Changes whenever any picture or caption would."""
+
+
+class StreamingDataset(Dataset):
+    """Captioned pictures that come in an order of their own; only "validation" is by index."""
+
+    @abstractmethod
+    def records(self, seed: int, rank: int, world: int, start: int) -> Iterator[Record]:
+        """Training pictures of process `rank` of `world`, from its `start`-th on, without end.
+
+        A pure function of its arguments; no two processes see the same picture within an epoch.
+        """
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import signal
 import threading
@@ -13,17 +14,20 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import torch
+from accelerate.utils import gather_object
 
 from t2ikit import checkpoint as ckpt
 from t2ikit import snapshots
 from t2ikit.batch import Batch
 from t2ikit.compose import Cast
 from t2ikit.curves import plot_curves
-from t2ikit.data.loader import CACHE_BYTES, Shares, stream
+from t2ikit.data.loader import CACHE_BYTES, Share, Shares, stream
+from t2ikit.data.streaming import StreamedShares
 from t2ikit.display import Display
 from t2ikit.errors import UserError
 from t2ikit.files import save_picture
 from t2ikit.grids import labelled_grid, to_pil
+from t2ikit.interfaces import StreamingDataset
 from t2ikit.memory import memory_mb
 from t2ikit.modes import evaluating
 from t2ikit.registry import Registry
@@ -57,6 +61,11 @@ class Clock:
     def go_on(self) -> None:
         """Leave out the time since the last pause."""
         self.began = time.monotonic()
+
+
+def _gather(captions: list[tuple[str, ...]]) -> list[list[tuple[str, ...]]]:
+    """Every process's captions, by rank."""
+    return [list(one) for one in gather_object([captions])]
 
 
 class Session:
@@ -116,27 +125,30 @@ class Session:
             from t2ikit.trackers import Trackers
 
             self.trackers = Trackers(self.config.trackers, self.run.path, "t2ikit", self.run.table)
-        processes = self.accelerator.num_processes
-        shares = Shares(
-            self.cast.dataset,
-            self.config.seed,
-            self.config.batch,
-            self.accelerator.process_index,
-            processes,
-            cache_bytes=CACHE_BYTES // (processes * max(1, self.config.workers)),
-        )
         try:
             with self._catch_signals():
-                return self._loop(shares, start)
+                return self._loop(start)
         finally:
             self.display.close()
             if self.trackers is not None:
                 self.trackers.close()
 
-    def _loop(self, shares: Shares, start: int) -> bool:
-        steps = range(start, self.config.steps)
+    def _shares(self, start: int) -> Iterator[Share]:
+        """This process's shares of step `start` and the later ones."""
+        dataset, config, accelerator = self.cast.dataset, self.config, self.accelerator
+        world = accelerator.num_processes
+        whose = (config.seed, config.batch, accelerator.process_index, world)
+        if isinstance(dataset, StreamingDataset):
+            gather = _gather if world > 1 else None
+            return itertools.islice(
+                StreamedShares(dataset, *whose, gather).steps(start), self.config.steps - start
+            )
+        room = CACHE_BYTES // (world * max(1, config.workers))
+        return stream(Shares(dataset, *whose, cache_bytes=room), range(start, config.steps), config.workers)
+
+    def _loop(self, start: int) -> bool:
         clock = Clock(start)
-        for step, share in zip(steps, stream(shares, steps, self.config.workers), strict=True):
+        for step, share in zip(range(start, self.config.steps), self._shares(start), strict=True):
             self.trainer.step(share.batch(self.cast.model.encoder, self.accelerator.device), step)
             done = step + 1
             record: dict[str, Any] = {}

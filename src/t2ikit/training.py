@@ -15,7 +15,7 @@ from t2ikit.config import parse_setting
 from t2ikit.display import Display, Silent, make_display
 from t2ikit.ema import Average
 from t2ikit.errors import UserError
-from t2ikit.interfaces import Split
+from t2ikit.interfaces import Split, StreamingDataset
 from t2ikit.player import Player, make_players
 from t2ikit.recipe import Recipe
 from t2ikit.registry import Registry
@@ -172,7 +172,8 @@ def _train(
 def _captions(cast: Cast, recipe: Recipe) -> Iterator[str]:
     """Every caption that training can show, the empty one, and those of the grids."""
     dataset = cast.dataset
-    splits: tuple[Split, ...] = ("train", "validation")
+    streamed = isinstance(dataset, StreamingDataset)  # whose captions are encoded as they come
+    splits: tuple[Split, ...] = ("validation",) if streamed else ("train", "validation")
     for split in splits:
         for index in range(dataset.size(split)):
             yield from dataset.captions(split, index)

@@ -21,6 +21,7 @@ from t2ikit.data.shards_config import ShardsConfig
 from t2ikit.data.source import Entry, Source
 from t2ikit.errors import UserError
 from t2ikit.extras import import_extra
+from t2ikit.interfaces import Dataset
 
 BROKEN = Kind(
     "a shard that cannot be read to its end",
@@ -67,24 +68,40 @@ class Sample:
     texts: dict[str, Member] = field(default_factory=dict)
 
 
-def open_shards(config: ShardsConfig) -> Captioned:
-    """The dataset that a shards config describes.
+def open_shards(config: ShardsConfig) -> Dataset:
+    """The dataset that a shards config describes: looked at whole, or as a stream.
 
     Raises:
         UserError: a shard is missing, or there is too little in them that can be used.
     """
     pattern = config.spec.removeprefix("wds:")
+    stream = any(map(is_remote, expand(pattern))) if config.stream is None else config.stream
+    if stream:
+        from t2ikit.data.stream import ShardStream
+
+        return ShardStream(config)
     return Captioned(config, ShardSource(pattern, existing_shards(pattern), config.caption_column))
 
 
+def expand(pattern: str) -> list[str]:
+    """The shards that a pattern such as `shards-{000..099}.tar` names, paths made absolute."""
+    shardlists = import_extra("webdataset.shardlists", "webdataset", f"wds:{pattern}")
+    urls: list[str] = shardlists.expand_urls(pattern)
+    return [url if is_remote(url) else os.path.abspath(Path(url).expanduser()) for url in urls]
+
+
+def is_remote(url: str) -> bool:
+    """Whether a shard is not a file of this machine: http://, s3://, pipe: and the like."""
+    return "://" in url or url.startswith("pipe:")
+
+
 def existing_shards(pattern: str) -> list[Path]:
-    """The shards that a pattern such as `shards-{000..099}.tar` names.
+    """The local shards that a pattern names.
 
     Raises:
         UserError: one of them is not there.
     """
-    shardlists = import_extra("webdataset.shardlists", "webdataset", f"wds:{pattern}")
-    paths = [Path(os.path.abspath(Path(name).expanduser())) for name in shardlists.expand_urls(pattern)]
+    paths = [Path(url) for url in expand(pattern)]
     absent = [path for path in paths if not path.is_file()]
     if absent:
         raise UserError(
@@ -103,10 +120,13 @@ class ShardSource(Source):
         label: for messages.
         shards: tar files.
         caption_column: key of the captions in .json files.
+        origin: where a shard that was fetched came from: what it is known by in the cache.
     """
 
-    def __init__(self, label: str, shards: list[Path], caption_column: str | None = None) -> None:
-        self.label, self.unused = f"wds:{label}", []
+    def __init__(
+        self, label: str, shards: list[Path], caption_column: str | None = None, origin: str | None = None
+    ) -> None:
+        self.label, self.unused, self.origin = f"wds:{label}", [], origin
         self.problems = Problems(self.label)
         found: dict[str, Entry] = {}
         for shard in shards:
@@ -151,7 +171,8 @@ class ShardSource(Source):
         """Where the picture lies, and when its shard was last written."""
         member: Member = entry.place
         stat = member.shard.stat()
-        return f"{member.shard} {stat.st_size} {stat.st_mtime_ns} {member.offset} {member.size}"
+        where = self.origin or f"{member.shard} {stat.st_mtime_ns}"
+        return f"{where} {stat.st_size} {member.offset} {member.size}"
 
 
 def read_sample_captions(

@@ -10,6 +10,8 @@ class ShardsConfig(CaptionedConfig):
 
     caption_column: str | None = None
     """key of the captions in .json; none: the first of text, caption, captions, prompt, description"""
+    stream: bool | None = None
+    """open shards one after another while training; none: only where they are not on this machine"""
 
 
 def accepts_shards(spec: str) -> bool:

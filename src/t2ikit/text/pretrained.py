@@ -45,6 +45,7 @@ class PretrainedEncoder(TextEncoder):
         self._fingerprint = f"text-{VERSION}/{self.files.fingerprint()}/{config.length}/{config.precision}"
         self.cache = EmbeddingCache(cache_folder(config.cache) / "text", self._fingerprint)
         self._new: dict[str, Embedded] = {}
+        self._model: Loaded | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -85,7 +86,7 @@ class PretrainedEncoder(TextEncoder):
             if caption not in self.cache and caption not in self._new
         ]
         if missing:
-            self._new |= dict(zip(missing, self._load().encode(missing), strict=True))
+            self._encode_as_they_come(missing)
         tokens = torch.zeros(len(captions), self.length, self.width)
         mask = torch.zeros(len(captions), self.length, dtype=torch.bool)
         pooled = torch.zeros(len(captions), self.width)
@@ -94,6 +95,16 @@ class PretrainedEncoder(TextEncoder):
             count = len(one.tokens)
             tokens[row, :count], mask[row, :count], pooled[row] = one.tokens, True, one.pooled
         return TextEmbedding(tokens, mask, pooled)
+
+    def _encode_as_they_come(self, captions: list[str]) -> None:
+        """Captions that nobody told of before, a stream's or prompts; if many, they are kept on disk, too."""
+        self._model = self._model or self._load()
+        if len(self._new) >= PART:
+            with self.cache.writing():
+                new = {c: one for c, one in self._new.items() if c not in self.cache}
+                self.cache.add(list(new), list(new.values()))
+            self._new.clear()
+        self._new |= dict(zip(captions, self._model.encode(captions), strict=True))
 
     def _load(self) -> Loaded:
         return Loaded(self.files, self.config)

@@ -1,0 +1,127 @@
+"""From a stream of pictures to the shares of each step.
+
+The processes tell each other their captions, for the pool is that of the whole effective batch; wrong
+captions are drawn from it, since those of the whole dataset are not known.
+"""
+
+from __future__ import annotations
+
+import itertools
+import queue
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import suppress
+
+import torch
+
+from t2ikit.batch import Record, mix
+from t2ikit.data.loader import Share
+from t2ikit.interfaces import StreamingDataset
+
+Gather = Callable[[list[tuple[str, ...]]], list[list[tuple[str, ...]]]]
+"""Every process's captions, by rank, from this process's own."""
+AHEAD = 4
+"""Steps whose pictures are read before they are asked for."""
+
+
+class StreamedShares:
+    """One process's shares of a stream.
+
+    Args:
+        dataset: where the pictures come from.
+        seed: of the run.
+        batch: pictures a step over all processes.
+        rank, world: which process this is, of how many; `world` divides `batch`.
+        gather: None for one process.
+    """
+
+    def __init__(
+        self,
+        dataset: StreamingDataset,
+        seed: int,
+        batch: int,
+        rank: int = 0,
+        world: int = 1,
+        gather: Gather | None = None,
+    ) -> None:
+        self.dataset, self.seed, self.batch = dataset, seed, batch
+        self.rank, self.world, self.share = rank, world, batch // world
+        self.gather = gather or (lambda captions: [captions])
+
+    def steps(self, start: int) -> Iterator[Share]:
+        """The shares of step `start` and all later ones.
+
+        Raises:
+            UserError: the shards cannot be read.
+        """
+        records = self.dataset.records(self.seed, self.rank, self.world, start * self.share)
+        chunks = _read_ahead(_chunks(records, self.share))
+        try:
+            for step, mine in zip(itertools.count(start), chunks):
+                yield self._share(step, mine)
+        finally:
+            chunks.close()
+
+    def _share(self, step: int, mine: Sequence[Record]) -> Share:
+        by_rank = self.gather([record.captions for record in mine])
+        everyone = [captions for one in by_rank for captions in one]
+        numbers = range(step * self.batch, (step + 1) * self.batch)
+        pool = tuple(_draw(c, self.seed, "caption", n) for c, n in zip(everyone, numbers, strict=True))
+        own = range(self.rank * self.share, (self.rank + 1) * self.share)
+        wrong = [self._wrong(everyone, place, numbers[place]) for place in own]
+        return Share(
+            images=torch.stack([record.image for record in mine]),
+            captions=tuple(pool[place] for place in own),
+            wrong=tuple(caption for caption, _ in wrong),
+            wrong_ok=torch.tensor([float(ok) for _, ok in wrong]),
+            pool=pool,
+            own=torch.tensor(list(own)),
+            keys=torch.tensor([numbers[place] for place in own]),
+        )
+
+    def _wrong(self, everyone: Sequence[tuple[str, ...]], place: int, number: int) -> tuple[str, bool]:
+        """A caption of another sample of the batch, and whether it is wrong for this one."""
+        step = 1 + mix(self.seed, "wrong index", number) % max(1, len(everyone) - 1)
+        other = (place + step) % len(everyone)
+        caption = _draw(everyone[other], self.seed, "wrong caption", number)
+        return caption, other != place and caption not in everyone[place]
+
+
+def _draw(captions: tuple[str, ...], seed: int, what: str, number: int) -> str:
+    return captions[mix(seed, what, number) % len(captions)]
+
+
+def _chunks(records: Iterator[Record], count: int) -> Iterator[list[Record]]:
+    while True:
+        yield list(itertools.islice(records, count))
+
+
+def _read_ahead(chunks: Iterator[list[Record]]) -> Generator[list[Record], None, None]:
+    """The same, read by a thread while the model trains."""
+    ready: queue.Queue[list[Record] | BaseException] = queue.Queue(AHEAD)
+    stopped = threading.Event()
+
+    def put(item: list[Record] | BaseException) -> None:
+        while not stopped.is_set():
+            with suppress(queue.Full):
+                ready.put(item, timeout=0.1)
+                return
+
+    def read() -> None:
+        try:
+            for chunk in chunks:
+                put(chunk)
+                if stopped.is_set():
+                    return
+        except BaseException as error:  # noqa: BLE001 - raised where the pictures are wanted
+            put(error)
+
+    threading.Thread(target=read, daemon=True, name="t2ikit stream").start()
+    try:
+        while True:
+            item = ready.get()
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        stopped.set()
