@@ -104,7 +104,7 @@ class Run:
                 f"{self.path}: the text encoder has changed since the run began",
                 expected=f"fingerprint {expected}",
                 got=f"fingerprint {encoder.fingerprint} of {self.table['text']}",
-                fix="restore the encoder's files as they were (text.revision pins a version on the Hub)",
+                fix="restore recipe.toml and the encoder's files; text.revision pins a version on the Hub",
             )
 
     def _uses(self, key: str, plugin: str) -> bool:

@@ -50,7 +50,7 @@ CASES = [
     ),
     mistake(
         f"{IMAGEN} --data ./pics",
-        "metadata.jsonl names a file that is not there",
+        "metadata names a file that is not there",
         "a line without text or caption",
         expected="every file_name to be a picture",
         got="gone.png (metadata.jsonl:2)",

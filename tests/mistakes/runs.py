@@ -184,21 +184,24 @@ DAMAGED = [
         fix="start the run anew",
         before=removed(f"{CHECKPOINT}/manifest.json"),
     ),
-    mistake(
-        RESUME,
-        "the checkpoint of step 2 does not fit the recipe",
-        expected="the parts that recipe.toml names",
-        got="ToyDenoiser",
-        fix="restore recipe.toml",
-        before=edited("denoiser/recipe.toml", "width = 16", "width = 24"),
+    *(
+        mistake(
+            command,
+            "denoiser: the text encoder has changed since the run began",
+            expected="fingerprint builtin-1/16x",
+            got="fingerprint builtin-1/24x",
+            fix="restore recipe.toml",
+            before=edited("denoiser/recipe.toml", "width = 16", "width = 24"),
+        )
+        for command in (RESUME, SAMPLE)
     ),
     mistake(
-        SAMPLE,
-        "denoiser: the weights do not fit the recipe",
-        expected="the model that recipe.toml describes",
-        got="size mismatch for text.weight",
+        "train --resume imagen",
+        "the checkpoint of step 2 does not fit the recipe",
+        expected="the parts that recipe.toml names",
+        got="resnets",
         fix="restore recipe.toml",
-        before=edited("denoiser/recipe.toml", "width = 16", "width = 24"),
+        before=edited("imagen/recipe.toml", "layers = 1", "layers = 2"),
     ),
     mistake(
         "sample imagen cat",
