@@ -306,11 +306,13 @@ def test_relative_paths_are_remembered_whole(registry, pictures, tmp_path, monke
     monkeypatch.chdir(tmp_path)
     as_shards(tmp_path / "data", pictures)
     as_jsonl(tmp_path / "lines", pictures)
+    as_pairs(tmp_path / "creatures", pictures)  # which a bare name does not mean
     for spec, wanted in (
         ("wds:data/shard-{000..002}.tar", f"wds:{tmp_path}/data/shard-{{000..002}}.tar"),
         ("lines/rows.jsonl", f"{tmp_path}/lines/rows.jsonl"),
         ("hf:owner/name", "hf:owner/name"),
         ("creatures", "creatures"),
+        ("./creatures", f"{tmp_path}/creatures"),
     ):
         chosen = read_recipe(Registry.load(["imagen"]), None, data=spec)
         assert chosen.table()["data"]["spec"] == wanted.replace("/", os.sep)

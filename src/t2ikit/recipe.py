@@ -194,7 +194,8 @@ def find_dataset(registry: Registry, spec: str) -> Entry:
 def _replace_data(registry: Registry, table: Any, spec: str) -> dict[str, Any]:
     """Another dataset in place of the recipe's: the options that all datasets share stay."""
     table = table if isinstance(table, dict) else {}
-    spec = _from_anywhere(spec)
+    names = [name for e in registry.entries("datasets") for name in (e.spec.name, e.canonical)]
+    spec = spec if spec in names else _from_anywhere(spec)
     try:
         same = find_dataset(registry, spec) == find_dataset(registry, str(table.get("spec", spec)))
     except UserError:
