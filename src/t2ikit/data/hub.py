@@ -14,6 +14,7 @@ from t2ikit.data.table import Rows, cell_bytes, choose_columns
 from t2ikit.data.table_config import HubConfig
 from t2ikit.errors import UserError, did_you_mean
 from t2ikit.extras import import_extra
+from t2ikit.offline import why_unreachable
 
 WITHDRAWN = {
     "lambdalabs/pokemon-blip-captions": (
@@ -90,16 +91,11 @@ def load(label: str, name: str, split: str, config: HubConfig) -> Any:
 
 
 def _unreachable(label: str, name: str, error: Exception) -> UserError:
-    offline = os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0")
-    why = (
-        "this machine was told to stay offline (HF_HUB_OFFLINE)"
-        if offline
-        else "this machine is offline, or there is no dataset of that name"
-    )
+    why, said = why_unreachable("dataset of that name"), " ".join(str(error).split())[:160]
     return UserError(
         f"{label}: this dataset cannot be loaded",
         expected=f"the dataset {name} on the Hub, or what an earlier run kept of it on this machine",
-        got=f"{why}: {type(error).__name__}: {' '.join(str(error).split())[:160]}",
+        got=f"{why}: {type(error).__name__}: {said}",
         fix="check the name; or get the pictures elsewhere and give their folder: --data FOLDER",
     )
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from t2ikit.errors import UserError
+from t2ikit.offline import why_unreachable
 
 WIDTHS = ("d_model", "hidden_size", "n_embd", "dim")
 """What configs call the width of their tokens, the surest name first."""
@@ -131,16 +131,10 @@ def _download(name: str, revision: str | None) -> Path:
 
 
 def _unreachable(name: str, error: Exception) -> UserError:
-    offline = os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0")
-    why = (
-        "this machine was told to stay offline (HF_HUB_OFFLINE)"
-        if offline
-        else ("this machine is offline, or there is no model of that id")
-    )
     return UserError(
         f"text.model: {name} cannot be had",
         expected="a folder, or the Hub id of a model that is kept on this machine or can be reached",
-        got=f"no folder of that name; {why}: {type(error).__name__}",
+        got=f"no folder of that name; {why_unreachable('model of that id')}: {type(error).__name__}",
         fix="check the id; or download the model's files elsewhere and give their folder: "
         "--set text.model=FOLDER",
     )
