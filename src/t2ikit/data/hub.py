@@ -16,11 +16,7 @@ from t2ikit.errors import UserError, did_you_mean
 from t2ikit.extras import import_extra
 from t2ikit.offline import why_unreachable
 
-WITHDRAWN = {
-    "lambdalabs/pokemon-blip-captions": (
-        "its owner took it down from the Hub in 2024, after a request by the holder of the rights"
-    )
-}
+WITHDRAWN = {"lambdalabs/pokemon-blip-captions": "it was withdrawn by its owners"}
 """Datasets that many guides name and nobody can load any more."""
 
 
