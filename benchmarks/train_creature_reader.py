@@ -94,14 +94,14 @@ def compress(images: Tensor, step: Tensor) -> Tensor:
     return (basis.T @ spectrum @ basis).permute(0, 1, 2, 4, 3, 5).reshape(images.shape)
 
 
-def roughen(images: Tensor) -> Tensor:
-    """What a generative model might do to a drawing, in [-1, 1]."""
+def roughen(images: Tensor, mirror: bool = True) -> Tensor:
+    """What a generative model might do to a drawing, in [-1, 1]; `mirror` half of them, too."""
     n = len(images)
 
     def spread(low: float, high: float, channels: int = 1) -> Tensor:
         return low + (high - low) * torch.rand(n, channels, 1, 1)
 
-    flip = torch.rand(n) < 0.5
+    flip = torch.rand(n) < (0.5 if mirror else 0.0)
     images = torch.where(flip[:, None, None, None], images.flip(3), images)
     if torch.rand(()) < 0.6:
         images = warp(images, float(torch.rand(())))

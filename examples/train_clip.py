@@ -24,6 +24,7 @@ from torch import Tensor
 from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
 
 from t2ikit import Dataset, UserError
+from t2ikit.clip import GREATEST_SCALE, pooled
 from t2ikit.data.loader import Shares, stream
 from t2ikit.devices import find_device
 from t2ikit.files import write_json
@@ -31,7 +32,6 @@ from t2ikit.recipe import find_dataset
 from t2ikit.registry import Registry
 from t2ikit.schema import OptimizerConfig
 from t2ikit.trainer import learning_rate, make_optimizer
-from t2ikit_gigagan.clip import GREATEST_SCALE, pooled
 from t2ikit_gigagan.contrastive import clip_contrastive, find_duplicates
 
 SPECIAL = {"pad_token": "[PAD]", "unk_token": "[UNK]", "bos_token": "[BOS]", "eos_token": "[EOS]"}

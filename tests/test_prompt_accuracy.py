@@ -8,7 +8,7 @@ from statistics import NormalDist
 import pytest
 import torch
 
-from t2ikit import UserError
+from t2ikit import Drawn, NotMeasured
 from t2ikit.data.creatures import Creatures
 from t2ikit.data.creatures_config import CreaturesConfig
 from t2ikit.data.creatures_drawing import draw
@@ -97,10 +97,10 @@ def test_pictures_of_their_prompts_are_right_and_other_pictures_are_not():
     prompts = DATASET.prompts(200, seed=5)
     metric = PromptAccuracy(PromptAccuracyConfig(batch=64))
     assert isinstance(metric, Metric)
-    good = metric(pictures(prompts), prompts, DATASET)
+    good = metric(Drawn(pictures(prompts), prompts, DATASET))
     assert good["joint"].value >= 95
     assert good["shuffled/joint"].value <= 2
-    noise = metric(torch.randn(200, 3, 32, 32), prompts, DATASET)
+    noise = metric(Drawn(torch.randn(200, 3, 32, 32), prompts, DATASET))
     assert noise["joint"].value == 0
     assert noise["species"].high <= 3
 
@@ -108,29 +108,26 @@ def test_pictures_of_their_prompts_are_right_and_other_pictures_are_not():
 def test_the_batch_changes_nothing():
     prompts = DATASET.prompts(20, seed=2)
     shown = pictures(prompts, 48)
-    one = PromptAccuracy(PromptAccuracyConfig(batch=3))(shown, prompts, DATASET)
-    assert one == PromptAccuracy()(shown, prompts, DATASET)
+    one = PromptAccuracy(PromptAccuracyConfig(batch=3))(Drawn(shown, prompts, DATASET))
+    assert one == PromptAccuracy()(Drawn(shown, prompts, DATASET))
 
 
 def test_attributes_the_prompt_leaves_out_do_not_count():
     shown = pictures(["a sitting red cat with blue eyes"])
-    found = PromptAccuracy()(shown, ["a red cat"], DATASET)
+    found = PromptAccuracy()(Drawn(shown, ["a red cat"], DATASET))
     assert set(found) == {"colour", "species", "joint"}
     assert found["joint"].value == 100
 
 
-def test_a_prompt_of_something_else_is_the_users_to_mend():
-    with pytest.raises(UserError, match="captions of creatures only") as caught:
-        PromptAccuracy()(torch.zeros(1, 3, 32, 32), ["a photo of a mountain"], DATASET)
-    assert "a photo of a mountain" in str(caught.value)
-    assert "fix:" in str(caught.value)
+def test_a_prompt_of_something_else_cannot_be_read():
+    with pytest.raises(NotMeasured, match="captions of creatures only, and 'a photo of a mountain'"):
+        PromptAccuracy()(Drawn(torch.zeros(1, 3, 32, 32), ["a photo of a mountain"], DATASET))
 
 
 def test_one_prompt_a_picture():
-    with pytest.raises(UserError, match="one prompt for each picture"):
-        PromptAccuracy()(torch.zeros(2, 3, 32, 32), ["a red cat"], DATASET)
-    with pytest.raises(UserError):
-        PromptAccuracy()(torch.zeros(0, 3, 32, 32), [], DATASET)
+    for count, prompts in ((2, ["a red cat"]), (0, [])):
+        with pytest.raises(ValueError, match="one prompt for each picture"):
+            Drawn(torch.zeros(count, 3, 32, 32), prompts, DATASET)
 
 
 def test_the_module_imports_no_torch():

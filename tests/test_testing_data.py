@@ -160,19 +160,19 @@ def metric_registry(metric) -> Registry:
 def test_metrics():
     grey = Grey(DatasetConfig(spec="grey", size=16))
 
-    def good(images, prompts, dataset):
-        return {"mean": Measure(float(images.mean()), len(images))}
+    def good(drawn):
+        return {"mean": Measure(float(drawn.images.mean()), len(drawn.images))}
 
     check_metric("mine/x", metric_registry(good), grey)
     state = iter(range(100))
     for bad, match in (
-        (lambda i, p, d: {"mean": 0.5}, r"must be a t2ikit\.Measure"),
-        (lambda i, p, d: {}, "dict of at least one"),
-        (lambda i, p, d: {"m": Measure(float("nan"), 1)}, "finite"),
-        (lambda i, p, d: {"m": Measure(0.5, 99)}, "99 pictures of 5"),
-        (lambda i, p, d: {"m": Measure(0.5, 1, 0.6, 0.7)}, "outside its interval"),
-        (lambda i, p, d: {"m": Measure(0.5, 1, 0.4)}, "one end"),
-        (lambda i, p, d: {"m": Measure(float(next(state)), 1)}, "other numbers the second time"),
-        (lambda i, p, d: {"m": Measure(float(i.zero_().sum()), 1)}, "changed the pictures"),
+        (lambda d: {"mean": 0.5}, r"must be a t2ikit\.Measure"),
+        (lambda d: {}, "dict of at least one"),
+        (lambda d: {"m": Measure(float("nan"), 1)}, "finite"),
+        (lambda d: {"m": Measure(0.5, 99)}, "99 pictures of 5"),
+        (lambda d: {"m": Measure(0.5, 1, 0.6, 0.7)}, "outside its interval"),
+        (lambda d: {"m": Measure(0.5, 1, 0.4)}, "one end"),
+        (lambda d: {"m": Measure(float(next(state)), 1)}, "other numbers the second time"),
+        (lambda d: {"m": Measure(float(d.images.zero_().sum()), 1)}, "changed the pictures"),
     ):
         fails(check_metric, metric_registry(bad), grey, match=match)

@@ -18,8 +18,7 @@ _HOMES = {
     "vision": ("VisionAidedCritic",),
     "adversarial": ("logistic_critic", "logistic_generator", "matching_aware", "r1_penalty", "relativistic"),
     "contrastive": ("clip_contrastive",),
-    "clip": ("load_clip",),
-    "clip_loss": ("ClipLoss",),
+    "clip_loss": ("ClipLoss", "load_clip"),
     "augmentation": ("DiffAugment",),
     "sampler": ("OneStepSampler",),
     "configs": (

@@ -11,6 +11,13 @@ from t2ikit.data.openmoji_config import OpenmojiConfig
 from t2ikit.data.shards_config import ShardsConfig, accepts_shards
 from t2ikit.data.table_config import HubConfig, TableConfig, accepts_hub, accepts_table
 from t2ikit.hookspecs import hookimpl
+from t2ikit.metrics.configs import (
+    ClipFeatureConfig,
+    ClipScoreConfig,
+    FeatureConfig,
+    LpipsConfig,
+    PlainConfig,
+)
 from t2ikit.metrics.prompt_accuracy import PromptAccuracyConfig
 from t2ikit.specs import DatasetSpec, MetricSpec, TextEncoderSpec
 from t2ikit.text.builtin_config import BuiltinTextConfig
@@ -71,6 +78,62 @@ def _prompt_accuracy(config: PromptAccuracyConfig, context: None) -> Any:
     return PromptAccuracy(config)
 
 
+def _reader_distance(config: FeatureConfig, context: None) -> Any:
+    from t2ikit.metrics import features
+    from t2ikit.metrics.distances import FeatureDistance
+    from t2ikit.metrics.prompt_accuracy import readable
+
+    # No precision: noise lies in the middle of these features, within reach of everything.
+    names = {"frechet": "fd-reader", "kernel": "kd-reader"}
+    return FeatureDistance(config, features.creature_reader, names, readable)
+
+
+def _fid(config: FeatureConfig, context: None) -> Any:
+    from t2ikit.metrics import features
+    from t2ikit.metrics.distances import FeatureDistance
+
+    return FeatureDistance(config, features.inception, {"frechet": "fid", "kernel": "kid"})
+
+
+def _precision_recall(config: FeatureConfig, context: None) -> Any:
+    from t2ikit.metrics import features
+    from t2ikit.metrics.distances import FeatureDistance
+
+    return FeatureDistance(config, features.vgg16, {"precision": "precision", "recall": "recall"})
+
+
+def _clip_distance(config: ClipFeatureConfig, context: None) -> Any:
+    from t2ikit.metrics import features
+    from t2ikit.metrics.distances import FeatureDistance
+
+    names = {"frechet": "fd-clip", "kernel": "kd-clip", "precision": "precision", "recall": "recall"}
+    return FeatureDistance(config, lambda: features.clip_tower(config.model), names)
+
+
+def _clip_score(config: ClipScoreConfig, context: None) -> Any:
+    from t2ikit.metrics.clip_score import ClipScore
+
+    return ClipScore(config)
+
+
+def _lpips(config: LpipsConfig, context: None) -> Any:
+    from t2ikit.metrics.perceptual import Lpips
+
+    return Lpips(config)
+
+
+def _colours(config: PlainConfig, context: None) -> Any:
+    from t2ikit.metrics.colours import Colours
+
+    return Colours(config)
+
+
+def _neighbours(config: PlainConfig, context: None) -> Any:
+    from t2ikit.metrics.neighbours import Neighbours
+
+    return Neighbours(config)
+
+
 @hookimpl
 def t2ikit_datasets() -> list[DatasetSpec]:
     """Embedded drawings, emoji, and captioned pictures in folders, tables, shards and on the Hub."""
@@ -103,12 +166,22 @@ def t2ikit_text_encoders() -> list[TextEncoderSpec]:
 
 @hookimpl
 def t2ikit_metrics() -> list[MetricSpec]:
-    """Accuracy of creatures' attributes."""
+    """What `t2ikit evaluate` measures."""
     return [
         MetricSpec(
             "prompt-accuracy",
             _prompt_accuracy,
             PromptAccuracyConfig,
             "share of the caption's attributes drawn right",
-        )
+        ),
+        MetricSpec(
+            "reader-distance", _reader_distance, FeatureConfig, "distances in features of the creature reader"
+        ),
+        MetricSpec("fid", _fid, FeatureConfig, "FID and KID, by Inception-v3"),
+        MetricSpec("precision-recall", _precision_recall, FeatureConfig, "fidelity and coverage, by VGG-16"),
+        MetricSpec("clip-distance", _clip_distance, ClipFeatureConfig, "distances in CLIP features"),
+        MetricSpec("clip-score", _clip_score, ClipScoreConfig, "fit of pictures to captions, by CLIP"),
+        MetricSpec("lpips", _lpips, LpipsConfig, "perceptual distance to the real picture, and diversity"),
+        MetricSpec("colours", _colours, PlainConfig, "saturation, and noise on a plain border"),
+        MetricSpec("neighbours", _neighbours, PlainConfig, "distance to the nearest training picture"),
     ]

@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from t2ikit.errors import UserError
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -35,3 +37,35 @@ def save_picture(picture: Image.Image, path: Path) -> None:
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def check_target(path: Path) -> None:
+    """Refuse a file for the numbers that cannot be written, before anything is computed.
+
+    Raises:
+        UserError: its folder is missing, or it is a folder itself.
+    """
+    if path.is_dir() or not path.parent.is_dir():
+        raise UserError(
+            f"--json {path}: the file cannot be written",
+            expected="a file in a folder that exists",
+            got="a folder" if path.is_dir() else f"there is no folder {path.parent}",
+            fix="choose another path, or make the folder",
+        )
+
+
+def write_numbers(table: object, path: Path) -> None:
+    """Write numbers as JSON.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    try:
+        write_json(path, table)
+    except OSError as error:
+        raise UserError(
+            f"--json {path}: the file cannot be written",
+            expected="a path in a folder that exists and can be written",
+            got=error,
+            fix="choose another path",
+        ) from error

@@ -157,9 +157,11 @@ class Dataset(ABC):
 
     Attributes:
         warnings: what a person should know before training on it, such as what was skipped.
+        indexed_training: whether "train" can be read by index, as "validation" always can.
     """
 
     warnings: tuple[str, ...] = ()
+    indexed_training: bool = True
 
     @abstractmethod
     def size(self, split: Split) -> int:
@@ -177,6 +179,21 @@ class Dataset(ABC):
     def prompts(self, n: int, seed: int) -> list[str]:
         """`n` captions to judge a model on, not seen in training as far as the dataset can say."""
 
+    def pictures(self, captions: Sequence[str], seed: int) -> list[Tensor] | None:
+        """A real picture (3, H, W) uint8 of each caption, a held-out one where there is a choice.
+
+        None where a caption belongs to no picture. `seed` is for datasets that draw their pictures.
+        """
+        places: dict[str, tuple[Split, int]] = {}
+        splits: tuple[Split, ...] = ("validation", "train") if self.indexed_training else ("validation",)
+        for split in splits:
+            for index in range(self.size(split)):
+                for caption in self.captions(split, index):
+                    places.setdefault(caption, (split, index))
+        if not all(caption in places for caption in captions):
+            return None
+        return [self.record(*places[caption]).image for caption in captions]
+
     @property
     @abstractmethod
     def fingerprint(self) -> str:
@@ -185,6 +202,8 @@ class Dataset(ABC):
 
 class StreamingDataset(Dataset):
     """Captioned pictures that come in an order of their own; only "validation" is by index."""
+
+    indexed_training = False
 
     @abstractmethod
     def records(self, seed: int, rank: int, world: int, start: int) -> Iterator[Record]:
@@ -204,6 +223,7 @@ class Measure:
         n: how many pictures it was measured on.
         unit: "%" or "" or a name.
         provenance: metric version, extractor, resize and so on.
+        warning: why the number should be read with care; empty where there is no reason.
     """
 
     value: float
@@ -212,12 +232,56 @@ class Measure:
     high: float | None = None
     unit: str = ""
     provenance: str = ""
+    warning: str = ""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What a metric looks at: pictures drawn for prompts, and real ones to compare them with.
+
+    All pictures are in [-1, 1] and hold what an 8-bit PNG of them holds.
+
+    Attributes:
+        images: (N, 3, H, W), one for each prompt.
+        prompts: N captions.
+        dataset: where the prompts come from.
+        real: (N, 3, H, W), a real picture of each prompt; None where there is none to be had.
+        again: (P, K, 3, H, W), K pictures of each of the first P prompts, in other noise; None: not drawn.
+        train: (M, 3, H, W) training pictures, all or evenly chosen; None where they cannot be read by index.
+    """
+
+    images: Tensor
+    prompts: Sequence[str]
+    dataset: Dataset
+    real: Tensor | None = None
+    again: Tensor | None = None
+    train: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        count = len(self.images)
+        if (
+            count == 0
+            or len(self.prompts) != count
+            or len(self.images if self.real is None else self.real) != count
+        ):
+            raise ValueError(
+                "a metric needs at least one picture, one prompt for each picture and as many real ones, "
+                f"got {count} pictures and {len(self.prompts)} prompts"
+            )
+
+
+class NotMeasured(Exception):
+    """A metric cannot be computed here. The message says what is missing and where it goes."""
 
 
 @runtime_checkable
 class Metric(Protocol):
     """Pictures to numbers."""
 
-    def __call__(self, images: Tensor, prompts: Sequence[str], dataset: Dataset) -> dict[str, Measure]:
-        """Measure pictures (N, 3, H, W) in [-1, 1] drawn for N prompts."""
+    def __call__(self, drawn: Drawn) -> dict[str, Measure]:
+        """Measure what was drawn; the same numbers every time.
+
+        Raises:
+            NotMeasured: something it needs is missing; the other metrics go on.
+        """
         ...

@@ -12,8 +12,8 @@ CHECKPOINT = "denoiser/checkpoints/step-00000002"
 BRIGHT = """
 from t2ikit import Measure, MetricSpec, hookimpl
 
-def bright(images, prompts, dataset):
-    return {"mean": Measure(float(images.mean()), len(images))}
+def bright(drawn):
+    return {"mean": Measure(float(drawn.images.mean()), len(drawn.images))}
 
 @hookimpl
 def t2ikit_metrics():
@@ -382,10 +382,10 @@ EVALUATING = [
     ),
     mistake(
         "evaluate denoiser --plugin TOYS --metrics prompt-accuracy -n 2 --data ./pics",
-        "prompt-accuracy reads captions of creatures only",
-        expected="a caption such as",
-        got="'a red sofa'",
-        fix="--data creatures",
+        "nothing could be measured",
+        expected="at least one of: prompt-accuracy",
+        got="reads captions of creatures only, and 'a red sofa' is none",
+        fix="--metrics",
         before=files(
             {f"pics/{name}": png() for name in ("a.png", "b.png")}
             | {f"pics/{name}": "a red sofa" for name in ("a.txt", "b.txt")}

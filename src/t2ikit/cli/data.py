@@ -22,8 +22,7 @@ def command(
     """List what is in a dataset and what is wrong with it, and draw a contact sheet."""
     from t2ikit.data.looking import open_dataset
     from t2ikit.data.survey import sheet, survey
-    from t2ikit.evaluating import check_target
-    from t2ikit.files import save_picture
+    from t2ikit.files import check_target, save_picture
     from t2ikit.registry import Registry
 
     check_target(out)

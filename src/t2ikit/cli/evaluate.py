@@ -14,29 +14,40 @@ from t2ikit.cli.train import Device
 def command(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     data: Annotated[str | None, typer.Option(help="Prompts of other data than the run's.")] = None,
-    metrics: Annotated[str, typer.Option(help="Names, separated by commas.")] = "prompt-accuracy",
+    metrics: Annotated[
+        str | None, typer.Option(help="Names, separated by commas; all that are installed when left out.")
+    ] = None,
     n: Annotated[int, typer.Option("-n", min=1, help="Number of prompts, one picture each.")] = 256,
     steps: Annotated[int | None, typer.Option(min=1, help="Sampler steps.")] = None,
     guidance: Annotated[float | None, typer.Option(help="Guidance weight.")] = None,
     sampler: Annotated[str | None, typer.Option(help="Another sampler's name.")] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="sampler.KEY=VALUE; may be repeated.")
+        list[str] | None,
+        typer.Option("--set", help="sampler.KEY=VALUE, metrics.NAME.KEY=VALUE; repeatable."),
     ] = None,
     weights: Annotated[Weights, typer.Option(help="Averaged or last weights.")] = Weights.ema,
     seed: Annotated[int, typer.Option(help="What prompts and noise are drawn from.")] = 0,
+    sweep: Annotated[
+        list[str] | None,
+        typer.Option(help="KEY=VALUE,VALUE,... of the sampler; may be repeated: every combination."),
+    ] = None,
     json: Annotated[Path | None, typer.Option(help="Also write the numbers to this file.")] = None,
     plugin: Annotated[list[str] | None, typer.Option(help="A plugin the run or a metric needs.")] = None,
     device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.auto,
 ) -> None:
     """Measure a trained run on prompts it was not trained on."""
-    from t2ikit.evaluating import check_target, describe, evaluate, write_evaluation
+    from t2ikit.evaluating import Evaluator, Question, check_measured
+    from t2ikit.evaluation_files import describe, write_evaluation
+    from t2ikit.files import check_target, write_numbers
+    from t2ikit.sweeping import describe_sweep, parse_axes, run_sweep, write_sweep
 
     if json is not None:
         check_target(json)
-    evaluation = evaluate(
-        run,
+    axes = parse_axes(sweep or [])
+    names = None if metrics is None else split_names(metrics)
+    question = Question(
         data=data,
-        metrics=[name.strip() for name in metrics.split(",") if name.strip()],
+        metrics=names or (),
         n=n,
         seed=seed,
         steps=steps,
@@ -44,9 +55,37 @@ def command(
         sampler=sampler,
         settings=settings or [],
         weights=weights.value,
-        plugins=plugin or [],
-        device=device.value,
     )
-    typer.echo(describe(evaluation))
+    evaluator = Evaluator(run, question, plugins=plugin or [], device=device.value)
+    if axes:
+        swept = run_sweep(evaluator, axes)
+        typer.echo(describe_sweep(swept))
+        typer.echo(f"grid: {write_sweep(swept, run)}")
+        table = swept.table()
+    else:
+        evaluation = evaluator.measure()
+        typer.echo(describe(evaluation))
+        typer.echo(f"pictures and numbers: {write_evaluation(evaluation, run)}")
+        table = evaluation.table()
     if json is not None:
-        write_evaluation(evaluation, json)
+        write_numbers(table, json)
+    check_measured(swept.evaluations if axes else [evaluation])
+
+
+def split_names(text: str) -> list[str]:
+    """Names separated by commas.
+
+    Raises:
+        UserError: there is none.
+    """
+    from t2ikit.errors import UserError
+
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise UserError(
+            "--metrics: there is nothing to measure",
+            expected="names separated by commas; `t2ikit plugins` lists them",
+            got="no name",
+            fix="leave --metrics out for all of them",
+        )
+    return names

@@ -30,7 +30,7 @@ def command(
 
     registry = Registry.load(plugin or [])
     chosen = read_recipe(registry, recipe, data=data, settings=settings or [])
-    from t2ikit.evaluating import check_target
+    from t2ikit.files import check_target, write_numbers
     from t2ikit.predict_memory import at_once, forecast, report
 
     if json is not None:
@@ -39,4 +39,4 @@ def command(
     typer.echo(report.summary(found))
     print_rows(report.COLUMNS, report.rows(found))
     if json is not None:
-        report.write_forecast(found, json)
+        write_numbers(found.table(), json)

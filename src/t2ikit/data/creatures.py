@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from random import Random
 
 import torch
+from torch import Tensor
 
 from t2ikit.batch import Record, mix
 from t2ikit.data.creatures_config import CreaturesConfig
@@ -14,7 +16,10 @@ from t2ikit.data.creatures_grammar import (
     FULL_TEMPLATES,
     PARTIAL_TEMPLATES,
     Attributes,
+    all_attributes,
     caption,
+    completed,
+    parse,
     pick,
     trained_attributes,
     unseen_prompts,
@@ -62,6 +67,18 @@ class Creatures(Dataset):
         See `creatures_grammar.unseen_prompts`; fewer prompts of a seed are the first of more.
         """
         return list(itertools.islice(unseen_prompts(seed), n))
+
+    def pictures(self, captions: Sequence[str], seed: int) -> list[Tensor] | None:
+        """A drawing (3, size, size) uint8 of each caption; what a caption leaves out is drawn at random."""
+        drawn = []
+        for place, text in enumerate(captions):
+            wanted = parse(text)
+            if wanted is None:
+                return None
+            rng = Random(mix(seed, "pictures", place, text))
+            picture = draw(completed(wanted, pick(all_attributes(), rng)), self.config.size, rng)
+            drawn.append(torch.from_numpy(picture.copy()).permute(2, 0, 1).contiguous())
+        return drawn
 
     @property
     def fingerprint(self) -> str:

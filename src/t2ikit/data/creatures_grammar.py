@@ -114,6 +114,16 @@ def parse(text: str) -> Attributes | None:
     return Attributes(colours or None, found["species"], action, found["eyes"])
 
 
+def completed(attributes: Attributes, others: Attributes) -> Attributes:
+    """The same attributes, with those that are None taken from `others`."""
+    return Attributes(
+        attributes.colours or others.colours,
+        attributes.species or others.species,
+        attributes.action or others.action,
+        attributes.eyes or others.eyes,
+    )
+
+
 def is_unseen_pair(attributes: Attributes) -> bool:
     """Whether any of the body colours makes a held-out pair with the species."""
     return any((colour, attributes.species) in UNSEEN_PAIRS for colour in attributes.colours or ())

@@ -56,10 +56,14 @@ class CreatureReaderNet(nn.Module):
         )
         self.heads = nn.ModuleDict({name: nn.Linear(2 * 112, len(c) + 1) for name, c in HEADS.items()})
 
+    def features(self, images: Tensor) -> Tensor:
+        """What the heads see, (N, 224), of pictures (N, 3, 32, 32) in [-1, 1]."""
+        maps = self.trunk(images)  # (N, 112, 4, 4)
+        return torch.cat([maps.mean((2, 3)), maps.amax((2, 3))], 1)
+
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Logits (N, choices + 1) of each head for pictures (N, 3, 32, 32) in [-1, 1]."""
-        maps = self.trunk(images)  # (N, 112, 4, 4)
-        pooled = torch.cat([maps.mean((2, 3)), maps.amax((2, 3))], 1)
+        pooled = self.features(images)
         return {name: head(pooled) for name, head in self.heads.items()}
 
 

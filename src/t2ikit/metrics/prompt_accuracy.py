@@ -13,13 +13,10 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from t2ikit.data.creatures_grammar import Attributes, is_held_out_caption, is_unseen_pair, parse
-from t2ikit.errors import UserError
 from t2ikit.specs import Config
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from t2ikit.interfaces import Dataset, Measure
+    from t2ikit.interfaces import Drawn, Measure
 
 SUMMARY = "share of creatures prompts whose colour, species, action and eyes are read off the picture"
 NAMES = {"colour": "colours", "species": "species", "action": "action", "eyes": "eyes"}
@@ -51,20 +48,14 @@ class PromptAccuracy:
         self.config = config or PromptAccuracyConfig()
         self.reader = CreatureReader()
 
-    def __call__(self, images: Tensor, prompts: Sequence[str], dataset: Dataset) -> dict[str, Measure]:
-        """Measure pictures (N, 3, H, W) in [-1, 1] drawn for N prompts; `dataset` is not looked at.
+    def __call__(self, drawn: Drawn) -> dict[str, Measure]:
+        """Measure what was drawn; the prompts alone say what is right.
 
         Raises:
-            UserError: a prompt is no caption of a creature, or there is not one prompt a picture.
+            NotMeasured: a prompt is no caption of a creature.
         """
-        if len(images) != len(prompts) or not prompts:
-            raise UserError(
-                "prompt-accuracy needs one prompt for each picture",
-                expected=f"{len(images)} prompts, at least 1",
-                got=f"{len(prompts)} prompts",
-            )
-        wanted = [_parse(prompt) for prompt in prompts]
-        return measure(wanted, self.reader(images, batch=self.config.batch))
+        wanted = [_parse(prompt) for prompt in drawn.prompts]
+        return measure(wanted, self.reader(drawn.images, batch=self.config.batch))
 
 
 def measure(wanted: Sequence[Attributes], readings: Sequence[Attributes]) -> dict[str, Measure]:
@@ -88,15 +79,17 @@ def wilson(right: int, n: int) -> tuple[float, float]:
     return max(0.0, middle - reach), min(1.0, middle + reach)
 
 
+def readable(prompts: Sequence[str]) -> bool:
+    """Whether all prompts are captions of creatures."""
+    return all(parse(prompt) is not None for prompt in prompts)
+
+
 def _parse(prompt: str) -> Attributes:
     attributes = parse(prompt)
     if attributes is None:
-        raise UserError(
-            "prompt-accuracy reads captions of creatures only",
-            expected='a caption such as "a drawing of a jumping green cat with red eyes"',
-            got=repr(prompt),
-            fix="evaluate with --data creatures, or leave prompt-accuracy out of --metrics",
-        )
+        from t2ikit.interfaces import NotMeasured
+
+        raise NotMeasured(f"reads captions of creatures only, and {prompt!r} is none")
     return attributes
 
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from t2ikit.errors import UserError
-from t2ikit.files import write_json
 from t2ikit.predict_memory.forecast import Forecast
 
 COLUMNS = ("", "at the peak", "at most")
@@ -34,20 +30,3 @@ def rows(forecast: Forecast) -> list[list[str]]:
         for kind, count in forecast.at_peak.items()
     ]
     return [*kinds, ["total", size(forecast.total), size(forecast.total)]]
-
-
-def write_forecast(forecast: Forecast, path: Path) -> None:
-    """Write a forecast as JSON, in bytes.
-
-    Raises:
-        UserError: the file cannot be written.
-    """
-    try:
-        write_json(path, forecast.table())
-    except OSError as error:
-        raise UserError(
-            f"--json {path}: the file cannot be written",
-            expected="a path in a folder that exists and can be written",
-            got=error,
-            fix="choose another path",
-        ) from error

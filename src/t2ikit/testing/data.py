@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from t2ikit.batch import Record, TextEmbedding
-from t2ikit.interfaces import Dataset, Measure, Split, TextEncoder
+from t2ikit.interfaces import Dataset, Drawn, Measure, Split, TextEncoder
 from t2ikit.registry import Registry
 from t2ikit.testing.support import Subject, close, explained, finite, require, subject
 
@@ -160,15 +160,18 @@ def check_metric(
     count = min(16, dataset.size("validation"))
     records = [dataset.record("validation", index) for index in range(count)]
     images = torch.stack([record.image for record in records]).float() / 127.5 - 1
-    prompts, before = [record.captions[0] for record in records], images.clone()
+    before = images.clone()
+    real = images.flip(0)
+    prompts = [record.captions[0] for record in records]
+    drawn = Drawn(images, prompts, dataset, real, real[:4].unflatten(0, (2, 2)), real)
     with explained(f"{part.title} fails"):
-        found = metric(images, prompts, dataset)
+        found = metric(drawn)
         require(torch.equal(images, before), f"{part.title} changed the pictures it was given")
         right = isinstance(found, dict) and bool(found)
         require(right, f"{part.title} must give a dict of at least one t2ikit.Measure")
         for label, measure in found.items():
             _check_measure(f"{part.title}: {label}", measure, count)
-        require(metric(images, prompts, dataset) == found, f"{part.title} gave other numbers the second time")
+        require(metric(drawn) == found, f"{part.title} gave other numbers the second time")
 
 
 def _check_measure(title: str, measure: Measure, count: int) -> None:

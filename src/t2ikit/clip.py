@@ -22,7 +22,7 @@ from transformers import AutoConfig, AutoTokenizer, CLIPModel
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 from transformers.utils import cached_file
 
-from t2ikit import UserError
+from t2ikit.errors import UserError
 
 Attention = Literal["sdpa", "eager"]
 GREATEST_SCALE = 100.0

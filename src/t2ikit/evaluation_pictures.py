@@ -1,0 +1,111 @@
+"""The pictures that an evaluation measures: drawn ones, real ones beside them, and what drawing cost."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from t2ikit.compose import Model
+from t2ikit.interfaces import Dataset, Denoiser, Drawn, Generator
+from t2ikit.progress import counting
+from t2ikit.sample import sample
+
+if TYPE_CHECKING:
+    from t2ikit.evaluating import Question
+
+MOST_TRAINING = 4096
+"""Training pictures that are looked through for the nearest, evenly chosen from all."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What drawings are compared with, as in `Drawn`."""
+
+    dataset: Dataset
+    prompts: Sequence[str]
+    real: Tensor | None
+    train: Tensor | None
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What drawing cost.
+
+    Attributes:
+        pictures: how many were drawn.
+        seconds: for all of them.
+        calls: of the network for one picture; guidance counts twice.
+    """
+
+    pictures: int
+    seconds: float
+    calls: float
+
+
+def reference(dataset: Dataset, prompts: Sequence[str], seed: int) -> Pictures:
+    """Real pictures of the prompts, and training pictures."""
+    found = dataset.pictures(prompts, seed)
+    return Pictures(
+        dataset, prompts, None if found is None else _scaled(torch.stack(found)), _training_pictures(dataset)
+    )
+
+
+def _training_pictures(dataset: Dataset) -> Tensor | None:
+    if not dataset.indexed_training:
+        return None
+    size = dataset.size("train")
+    count = min(size, MOST_TRAINING)
+    return _scaled(torch.stack([dataset.record("train", i * size // count).image for i in range(count)]))
+
+
+def _scaled(images: Tensor) -> Tensor:
+    return images.float() / 127.5 - 1
+
+
+def as_saved(images: Tensor) -> Tensor:
+    """Pictures in [-1, 1] as an 8-bit file gives them back."""
+    return ((images + 1) * 127.5).nan_to_num(0.0).round().clamp(0, 255) / 127.5 - 1
+
+
+def draw_all(model: Model, beside: Pictures, question: Question, call: dict[str, Any]) -> Drawn:
+    """One picture for each prompt and `copies` more for the first `again` of them."""
+    few, copies = min(question.again, len(beside.prompts)), question.copies
+    with counting("drawing") as progress:
+        images = sample(model, beside.prompts, seed=question.seed, progress=progress, **call)
+    again = None
+    if few and copies:
+        more = sample(model, beside.prompts[:few], samples=range(1, copies + 1), seed=question.seed, **call)
+        again = as_saved(more).unflatten(0, (few, copies))
+    return Drawn(as_saved(images), beside.prompts, beside.dataset, beside.real, again, beside.train)
+
+
+@contextlib.contextmanager
+def costs(generator: Generator, pictures: int) -> Iterator[Callable[[], Costs]]:
+    """Count seconds and calls of the network between entering and leaving; what is yielded tells them after.
+
+    Args:
+        generator: whose calls count.
+        pictures: how many are drawn meanwhile.
+    """
+    name = "denoise" if isinstance(generator, Denoiser) else "generate"
+    inner = getattr(generator, name)
+    rows, seconds = 0, 0.0
+
+    def counted(first: Any, *args: Any, **options: Any) -> Any:
+        nonlocal rows
+        rows += len(first)
+        return inner(first, *args, **options)
+
+    generator.__dict__[name] = counted  # before the method of its class
+    began = time.perf_counter()
+    try:
+        yield lambda: Costs(pictures, seconds, rows / pictures)
+    finally:
+        seconds = time.perf_counter() - began
+        del generator.__dict__[name]

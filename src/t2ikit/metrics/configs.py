@@ -1,0 +1,49 @@
+"""How the metrics are configured. Imports no torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from t2ikit.specs import Config
+
+CLIP = "openai/clip-vit-base-patch32"
+
+
+class FeatureConfig(Config):
+    """What compares two sets of pictures by the features of a frozen network."""
+
+    batch: int = Field(64, ge=1)
+    """pictures looked at once; changes memory and time, not the result"""
+    resamples: int = Field(100, ge=10, le=10000)
+    """bootstrap samples behind the intervals of distances"""
+
+
+class ClipFeatureConfig(FeatureConfig):
+    """The same with a CLIP's picture tower."""
+
+    model: str = CLIP
+    """a folder, or an id on the Hub; distances of different models do not compare"""
+
+
+class ClipScoreConfig(Config):
+    """How well pictures fit their captions, by a CLIP."""
+
+    model: str = CLIP
+    """a folder, or an id on the Hub; scores of different models do not compare"""
+    batch: int = Field(64, ge=1)
+    """pictures looked at once; changes memory and time, not the result"""
+
+
+class LpipsConfig(Config):
+    """Perceptual distance (arXiv 1801.03924)."""
+
+    net: Literal["alex", "vgg", "squeeze"] = "alex"
+    """network below the learned distance; distances of different ones do not compare"""
+    batch: int = Field(64, ge=1)
+    """pairs looked at once; changes memory and time, not the result"""
+
+
+class PlainConfig(Config):
+    """No options."""

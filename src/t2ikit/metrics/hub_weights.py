@@ -1,0 +1,60 @@
+"""Weights that the libraries behind metrics download: looked for, fetched where possible, verified."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import socket
+import urllib.error
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from t2ikit.interfaces import NotMeasured
+
+SECONDS = 10
+"""How long a server may be silent."""
+
+
+def need_weights(url: str) -> Path:
+    """The file that torch.hub keeps of an address whose name ends in its hash, downloaded if need be.
+
+    Its contents are checked against that hash, for what opens it trusts it.
+
+    Raises:
+        NotMeasured: it cannot be had, or is another file.
+    """
+    name = url.rsplit("/", 1)[1]
+    path = Path(torch.hub.get_dir(), "checkpoints", name)
+    if not path.is_file():
+        _download(url, path)
+    prefix = path.stem.rsplit("-", 1)[1]
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if not found.startswith(prefix):
+        raise NotMeasured(f"{path} is damaged (SHA-256 {found[:8]}..., not {prefix}...): delete it")
+    return path
+
+
+def _download(url: str, path: Path) -> None:
+    missing = f"needs {path.name} in {path.parent} (from {url})"
+    if os.environ.get("HF_HUB_OFFLINE", "0").lower() in ("1", "true", "yes", "on"):
+        raise NotMeasured(f"{missing}; not looked for, as HF_HUB_OFFLINE is set")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    prefix = path.stem.rsplit("-", 1)[1]
+    try:
+        with _patience(SECONDS):
+            torch.hub.download_url_to_file(url, str(path), hash_prefix=prefix, progress=False)
+    except (urllib.error.URLError, OSError, RuntimeError) as error:
+        raise NotMeasured(f"{missing}; the download failed: {error}") from error
+
+
+@contextlib.contextmanager
+def _patience(seconds: float) -> Iterator[None]:
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)

@@ -1,0 +1,60 @@
+"""`neighbours`: does the model draw, or does it remember? Distances to the nearest training picture.
+
+Letters: N pictures, M training pictures.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from t2ikit.interfaces import Drawn, Measure, NotMeasured
+from t2ikit.metrics.configs import PlainConfig
+from t2ikit.metrics.intervals import mean_interval
+from t2ikit.metrics.prompt_accuracy import wilson
+
+PROVENANCE = "root mean square over pixels, levels of 255"
+NEAR = 0.05
+"""Held-out pictures that count as near their nearest training picture."""
+
+
+class Neighbours:
+    """A metric without a network.
+
+    - `distance`: mean distance of the pictures to their nearest training picture.
+    - `real-distance`: the same of real pictures of the same prompts, the yardstick.
+    - `nearer`: share of the pictures that lie nearer to a training picture than all but 5 % of the real
+      ones. About 5 % where a model draws new pictures as real ones are new; far above: it remembers.
+    """
+
+    def __init__(self, config: PlainConfig | None = None) -> None:
+        self.config = config or PlainConfig()
+
+    def __call__(self, drawn: Drawn) -> dict[str, Measure]:
+        """Measure what was drawn.
+
+        Raises:
+            NotMeasured: the training pictures cannot be read.
+        """
+        if drawn.train is None:
+            raise NotMeasured("needs training pictures that can be read by index, not a stream")
+        ours = nearest(drawn.images, drawn.train)[0]
+        provenance = f"{PROVENANCE}, nearest of {len(drawn.train)}"
+        mean, low, high = mean_interval(ours.numpy())
+        measures = {"distance": Measure(mean, len(ours), low, high, "levels", provenance)}
+        if drawn.real is not None:
+            real = nearest(drawn.real, drawn.train)[0]
+            mean, low, high = mean_interval(real.numpy())
+            measures["real-distance"] = Measure(mean, len(real), low, high, "levels", provenance)
+            near = int((ours < real.quantile(NEAR)).sum())
+            low, high = (100 * end for end in wilson(near, len(ours)))
+            measures["nearer"] = Measure(100 * near / len(ours), len(ours), low, high, "%", provenance)
+        return measures
+
+
+def nearest(images: Tensor, train: Tensor) -> tuple[Tensor, Tensor]:
+    """Distance (N,), float64, and place (N,) of the nearest of training pictures (M, 3, H, W)."""
+    a, b = (((x.double() + 1) * 127.5).flatten(1) for x in (images, train))
+    parts = [torch.cdist(part, b, compute_mode="donot_use_mm_for_euclid_dist").min(1) for part in a.split(64)]
+    distances = torch.cat([part.values for part in parts]) / a.shape[1] ** 0.5
+    return distances, torch.cat([part.indices for part in parts])

@@ -1,0 +1,79 @@
+"""`lpips`: perceptual distance to the real picture, and between pictures of one prompt.
+
+Source: LPIPS, arXiv 1801.03924, by its authors' package.
+"""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from t2ikit.interfaces import Drawn, Measure
+from t2ikit.metrics.configs import LpipsConfig
+from t2ikit.metrics.features import VGG16, library
+from t2ikit.metrics.hub_weights import need_weights
+from t2ikit.metrics.intervals import mean_interval
+
+WEIGHTS = {
+    "alex": "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
+    "vgg": VGG16,
+    "squeeze": "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth",
+}
+
+
+class Lpips:
+    """Two numbers.
+
+    - `paired`: mean distance of each picture to the real one of its prompt.
+    - `diversity`: mean distance between two pictures of one prompt; 0 means that noise changes nothing.
+    """
+
+    def __init__(self, config: LpipsConfig) -> None:
+        self.config = config
+        self._net: Any = None
+
+    def open(self) -> Any:
+        """The network, with its trained weights.
+
+        Raises:
+            NotMeasured: the package or the weights cannot be had.
+        """
+        lpips = library("lpips")
+        need_weights(WEIGHTS[self.config.net])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return lpips.LPIPS(net=self.config.net, verbose=False).requires_grad_(False)
+
+    def __call__(self, drawn: Drawn) -> dict[str, Measure]:
+        """Measure what was drawn.
+
+        Raises:
+            NotMeasured: the package or the weights cannot be had.
+        """
+        self._net = self._net or self.open()
+        measures = {}
+        if drawn.real is not None:
+            measures["paired"] = self._measure(self.distances(drawn.images, drawn.real), len(drawn.images))
+        if drawn.again is not None and drawn.again.shape[1] > 1:
+            each = [self._between(pictures) for pictures in drawn.again]
+            measures["diversity"] = self._measure(torch.stack(each), len(each))
+        return measures
+
+    def _between(self, pictures: Tensor) -> Tensor:
+        """Mean distance, a scalar, over all pairs of pictures (K, 3, H, W)."""
+        left, right = zip(*itertools.combinations(range(len(pictures)), 2))
+        return self.distances(pictures[list(left)], pictures[list(right)]).mean()
+
+    @torch.no_grad()
+    def distances(self, a: Tensor, b: Tensor) -> Tensor:
+        """Distances (N,) of pictures (N, 3, H, W) in [-1, 1] to others."""
+        parts = zip(a.split(self.config.batch), b.split(self.config.batch))
+        return torch.cat([self._net(x, y).flatten() for x, y in parts])
+
+    def _measure(self, values: Tensor, n: int) -> Measure:
+        mean, low, high = mean_interval(values.double().numpy())
+        return Measure(mean, n, low, high, "", f"lpips 0.1, {self.config.net}, pictures as they are")
