@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,9 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
+from t2ikit.files import save_picture
 from t2ikit.runlog import read_log
 
 TRAINING, VALIDATION = "loss/", "validation/"
@@ -30,7 +32,11 @@ def plot_curves(log: Path, out: Path) -> None:
         log: one JSON object a line, with `step` and `loss/NAME` and `validation/NAME`; values may be null.
         out: the PNG, replaced in one move.
     """
-    records = read_log(log)
+    save_picture(draw_curves(read_log(log)), out)
+
+
+def draw_curves(records: Sequence[dict[str, Any]]) -> Image.Image:
+    """The same picture from the lines of a log."""
     keys = [key for record in records for key in record if key.startswith((TRAINING, VALIDATION))]
     names = list(dict.fromkeys(key.split("/", 1)[1] for key in keys))
     columns = min(COLUMNS, max(1, len(names)))
@@ -42,9 +48,9 @@ def plot_curves(log: Path, out: Path) -> None:
         _panel(axes, name, _series(records, TRAINING + name), _series(records, VALIDATION + name))
     if not names:
         figure.text(0.5, 0.5, "no losses logged yet", ha="center", va="center")
-    beside = out.with_name(f".{out.name}.writing")
-    figure.savefig(beside, format="png")
-    os.replace(beside, out)
+    content = io.BytesIO()
+    figure.savefig(content, format="png")
+    return Image.open(content).convert("RGB")
 
 
 def _series(records: Sequence[dict[str, Any]], key: str) -> Series:

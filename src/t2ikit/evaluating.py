@@ -73,9 +73,8 @@ class Evaluation:
 
     @property
     def name(self) -> str:
-        """Names the checkpoint and, by a hash, everything else that the numbers depend on."""
-        digest = hashlib.blake2b(json.dumps(self.settings, sort_keys=True).encode(), digest_size=4)
-        return f"step-{self.settings['step']:08d}-{digest.hexdigest()}"
+        """Of its folder."""
+        return name_of(self.settings)
 
     def table(self) -> dict[str, Any]:
         """As JSON can hold it."""
@@ -85,6 +84,12 @@ class Evaluation:
             "measures": {name: asdict(measure) for name, measure in self.measures.items()},
             "not_measured": self.not_measured,
         }
+
+
+def name_of(settings: dict[str, Any]) -> str:
+    """Names the checkpoint and, by a hash, everything else that numbers depend on."""
+    digest = hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=4)
+    return f"step-{settings['step']:08d}-{digest.hexdigest()}"
 
 
 class Evaluator:
@@ -138,20 +143,44 @@ class Evaluator:
         Raises:
             UserError: a change that does not fit the sampler.
         """
-        asked, question = changes or {}, self.question
-        model = self.sampling_model(asked)
-        call = {
-            "steps": None if "steps" in asked else question.steps,
-            "guidance": None if "guidance" in asked else question.guidance,
-        }
+        question, call = self.question, self._call(changes or {})
+        model = self.sampling_model(changes or {})
         if self._reference is None:
             self._reference = reference(self.dataset, self.prompts, question.seed)
-        few = min(question.again, question.n)
-        with costs(model.generator, question.n + few * question.copies) as spent:
+        pictures = question.n + min(question.again, question.n) * question.copies
+        with costs(model.generator, pictures) as spent:
             drawn = draw_all(model, self._reference, question, call)
         measures, missing = self._compute(drawn)
-        facts = {**self._facts(model, call), "n": question.n, "again": [question.again, question.copies]}
-        return Evaluation(measures, missing, facts, spent(), drawn)
+        return Evaluation(measures, missing, self.settings(changes), spent(), drawn)
+
+    def _call(self, changes: dict[str, str]) -> dict[str, Any]:
+        """Steps and guidance for one call of the sampler; None where the sampler's own are meant."""
+        return {
+            "steps": None if "steps" in changes else self.question.steps,
+            "guidance": None if "guidance" in changes else self.question.guidance,
+        }
+
+    def settings(self, changes: dict[str, str] | None = None) -> dict[str, Any]:
+        """What the numbers of `measure` depend on."""
+        model, call = self.sampling_model(changes or {}), self._call(changes or {})
+        return {
+            "run": self.run.path.resolve().name,
+            "step": self.step,
+            "weights": self.question.weights,
+            "data": self.dataset.fingerprint,
+            "n": self.question.n,
+            "again": [self.question.again, self.question.copies],
+            "seed": self.question.seed,
+            "sampler": model.recipe.parts["sampler"].table(),
+            "steps": call["steps"] or model.sampler.steps,
+            "guidance": model.sampler.guidance if call["guidance"] is None else call["guidance"],
+            "metrics": {name: _options(metric) for name, metric in self.metrics.items()},
+            "versions": {
+                "t2ikit": __version__,
+                "torch": torch.__version__,
+                "python": platform.python_version(),
+            },
+        }
 
     def _compute(self, drawn: Drawn) -> tuple[dict[str, Measure], dict[str, str]]:
         measures: dict[str, Measure] = {}
@@ -164,25 +193,6 @@ class Evaluator:
                 continue
             measures |= {f"{metric}/{name}": measure for name, measure in found.items()}
         return measures, missing
-
-    def _facts(self, model: Model, call: dict[str, Any]) -> dict[str, Any]:
-        """What the numbers depend on."""
-        return {
-            "run": self.run.path.resolve().name,
-            "step": self.step,
-            "weights": self.question.weights,
-            "data": self.dataset.fingerprint,
-            "seed": self.question.seed,
-            "sampler": model.recipe.parts["sampler"].table(),
-            "steps": call["steps"] or model.sampler.steps,
-            "guidance": model.sampler.guidance if call["guidance"] is None else call["guidance"],
-            "metrics": {name: _options(metric) for name, metric in self.metrics.items()},
-            "versions": {
-                "t2ikit": __version__,
-                "torch": torch.__version__,
-                "python": platform.python_version(),
-            },
-        }
 
 
 def evaluate(

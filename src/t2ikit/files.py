@@ -39,15 +39,15 @@ def save_picture(picture: Image.Image, path: Path) -> None:
         beside.unlink(missing_ok=True)
 
 
-def check_target(path: Path) -> None:
-    """Refuse a file for the numbers that cannot be written, before anything is computed.
+def check_target(path: Path, option: str = "--json") -> None:
+    """Refuse a file for an option's output that cannot be written, before anything is computed.
 
     Raises:
         UserError: its folder is missing, or it is a folder itself.
     """
     if path.is_dir() or not path.parent.is_dir():
         raise UserError(
-            f"--json {path}: the file cannot be written",
+            f"{option} {path}: the file cannot be written",
             expected="a file in a folder that exists",
             got="a folder" if path.is_dir() else f"there is no folder {path.parent}",
             fix="choose another path, or make the folder",
@@ -55,16 +55,29 @@ def check_target(path: Path) -> None:
 
 
 def write_numbers(table: object, path: Path) -> None:
-    """Write numbers as JSON.
+    """Write numbers as JSON, for --json.
 
     Raises:
         UserError: the file cannot be written.
     """
+    _write(json.dumps(table, indent=1) + "\n", path, "--json")
+
+
+def write_report(html: str, path: Path) -> None:
+    """Write a report, for --out.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    _write(html, path, "--out")
+
+
+def _write(text: str, path: Path, option: str) -> None:
     try:
-        write_json(path, table)
+        write_text(path, text)
     except OSError as error:
         raise UserError(
-            f"--json {path}: the file cannot be written",
+            f"{option} {path}: the file cannot be written",
             expected="a path in a folder that exists and can be written",
             got=error,
             fix="choose another path",

@@ -224,6 +224,7 @@ class Measure:
         unit: "%" or "" or a name.
         provenance: metric version, extractor, resize and so on.
         warning: why the number should be read with care; empty where there is no reason.
+        better: which way is better, "higher" or "lower"; empty where neither is.
     """
 
     value: float
@@ -233,6 +234,7 @@ class Measure:
     unit: str = ""
     provenance: str = ""
     warning: str = ""
+    better: Literal["higher", "lower", ""] = ""
 
 
 @dataclass(frozen=True)

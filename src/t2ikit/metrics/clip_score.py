@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
 from transformers import CLIPImageProcessor
@@ -47,7 +49,7 @@ class ClipScore:
         self._opened = self._opened or self._open()
         texts = self._opened[0].text_embeddings(list(drawn.prompts))
         images = self._embed(drawn.images)
-        measures = {"score": self._measure(images, texts)}
+        measures = {"score": replace(self._measure(images, texts), better="higher")}
         if len(images) > 1:
             measures["shuffled"] = self._measure(images, texts.roll(1, 0))
         if drawn.real is not None:

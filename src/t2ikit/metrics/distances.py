@@ -70,11 +70,9 @@ class FeatureDistance:
         }
         return {name: computed[kind]() for kind, name in self.names.items()}
 
-    def _measure(
-        self, value: float, interval: tuple[float, float], n: int, unit: str = "", warning: str = ""
-    ) -> Measure:
+    def _provenance(self) -> str:
         assert self._features is not None
-        return Measure(value, n, *interval, unit, f"{self._features.name}, a real picture a prompt", warning)
+        return f"{self._features.name}, a real picture a prompt"
 
     def _frechet(self, ours: Tensor, real: Tensor) -> Measure:
         fid = library("torch_fidelity.metric_fid")
@@ -87,7 +85,7 @@ class FeatureDistance:
 
         few = f"fewer than {ENOUGH} pictures: too large; compare at equal N alone" if len(a) < ENOUGH else ""
         interval = spread_interval(value, again, self.config.resamples)
-        return self._measure(value, interval, len(a), "", few)
+        return Measure(value, len(a), *interval, "", self._provenance(), few, "lower")
 
     def _kernel(self, ours: Tensor, real: Tensor) -> Measure:
         kid = library("torch_fidelity.metric_kid")
@@ -103,14 +101,14 @@ class FeatureDistance:
             return mmd(kernels[0][np.ix_(i, i)], kernels[1][np.ix_(i, j)], kernels[2][np.ix_(j, j)], i, j)
 
         interval = spread_interval(value, again, self.config.resamples)
-        return self._measure(value, interval, len(ours))
+        return Measure(value, len(ours), *interval, "", self._provenance(), "", "lower")
 
     def _share(self, ours: Tensor, real: Tensor, which: str) -> Measure:
         prc = library("torch_fidelity.metric_prc")
         share = prc.prc_features_to_metric(ours, real, verbose=False, save_cpu_ram=True)[which]
         n = len(ours if which == "precision" else real)
         low, high = (100 * end for end in wilson(round(share * n), n))
-        return self._measure(100 * share, (low, high), n, "%")
+        return Measure(100 * share, n, low, high, "%", self._provenance(), "", "higher")
 
 
 def frechet(a: np.ndarray, b: np.ndarray) -> float:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -57,10 +57,11 @@ class Lpips:
         self._net = self._net or self.open()
         measures = {}
         if drawn.real is not None:
-            measures["paired"] = self._measure(self.distances(drawn.images, drawn.real), len(drawn.images))
+            distances = self.distances(drawn.images, drawn.real)
+            measures["paired"] = self._measure(distances, len(drawn.images), "lower")
         if drawn.again is not None and drawn.again.shape[1] > 1:
             each = [self._between(pictures) for pictures in drawn.again]
-            measures["diversity"] = self._measure(torch.stack(each), len(each))
+            measures["diversity"] = self._measure(torch.stack(each), len(each), "higher")
         return measures
 
     def _between(self, pictures: Tensor) -> Tensor:
@@ -74,6 +75,7 @@ class Lpips:
         parts = zip(a.split(self.config.batch), b.split(self.config.batch))
         return torch.cat([self._net(x, y).flatten() for x, y in parts])
 
-    def _measure(self, values: Tensor, n: int) -> Measure:
+    def _measure(self, values: Tensor, n: int, better: Literal["higher", "lower"]) -> Measure:
         mean, low, high = mean_interval(values.double().numpy())
-        return Measure(mean, n, low, high, "", f"lpips 0.1, {self.config.net}, pictures as they are")
+        provenance = f"lpips 0.1, {self.config.net}, pictures as they are"
+        return Measure(mean, n, low, high, "", provenance, "", better)

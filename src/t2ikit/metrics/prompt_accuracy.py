@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -105,17 +105,20 @@ def _measures(prefix: str, pairs: Sequence[_Pair]) -> dict[str, Measure]:
         for name, hit in right.items():
             hits[name].append(hit)
         hits["joint"].append(all(right.values()))
-    return {f"{prefix}{name}": _measure(found) for name, found in hits.items() if found}
+    better: Literal["higher", ""] = "" if prefix == "shuffled/" else "higher"
+    return {f"{prefix}{name}": _measure(found, better) for name, found in hits.items() if found}
 
 
-def _measure(hits: Iterable[bool]) -> Measure:
+def _measure(hits: Iterable[bool], better: Literal["higher", ""]) -> Measure:
     from t2ikit.interfaces import Measure
     from t2ikit.metrics.creature_reader import READER_VERSION, SIDE
 
     found = list(hits)
     low, high = wilson(sum(found), len(found))
     provenance = f"creature reader v{READER_VERSION}, antialiased bilinear to {SIDE} px, Wilson 95 %"
-    return Measure(100 * sum(found) / len(found), len(found), 100 * low, 100 * high, "%", provenance)
+    return Measure(
+        100 * sum(found) / len(found), len(found), 100 * low, 100 * high, "%", provenance, "", better
+    )
 
 
 def _shuffled(pairs: Sequence[_Pair]) -> list[_Pair]:
