@@ -79,7 +79,8 @@ def compare(
 ) -> Comparison:
     """Measure runs in the same way and draw the same prompts from each.
 
-    An evaluation that was made before with the same question is read, not made again.
+    An evaluation that was made before with the same question is read, not made again; `t2ikit evaluate` makes
+    it anew, as where something was missing then.
 
     Args:
         paths: at least two run folders.
@@ -148,8 +149,7 @@ def _evaluated(evaluator: Evaluator) -> dict[str, Any]:
     kept = folder / "evaluation.json"
     if kept.is_file():
         table: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
-        if not table["not_measured"]:  # else what was missing may be there now
-            return table
+        return table
     evaluation = evaluator.measure()
     write_evaluation(evaluation, evaluator.run.path)
     return evaluation.table()

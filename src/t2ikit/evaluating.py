@@ -6,7 +6,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -147,11 +147,17 @@ class Evaluator:
         model = self.sampling_model(changes or {})
         if self._reference is None:
             self._reference = reference(self.dataset, self.prompts, question.seed)
-        pictures = question.n + min(question.again, question.n) * question.copies
-        with costs(model.generator, pictures) as spent:
-            drawn = draw_all(model, self._reference, question, call)
+        few = min(self.again, question.n)
+        with costs(model.generator, question.n + few * question.copies) as spent:
+            drawn = draw_all(model, self._reference, replace(question, again=few), call)
         measures, missing = self._compute(drawn)
         return Evaluation(measures, missing, self.settings(changes), spent(), drawn)
+
+    @property
+    def again(self) -> int:
+        """Prompts that are drawn several times: none where no metric looks at that."""
+        wanted = any(getattr(metric, "wants_again", False) for metric in self.metrics.values())
+        return self.question.again if wanted else 0
 
     def _call(self, changes: dict[str, str]) -> dict[str, Any]:
         """Steps and guidance for one call of the sampler; None where the sampler's own are meant."""
@@ -169,7 +175,7 @@ class Evaluator:
             "weights": self.question.weights,
             "data": self.dataset.fingerprint,
             "n": self.question.n,
-            "again": [self.question.again, self.question.copies],
+            "again": [self.again, self.question.copies],
             "seed": self.question.seed,
             "sampler": model.recipe.parts["sampler"].table(),
             "steps": call["steps"] or model.sampler.steps,

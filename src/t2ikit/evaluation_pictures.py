@@ -75,7 +75,7 @@ def as_saved(images: Tensor) -> Tensor:
 
 def draw_all(model: Model, beside: Pictures, question: Question, call: dict[str, Any]) -> Drawn:
     """One picture for each prompt and `copies` more for the first `again` of them."""
-    few, copies = min(question.again, len(beside.prompts)), question.copies
+    few, copies = question.again, question.copies
     with counting("drawing") as progress:
         images = sample(model, beside.prompts, seed=question.seed, progress=progress, **call)
     again = None

@@ -248,7 +248,8 @@ class Drawn:
         prompts: N captions.
         dataset: where the prompts come from.
         real: (N, 3, H, W), a real picture of each prompt; None where there is none to be had.
-        again: (P, K, 3, H, W), K pictures of each of the first P prompts, in other noise; None: not drawn.
+        again: (P, K, 3, H, W), K more pictures of each of the first P prompts; None where no metric
+            of the evaluation wants them.
         train: (M, 3, H, W) training pictures, all or evenly chosen; None where they cannot be read by index.
     """
 
@@ -278,7 +279,7 @@ class NotMeasured(Exception):
 
 @runtime_checkable
 class Metric(Protocol):
-    """Pictures to numbers."""
+    """Pictures to numbers. One that looks at `Drawn.again` has an attribute `wants_again = True`."""
 
     def __call__(self, drawn: Drawn) -> dict[str, Measure]:
         """Measure what was drawn; the same numbers every time.

@@ -13,8 +13,8 @@ from PIL import Image
 
 from t2ikit.config import parse_setting
 from t2ikit.errors import UserError
-from t2ikit.evaluating import Evaluation, Evaluator
-from t2ikit.evaluation_files import FOLDER, number
+from t2ikit.evaluating import Evaluation, Evaluator, check_measured
+from t2ikit.evaluation_files import FOLDER, describe, number, write_evaluation
 from t2ikit.files import save_picture, write_json
 from t2ikit.grids import labelled_grid, to_pil
 
@@ -125,17 +125,32 @@ def grid(sweep: Sweep) -> Image.Image:
 
 
 def describe_sweep(sweep: Sweep) -> str:
-    """A table: one line for each measure, one column for each combination."""
-    labels = [" ".join(f"{key}={value}" for key, value in point.items()) for point in sweep.points]
-    names = dict.fromkeys(name for found in sweep.evaluations for name in found.measures)
-    rows = [["", *labels]]
-    for name in names:
-        cells = []
-        for found in sweep.evaluations:
-            measure = found.measures.get(name)
-            cells.append("-" if measure is None else number(measure.value, measure.unit))
-        rows.append([name, *cells])
-    reasons = sweep.evaluations[0].not_measured
+    """A table: a column for each combination, headed by its options; a line for each measure."""
+    rows = [[key, *(point[key] for point in sweep.points)] for key in sweep.axes]
+    for name in dict.fromkeys(name for found in sweep.evaluations for name in found.measures):
+        measures = [found.measures.get(name) for found in sweep.evaluations]
+        rows.append([name, *("-" if m is None else number(m.value, m.unit) for m in measures)])
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+    reasons = sweep.evaluations[0].not_measured
     return "\n".join([*lines, *(f"{name}: not measured: {reason}" for name, reason in reasons.items())])
+
+
+def measure_and_write(evaluator: Evaluator, axes: Axes, run: Path) -> tuple[str, dict[str, Any]]:
+    """Evaluate once, or sweep where there are axes, and write what came of it into the run's folder.
+
+    Returns:
+        The numbers as text, with the place of the files, and as JSON can hold them.
+
+    Raises:
+        UserError: as in `run_sweep`; or nothing could be measured (the pictures are kept).
+    """
+    if axes:
+        sweep = run_sweep(evaluator, axes)
+        path = write_sweep(sweep, run)
+        check_measured(sweep.evaluations)
+        return f"{describe_sweep(sweep)}\ngrid: {path}", sweep.table()
+    evaluation = evaluator.measure()
+    folder = write_evaluation(evaluation, run)
+    check_measured([evaluation])
+    return f"{describe(evaluation)}\npictures and numbers: {folder}", evaluation.table()

@@ -332,7 +332,7 @@ EVALUATING = [
     mistake(
         "evaluate imagen --metrics ,",
         "--metrics: there is nothing to measure",
-        expected="prompt-accuracy",
+        expected="`t2ikit plugins` lists them",
         got="no name",
         fix="leave --metrics out",
     ),
@@ -384,7 +384,7 @@ EVALUATING = [
         "evaluate denoiser --plugin TOYS --metrics prompt-accuracy -n 2 --data ./pics",
         "nothing could be measured",
         expected="at least one of: prompt-accuracy",
-        got="reads captions of creatures only, and 'a red sofa' is none",
+        got="prompt-accuracy reads captions of creatures only, and 'a red sofa' is none",
         fix="--metrics",
         before=files(
             {f"pics/{name}": png() for name in ("a.png", "b.png")}

@@ -36,10 +36,9 @@ def command(
     device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.auto,
 ) -> None:
     """Measure a trained run on prompts it was not trained on."""
-    from t2ikit.evaluating import Evaluator, Question, check_measured
-    from t2ikit.evaluation_files import describe, write_evaluation
+    from t2ikit.evaluating import Evaluator, Question
     from t2ikit.files import check_target, write_numbers
-    from t2ikit.sweeping import describe_sweep, parse_axes, run_sweep, write_sweep
+    from t2ikit.sweeping import measure_and_write, parse_axes
 
     if json is not None:
         check_target(json)
@@ -57,19 +56,10 @@ def command(
         weights=weights.value,
     )
     evaluator = Evaluator(run, question, plugins=plugin or [], device=device.value)
-    if axes:
-        swept = run_sweep(evaluator, axes)
-        typer.echo(describe_sweep(swept))
-        typer.echo(f"grid: {write_sweep(swept, run)}")
-        table = swept.table()
-    else:
-        evaluation = evaluator.measure()
-        typer.echo(describe(evaluation))
-        typer.echo(f"pictures and numbers: {write_evaluation(evaluation, run)}")
-        table = evaluation.table()
+    text, table = measure_and_write(evaluator, axes, run)
+    typer.echo(text)
     if json is not None:
         write_numbers(table, json)
-    check_measured(swept.evaluations if axes else [evaluation])
 
 
 def split_names(text: str) -> list[str]:

@@ -38,7 +38,8 @@ def need_weights(url: str) -> Path:
 
 
 def _download(url: str, path: Path) -> None:
-    missing = f"needs {path.name} in {path.parent} (from {url})"
+    place = str(path.parent).replace(str(Path.home()), "~", 1)
+    missing = f"needs {path.name} in {place} (from {url})"
     if os.environ.get("HF_HUB_OFFLINE", "0").lower() in ("1", "true", "yes", "on"):
         raise NotMeasured(f"{missing}; not looked for, as HF_HUB_OFFLINE is set")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -32,6 +32,8 @@ class Lpips:
     - `diversity`: mean distance between two pictures of one prompt; 0 means that noise changes nothing.
     """
 
+    wants_again = True
+
     def __init__(self, config: LpipsConfig) -> None:
         self.config = config
         self._net: Any = None
