@@ -27,6 +27,7 @@ from t2ikit.errors import UserError
 from t2ikit.evaluating import evaluation_data
 from t2ikit.files import write_json
 from t2ikit.grids import contact_sheet, to_pil
+from t2ikit.metrics.prompt_accuracy import wilson
 from t2ikit.registry import Registry
 from t2ikit.run import open_run
 from t2ikit.sample import sample
@@ -42,10 +43,10 @@ def training_pictures(dataset: Dataset) -> tuple[Tensor, list[str]]:
 
 def share(hits: Tensor) -> dict[str, Any]:
     """Percent, with Wilson's 95 % interval."""
-    n, p, z = len(hits), float(hits.float().mean()), 1.96
-    middle, spread = p + z * z / (2 * n), z * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
-    low, high = ((middle + sign * spread) / (1 + z * z / n) for sign in (-1, 1))
-    return {"percent": round(100 * p, 1), "low": round(100 * low, 1), "high": round(100 * high, 1), "n": n}
+    n, right = len(hits), int(hits.sum())
+    low, high = wilson(right, n)
+    shares = {"percent": right / n, "low": low, "high": high}
+    return {name: round(100 * value, 1) for name, value in shares.items()} | {"n": n}
 
 
 def judge(net: PictureClassifier, images: Tensor, pictures: Tensor, asked: Tensor) -> dict[str, Any]:
