@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 import subprocess
 import sys
 
@@ -20,7 +21,7 @@ from t2ikit.data.creatures import Creatures
 from t2ikit.data.creatures_config import CreaturesConfig
 from t2ikit.evaluating import Evaluator, Question, build_metrics, evaluate
 from t2ikit.evaluation_files import write_evaluation
-from t2ikit.evaluation_pictures import as_saved
+from t2ikit.evaluation_pictures import as_saved, reference
 from t2ikit.metrics import features, hub_weights
 from t2ikit.metrics.clip_score import ClipScore
 from t2ikit.metrics.colours import Colours, border_noise, saturation
@@ -31,7 +32,7 @@ from t2ikit.metrics.neighbours import Neighbours, nearest
 from t2ikit.metrics.perceptual import Lpips
 from t2ikit.recipe import read_recipe
 from t2ikit.registry import Registry
-from t2ikit.sweeping import describe_sweep, parse_axes, run_sweep, write_sweep
+from t2ikit.sweeping import describe_sweep, measure_and_write, parse_axes, run_sweep, write_sweep
 from t2ikit.testing import check_metric
 from t2ikit.training import start_run
 from test_resume import IMAGEN
@@ -514,3 +515,19 @@ def test_a_sweep_is_refused_before_anything_is_drawn(tiny_run, monkeypatch):
     for given in ("guidance=1,-1", "colour=red", "thresholding=none,some", "steps=5,x"):
         with pytest.raises(UserError):
             run_sweep(evaluator, parse_axes([given]))
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_anything_is_drawn(tiny_run, tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run, ignore=shutil.ignore_patterns("evaluations"))
+    (run / "evaluations").write_text("a file in the way")
+    monkeypatch.setattr("t2ikit.evaluating.draw_all", lambda *a: pytest.fail("it was drawn"))
+    evaluator = Evaluator(run, Question(n=4, metrics=["colours"]))
+    for axes in ({}, {"steps": ["1", "2"]}):
+        with pytest.raises(UserError, match="cannot be written"):
+            measure_and_write(evaluator, axes, run)
+
+
+def test_large_training_pictures_are_fewer(monkeypatch):
+    monkeypatch.setattr("t2ikit.evaluation_pictures.MOST_VALUES", 10 * 3 * 32 * 32)
+    assert len(reference(CREATURES, PROMPTS, 0).train) == 10

@@ -22,6 +22,30 @@ SHOWN = 24
 FOLDER = "evaluations"
 
 
+def make_folder(run: Path) -> Path:
+    """The folder of a run's evaluations, made before anything is computed.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    folder = run / FOLDER
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    return folder
+
+
+def unwritable(folder: Path, error: OSError) -> UserError:
+    """The error of a folder that cannot be written."""
+    return UserError(
+        f"{folder}: what is measured cannot be written",
+        expected="a run folder in which files can be written, with room for them",
+        got=error,
+        fix="free some space, or evaluate a copy of the run",
+    )
+
+
 def write_evaluation(evaluation: Evaluation, run: Path) -> Path:
     """Write an evaluation into the run's folder; returns its own folder there.
 
@@ -37,12 +61,7 @@ def write_evaluation(evaluation: Evaluation, run: Path) -> Path:
         _write_pictures(evaluation.drawn, folder)
         write_json(folder / "evaluation.json", evaluation.table())
     except OSError as error:
-        raise UserError(
-            f"{folder}: the evaluation cannot be written",
-            expected="a run folder in which files can be written, with room for them",
-            got=error,
-            fix="free some space, or evaluate a copy of the run",
-        ) from error
+        raise unwritable(folder, error) from error
     return folder
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 MOST_TRAINING = 4096
 """Training pictures that are looked through for the nearest, evenly chosen from all."""
+MOST_VALUES = 1 << 26
+"""Colour values of all of them, so that large pictures fit the memory."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def _training_pictures(dataset: Dataset) -> Tensor | None:
     if not dataset.indexed_training:
         return None
     size = dataset.size("train")
-    count = min(size, MOST_TRAINING)
+    count = max(1, min(size, MOST_TRAINING, MOST_VALUES // dataset.record("train", 0).image.numel()))
     return _scaled(torch.stack([dataset.record("train", i * size // count).image for i in range(count)]))
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from t2ikit.config import parse_setting
 from t2ikit.errors import UserError
 from t2ikit.evaluating import Evaluation, Evaluator, check_measured
-from t2ikit.evaluation_files import FOLDER, describe, number, write_evaluation
+from t2ikit.evaluation_files import describe, make_folder, number, unwritable, write_evaluation
 from t2ikit.files import save_picture, write_json
 from t2ikit.grids import labelled_grid, to_pil
 
@@ -100,18 +100,12 @@ def write_sweep(sweep: Sweep, run: Path) -> Path:
         UserError: they cannot be written.
     """
     name = "sweep-" + "-".join(sweep.axes) + "-" + sweep.evaluations[0].name
-    folder = run / FOLDER
+    folder = make_folder(run)
     try:
-        folder.mkdir(exist_ok=True)
         write_json(folder / f"{name}.json", sweep.table())
         save_picture(grid(sweep), folder / f"{name}.png")
     except OSError as error:
-        raise UserError(
-            f"{folder}: the sweep cannot be written",
-            expected="a run folder in which files can be written",
-            got=error,
-            fix="free some space, or evaluate a copy of the run",
-        ) from error
+        raise unwritable(folder, error) from error
     return folder / f"{name}.png"
 
 
@@ -145,6 +139,7 @@ def measure_and_write(evaluator: Evaluator, axes: Axes, run: Path) -> tuple[str,
     Raises:
         UserError: as in `run_sweep`; or nothing could be measured (the pictures are kept).
     """
+    make_folder(run)
     if axes:
         sweep = run_sweep(evaluator, axes)
         path = write_sweep(sweep, run)
