@@ -25,6 +25,7 @@ from typing import Any
 
 import torch
 
+from t2ikit import Drawn
 from t2ikit import checkpoint as ckpt
 from t2ikit.batch import Draws
 from t2ikit.compose import build_cast
@@ -146,7 +147,7 @@ def measure(run: Path, n: int, judge: Path) -> dict[str, Any]:
     curve = []
     for checkpoint in ckpt.checkpoints(run):
         images = pictures(run, checkpoint, prompts)
-        found = accuracy(images, prompts, dataset)
+        found = accuracy(Drawn(images, prompts, dataset))
         row = {name: found[name].value for name in (*NAMES, "joint")}
         mean = statistics.mean(row[name] for name in NAMES)
         curve.append({"step": ckpt.step_of(checkpoint), **row, "mean": mean})
