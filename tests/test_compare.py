@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import re
 from html.parser import HTMLParser
 
 import pytest
@@ -19,7 +18,8 @@ from t2ikit.report import render
 from t2ikit.training import start_run
 from test_resume import IMAGEN
 
-QUESTION = Question(n=4, metrics=["colours", "prompt-accuracy", "lpips"], again=0)
+MISSING = ["metrics.clip-score.model=./no-clip"]
+QUESTION = Question(n=4, metrics=["colours", "prompt-accuracy", "clip-score"], settings=MISSING)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_the_page_holds_all_it_shows_and_loads_nothing(runs, tmp_path, monkeypat
     assert "<second>" in page.text  # as text, not as a tag
     assert "optimizer.generator.lr" in page.text
     assert "prompt-accuracy/colour" in page.text
-    assert re.search(r"lpips not measured: needs alexnet-owt-7be5be79\.pth", page.text)
+    assert "clip-score not measured: needs ./no-clip: CLIP model" in page.text
     assert len(html) < 5_000_000
 
 

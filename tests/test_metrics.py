@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -37,6 +39,11 @@ from t2ikit.testing import check_metric
 from t2ikit.training import start_run
 from test_resume import IMAGEN
 
+LIBRARIES = ("torch_fidelity", "lpips", "torchvision")
+with_libraries = pytest.mark.skipif(
+    os.environ.get("T2IKIT_METRICS") != "required" and not all(map(find_spec, LIBRARIES)),
+    reason="pip install -e '.[metrics]'",
+)
 CREATURES = Creatures(CreaturesConfig(spec="creatures", count=60, size=32))
 PROMPTS = CREATURES.prompts(12, seed=3)
 ALL = {"frechet": "fd", "kernel": "kd", "precision": "precision", "recall": "recall"}
@@ -90,6 +97,7 @@ def reader_distance(names=ALL, **config):
     return FeatureDistance(FeatureConfig(**config), features.creature_reader, names)
 
 
+@with_libraries
 @pytest.mark.slow
 def test_distances_are_those_of_torch_fidelity_in_another_process(tmp_path):
     """The pictures as written, the same network registered with the library, its own entry point."""
@@ -137,6 +145,7 @@ print(json.dumps(found))
     assert found["recall"].value == pytest.approx(100 * theirs["recall"], abs=1e-3)
 
 
+@with_libraries
 def test_distances_have_intervals_around_them_and_say_what_they_stand_on():
     found = reader_distance()(drawn(40))
     assert all(one.low <= one.value <= one.high and one.n == 40 for one in found.values())
@@ -145,6 +154,7 @@ def test_distances_have_intervals_around_them_and_say_what_they_stand_on():
     assert not found["kd"].warning
 
 
+@with_libraries
 def test_equal_sets_are_near_and_other_sets_are_far():
     real = torch.stack(CREATURES.pictures(CREATURES.prompts(60, 0), 1)).float() / 127.5 - 1
     near = torch.stack(CREATURES.pictures(CREATURES.prompts(60, 0), 2)).float() / 127.5 - 1
@@ -184,6 +194,7 @@ def no_network(monkeypatch, tmp_path):
     return tmp_path / "torch" / "hub" / "checkpoints"
 
 
+@with_libraries
 @pytest.mark.parametrize(
     ("name", "file"),
     [
@@ -201,6 +212,7 @@ def test_missing_weights_are_named_with_their_place(no_network, name, file):
     assert "http" in str(caught.value)
 
 
+@with_libraries
 def test_damaged_weights_are_not_opened(no_network):
     no_network.mkdir(parents=True)
     (no_network / "alexnet-owt-7be5be79.pth").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
@@ -215,6 +227,7 @@ def test_a_failed_download_is_told(monkeypatch, tmp_path):
         hub_weights.need_weights("http://localhost:9/net-00000000.pth")
 
 
+@with_libraries
 def test_a_clip_that_cannot_be_had(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     for name in ("clip-score", "clip-distance"):
@@ -223,6 +236,7 @@ def test_a_clip_that_cannot_be_had(monkeypatch):
             metric(drawn())
 
 
+@with_libraries
 @pytest.mark.slow
 def test_fid_is_that_of_the_librarys_command(tmp_path, monkeypatch):
     """With random weights under the file's name: the library's command reads the same file."""
@@ -259,11 +273,13 @@ def test_fid_is_that_of_the_librarys_command(tmp_path, monkeypatch):
 
 @pytest.fixture
 def random_lpips():
-    lpips = pytest.importorskip("lpips")
+    import lpips
+
     torch.manual_seed(0)
     return lpips.LPIPS(net="alex", pnet_rand=True, verbose=False)
 
 
+@with_libraries
 def test_lpips_is_that_of_the_package(random_lpips, monkeypatch):
     monkeypatch.setattr(Lpips, "open", lambda self: random_lpips)
     again = pictures(6, 5, 64).unflatten(0, (2, 3))
@@ -281,6 +297,7 @@ def test_lpips_is_that_of_the_package(random_lpips, monkeypatch):
     assert found["diversity"].n == 2
 
 
+@with_libraries
 def test_equal_pictures_of_a_prompt_have_no_diversity(random_lpips, monkeypatch):
     monkeypatch.setattr(Lpips, "open", lambda self: random_lpips)
     again = pictures(1, 2, 64).expand(1, 3, 3, 64, 64)
@@ -312,6 +329,7 @@ def test_clip_score_is_that_of_transformers(tmp_path):
     assert set(found) == {"score", "shuffled", "real"}
 
 
+@with_libraries
 def test_clip_distance_sees_the_towers_features(tmp_path):
     folder = clip_folder(tmp_path / "clip")
     name = "clip-distance"
@@ -375,7 +393,9 @@ def test_intervals_cover_what_they_should():
     assert (low, high) == (pytest.approx(5 - 3.92, abs=0.2), pytest.approx(5 + 3.92, abs=0.2))
 
 
-@pytest.mark.parametrize("name", ["colours", "neighbours", "reader-distance"])
+@pytest.mark.parametrize(
+    "name", ["colours", "neighbours", pytest.param("reader-distance", marks=with_libraries)]
+)
 def test_metrics_that_need_nothing_keep_the_contract(name):
     check_metric(name)
 
