@@ -16,7 +16,6 @@ import json
 import statistics
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,26 +145,16 @@ def measure(run: Path, n: int, judge: Path) -> dict[str, Any]:
     prompts, accuracy = dataset.prompts(n, 0), PromptAccuracy()
     curve = []
     for checkpoint in ckpt.checkpoints(run):
-        images = pictures(run, checkpoint, prompts)
+        step = ckpt.step_of(checkpoint)
+        images = sample(open_model(open_run(run), checkpoint=step), prompts)
         found = accuracy(Drawn(images, prompts, dataset))
         row = {name: found[name].value for name in (*NAMES, "joint")}
         mean = statistics.mean(row[name] for name in NAMES)
-        curve.append({"step": ckpt.step_of(checkpoint), **row, "mean": mean})
+        curve.append({"step": step, **row, "mean": mean})
     clip = load_clip(str(judge))
     with torch.no_grad():
         cosine = (clip.image_embeddings(images) * clip.text_embeddings(prompts)).sum(1)
     return {"curve": curve, "judge": float(cosine.mean()), "diversity": diversity(run, prompts[:16])}
-
-
-def pictures(run: Path, checkpoint: Path, prompts: Sequence[str]) -> torch.Tensor:
-    """Pictures (N, 3, H, W) by the averaged weights of one checkpoint."""
-    with tempfile.TemporaryDirectory() as folder:
-        alone = Path(folder) / "run"
-        (alone / "checkpoints").mkdir(parents=True)
-        for name in ("recipe.toml", "run.json"):
-            (alone / name).symlink_to((run / name).resolve())
-        (alone / "checkpoints" / checkpoint.name).symlink_to(checkpoint.resolve())
-        return sample(open_model(open_run(alone)), list(prompts))
 
 
 def diversity(run: Path, prompts: Sequence[str], each: int = 8) -> float:

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 
 import numpy as np
@@ -18,6 +19,7 @@ from scipy.linalg import sqrtm
 
 from clip_support import clip_folder
 from t2ikit import Dataset, Drawn, Measure, NotMeasured, UserError
+from t2ikit import checkpoint as ckpt
 from t2ikit.batch import Record
 from t2ikit.data.creatures import Creatures
 from t2ikit.data.creatures_config import CreaturesConfig
@@ -497,6 +499,20 @@ def test_what_is_written_is_what_was_measured(tiny_run):
     assert (folder / "neighbours.png").is_file()
     other = evaluate(tiny_run, Question(n=6, metrics=["colours"], seed=1, again=2, copies=2))
     assert other.name != evaluation.name
+
+
+def test_an_earlier_checkpoint_is_measured_alone(tiny_run, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run)
+    newest = ckpt.load_latest(run)[0]
+    for tensor in newest.tensors["ema"].values():
+        tensor.mul_(0.5)
+    ckpt.save(run, replace(newest, step=1))
+    question = Question(n=4, metrics=["colours"], again=0)
+    found = {step: evaluate(run, replace(question, checkpoint=step)) for step in (None, 1, 2)}
+    assert found[1].settings["step"] == 1
+    assert torch.equal(found[2].drawn.images, found[None].drawn.images)
+    assert not torch.equal(found[1].drawn.images, found[None].drawn.images)
 
 
 # ---------------------------------------------------------------- sweeps

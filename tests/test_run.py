@@ -95,16 +95,28 @@ def pixels(png: bytes) -> bytes:
 
 
 @pytest.mark.slow
-def test_raw_weights_differ_from_averaged_ones_and_prompts_come_from_a_file(creatures_run, cli, tmp_path):
+def test_raw_weights_and_earlier_ones_differ_and_prompts_come_from_a_file(creatures_run, cli, tmp_path):
     run, _ = creatures_run
     (tmp_path / "prompts.txt").write_text("a red cat\n\na blue bird\n", encoding="utf-8")
-    for weights in ("ema", "raw"):
-        words = ["sample", run, "--prompts", "prompts.txt", "-n", 1, "--weights", weights, "--out", weights]
-        result = cli(*words)
+    for name, choice in {
+        "ema": ["--weights", "ema"],
+        "raw": ["--weights", "raw"],
+        "same": ["--checkpoint", 12],
+        "earlier": ["--checkpoint", 9],
+    }.items():
+        result = cli("sample", run, "--prompts", "prompts.txt", "-n", 1, *choice, "--out", name)
         assert result.returncode == 0, result.stderr
     names = sorted(path.name for path in (tmp_path / "ema").iterdir())
     assert len(names) == 3
-    assert (tmp_path / "ema" / names[0]).read_bytes() != (tmp_path / "raw" / names[0]).read_bytes()
+    ema, raw, same, earlier = (
+        (tmp_path / folder / names[0]).read_bytes() for folder in ("ema", "raw", "same", "earlier")
+    )
+    assert ema == same
+    assert len({ema, raw, earlier}) == 3
+    missing = cli("sample", run, "a red cat", "--checkpoint", 7)
+    assert missing.returncode == 2
+    assert "there is no checkpoint of step 7" in missing.stderr
+    assert "one of 9, 12" in missing.stderr
 
 
 @pytest.mark.slow

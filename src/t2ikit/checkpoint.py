@@ -133,6 +133,27 @@ def load_latest(run: Path) -> tuple[Snapshot, list[UserError]]:
     )
 
 
+def load_at(run: Path, step: int | None) -> Snapshot:
+    """Read the checkpoint of one step; None takes the newest that is whole.
+
+    Raises:
+        UserError: there is none of that step, or it is damaged.
+    """
+    if step is None:
+        return load_latest(run)[0]
+    found = {step_of(path): path for path in checkpoints(run)}
+    if step not in found:
+        raise UserError(
+            f"{run}: there is no checkpoint of step {step}",
+            expected="one of " + ", ".join(map(str, found))
+            if found
+            else "a folder checkpoints/step-NNNNNNNN",
+            got=step,
+            fix="choose one of those; train.keep and train.keep_best say which checkpoints a run keeps",
+        )
+    return load(found[step])
+
+
 def set_aside(run: Path, *, after: int) -> None:
     """Rename the damaged checkpoints that are newer than the one gone on from, keeping their files."""
     for path in checkpoints(run):

@@ -77,6 +77,7 @@ def open_model(
     sampler: str | None = None,
     settings: Sequence[str] = (),
     weights: str = "ema",
+    checkpoint: int | None = None,
     plugins: Sequence[str] = (),
     device: str = "auto",
 ) -> Model:
@@ -101,7 +102,7 @@ def open_model(
     table = apply_settings(table, settings)
     where = str(run.path / "recipe.toml")
     recipe = resolve(registry, table, where, settings=settings, only=SAMPLING)
-    model = run.model(registry, weights=weights, device=find_device(device))
+    model = run.model(registry, weights=weights, checkpoint=checkpoint, device=find_device(device))
     chosen = build_sampler(recipe.parts["sampler"], model.context, model.generator)
     return replace(model, recipe=recipe, sampler=chosen)
 
@@ -114,13 +115,20 @@ def draw(
     sampler: str | None = None,
     settings: Sequence[str] = (),
     weights: str = "ema",
+    checkpoint: int | None = None,
     plugins: Sequence[str] = (),
     device: str = "auto",
 ) -> Path:
     """Draw a request from a run and write the pictures and their grid; returns the grid's path."""
     run = open_run(path)
     model = open_model(
-        run, sampler=sampler, settings=settings, weights=weights, plugins=plugins, device=device
+        run,
+        sampler=sampler,
+        settings=settings,
+        weights=weights,
+        checkpoint=checkpoint,
+        plugins=plugins,
+        device=device,
     )
     check_call(model, "steps", request.steps)
     for scale in request.guidance:

@@ -38,6 +38,7 @@ class Question:
         steps, guidance, sampler: as in `t2ikit sample`; None takes the recipe's.
         settings: sampler.KEY=VALUE and metrics.NAME.KEY=VALUE.
         weights: "ema" or "raw".
+        checkpoint: step of the checkpoint; None takes the newest.
     """
 
     data: str | None = None
@@ -51,6 +52,7 @@ class Question:
     sampler: str | None = None
     settings: Sequence[str] = ()
     weights: str = "ema"
+    checkpoint: int | None = None
 
 
 @dataclass(frozen=True)
@@ -118,12 +120,16 @@ class Evaluator:
         check_call(self.model, "guidance", question.guidance)
         self.dataset = evaluation_data(self.run, self.registry, question.data)
         self.prompts = self.dataset.prompts(question.n, question.seed)
-        self.step = ckpt.load_latest(self.run.path)[0].step
+        self.step = ckpt.load_at(self.run.path, question.checkpoint).step
         self._reference: Pictures | None = None
 
     def _model(self, sampler: str | None, settings: Sequence[str]) -> Model:
-        weights = self.question.weights
-        options: dict[str, Any] = {"weights": weights, "plugins": self.plugins, "device": self.device}
+        options: dict[str, Any] = {
+            "weights": self.question.weights,
+            "checkpoint": self.question.checkpoint,
+            "plugins": self.plugins,
+            "device": self.device,
+        }
         return open_model(self.run, sampler=sampler, settings=settings, **options)
 
     def sampling_model(self, changes: dict[str, str]) -> Model:

@@ -52,24 +52,30 @@ class Run:
         return resolve(registry, apply_settings(self.table, settings), where, settings=settings, only=only)
 
     def model(
-        self, registry: Registry | None = None, *, weights: str = "ema", device: torch.device | str = "cpu"
+        self,
+        registry: Registry | None = None,
+        *,
+        weights: str = "ema",
+        checkpoint: int | None = None,
+        device: torch.device | str = "cpu",
     ) -> Model:
-        """The trained model of the newest whole checkpoint, in evaluation mode.
+        """The trained model, in evaluation mode.
 
         Args:
             registry: where parts are looked up; None loads the installed plugins.
             weights: "ema" (the averaged ones; the raw ones where none were kept) or "raw".
+            checkpoint: step of the checkpoint; None takes the newest that is whole.
             device: where the model goes.
 
         Raises:
-            UserError: there is no whole checkpoint, or a plugin is missing.
+            UserError: there is no such checkpoint, or a plugin is missing.
         """
         registry = registry or Registry.load()
         self.check_plugins(registry, training=False)
         recipe = self.recipe(registry, sampling=True)
         model = build_model(recipe, registry, torch.device(device), self.image_size)
         self.check_text(model.encoder)
-        snapshot, _ = ckpt.load_latest(self.path)
+        snapshot = ckpt.load_at(self.path, checkpoint)
         part = "ema" if weights == "ema" and "ema" in snapshot.tensors else "generator"
         load_state(model.generator, snapshot.tensors[part], self.path)
         model.generator.eval()

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from t2ikit.cli.sample import Weights
+from t2ikit.cli.sample import Checkpoint, Weights
 from t2ikit.cli.train import Device
 
 
@@ -26,6 +26,7 @@ def command(
         typer.Option("--set", help="sampler.KEY=VALUE, metrics.NAME.KEY=VALUE; repeatable."),
     ] = None,
     weights: Annotated[Weights, typer.Option(help="Averaged or last weights.")] = Weights.ema,
+    checkpoint: Checkpoint = None,
     seed: Annotated[int, typer.Option(help="What prompts and noise are drawn from.")] = 0,
     sweep: Annotated[
         list[str] | None,
@@ -54,6 +55,7 @@ def command(
         sampler=sampler,
         settings=settings or [],
         weights=weights.value,
+        checkpoint=checkpoint,
     )
     evaluator = Evaluator(run, question, plugins=plugin or [], device=device.value)
     text, table = measure_and_write(evaluator, axes, run)

@@ -18,6 +18,9 @@ class Weights(str, Enum):
     raw = "raw"
 
 
+Checkpoint = Annotated[int | None, typer.Option(min=0, help="Step of a checkpoint; else the newest.")]
+
+
 def command(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     prompt: Annotated[list[str] | None, typer.Argument(help="Captions to draw.")] = None,
@@ -32,6 +35,7 @@ def command(
         list[str] | None, typer.Option("--set", help="sampler.KEY=VALUE; may be repeated.")
     ] = None,
     weights: Annotated[Weights, typer.Option(help="Averaged or last weights.")] = Weights.ema,
+    checkpoint: Checkpoint = None,
     seed: Annotated[int, typer.Option(help="What the noise is drawn from.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Folder for the pictures; else RUN/outputs/001.")] = None,
     plugin: Annotated[list[str] | None, typer.Option(help="A plugin the run needs.")] = None,
@@ -54,6 +58,7 @@ def command(
         sampler=sampler,
         settings=settings or [],
         weights=weights.value,
+        checkpoint=checkpoint,
         plugins=plugin or [],
         device=device.value,
     )
