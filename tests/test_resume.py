@@ -10,6 +10,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from safetensors.torch import load_file
 
 from conftest import KILLER, TOYS, heed_interrupts
@@ -169,10 +170,22 @@ def test_no_whole_checkpoint_is_an_error_and_never_a_fresh_start(cli, short_run)
 
 
 @pytest.mark.slow
+def test_two_processes_cannot_train_the_same_run(cli, short_run, tmp_path):
+    run = tmp_path / "held"
+    shutil.copytree(short_run, run)
+    before = (run / "log.jsonl").read_bytes()
+    with FileLock(run / ".training.lock"):
+        result = cli("train", "--resume", run, "--plugin", TOYS, "--set", "train.steps=40")
+    assert result.returncode == 2
+    assert "another process is training this run" in result.stderr
+    assert (run / "log.jsonl").read_bytes() == before
+
+
+@pytest.mark.slow
 def test_a_run_holds_no_pickle(cli, short_run):
     """Nothing but TOML, JSON, PNG and safetensors; a pickle or a zip of pickles would show its magic."""
     for path in (p for p in short_run.rglob("*") if p.is_file()):
-        assert path.suffix in {".toml", ".json", ".jsonl", ".png", ".safetensors"}, path
+        assert path.suffix in {".toml", ".json", ".jsonl", ".png", ".safetensors", ".lock"}, path
         head = path.read_bytes()[:4]
         assert not head.startswith((b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK")), path
         if path.suffix == ".json":

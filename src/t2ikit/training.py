@@ -9,6 +9,7 @@ from pathlib import Path
 
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
+from filelock import BaseFileLock, FileLock, Timeout
 
 from t2ikit.compose import Cast, build_cast
 from t2ikit.config import parse_setting
@@ -150,7 +151,9 @@ def _train(
     resume: bool,
     own_micro_batch: bool = False,
 ) -> Outcome:
+    lock = None
     try:
+        lock = _lock(run) if accelerator.is_main_process else None
         for warning in cast.dataset.warnings:
             display.say(f"warning: {warning}")
         for message in cast.model.encoder.prepare(_captions(cast, recipe)):
@@ -167,6 +170,27 @@ def _train(
         raise
     finally:
         display.close()
+        if lock is not None:
+            lock.release()
+
+
+def _lock(run: Run) -> BaseFileLock:
+    """Keep other processes from training the same run; the system lets go of it when this one ends.
+
+    Raises:
+        UserError: another one is training it.
+    """
+    lock = FileLock(run.path / ".training.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise UserError(
+            f"{run.path}: another process is training this run",
+            expected="one process a run",
+            got="a lock that is held",
+            fix="wait for it, or stop it",
+        ) from error
+    return lock
 
 
 def _captions(cast: Cast, recipe: Recipe) -> Iterator[str]:
