@@ -92,6 +92,7 @@ def main(
     n: Annotated[int, typer.Option(help="Training captions to draw.")] = 100,
     seed: Annotated[int, typer.Option(help="Of the captions and of the drawings.")] = 0,
     guidance: Annotated[float | None, typer.Option(help="As in t2ikit sample.")] = None,
+    checkpoint: Annotated[int | None, typer.Option(help="As in t2ikit sample.")] = None,
     classifier: Annotated[Path | None, typer.Option(help="Keep the classifier here, for other runs.")] = None,
     classifier_steps: Annotated[int, typer.Option(help="Steps to train the classifier.")] = 1000,
 ) -> None:
@@ -103,7 +104,7 @@ def main(
         )
     pictures, captions = training_pictures(evaluation_data(run, Registry.load(), None))
     asked = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(seed))[:n]
-    model = open_model(run)
+    model = open_model(run, checkpoint=checkpoint)
     net = open_classifier(classifier, pictures, classifier_steps, SEED)
     began = time.perf_counter()
     images = sample(model, [captions[place] for place in asked], seed=seed, guidance=guidance).clamp(-1, 1)
