@@ -40,6 +40,53 @@ class GeneratorConfig(Config):
     """recompute activations in the backward pass: less memory, about a third more time"""
 
 
+class UpsamplerConfig(Config):
+    """Options of the upsampler; a level's entries are given from the coarsest to full size."""
+
+    ratio: Literal[2, 4] = 2
+    """sides of what it draws over sides of what it is given"""
+    crop: int = Field(0, ge=0)
+    """side of the random pieces it is trained on, pixels; 0: whole pictures. It draws whole ones"""
+    augmentation: Fraction = 0.2
+    """greatest level of the noise laid over small pictures in training; 0: none, 1: nothing else"""
+    channels: tuple[Channels, ...] = Field((64, 64, 48, 32), min_length=2)
+    """channels of each level"""
+    filters: tuple[Filters, ...] = Field((1, 1, 1, 1), min_length=2)
+    """kernels in the filter banks of each level; all 1: no filter bank"""
+    attention: tuple[bool, ...] = Field((True, False, False, False), min_length=2)
+    """whether each level attends to itself and to the text"""
+    latent_width: int = Field(64, ge=1)
+    """entries of the latent z"""
+    style_width: int = Field(128, ge=8)
+    """entries of the style w"""
+    mapping_layers: int = Field(4, ge=1, le=16)
+    """layers of the mapping network"""
+    tower_width: int = Field(128, ge=8, multiple_of=4)
+    """width of the trainable text tower"""
+    tower_layers: int = Field(0, ge=0, le=12)
+    """transformer layers of the trainable text tower, on top of its convolutions"""
+    head_width: int = Field(32, ge=4)
+    """channels of an attention head; divides the channels of every level that attends"""
+    checkpointing: bool = False
+    """recompute activations in the backward pass: less memory, about a third more time"""
+
+
+class PixelConfig(Config):
+    """Options of the error in pixels."""
+
+    kind: Literal["l1", "l2"] = "l1"
+    """how an error counts: absolute or squared"""
+
+
+class PerceptualConfig(Config):
+    """Options of the error in a frozen network's features."""
+
+    model: str
+    """"lpips" (extra `metrics` and a download), or a CLIP: a folder or a Hub id"""
+    depths: int = Field(3, ge=1, le=12)
+    """layers of a CLIP that are compared, evenly spaced"""
+
+
 class AugmentConfig(Config):
     """Differentiable augmentation (arXiv 2006.10738): for small data. 0 everywhere: none."""
 
@@ -123,3 +170,5 @@ class OneStepConfig(Config):
 
     truncation: Fraction = 1.0
     """1: as trained; towards 0: fewer odd pictures and less variety"""
+    augmentation: Fraction = 0.0
+    """an upsampler: level of the noise laid over the picture to enlarge"""

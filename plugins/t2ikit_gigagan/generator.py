@@ -22,8 +22,6 @@ from t2ikit_gigagan.resampling import upsample
 
 REACH = 1.1
 """No pixel can be farther from 0 than this: a little beyond a picture, so that white is reached."""
-MEAN_STYLES = 64
-"""Latents whose mean style a truncated picture is drawn towards."""
 
 
 class SynthesisBlock(nn.Module):
@@ -36,6 +34,7 @@ class SynthesisBlock(nn.Module):
         filters: kernels in each bank.
         head_width: channels of an attention head; 0: no attention at this level.
         text: whether attention looks at a text, too.
+        rgb: whether it gives a picture.
     """
 
     def __init__(
@@ -48,6 +47,7 @@ class SynthesisBlock(nn.Module):
         filters: int,
         head_width: int,
         text: bool,
+        rgb: bool = True,
     ) -> None:
         super().__init__()
         self.first = FilterBankConv2d(in_channels, out_channels, style_width=style_width, filters=filters)
@@ -56,17 +56,19 @@ class SynthesisBlock(nn.Module):
         self.cross_attention = (
             TextCrossAttention(out_channels, text_width, head_width) if head_width and text else None
         )
-        self.to_rgb = FilterBankConv2d(out_channels, 3, 1, style_width=style_width, demodulate=False)
+        self.to_rgb = (
+            FilterBankConv2d(out_channels, 3, 1, style_width=style_width, demodulate=False) if rgb else None
+        )
 
-    def forward(self, x: Tensor, style: Tensor, text: TextEmbedding | None) -> tuple[Tensor, Tensor]:
-        """(B, C, h, w) to features of as many pixels and their RGB (B, 3, h, w)."""
+    def forward(self, x: Tensor, style: Tensor, text: TextEmbedding | None) -> tuple[Tensor, Tensor | None]:
+        """(B, C, h, w) to features of as many pixels and their RGB (B, 3, h, w), if there is one."""
         x = F.leaky_relu(self.first(x, style), 0.2) * math.sqrt(2)
         x = F.leaky_relu(self.second(x, style), 0.2) * math.sqrt(2)
         if self.self_attention is not None:
             x = self.self_attention(x)
         if self.cross_attention is not None and text is not None:
             x = self.cross_attention(x, text.tokens, text.mask)
-        return x, self.to_rgb(x, style)
+        return x, None if self.to_rgb is None else self.to_rgb(x, style)
 
 
 class GigaGenerator(OneStep):
@@ -143,17 +145,8 @@ class GigaGenerator(OneStep):
         z = draws.randn(self.mapping.latent_width)
         style = self.mapping(z, pooled)
         if truncation < 1:
-            style = torch.lerp(self.mean_style(pooled, z), style, truncation)
+            style = torch.lerp(self.mapping.mean_style(pooled, z), style, truncation)
         return self.synthesise(style, text)
-
-    def mean_style(self, pooled: Tensor | None, like: Tensor) -> Tensor:
-        """The mean style (B, S) of each global text (B, D), over latents that are always the same."""
-        generator = torch.Generator().manual_seed(0)
-        z = torch.randn(MEAN_STYLES, self.mapping.latent_width, generator=generator).to(like)
-        if pooled is None:
-            return self.mapping(z, None).mean(0, keepdim=True).expand(len(like), -1)
-        each = [self.mapping(z, row.expand(len(z), -1)).mean(0) for row in pooled]
-        return torch.stack(each)
 
     def synthesise(self, style: Tensor, text: TextEmbedding | None) -> list[Tensor]:
         """Style (B, S) and the tower's text to pictures at every level.

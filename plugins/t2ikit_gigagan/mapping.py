@@ -11,6 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+MEAN_STYLES = 64
+"""Latents whose mean style a truncated picture is drawn towards."""
+
 
 class MappingNetwork(nn.Module):
     """Fully connected layers with leaky rectifiers.
@@ -43,6 +46,17 @@ class MappingNetwork(nn.Module):
         for layer in self.layers:
             x = F.leaky_relu(layer(x), 0.2)
         return x
+
+    def mean_style(self, text: Tensor | None, like: Tensor) -> Tensor:
+        """The mean style (B, S) of each global text (B, D), over latents that are always the same.
+
+        `like` (B, Z) gives their number, type and device.
+        """
+        generator = torch.Generator().manual_seed(0)
+        z = torch.randn(MEAN_STYLES, self.latent_width, generator=generator).to(like)
+        if text is None:
+            return self(z, None).mean(0, keepdim=True).expand(len(like), -1)
+        return torch.stack([self(z, row.expand(len(z), -1)).mean(0) for row in text])
 
 
 def unit(x: Tensor) -> Tensor:

@@ -15,17 +15,39 @@ from t2ikit_gigagan.configs import (
     CriticConfig,
     GeneratorConfig,
     OneStepConfig,
+    PerceptualConfig,
+    PixelConfig,
+    UpsamplerConfig,
     VisionCriticConfig,
 )
 
 RECIPES = Path(__file__).parent / "recipes"
 CRITIC = frozenset({"critic"})
+ENLARGES = frozenset({"low_res"})
 
 
 def _build_generator(config: GeneratorConfig, context: Context) -> Any:
     from t2ikit_gigagan.generator import GigaGenerator
 
     return GigaGenerator(context.image_size, context.text_width, context.text_length, **dict(config))
+
+
+def _build_upsampler(config: UpsamplerConfig, context: Context) -> Any:
+    from t2ikit_gigagan.upsampler import GigaUpsampler
+
+    return GigaUpsampler(context.image_size, context.text_width, context.text_length, **dict(config))
+
+
+def _build_pixel(config: PixelConfig, context: Context) -> Any:
+    from t2ikit_gigagan.paired import pixel_loss
+
+    return partial(pixel_loss, kind=config.kind)
+
+
+def _build_perceptual(config: PerceptualConfig, context: Context) -> Any:
+    from t2ikit_gigagan.paired import PerceptualLoss
+
+    return PerceptualLoss(config.model, config.depths)
 
 
 def _augment(config: AugmentConfig) -> Any:
@@ -82,16 +104,19 @@ def _build_contrastive(config: ContrastiveConfig, context: Context) -> Any:
 def _build_sampler(config: OneStepConfig, context: Context) -> Any:
     from t2ikit_gigagan.sampler import OneStepSampler
 
-    return OneStepSampler(config.truncation)
+    return OneStepSampler(config.truncation, config.augmentation)
 
 
 @hookimpl
 def t2ikit_generators() -> list[GeneratorSpec]:
-    """The generator."""
+    """The generator and the upsampler."""
     return [
         GeneratorSpec(
             "generator", _build_generator, GeneratorConfig, "filter-bank GAN: one step, a pyramid of pictures"
-        )
+        ),
+        GeneratorSpec(
+            "upsampler", _build_upsampler, UpsamplerConfig, "filter-bank U-Net that enlarges in one step"
+        ),
     ]
 
 
@@ -131,6 +156,14 @@ def t2ikit_losses() -> list[LossSpec]:
             "a denoiser's clean picture at every halving",
             frozenset({"target", "snr"}),
         ),
+        LossSpec("pixel", _build_pixel, PixelConfig, "error of an enlarged picture", needs=ENLARGES),
+        LossSpec(
+            "perceptual",
+            _build_perceptual,
+            PerceptualConfig,
+            "LPIPS, or distance in a CLIP's features, of an enlarged picture",
+            needs=ENLARGES,
+        ),
         LossSpec("clip", _build_clip, ClipConfig, "contrastive CLIP loss over the batch's captions"),
     ]
 
@@ -147,6 +180,7 @@ def t2ikit_recipes() -> list[RecipeSpec]:
     ladder = ("unconditional", "text", "matching", "clip", "multiscale", "filter-bank", "vision-aided")
     return [
         RecipeSpec("default", RECIPES / "default.toml", "32 px, creatures, minutes on a CPU"),
+        RecipeSpec("sr-32-64", RECIPES / "sr-32-64.toml", "32 to 64 px, creatures, minutes on a CPU"),
         RecipeSpec("gigagan-64", RECIPES / "gigagan-64.toml", "64 px with everything on, for one GPU"),
         RecipeSpec("openmoji-32", RECIPES / "openmoji-32.toml", "emoji at 32 px, on a CPU"),
         RecipeSpec("openmoji-64", RECIPES / "openmoji-64.toml", "emoji at 64 px"),

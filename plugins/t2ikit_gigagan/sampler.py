@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from t2ikit import Condition, Draws, Sampler, UserError
+from t2ikit.enlarging import with_noise
 
 
 class OneStepSampler(Sampler):
@@ -17,10 +18,11 @@ class OneStepSampler(Sampler):
     Args:
         truncation: 1: styles as they come; below: drawn towards the text's mean style, which gives fewer
             odd pictures and less variety (the truncation trick, arXiv 1812.04948).
+        augmentation: level in [0, 1] of the noise laid over pictures that are to be enlarged.
     """
 
-    def __init__(self, truncation: float = 1.0) -> None:
-        self.truncation = truncation
+    def __init__(self, truncation: float = 1.0, augmentation: float = 0.0) -> None:
+        self.truncation, self.augmentation = truncation, augmentation
 
     @torch.no_grad()
     def __call__(
@@ -46,6 +48,11 @@ class OneStepSampler(Sampler):
                     got=value,
                     fix=f"leave out --{name}; --set sampler.truncation=0.7 trades variety for quality",
                 )
+        small = condition.low_res
+        if small is not None and condition.level is None:
+            level = torch.full((len(condition),), self.augmentation)
+            size = (small.shape[-2], small.shape[-1])
+            condition = with_noise(condition, size, level, draws.named("augmentation"))
         images = model.generate(condition, draws, self.truncation)[-1]
         if progress is not None:
             progress(1, 1)

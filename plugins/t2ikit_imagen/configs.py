@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -19,8 +20,10 @@ class UNetConfig(Config):
     """channels of each level, from the finest"""
     attention: tuple[bool, ...] = Field((False, True, True), min_length=2, max_length=6)
     """whether each level attends to itself and to the text"""
-    layers: int = Field(1, ge=1, le=4)
-    """residual blocks a level"""
+    layers: Annotated[int, Field(ge=1, le=8)] | tuple[Annotated[int, Field(ge=1, le=8)], ...] = 1
+    """residual blocks a level, or of each level from the finest"""
+    self_attention: bool = True
+    """false: levels that attend look at the text alone"""
     head_width: int = Field(16, ge=4)
     """channels of an attention head; divides the channels of every level that attends"""
     heads: int = Field(0, ge=0)
@@ -70,6 +73,24 @@ class UNetConfig(Config):
         return self
 
 
+class SuperResolutionConfig(UNetConfig):
+    """Options of the U-Net that enlarges pictures; `augment` and `self_conditioning` are the base model's."""
+
+    ratio: Literal[2, 4] = 2
+    """sides of what it draws over sides of what it is given"""
+    crop: int = Field(0, ge=0)
+    """side of the random pieces it is trained on, pixels; 0: whole pictures. It draws whole ones"""
+
+    @model_validator(mode="after")
+    def _geometry(self) -> Self:
+        if self.augment or self.self_conditioning:
+            raise ValueError("augment and self_conditioning are not for models that enlarge: set both to 0")
+        step = self.patch * 2 ** (len(self.channels) - 1)
+        if self.crop % step or self.crop % self.ratio:
+            raise ValueError(f"crop must be a multiple of {math.lcm(step, self.ratio)}, got {self.crop}")
+        return self
+
+
 class DenoiseConfig(Config):
     """Options of the denoising loss."""
 
@@ -97,6 +118,8 @@ class SamplerConfig(Config):
     """how the predicted picture is kept in range: not, clipped, or by percentile (Imagen)"""
     percentile: float = Field(0.95, gt=0, le=1)
     """dynamic thresholding: share of pixels left unclipped"""
+    augmentation: float = Field(0.2, ge=0, le=1)
+    """super-resolution: level of the noise laid over the picture to enlarge; 0: none, 1: nothing else"""
     maximum: float = Field(100.0, ge=1)
     """dynamic thresholding: greatest value that is divided out (Imagen has none, DeepFloyd IF 1.5)"""
 

@@ -32,13 +32,18 @@ class ImagenDenoiser(Denoiser):
 
     alphas_cumprod: Tensor
 
+    @property
+    def pictures_beside(self) -> int:
+        """How many pictures the U-Net sees beside the noisy one."""
+        return 1 if self.config.self_conditioning else 0
+
     def __init__(self, config: UNetConfig, image_size: int, text_width: int, text_length: int) -> None:
         super().__init__()
         self.config, self.image_size = config, image_size
         self.caption_dropout = config.caption_dropout
         self.self_conditioning = config.self_conditioning > 0
         self.tower = TextTower(text_width, text_length, config.text_width, config.text_layers)
-        self.unet = build_unet(config, image_size)
+        self.unet = build_unet(config, image_size, self.pictures_beside)
         not_matrices(self.unet.conv_in.weight, self.unet.conv_out.weight)
         if config.augment:
             self.labels = nn.Linear(LABELS, config.text_width, bias=False)
@@ -64,6 +69,18 @@ class ImagenDenoiser(Denoiser):
     def _predict(
         self, x: Tensor, t: Tensor, condition: Condition, previous: Tensor | None, labels: Tensor | None
     ) -> Tensor:
+        self._check_size(x)
+        text = condition.text if condition.prepared else self.tower(condition.text)
+        pooled = text.pooled if labels is None else text.pooled + self.labels(labels)
+        x, pooled = self._with_pictures(x, pooled, condition, previous)
+        folded = F.pixel_unshuffle(x, self.config.patch)  # (B, C patch², H / patch, W / patch)
+        tokens, mask = self._told_apart(text.tokens, text.mask, folded.shape[-1])
+        output = self.unet(
+            folded, t, encoder_hidden_states=tokens, encoder_attention_mask=mask, class_labels=pooled
+        ).sample
+        return F.pixel_shuffle(output, self.config.patch)
+
+    def _check_size(self, x: Tensor) -> None:
         if x.shape[-2:] != (self.image_size, self.image_size):
             raise UserError(
                 "the denoiser was given pictures of another size",
@@ -71,23 +88,22 @@ class ImagenDenoiser(Denoiser):
                 got=tuple(x.shape),
                 fix="resize the pictures, or build the model for their size",
             )
-        text = condition.text if condition.prepared else self.tower(condition.text)
-        pooled = text.pooled if labels is None else text.pooled + self.labels(labels)
+
+    def _with_pictures(
+        self, x: Tensor, pooled: Tensor, condition: Condition, previous: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """The noisy pictures (B, 3, H, W) with those the U-Net sees beside them, and what it is told."""
         if self.self_conditioning:
             x = torch.cat([x, torch.zeros_like(x) if previous is None else previous.to(x.dtype)], 1)
-        folded = F.pixel_unshuffle(x, self.config.patch)  # (B, C patch², H / patch, W / patch)
-        tokens, mask = self._told_apart(text.tokens, text.mask)
-        output = self.unet(
-            folded, t, encoder_hidden_states=tokens, encoder_attention_mask=mask, class_labels=pooled
-        ).sample
-        return F.pixel_shuffle(output, self.config.patch)
+        return x, pooled
 
-    def _told_apart(self, tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def _told_apart(self, tokens: Tensor, mask: Tensor, side: int) -> tuple[Tensor, Tensor]:
         """Tokens (B, L, D) and mask (B, L), one masked token longer where L is a level's number of pixels.
+
+        `side` is that of the folded pictures.
 
         There diffusers' attention takes the text's mask for one of text and pixels together.
         """
-        side = self.image_size // self.config.patch
         pixels = {(side >> level) ** 2 for level in range(len(self.config.channels))}
         if mask.shape[1] not in pixels:
             return tokens, mask

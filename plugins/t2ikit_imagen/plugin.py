@@ -14,6 +14,7 @@ from t2ikit_imagen.configs import (
     FlowConfig,
     MultistepConfig,
     SamplerConfig,
+    SuperResolutionConfig,
     UNetConfig,
 )
 
@@ -24,6 +25,12 @@ def _build_unet(config: UNetConfig, context: Context) -> Any:
     from t2ikit_imagen.denoiser import ImagenDenoiser
 
     return ImagenDenoiser(config, context.image_size, context.text_width, context.text_length)
+
+
+def _build_upsampler(config: SuperResolutionConfig, context: Context) -> Any:
+    from t2ikit_imagen.super_resolution import ImagenUpsampler
+
+    return ImagenUpsampler(config, context.image_size, context.text_width, context.text_length)
 
 
 def _build_denoise(config: DenoiseConfig, context: Context) -> Any:
@@ -43,8 +50,13 @@ def _sampler(name: str, class_name: str, config: type[SamplerConfig], summary: s
 
 @hookimpl
 def t2ikit_generators() -> list[GeneratorSpec]:
-    """The U-Net."""
-    return [GeneratorSpec("unet", _build_unet, UNetConfig, "text-conditional U-Net: v, epsilon, x0 or flow")]
+    """The U-Nets."""
+    return [
+        GeneratorSpec("unet", _build_unet, UNetConfig, "text-conditional U-Net: v, epsilon, x0 or flow"),
+        GeneratorSpec(
+            "super-resolution", _build_upsampler, SuperResolutionConfig, "U-Net that enlarges 2 or 4 times"
+        ),
+    ]
 
 
 @hookimpl
@@ -84,5 +96,7 @@ def t2ikit_recipes() -> list[RecipeSpec]:
         RecipeSpec("imagen-64-v", RECIPES / "imagen-64-v.toml", "the same size with better settings"),
         RecipeSpec("imagen-64-t5", RECIPES / "imagen-64-t5.toml", "imagen-64-v with T5-small for the text"),
         RecipeSpec("openmoji-32", RECIPES / "openmoji-32.toml", "emoji at 32 px, on a CPU"),
+        RecipeSpec("sr-32-64", RECIPES / "sr-32-64.toml", "32 to 64 px, creatures, minutes on a CPU"),
+        RecipeSpec("sr-64-256", RECIPES / "sr-64-256.toml", "64 to 256 px, for a GPU with 12 GB"),
         RecipeSpec("openmoji-64", RECIPES / "openmoji-64.toml", "emoji at 64 px"),
     ]

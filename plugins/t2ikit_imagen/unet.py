@@ -17,10 +17,13 @@ from torch import Tensor
 
 from t2ikit import UserError
 from t2ikit_imagen.configs import UNetConfig
+from t2ikit_imagen.text_attention import look_at_text_alone
 
 
-def build_unet(config: UNetConfig, image_size: int) -> UNet2DConditionModel:
+def build_unet(config: UNetConfig, image_size: int, pictures: int = 0) -> UNet2DConditionModel:
     """The U-Net for pictures of `image_size` pixels, over pixels folded by `config.patch`.
+
+    It takes `pictures` more pictures of as many pixels beside the noisy one.
 
     Raises:
         UserError: sizes that do not divide.
@@ -36,15 +39,15 @@ def build_unet(config: UNetConfig, image_size: int) -> UNet2DConditionModel:
     folded = 3 * config.patch**2
     unet = UNet2DConditionModel(
         sample_size=image_size // config.patch,
-        in_channels=folded * (2 if config.self_conditioning else 1),
+        in_channels=folded * (1 + pictures),
         out_channels=folded,
         block_out_channels=config.channels,
-        layers_per_block=config.layers,
+        layers_per_block=config.layers if isinstance(config.layers, int) else list(config.layers),
         down_block_types=tuple(down),
         up_block_types=tuple(reversed(up)),
         mid_block_type="UNetMidBlock2DSimpleCrossAttn",
-        only_cross_attention=False,
-        mid_block_only_cross_attention=False,
+        only_cross_attention=not config.self_attention,
+        mid_block_only_cross_attention=not config.self_attention,
         attention_head_dim=tuple(head_widths(config)),
         cross_attention_dim=config.text_width,
         time_embedding_dim=config.time_width or None,
@@ -53,6 +56,8 @@ def build_unet(config: UNetConfig, image_size: int) -> UNet2DConditionModel:
         resnet_time_scale_shift="scale_shift",
         norm_num_groups=config.groups,
     )
+    if not config.self_attention:
+        look_at_text_alone(unet)
     if config.resampling == "conv":
         _resample_by_convolution(unet)
     if config.channels_last:
@@ -149,6 +154,13 @@ def _check(config: UNetConfig, image_size: int) -> None:
             expected=f"{len(config.channels)} entries, as generator.channels has",
             got=len(config.attention),
             fix="give true or false for each level, from the finest",
+        )
+    if not isinstance(config.layers, int) and len(config.layers) != len(config.channels):
+        raise UserError(
+            "generator.layers: there must be one entry for each level, or one number",
+            expected=f"{len(config.channels)} entries, as generator.channels has",
+            got=len(config.layers),
+            fix="give the residual blocks of each level, from the finest",
         )
     for level, (channels, attends) in enumerate(zip(config.channels, config.attention, strict=True)):
         attention = attends or level == len(config.channels) - 1  # the middle attends, too

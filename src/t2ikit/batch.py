@@ -95,7 +95,9 @@ class Condition:
         captions: B strings.
         text: their embedding.
         empty: the embedding of the empty caption, one row; what caption dropout and guidance use.
-        low_res: (B, 3, h, w) in [-1, 1], the picture to enlarge; None unless super-resolution.
+        low_res: (B, 3, h, w) in [-1, 1], the pictures to enlarge; None unless super-resolution. With `level`:
+            (B, 3, H, W), enlarged, with noise.
+        level: (B,) in [0, 1], the level of the noise laid over `low_res`; None: it is as it was given.
         prepared: whether the texts are a model's own (`Denoiser.prepare`), no longer the encoder's.
     """
 
@@ -104,18 +106,29 @@ class Condition:
     empty: TextEmbedding
     low_res: Tensor | None = None
     prepared: bool = False
+    level: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.captions)
 
     def __getitem__(self, index: slice) -> Condition:
-        low_res = None if self.low_res is None else self.low_res[index]
-        return Condition(self.captions[index], self.text[index], self.empty, low_res, self.prepared)
+        return replace(
+            self,
+            captions=self.captions[index],
+            text=self.text[index],
+            low_res=None if self.low_res is None else self.low_res[index],
+            level=None if self.level is None else self.level[index],
+        )
 
     def to(self, device: torch.device | str) -> Condition:
         """The same condition on `device`."""
-        low_res = None if self.low_res is None else self.low_res.to(device)
-        return Condition(self.captions, self.text.to(device), self.empty.to(device), low_res, self.prepared)
+        return replace(
+            self,
+            text=self.text.to(device),
+            empty=self.empty.to(device),
+            low_res=None if self.low_res is None else self.low_res.to(device),
+            level=None if self.level is None else self.level.to(device),
+        )
 
 
 @dataclass(frozen=True)

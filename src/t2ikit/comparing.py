@@ -15,6 +15,7 @@ from torch import Tensor
 from t2ikit.errors import UserError
 from t2ikit.evaluating import Evaluator, Question, name_of
 from t2ikit.evaluation_files import FOLDER, write_evaluation
+from t2ikit.given import real_pictures, small_pictures
 from t2ikit.interfaces import Denoiser, Measure
 from t2ikit.run import Run
 from t2ikit.runlog import read_log
@@ -122,11 +123,15 @@ def _names(paths: Sequence[Path]) -> list[str]:
 def _compared(name: str, evaluator: Evaluator, prompts: Sequence[str]) -> Compared:
     run, model, seed = evaluator.run, evaluator.model, evaluator.question.seed
     table = _evaluated(evaluator)
-    drawn = sample(model, prompts, samples=range(SAMPLES), seed=seed)
+    real = real_pictures(model.generator, evaluator.dataset, prompts, seed)
+    given = small_pictures(model.generator, real, SAMPLES)
+    drawn = sample(model, prompts, samples=range(SAMPLES), seed=seed, low_res=given)
     scaled = None
     if isinstance(model.generator, Denoiser) and model.generator.caption_dropout > 0:
         few = prompts[:SCALED_PROMPTS]
-        scaled = torch.stack([sample(model, few, seed=seed, guidance=scale) for scale in SCALES], 1)
+        given = None if given is None else given[::SAMPLES][:SCALED_PROMPTS]
+        columns = [sample(model, few, seed=seed, guidance=scale, low_res=given) for scale in SCALES]
+        scaled = torch.stack(columns, 1)
     log = read_log(run.path / "log.jsonl")
     return Compared(
         name,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -118,9 +118,11 @@ def build_cast(recipe: Recipe, registry: Registry, device: torch.device) -> Cast
     dataset: Dataset = data.entry.spec.build(data.config, None)
     model = build_model(recipe, registry, device, data.config.size)
     _check_needs(recipe, model.generator)
+    enlarges = model.generator.enlarges
+    side = enlarges.crop if enlarges and enlarges.crop else model.context.image_size
+    seen = replace(model.context, image_size=side)  # critics see what the generator is trained on
     critics = {
-        name: _seeded(part, model.context, f"critics.{name}").to(device)
-        for name, part in recipe.critics.items()
+        name: _seeded(part, seen, f"critics.{name}").to(device) for name, part in recipe.critics.items()
     }
     terms = {name: _term(recipe, name, model.context) for name in recipe.losses}
     return Cast(model, dataset, critics, terms)
@@ -201,6 +203,9 @@ def _check_needs(recipe: Recipe, generator: Generator) -> None:
         for need in sorted({"target", "snr"} & set(use.part.entry.spec.needs)):
             got = f"generator {recipe.parts['generator'].entry.canonical} is {_family(generator)}"
             rules.append((not isinstance(generator, Denoiser), _unmet(name, use.part, NEEDS[need], got)))
+        if "low_res" in use.part.entry.spec.needs:
+            got = f"generator {recipe.parts['generator'].entry.canonical}, which draws from text alone"
+            rules.append((generator.enlarges is None, _unmet(name, use.part, NEEDS["low_res"], got)))
     _raise_broken(rules, recipe)
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
+from t2ikit.cascade import open_stages
+from t2ikit.cascade import upscale as upscale_all
 from t2ikit.compose import Model, build_sampler, check_guidance, check_steps
 from t2ikit.config import apply_settings, parse_setting, validate
 from t2ikit.devices import find_device
@@ -21,7 +24,7 @@ from t2ikit.progress import counting
 from t2ikit.recipe import SAMPLING, resolve
 from t2ikit.registry import Registry
 from t2ikit.run import Run, open_run
-from t2ikit.sample import chunk_progress, sample
+from t2ikit.sample import Progress, check_low_res, chunk_progress, sample
 
 
 @dataclass(frozen=True)
@@ -116,26 +119,39 @@ def draw(
     settings: Sequence[str] = (),
     weights: str = "ema",
     checkpoint: int | None = None,
+    upscale: Sequence[Path] = (),
     plugins: Sequence[str] = (),
     device: str = "auto",
 ) -> Path:
-    """Draw a request from a run and write the pictures and their grid; returns the grid's path."""
+    """Draw a request from a run and write the pictures and their grid; returns the grid's path.
+
+    Args:
+        path: the run folder.
+        request: what to draw.
+        out: folder for the pictures; None takes the next free one in the run.
+        sampler, settings, weights, checkpoint, plugins, device: as in `open_model`; settings of the stages
+            that enlarge begin with `upscale.`.
+        upscale: run folders of stages that enlarge, in order.
+
+    Raises:
+        UserError: what cannot work, before anything is drawn, or pictures that cannot be written.
+    """
     run = open_run(path)
-    model = open_model(
-        run,
-        sampler=sampler,
-        settings=settings,
-        weights=weights,
-        checkpoint=checkpoint,
-        plugins=plugins,
-        device=device,
+    common: dict[str, Any] = {"weights": weights, "plugins": plugins, "device": device}
+    of_stages = [setting for setting in settings if setting.startswith("upscale.")]
+    of_base = [setting for setting in settings if setting not in of_stages]
+    model = open_model(run, sampler=sampler, settings=of_base, checkpoint=checkpoint, **common)
+    if model.generator.enlarges is not None:
+        check_low_res(model, None)
+    stages = open_stages(
+        model, upscale, of_stages, lambda at, own: open_model(open_run(at), settings=own, **common)
     )
     check_call(model, "steps", request.steps)
     for scale in request.guidance:
         check_call(model, "guidance", scale)
     scales = list(request.guidance) or [model.sampler.guidance]
     folder = _out_folder(run, out)
-    images = _draw_columns(model, request, scales)
+    images = _draw_columns(model, stages, request, scales)
     try:
         return _write(folder, request, scales, images)
     except OSError as error:
@@ -147,22 +163,32 @@ def draw(
         ) from error
 
 
-def _draw_columns(model: Model, request: Request, scales: Sequence[float]) -> torch.Tensor:
-    """Pictures (P, G, S, 3, H, W) of P prompts at G guidance weights, S of each."""
+def _draw_columns(
+    model: Model, stages: Sequence[Model], request: Request, scales: Sequence[float]
+) -> torch.Tensor:
+    """Pictures (P, G, S, 3, H, W) of P prompts at G guidance weights of the base, S of each."""
     columns: list[torch.Tensor] = []
+    which: dict[str, Any] = {"samples": range(request.count), "seed": request.seed}
+    parts = len(scales) * (1 + len(stages))
     with counting("drawing") as progress:
         for place, scale in enumerate(scales):
+            first = place * (1 + len(stages))
             images = sample(
                 model,
                 request.prompts,
-                samples=range(request.count),
-                seed=request.seed,
                 steps=request.steps,
                 guidance=scale,
-                progress=chunk_progress(progress, place, len(scales)),
+                progress=chunk_progress(progress, first, parts),
+                **which,
             )
+            told = functools.partial(_stage_progress, progress, first, parts)
+            images = upscale_all(stages, request.prompts, images, progress=told, **which)
             columns.append(images.unflatten(0, (len(request.prompts), request.count)))
     return torch.stack(columns, 1)
+
+
+def _stage_progress(progress: Progress, first: int, parts: int, stage: int) -> Progress | None:
+    return chunk_progress(progress, first + stage, parts)
 
 
 def check_call(model: Model, name: Literal["steps", "guidance"], value: float | None) -> None:

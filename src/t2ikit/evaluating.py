@@ -19,6 +19,7 @@ from t2ikit.config import parse_setting, validate
 from t2ikit.drawing import check_call, open_model
 from t2ikit.errors import UserError
 from t2ikit.evaluation_pictures import Costs, Pictures, costs, draw_all, reference
+from t2ikit.given import real_pictures
 from t2ikit.interfaces import Dataset, Drawn, Measure, Metric, NotMeasured
 from t2ikit.recipe import find_dataset
 from t2ikit.registry import Entry, Registry
@@ -153,6 +154,8 @@ class Evaluator:
         model = self.sampling_model(changes or {})
         if self._reference is None:
             self._reference = reference(self.dataset, self.prompts, question.seed)
+            if self._reference.real is None:  # a model that enlarges pictures cannot do without
+                real_pictures(model.generator, self.dataset, self.prompts, question.seed)
         few = min(self.again, question.n)
         with costs(model.generator, question.n + few * question.copies) as spent:
             drawn = draw_all(model, self._reference, replace(question, again=few), call)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from t2ikit.compose import Model
+from t2ikit.given import small_pictures
 from t2ikit.interfaces import Dataset, Denoiser, Drawn, Generator
 from t2ikit.progress import counting
 from t2ikit.sample import sample
@@ -78,13 +79,16 @@ def as_saved(images: Tensor) -> Tensor:
 def draw_all(model: Model, beside: Pictures, question: Question, call: dict[str, Any]) -> Drawn:
     """One picture for each prompt and `copies` more for the first `again` of them."""
     few, copies = question.again, question.copies
+    given = small_pictures(model.generator, beside.real)
     with counting("drawing") as progress:
-        images = sample(model, beside.prompts, seed=question.seed, progress=progress, **call)
+        images = sample(model, beside.prompts, seed=question.seed, progress=progress, low_res=given, **call)
     again = None
     if few and copies:
-        more = sample(model, beside.prompts[:few], samples=range(1, copies + 1), seed=question.seed, **call)
+        again_of = None if given is None else given[:few].repeat_interleave(copies, 0)
+        numbers, prompts = range(1, copies + 1), beside.prompts[:few]
+        more = sample(model, prompts, samples=numbers, seed=question.seed, low_res=again_of, **call)
         again = as_saved(more).unflatten(0, (few, copies))
-    return Drawn(as_saved(images), beside.prompts, beside.dataset, beside.real, again, beside.train)
+    return Drawn(as_saved(images), beside.prompts, beside.dataset, beside.real, again, beside.train, given)
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 from torch import Tensor, nn
 
 from t2ikit.batch import Batch, Condition, Draws, Prediction, Record, TextEmbedding
+from t2ikit.enlarging import Enlarging
 
 if TYPE_CHECKING:
     from t2ikit.step import Step
@@ -23,9 +24,12 @@ class Generator(nn.Module, ABC):
     Attributes:
         caption_dropout: the share of samples trained on the empty caption, in [0, 1); guidance needs
             it above 0.
+        enlarges: how a super-resolution model is trained: its batches and conditions have `low_res`; None:
+            it draws from the text alone.
     """
 
     caption_dropout: float = 0.0
+    enlarges: Enlarging | None = None
 
     @abstractmethod
     def forward(self, batch: Batch, draws: Draws) -> Prediction:
@@ -247,6 +251,7 @@ class Drawn:
         images: (N, 3, H, W), one for each prompt.
         prompts: N captions.
         dataset: where the prompts come from.
+        low_res: (N, 3, h, w), what was enlarged; None unless the model enlarges.
         real: (N, 3, H, W), a real picture of each prompt; None where there is none to be had.
         again: (P, K, 3, H, W), K more pictures of each of the first P prompts; None where no metric
             of the evaluation wants them.
@@ -259,6 +264,7 @@ class Drawn:
     real: Tensor | None = None
     again: Tensor | None = None
     train: Tensor | None = None
+    low_res: Tensor | None = None
 
     def __post_init__(self) -> None:
         count = len(self.images)

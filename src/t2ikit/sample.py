@@ -17,10 +17,10 @@ from t2ikit.memory import is_out_of_memory, release_memory
 Progress = Callable[[int, int], None]
 
 
-def condition_for(model: Model, prompts: Sequence[str]) -> Condition:
+def condition_for(model: Model, prompts: Sequence[str], low_res: Tensor | None = None) -> Condition:
     """Encode prompts, on the model's device."""
     text = model.encoder.encode([*prompts, ""])
-    condition = Condition(tuple(prompts), text[: len(prompts)], text[len(prompts) :])
+    condition = Condition(tuple(prompts), text[: len(prompts)], text[len(prompts) :], low_res)
     return condition.to(model.context.device)
 
 
@@ -41,6 +41,7 @@ def sample(
     seed: int = 0,
     steps: int | None = None,
     guidance: float | None = None,
+    low_res: Tensor | None = None,
     batch: int = 64,
     progress: Progress | None = None,
 ) -> Tensor:
@@ -55,6 +56,7 @@ def sample(
         samples: S sample numbers, one picture of each prompt for each.
         seed: what the noise is drawn from.
         steps, guidance: of the sampler; None takes the sampler's own.
+        low_res: (P * S, 3, h, w) in [-1, 1], what each picture is made from, for a model that enlarges.
         batch: pictures at once; halved when memory runs out.
         progress: called with (sampler steps done, in all).
 
@@ -62,15 +64,16 @@ def sample(
         (P * S, 3, H, W) in [-1, 1], all samples of the first prompt first.
 
     Raises:
-        UserError: not even one picture fits the memory.
+        UserError: not even one picture fits the memory, or `low_res` is not what the model enlarges.
     """
+    check_low_res(model, low_res)
     wanted = [(prompt, number) for prompt in prompts for number in samples]
     keys = torch.tensor([mix(seed, prompt, number) for prompt, number in wanted])
     draws = Draws(keys, "sample", model.context.device)
     options = {"steps": steps, "guidance": guidance}
     while True:
         try:
-            return _draw(model, [prompt for prompt, _ in wanted], draws, batch, progress, options)
+            return _draw(model, [prompt for prompt, _ in wanted], low_res, draws, batch, progress, options)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -81,6 +84,7 @@ def sample(
 def _draw(
     model: Model,
     prompts: Sequence[str],
+    low_res: Tensor | None,
     draws: Draws,
     batch: int,
     progress: Progress | None,
@@ -91,12 +95,38 @@ def _draw(
     pictures = []
     for place, start in enumerate(starts):
         chunk = slice(start, start + batch)
-        condition = condition_for(model, prompts[chunk])
+        condition = condition_for(model, prompts[chunk], None if low_res is None else low_res[chunk])
         told = chunk_progress(progress, place, len(starts))
         with autocast(model):
             images = model.sampler(model.generator, condition, draws=draws[chunk], progress=told, **options)
         pictures.append(images.float().clamp(-1, 1).cpu())
     return torch.cat(pictures)
+
+
+def check_low_res(model: Model, low_res: Tensor | None) -> None:
+    """Refuse pictures to enlarge that a model does not take, or none where it needs them.
+
+    Raises:
+        UserError: so it is.
+    """
+    enlarges, size = model.generator.enlarges, model.context.image_size
+    if enlarges is None:
+        if low_res is not None:
+            raise UserError(
+                "this model draws from text alone and cannot enlarge pictures",
+                expected="a super-resolution run, such as one of the recipe imagen/sr-32-64",
+                got=f"a model that draws {size} px",
+                fix="give it as the first run, and a super-resolution run with --upscale",
+            )
+        return
+    side = size // enlarges.ratio
+    if low_res is None or low_res.shape[-2:] != (side, side):
+        raise UserError(
+            f"this model makes {size} px out of {side} px",
+            expected=f"pictures of {side} px to enlarge",
+            got="no pictures" if low_res is None else f"pictures of {low_res.shape[-1]} px",
+            fix=f't2ikit sample BASE --upscale RUN "a prompt", with a BASE that draws {side} px',
+        )
 
 
 def _smaller(batch: int, error: BaseException) -> int:

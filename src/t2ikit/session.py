@@ -26,6 +26,7 @@ from t2ikit.data.streaming import StreamedShares
 from t2ikit.display import Display
 from t2ikit.errors import UserError
 from t2ikit.files import save_picture
+from t2ikit.given import real_pictures, small_pictures
 from t2ikit.grids import labelled_grid, to_pil
 from t2ikit.interfaces import StreamingDataset
 from t2ikit.memory import memory_mb
@@ -86,6 +87,7 @@ class Session:
         self.main = self.accelerator.is_main_process
         seed = self.config.seed
         self.prompts = list(self.config.prompts or cast.dataset.prompts(4, seed))
+        self.beside = real_pictures(cast.model.generator, cast.dataset, self.prompts, seed)
         self.validation = self._validation_batches()
         self.latest: dict[str, float] = {}
         self.score: tuple[int, float] | None = None
@@ -96,7 +98,10 @@ class Session:
         """Held-out pictures with draws that stay the same: keys below 0 are never training's."""
         dataset, config = self.cast.dataset, self.config
         count = min(config.validation_pictures, dataset.size("validation"))
-        share = Shares(dataset, config.seed, count, split="validation")[0]
+        enlarges = self.cast.model.generator.enlarges
+        whole = not self.cast.critics  # which are built for pieces
+        shares = Shares(dataset, config.seed, count, split="validation", enlarges=enlarges, whole=whole)
+        share = shares[0]
         batch = share.batch(self.cast.model.encoder, self.accelerator.device)
         return [replace(batch, keys=-1 - batch.keys)]
 
@@ -138,13 +143,14 @@ class Session:
         dataset, config, accelerator = self.cast.dataset, self.config, self.accelerator
         world = accelerator.num_processes
         whose = (config.seed, config.batch, accelerator.process_index, world)
+        enlarges = self.cast.model.generator.enlarges
         if isinstance(dataset, StreamingDataset):
             gather = _gather if world > 1 else None
-            return itertools.islice(
-                StreamedShares(dataset, *whose, gather).steps(start), self.config.steps - start
-            )
+            streamed = StreamedShares(dataset, *whose, gather, enlarges)
+            return itertools.islice(streamed.steps(start), self.config.steps - start)
         room = CACHE_BYTES // (world * max(1, config.workers))
-        return stream(Shares(dataset, *whose, cache_bytes=room), range(start, config.steps), config.workers)
+        shares = Shares(dataset, *whose, cache_bytes=room, enlarges=enlarges)
+        return stream(shares, range(start, config.steps), config.workers)
 
     def _loop(self, start: int) -> bool:
         clock = Clock(start)
@@ -222,7 +228,15 @@ class Session:
             numbers, batch = range(self.config.samples), max(4, self.trainer.micro_batch)
             with evaluating([model.generator]), average.applied() if average else nullcontext():
                 try:
-                    images = sample(model, self.prompts, samples=numbers, seed=self.config.seed, batch=batch)
+                    low_res = small_pictures(model.generator, self.beside, len(numbers))
+                    images = sample(
+                        model,
+                        self.prompts,
+                        samples=numbers,
+                        seed=self.config.seed,
+                        batch=batch,
+                        low_res=low_res,
+                    )
                 except UserError as error:  # for want of memory: no reason to lose the run
                     self.display.say(f"warning: no pictures at step {done}: {error.what}")
                 else:
@@ -233,12 +247,17 @@ class Session:
         count = self.config.samples
         pictures = to_pil(images)
         rows = [pictures[i : i + count] for i in range(0, len(pictures), count)]
-        grid = labelled_grid(rows, self.prompts, [f"sample {number}" for number in range(count)])
+        labels = [f"sample {number}" for number in range(count)]
+        low_res = small_pictures(self.cast.model.generator, self.beside)
+        if self.beside is not None and low_res is not None:
+            ends = zip(to_pil(low_res), rows, to_pil(self.beside))
+            rows, labels = [[a, *row, b] for a, row, b in ends], ["given", *labels, "real"]
+        grid = labelled_grid(rows, self.prompts, labels)
         save_picture(grid, self.run.path / "samples" / f"step-{done:08d}.png")
         if self.trackers is not None:
             self.trackers.images(done, "samples", grid)
         self.registry.hook.t2ikit_images(
-            run=self.run.path, step=done, prompts=self.prompts, images=[row[0] for row in rows]
+            run=self.run.path, step=done, prompts=self.prompts, images=pictures[::count]
         )
 
     def _save(self, done: int) -> None:

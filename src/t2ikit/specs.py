@@ -22,6 +22,7 @@ Needs = frozenset[str]
 NEEDS: dict[str, str] = {
     "target": "the generator's output and target (a denoiser's prediction)",
     "snr": "the signal-to-noise ratio of each sample (a denoiser's schedule)",
+    "low_res": "a generator that enlarges pictures",
     "critic": "at least one critic",
     "real_grad": "gradients at the real pictures, on which a critic's penalty stands",
 }

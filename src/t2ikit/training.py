@@ -35,10 +35,12 @@ class Outcome:
     Attributes:
         run: the run folder.
         finished: false when it was interrupted and saved.
+        enlarges: the model enlarges pictures, and needs a base to sample.
     """
 
     run: Run
     finished: bool
+    enlarges: bool = False
 
 
 def start_run(
@@ -163,7 +165,7 @@ def _train(
         start = session.resume(own_micro_batch=own_micro_batch) if resume else 0
         if start > recipe.train.steps:
             raise _too_few_steps(run, start, recipe.train.steps)
-        return Outcome(run, session.train(start))
+        return Outcome(run, session.train(start), cast.model.generator.enlarges is not None)
     except OSError as error:
         if error.errno in FULL or str(error.filename or "").startswith(str(run.path)):
             raise _unwritten(run, error) from error

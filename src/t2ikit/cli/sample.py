@@ -32,7 +32,11 @@ def command(
     ] = None,
     sampler: Annotated[str | None, typer.Option(help="Another sampler's name.")] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="sampler.KEY=VALUE; may be repeated.")
+        list[str] | None,
+        typer.Option("--set", help="sampler.KEY=VALUE, upscale.KEY=VALUE; may be repeated."),
+    ] = None,
+    upscale: Annotated[
+        list[Path] | None, typer.Option(help="A super-resolution run that enlarges them; may be repeated.")
     ] = None,
     weights: Annotated[Weights, typer.Option(help="Averaged or last weights.")] = Weights.ema,
     checkpoint: Checkpoint = None,
@@ -59,6 +63,7 @@ def command(
         settings=settings or [],
         weights=weights.value,
         checkpoint=checkpoint,
+        upscale=upscale or [],
         plugins=plugin or [],
         device=device.value,
     )

@@ -60,7 +60,8 @@ def command(
         raise typer.Exit(1)
     grids = sorted((path / "samples").glob("step-*.png"))
     typer.echo(f"run:    {path}\ngrid:   {grids[-1]}\nlosses: {path / 'losses.png'}")
-    typer.echo(f'sample: t2ikit sample {path} "a prompt"')
+    base = "BASE --upscale " if outcome.enlarges else ""
+    typer.echo(f'sample: t2ikit sample {base}{path} "a prompt"')
 
 
 def _check_options(resume: Path | None, **others: object) -> None:

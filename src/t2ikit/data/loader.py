@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from t2ikit.batch import Batch, Condition, Record, mix
+from t2ikit.enlarging import Enlarging, shrink
 from t2ikit.errors import UserError
 from t2ikit.interfaces import Dataset, Split, TextEncoder
 
@@ -34,6 +35,7 @@ class Share:
         captions, wrong: B strings each.
         wrong_ok: (B,) float.
         pool, own, keys: as in `Batch`; `own` are neighbours.
+        ratio: of super-resolution; 0: none.
     """
 
     images: Tensor
@@ -43,14 +45,16 @@ class Share:
     pool: tuple[str, ...]
     own: Tensor
     keys: Tensor
+    ratio: int = 0
 
     def batch(self, encoder: TextEncoder, device: torch.device | str) -> Batch:
         """Encode the captions and move everything to `device`."""
         text = encoder.encode([*self.pool, *self.wrong, ""])
         pool, wrong, empty = text[: len(self.pool)], text[len(self.pool) : -1], text[-1:]
         first = int(self.own[0])
-        condition = Condition(self.captions, pool[first : first + len(self.captions)], empty)
         images = self.images.to(device).float() / 127.5 - 1
+        low_res = shrink(images, self.ratio) if self.ratio else None
+        condition = Condition(self.captions, pool[first : first + len(self.captions)], empty, low_res)
         batch = Batch(images, condition, wrong, self.wrong_ok, self.pool, pool, self.own, self.keys)
         return batch.to(device)
 
@@ -66,6 +70,8 @@ class Shares(TorchDataset[Share]):
         cache_bytes: room for pictures kept in memory.
         split: "train" is visited in a new random order every epoch, "validation" in its own order
             with captions that stay the same.
+        enlarges: how a super-resolution model is trained; None: it is none.
+        whole: give whole pictures to a super-resolution model, not pieces.
     """
 
     def __init__(
@@ -78,12 +84,16 @@ class Shares(TorchDataset[Share]):
         *,
         cache_bytes: int = CACHE_BYTES,
         split: Split = "train",
+        enlarges: Enlarging | None = None,
+        whole: bool = False,
     ) -> None:
         self.dataset, self.seed, self.batch, self.split = dataset, seed, batch, split
         self.rank, self.share = rank, batch // world
         self.count = dataset.size(split)
         self._pictures: dict[int, Record] = {}
         self._room = cache_bytes
+        self.ratio = enlarges.ratio if enlarges else 0
+        self.pieces = None if whole else enlarges
 
     def __getitem__(self, step: int) -> Share:
         numbers = range(step * self.batch, (step + 1) * self.batch)
@@ -93,14 +103,19 @@ class Shares(TorchDataset[Share]):
         mine = [numbers[i] for i in own]
         wrong = [self._wrong(n) for n in mine]
         return Share(
-            images=torch.stack([self._record(self._index(n)).image for n in mine]),
+            images=torch.stack([self._image(n) for n in mine]),
             captions=tuple(pool[i] for i in own),
             wrong=tuple(caption for caption, _ in wrong),
             wrong_ok=torch.tensor([float(ok) for _, ok in wrong]),
             pool=pool,
             own=torch.tensor(list(own)),
             keys=torch.tensor(mine),
+            ratio=self.ratio,
         )
+
+    def _image(self, number: int) -> Tensor:
+        image = self._record(self._index(number)).image
+        return image if self.pieces is None else self.pieces.piece(image, self.seed, number)
 
     def _index(self, number: int) -> int:
         epoch, place = divmod(number, self.count)

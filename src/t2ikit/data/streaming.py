@@ -16,6 +16,7 @@ import torch
 
 from t2ikit.batch import Record, mix
 from t2ikit.data.loader import Share
+from t2ikit.enlarging import Enlarging
 from t2ikit.interfaces import StreamingDataset
 
 Gather = Callable[[list[tuple[str, ...]]], list[list[tuple[str, ...]]]]
@@ -33,6 +34,7 @@ class StreamedShares:
         batch: pictures a step over all processes.
         rank, world: which process this is, of how many; `world` divides `batch`.
         gather: None for one process.
+        enlarges: how a super-resolution model is trained; None: it is none.
     """
 
     def __init__(
@@ -43,10 +45,12 @@ class StreamedShares:
         rank: int = 0,
         world: int = 1,
         gather: Gather | None = None,
+        enlarges: Enlarging | None = None,
     ) -> None:
         self.dataset, self.seed, self.batch = dataset, seed, batch
         self.rank, self.world, self.share = rank, world, batch // world
         self.gather = gather or (lambda captions: [captions])
+        self.enlarges = enlarges
 
     def steps(self, start: int) -> Iterator[Share]:
         """The shares of step `start` and all later ones.
@@ -69,14 +73,18 @@ class StreamedShares:
         pool = tuple(_draw(c, self.seed, "caption", n) for c, n in zip(everyone, numbers, strict=True))
         own = range(self.rank * self.share, (self.rank + 1) * self.share)
         wrong = [self._wrong(everyone, place, numbers[place]) for place in own]
+        images = [record.image for record in mine]
+        if self.enlarges:
+            images = [self.enlarges.piece(image, self.seed, numbers[p]) for p, image in zip(own, images)]
         return Share(
-            images=torch.stack([record.image for record in mine]),
+            images=torch.stack(images),
             captions=tuple(pool[place] for place in own),
             wrong=tuple(caption for caption, _ in wrong),
             wrong_ok=torch.tensor([float(ok) for _, ok in wrong]),
             pool=pool,
             own=torch.tensor(list(own)),
             keys=torch.tensor([numbers[place] for place in own]),
+            ratio=self.enlarges.ratio if self.enlarges else 0,
         )
 
     def _wrong(self, everyone: Sequence[tuple[str, ...]], place: int, number: int) -> tuple[str, bool]:

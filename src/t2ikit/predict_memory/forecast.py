@@ -79,7 +79,8 @@ def forecast(recipe: Recipe, registry: Registry, *, device: Literal["cuda", "cpu
         with explained({}):
             cast = build_cast(computed, registry, accelerator.device)
         trainer = make_trainer(computed, cast, accelerator)
-        batch = make_batch(trainer.share, cast.model.context, recipe.train.prompts)
+        model = cast.model
+        batch = make_batch(trainer.share, model.context, recipe.train.prompts, model.generator.enlarges)
         with explained(_parts(cast)), GPURules() if gpu else nullcontext(), ledger:
             _run(trainer, cast, batch, ledger)
     return Forecast(

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from t2ikit.batch import Batch, Condition, TextEmbedding
+from t2ikit.enlarging import Enlarging
 from t2ikit.recipe import Recipe
 from t2ikit.specs import Context
 
@@ -25,14 +26,17 @@ def without_data(recipe: Recipe) -> Recipe:
     return replace(recipe, parts={**recipe.parts, "data": unopened})
 
 
-def make_batch(size: int, context: Context, captions: tuple[str, ...] = ()) -> Batch:
+def make_batch(
+    size: int, context: Context, captions: tuple[str, ...] = (), enlarges: Enlarging | None = None
+) -> Batch:
     """A batch of `size` samples; its captions are `captions`, repeated, or one of our own."""
     captions = captions or (CAPTION,)
     pool = tuple(captions[i % len(captions)] for i in range(size))
-    side = context.image_size
+    side = (enlarges.crop if enlarges else 0) or context.image_size
+    low_res = torch.empty(size, 3, side // enlarges.ratio, side // enlarges.ratio) if enlarges else None
     return Batch(
         images=torch.empty(size, 3, side, side),
-        condition=Condition(pool, _text(size, context), _text(1, context)),
+        condition=Condition(pool, _text(size, context), _text(1, context), low_res),
         wrong=_text(size, context),
         wrong_ok=torch.ones(size),
         pool=pool,

@@ -1,0 +1,202 @@
+"""The GAN that enlarges pictures: a U-Net whose way up is the generator's, with filter banks.
+
+Source: GigaGAN (arXiv 2303.05511, section 3.4): an asymmetric U-Net, down from the small picture and up
+beyond it, with noise laid over the small picture and a perceptual loss.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from diffusers.models.embeddings import TimestepEmbedding, Timesteps
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from t2ikit import Batch, Condition, Draws, OneStep, Prediction, TextEmbedding, TextTower, UserError
+from t2ikit.enlarging import Enlarging, enlarge, prepared, with_noise
+from t2ikit_gigagan.generator import REACH, SynthesisBlock
+from t2ikit_gigagan.mapping import MappingNetwork
+from t2ikit_gigagan.resampling import upsample
+
+FREQUENCIES = 64
+TOP = 1000.0
+"""What noise of level 1 is counted as by the sines that tell it."""
+INSIDE = 0.99
+"""Share of REACH to which enlarged pictures are cut, so that their place under the bound is finite."""
+
+
+class EncoderBlock(nn.Module):
+    """A convolution, then one of stride 2."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(in_channels, in_channels, 3, padding=1)
+        self.second = nn.Conv2d(in_channels, out_channels, 3, stride=2, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) to (B, C', h / 2, w / 2)."""
+        x = F.leaky_relu(self.first(x), 0.2) * math.sqrt(2)
+        return F.leaky_relu(self.second(x), 0.2) * math.sqrt(2)
+
+
+class GigaUpsampler(OneStep):
+    """A small picture, a text and a latent to a picture 2 or 4 times the size, in one call.
+
+    Args:
+        image_size: of what it draws, pixels.
+        text_width, text_length: D and L of the frozen text encoder.
+        ratio: sides of what it draws over sides of what it is given.
+        crop: side of the random pieces it is trained on; 0: whole pictures.
+        augmentation: greatest level of the noise laid over small pictures in training.
+        channels: of each level, from the coarsest; the last is full size.
+        filters: kernels in the banks of each level.
+        attention: whether each level attends.
+        latent_width, style_width: entries of z and of w.
+        mapping_layers: of the mapping network.
+        tower_width, tower_layers: of the trainable text tower.
+        head_width: channels of an attention head.
+        checkpointing: recompute activations in the backward pass.
+
+    Raises:
+        UserError: levels that do not fit the size.
+    """
+
+    def __init__(
+        self,
+        image_size: int,
+        text_width: int,
+        text_length: int,
+        *,
+        ratio: int = 2,
+        crop: int = 0,
+        augmentation: float = 0.2,
+        channels: tuple[int, ...] = (64, 64, 48, 32),
+        filters: tuple[int, ...] = (1, 1, 1, 1),
+        attention: tuple[bool, ...] = (True, False, False, False),
+        latent_width: int = 64,
+        style_width: int = 128,
+        mapping_layers: int = 4,
+        tower_width: int = 128,
+        tower_layers: int = 0,
+        head_width: int = 32,
+        checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        check_sizes(image_size, ratio, crop, channels, filters, attention)
+        self.image_size, self.augmentation, self.checkpointing = image_size, augmentation, checkpointing
+        self.enlarges = Enlarging(ratio, crop)
+        self.downs = len(channels) - 1 - int(math.log2(ratio))
+        self.tower = TextTower(text_width, text_length, tower_width, tower_layers)
+        self.level_waves = Timesteps(FREQUENCIES, flip_sin_to_cos=True, downscale_freq_shift=0)
+        self.level_embedding = TimestepEmbedding(FREQUENCIES, tower_width)
+        self.mapping = MappingNetwork(latent_width, tower_width, style_width, mapping_layers)
+        self.inward = nn.Conv2d(3, channels[self.downs], 3, padding=1)
+        self.encoder = nn.ModuleList(
+            EncoderBlock(channels[level], channels[level - 1]) for level in range(self.downs, 0, -1)
+        )
+        beside = [width if 1 <= level <= self.downs else 0 for level, width in enumerate(channels)]
+        self.blocks = nn.ModuleList(
+            SynthesisBlock(
+                channels[max(level - 1, 0)] + beside[level],
+                width,
+                style_width=style_width,
+                text_width=tower_width,
+                filters=filters[level],
+                head_width=head_width if attention[level] else 0,
+                text=True,
+                rgb=level >= self.downs,
+            )
+            for level, width in enumerate(channels)
+        )
+
+    def forward(self, batch: Batch, draws: Draws) -> Prediction:
+        """Enlarge the batch's small pictures, with noise of a random level laid over them."""
+        condition, own = batch.condition, draws.named("augmentation")
+        if condition.low_res is not None:
+            size = (condition.low_res.shape[-2], condition.low_res.shape[-1])
+            condition = with_noise(condition, size, own.rand() * self.augmentation, own)
+        images = self.generate(condition, draws)
+        return Prediction(images, torch.ones(len(batch), device=images[-1].device))
+
+    def generate(self, condition: Condition, draws: Draws, truncation: float = 1.0) -> list[Tensor]:
+        """One level: pictures (B, 3, H, W) in [-REACH, REACH].
+
+        `truncation` in [0, 1] draws the style towards the mean style of the same text.
+        """
+        small, level = prepared(condition, self._small_size(condition))
+        text = self.tower(condition.text)
+        pooled = text.pooled + self.level_embedding(self.level_waves(level * TOP).to(text.pooled.dtype))
+        z = draws.randn(self.mapping.latent_width)
+        style = self.mapping(z, pooled)
+        if truncation < 1:
+            style = torch.lerp(self.mapping.mean_style(pooled, z), style, truncation)
+        return [self.synthesise(small, style, text)]
+
+    def _small_size(self, condition: Condition) -> tuple[int, int]:
+        if condition.low_res is None:
+            raise UserError(
+                "this generator enlarges pictures, and was given none",
+                expected="a condition with low_res (B, 3, h, w)",
+                got="low_res None",
+                fix="sample it with --upscale after a base run",
+            )
+        return condition.low_res.shape[-2], condition.low_res.shape[-1]
+
+    def synthesise(self, small: Tensor, style: Tensor, text: TextEmbedding) -> Tensor:
+        """Small pictures (B, 3, h, w), style (B, S) and the tower's text to pictures (B, 3, H, W).
+
+        What the network makes is added to the enlarged picture under the bound, so that a network that makes
+        nothing enlarges bicubically.
+        """
+        seen = [F.leaky_relu(self.inward(small), 0.2) * math.sqrt(2)]
+        for block in self.encoder:
+            seen.append(block(seen[-1]))
+        x, picture = seen[-1], None
+        for level, block in enumerate(self.blocks):
+            if level:
+                x = upsample(x)
+            if 1 <= level <= self.downs:
+                x = torch.cat([x, seen[self.downs - level]], 1)
+            if self.checkpointing and torch.is_grad_enabled():
+                x, rgb = checkpoint(block, x, style, text, use_reentrant=False)
+            else:
+                x, rgb = block(x, style, text)
+            if rgb is not None:
+                picture = rgb.float() if picture is None else upsample(picture) + rgb.float()
+        assert picture is not None
+        base = enlarge(small, (picture.shape[-2], picture.shape[-1])) / REACH
+        return REACH * torch.tanh(torch.atanh(base.clamp(-INSIDE, INSIDE)) + picture)
+
+
+def check_sizes(image_size: int, ratio: int, crop: int, *levels: tuple[object, ...]) -> None:
+    """Refuse options whose levels do not reach the small picture, or do not fit the size.
+
+    Raises:
+        UserError: so it is.
+    """
+    count = len(levels[0])
+    step = 2 ** (count - 1)
+    if any(len(values) != count for values in levels):
+        raise UserError(
+            "generator: channels, filters and attention must have one entry for each level",
+            expected=f"{count} entries, as generator.channels has",
+            got=", ".join(str(len(values)) for values in levels),
+            fix="give the entries of each level, from the coarsest",
+        )
+    if count - 1 < math.log2(ratio):
+        raise UserError(
+            f"generator.channels: {count} levels do not reach {ratio} times the size of a small picture",
+            expected=f"at least {int(math.log2(ratio)) + 1} levels",
+            got=count,
+            fix="add levels",
+        )
+    for name, side in (("data.size", image_size), ("generator.crop", crop)):
+        if side % step or side > image_size:
+            raise UserError(
+                f"{name}: {side} pixels cannot be halved {count - 1} times, or exceed data.size",
+                expected=f"a multiple of {step}, at most data.size",
+                got=side,
+                fix=f"--set {name}={max(step, side // step * step)}",
+            )

@@ -1,0 +1,439 @@
+"""Enlarging: pieces, noise, the two models, cascades, and what is refused."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from diffusers import UNet2DConditionModel
+from PIL import Image
+
+from clip_support import clip_folder
+from imagen_support import CAPTIONS, ENCODER, make_batch, make_condition
+from t2ikit import Draws, Prediction, UserError
+from t2ikit.compose import build_cast
+from t2ikit.data.creatures import Creatures
+from t2ikit.data.creatures_config import CreaturesConfig
+from t2ikit.data.loader import Shares
+from t2ikit.drawing import Request, draw
+from t2ikit.enlarging import Enlarging, enlarge, prepared, shrink, with_noise
+from t2ikit.evaluating import Question, evaluate
+from t2ikit.predict_memory.forecast import forecast
+from t2ikit.recipe import read_recipe
+from t2ikit.registry import Registry
+from t2ikit.step import Step
+from t2ikit.testing import check_generator
+from t2ikit.training import start_run
+from t2ikit_gigagan.paired import PerceptualLoss, pixel_loss
+from t2ikit_gigagan.upsampler import GigaUpsampler
+from t2ikit_imagen.configs import DDIMConfig, SuperResolutionConfig
+from t2ikit_imagen.guidance import guided
+from t2ikit_imagen.samplers import DDIMSampler
+from t2ikit_imagen.super_resolution import ImagenUpsampler
+from t2ikit_imagen.text_attention import TextAttention
+
+SMALL = SuperResolutionConfig(
+    channels=(16, 32),
+    attention=(False, True),
+    layers=(1, 2),
+    self_attention=False,
+    text_width=16,
+    text_layers=1,
+    crop=8,
+)
+
+
+def upsampler(config: SuperResolutionConfig = SMALL) -> ImagenUpsampler:
+    """A denoiser from 8 to 16 px whose output is not 0."""
+    torch.manual_seed(0)
+    model = ImagenUpsampler(config, 16, 32, 8)
+    torch.nn.init.normal_(model.unet.conv_out.weight, std=0.1)
+    return model
+
+
+def sr_batch(count: int = 3, ratio: int = 2):
+    batch = make_batch(count)
+    return replace(batch, condition=replace(batch.condition, low_res=shrink(batch.images, ratio)))
+
+
+# ---------------------------------------------------------------- data
+
+
+def test_a_piece_lies_on_the_grid_of_its_small_picture():
+    image = torch.arange(3 * 20 * 20).reshape(3, 20, 20)
+    enlarging = Enlarging(4, 8)
+    places = set()
+    for number in range(200):
+        piece = enlarging.piece(image, 7, number)
+        assert piece.shape == (3, 8, 8)
+        first = int(piece[0, 0, 0])
+        top, left = divmod(first, 20)
+        assert torch.equal(piece, image[:, top : top + 8, left : left + 8])
+        assert top % 4 == 0
+        assert left % 4 == 0
+        whole = shrink(image[None].float(), 4)
+        part = whole[:, :, top // 4 : top // 4 + 2, left // 4 : left // 4 + 2]
+        assert torch.equal(shrink(piece[None].float(), 4), part)
+        places.add((top, left))
+    assert len(places) == 16  # every place comes up
+    assert torch.equal(enlarging.piece(image, 7, 3), enlarging.piece(image, 7, 3))
+    assert Enlarging(4).piece(image, 7, 3) is image
+
+
+def test_training_gives_pieces_with_their_small_pictures_and_validation_whole_ones():
+    dataset = Creatures(CreaturesConfig(size=32, count=64))
+    for whole, side in ((False, 16), (True, 32)):
+        share = Shares(dataset, 0, 4, enlarges=Enlarging(2, 16), whole=whole)[0]
+        batch = share.batch(ENCODER, "cpu")
+        assert batch.images.shape == (4, 3, side, side)
+        low = batch.condition.low_res
+        assert low.shape == (4, 3, side // 2, side // 2)
+        slow = batch.images.reshape(4, 3, side // 2, 2, side // 2, 2).double().mean((3, 5))
+        torch.testing.assert_close(low.double(), slow, atol=1e-6, rtol=0)
+    assert Shares(dataset, 0, 4)[0].batch(ENCODER, "cpu").condition.low_res is None
+
+
+# ---------------------------------------------------------------- noise
+
+
+def test_noise_beside_a_slow_reference():
+    batch = sr_batch()
+    level = torch.tensor([0.0, 0.4, 1.0])
+    noisy = with_noise(batch.condition, (16, 16), level, Draws(batch.keys, "x"))
+    clean = enlarge(batch.condition.low_res, (16, 16))
+    fresh = Draws(batch.keys, "x").randn(3, 16, 16)
+    for i, s in enumerate(level.tolist()):
+        expected = math.cos(s * math.pi / 2) * clean[i] + math.sin(s * math.pi / 2) * fresh[i]
+        torch.testing.assert_close(noisy.low_res[i], expected, atol=1e-6, rtol=1e-6)
+    assert torch.equal(noisy.level, level)
+    pictures, told = prepared(batch.condition, (16, 16))
+    assert torch.equal(pictures, clean)
+    assert torch.equal(told, torch.zeros(3))
+
+
+def test_enlarging_is_bicubic_as_pillow_does_it():
+    small = torch.rand(1, 1, 9, 9) * 2 - 1
+    theirs = Image.fromarray(small[0, 0].numpy(), "F").resize((36, 36), Image.Resampling.BICUBIC)
+    # The two differ in the constant of the cubic (-0.75 here, -0.5 there).
+    assert float((enlarge(small, (36, 36))[0, 0] - torch.from_numpy(np.array(theirs))).abs().max()) < 0.15
+
+
+def seen_by_unet(model: ImagenUpsampler, calls):
+    """The enlarged pictures that the U-Net sees while `calls` runs, and their levels."""
+    pictures, levels = [], []
+    inner = model._with_pictures
+
+    def spy(x, pooled, condition, previous):
+        joined, told = inner(x, pooled, condition, previous)
+        pictures.append(joined[:, 3:].detach())
+        levels.append(condition.level)
+        return joined, told
+
+    model._with_pictures = spy
+    try:
+        calls()
+    finally:
+        del model._with_pictures
+    return torch.cat(pictures), torch.cat(levels)
+
+
+@pytest.mark.parametrize("level", [0.0, 0.2, 0.6])
+def test_the_unet_sees_the_same_statistics_in_training_and_in_sampling(level):
+    """The trap of an anchor, whose deviations were 0.73 in training and 1.39 in sampling."""
+    model = upsampler(SMALL.model_copy(update={"crop": 0})).eval()
+    batch = sr_batch(64)
+    fixed = Draws.rand
+    with torch.no_grad():
+
+        def train():
+            def rand(self, *shape):
+                chosen = self.path and self.path[-1] == "augmentation"
+                return torch.full((len(self.keys),), level) if chosen else fixed(self, *shape)
+
+            Draws.rand = rand
+            try:
+                model(batch, Draws(batch.keys, 0))
+            finally:
+                Draws.rand = fixed
+
+        def draw():
+            config = DDIMConfig(steps=1, guidance=1.0, augmentation=level)
+            DDIMSampler(config)(model, batch.condition, draws=Draws(batch.keys, "sample"))
+
+        trained, told = seen_by_unet(model, train)
+        sampled, again = seen_by_unet(model, draw)
+    assert torch.equal(told, again)
+    assert float(trained.std() / sampled.std()) == pytest.approx(1, abs=0.02)
+    assert abs(float(trained.mean() - sampled.mean())) < 0.02
+
+
+# ---------------------------------------------------------------- the denoiser
+
+
+def test_the_interface_holds():
+    options = {"channels": [16, 32], "attention": [False, True], "text_width": 16}
+    check_generator("imagen/super-resolution", None, 16, 8, **options)
+    check_generator("imagen/super-resolution", None, 16, 4, ratio=4, self_attention=False, **options)
+    levels = {"channels": [16, 16, 8], "filters": [1, 1, 2], "attention": [True, False, False]}
+    check_generator("gigagan/upsampler", None, 16, 8, **levels, head_width=8)
+    check_generator("gigagan/upsampler", None, 16, 4, ratio=4, **levels, head_width=8, checkpointing=True)
+
+
+def test_trained_on_pieces_it_draws_whole_pictures_and_heeds_what_it_is_given():
+    model = upsampler().eval()
+    assert model.enlarges == Enlarging(2, 8)
+    batch = sr_batch()
+    piece = replace(
+        batch,
+        images=batch.images[..., :8, :8],
+        condition=replace(batch.condition, low_res=batch.condition.low_res[..., :4, :4]),
+    )
+    prediction = model(piece, Draws(piece.keys, 0))
+    assert prediction.images[-1].shape == (3, 3, 8, 8)
+    prediction.images[-1].square().mean().backward()
+    assert model.level_embedding.linear_1.weight.grad.abs().sum() > 0
+    sampler = DDIMSampler(DDIMConfig(steps=3, guidance=3.0))
+    drawn = sampler(model, batch.condition, draws=Draws(batch.keys, "sample"))
+    assert drawn.shape == (3, 3, 16, 16)
+    other = replace(batch.condition, low_res=-batch.condition.low_res)
+    assert not torch.allclose(sampler(model, other, draws=Draws(batch.keys, "sample")), drawn, atol=1e-3)
+    level = replace(
+        with_noise(batch.condition, (16, 16), torch.zeros(3), Draws(batch.keys, 0)), level=torch.ones(3)
+    )
+    t = torch.full((3,), 500)
+    told = model.denoise(batch.images, t, level)
+    assert not torch.allclose(told, model.denoise(batch.images, t, batch.condition), atol=1e-4)
+
+
+def test_guidance_keeps_what_is_enlarged_in_both_branches():
+    model = upsampler().eval()
+    batch = sr_batch()
+    t = torch.full((3,), 300)
+    condition = with_noise(batch.condition, (16, 16), torch.full((3,), 0.2), Draws(batch.keys, 0))
+    with torch.no_grad():
+        both = guided(model, batch.images, t, condition, 3.0)
+        text = guided(model, batch.images, t, condition, 1.0)
+        empty = guided(model, batch.images, t, condition, 0.0)
+    torch.testing.assert_close(both, empty + 3 * (text - empty), atol=1e-4, rtol=1e-4)
+
+
+def test_text_attention_beside_a_slow_reference():
+    torch.manual_seed(0)
+    unet = UNet2DConditionModel(
+        sample_size=8,
+        block_out_channels=(16, 32),
+        down_block_types=("DownBlock2D", "SimpleCrossAttnDownBlock2D"),
+        up_block_types=("SimpleCrossAttnUpBlock2D", "UpBlock2D"),
+        mid_block_type="UNetMidBlock2DSimpleCrossAttn",
+        only_cross_attention=True,
+        mid_block_only_cross_attention=True,
+        attention_head_dim=8,
+        cross_attention_dim=12,
+        norm_num_groups=4,
+    )
+    attn = unet.mid_block.attentions[0].double()
+    x, text = torch.randn(2, 32, 3, 5).double(), torch.randn(2, 6, 12).double()
+    mask = torch.tensor([[1, 1, 1, 0, 0, 0], [1, 1, 1, 1, 1, 1]])
+    bias = ((1 - mask.double()) * -10000.0)[:, None]
+    found = TextAttention()(attn, x, text, bias)
+    pixels = F.group_norm(x.flatten(2), 4, attn.group_norm.weight, attn.group_norm.bias, attn.group_norm.eps)
+    for b in range(2):
+        q = attn.to_q(pixels[b].T)
+        k, v = attn.add_k_proj(text[b, : mask[b].sum()]), attn.add_v_proj(text[b, : mask[b].sum()])
+        heads = []
+        for head in range(attn.heads):
+            cut = slice(8 * head, 8 * head + 8)
+            weights = torch.softmax(q[:, cut] @ k[:, cut].T / math.sqrt(8), 1)
+            heads.append(weights @ v[:, cut])
+        expected = attn.to_out[0](torch.cat(heads, 1)).T.reshape(32, 3, 5) + x[b]
+        torch.testing.assert_close(found[b], expected, atol=1e-9, rtol=1e-9)
+
+
+def test_padding_does_not_leak():
+    model = upsampler().eval()
+    batch = sr_batch()
+    text = batch.condition.text
+    changed = replace(text, tokens=torch.where(text.mask[..., None], text.tokens, 100.0))
+    t = torch.full((3,), 500)
+    with torch.no_grad():
+        a = model.denoise(batch.images, t, batch.condition)
+        b = model.denoise(batch.images, t, replace(batch.condition, text=changed))
+    torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
+
+
+def test_sr_64_256_is_small_and_fits_12_gb():
+    recipe = read_recipe(Registry.load(), "imagen/sr-64-256")
+    with torch.device("meta"):
+        model = ImagenUpsampler(recipe.parts["generator"].config, 256, 512, 64)
+    assert sum(p.numel() for p in model.parameters()) < 100e6
+    assert recipe.train.batch >= 16
+    found = forecast(recipe, Registry.load())
+    assert found.total < 8 << 30
+
+
+# ---------------------------------------------------------------- the GAN
+
+
+def test_a_network_that_makes_nothing_enlarges_bicubically():
+    torch.manual_seed(0)
+    model = GigaUpsampler(16, 32, 8, channels=(8, 8, 8), filters=(1, 1, 1), attention=(False,) * 3)
+    for block in model.blocks:
+        if block.to_rgb is not None:
+            for parameter in block.to_rgb.parameters():
+                torch.nn.init.zeros_(parameter)
+    small = (torch.rand(2, 3, 8, 8) * 2 - 1) * 0.9
+    condition = replace(make_condition(CAPTIONS[:2]), low_res=small)
+    (made,) = model.generate(condition, Draws(torch.arange(2), 0))
+    torch.testing.assert_close(made, enlarge(small, (16, 16)).clamp(-1.089, 1.089), atol=1e-4, rtol=1e-4)
+
+
+def test_upsamplers_of_the_gan_refuse_what_does_not_fit():
+    options = {"filters": (1, 1, 1), "attention": (False,) * 3}
+    with pytest.raises(UserError, match="given none"):
+        GigaUpsampler(16, 32, 8, channels=(8, 8, 8), **options).generate(
+            make_condition(), Draws(torch.arange(3), 0)
+        )
+    with pytest.raises(UserError, match="cannot be halved 2 times"):
+        GigaUpsampler(18, 32, 8, channels=(8, 8, 8), **options)
+    with pytest.raises(UserError, match="one entry for each level"):
+        GigaUpsampler(16, 32, 8, channels=(8, 8), **options)
+    with pytest.raises(UserError, match="do not reach 4 times"):
+        GigaUpsampler(16, 32, 8, ratio=4, channels=(8, 8), filters=(1, 1), attention=(False, False))
+
+
+def paired_step(fake: torch.Tensor, weight: torch.Tensor) -> Step:
+    batch = make_batch(len(fake))
+    return Step(batch, Prediction([fake], weight), {}, "generator", Draws(batch.keys, 0), 0)
+
+
+@pytest.mark.parametrize("kind", ["l1", "l2"])
+def test_pixel_loss_beside_a_slow_reference(kind):
+    fake = torch.randn(3, 3, 16, 16, dtype=torch.float64, requires_grad=True)
+    weight = torch.tensor([1.0, 0.5, 0.0])
+    step = paired_step(fake.float(), weight)
+    loss = pixel_loss(step, kind)
+    real, total = step.real[-1].double(), 0.0
+    for i in range(3):
+        error = (fake[i] - real[i]).abs() if kind == "l1" else (fake[i] - real[i]) ** 2
+        total = total + weight[i].double() * error.mean() / 3
+    assert loss.item() == pytest.approx(total.item(), rel=1e-5)
+    (ours,) = torch.autograd.grad(loss, fake, retain_graph=True)
+    (theirs,) = torch.autograd.grad(total, fake)
+    torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-4)
+
+
+def test_perceptual_loss_in_a_clip_is_0_for_the_same_and_trains_towards_it(tmp_path):
+    loss = PerceptualLoss(str(clip_folder(tmp_path)), depths=1)
+    assert not list(loss.parameters())
+    batch = make_batch(3)
+    assert float(loss(paired_step(batch.images.clone(), torch.ones(3)))) == pytest.approx(0, abs=1e-6)
+    fake = (batch.images + 0.3 * torch.randn(3, 3, 16, 16)).requires_grad_(True)
+    value = loss(paired_step(fake, torch.ones(3)))
+    (gradient,) = torch.autograd.grad(value, fake)
+    nearer = (fake - 1e-2 * gradient / gradient.norm()).detach()
+    assert float(loss(paired_step(nearer, torch.ones(3)))) < float(value)
+    with pytest.raises(UserError, match="has 2 layers"):
+        PerceptualLoss(str(clip_folder(tmp_path / "again")), depths=3)
+
+
+# ---------------------------------------------------------------- cascades
+
+TINY = ["train.steps=2", "train.batch=4", "train.samples=1", "train.validation_pictures=4", "data.count=64"]
+DENOISER = ["generator.channels=[16,16]", "generator.head_width=16", "generator.attention=[false,true]"]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A base and an upsampler of each plugin, 16 px to 32 px; the last two read text with other encoders."""
+    folder = tmp_path_factory.mktemp("cascade")
+    registry = Registry.load()
+    gan = ["generator.channels=[16,16,16]", "generator.filters=[1,1,1]"]
+    critic = ["critics.multiscale.channels=[16,16,16]", "critics.multiscale.attention=[false,true,false]"]
+    wanted = {
+        "diffusion": ("imagen/default", ["data.size=16", "sampler.steps=2", *DENOISER]),
+        "gan": ("gigagan/default", ["data.size=16", *gan, *critic, "generator.attention=[false,true,false]"]),
+        "diffusion-sr": (
+            "imagen/sr-32-64",
+            ["data.size=32", *DENOISER, "generator.layers=1", "generator.crop=16", "text.width=32"],
+        ),
+        "gan-sr": (
+            "gigagan/sr-32-64",
+            ["data.size=32", "generator.crop=16", *gan, *critic, "generator.attention=[true,false,false]"]
+            + ["text.width=16", "text.length=12"],
+        ),
+    }
+    for name, (recipe, settings) in wanted.items():
+        chosen = read_recipe(registry, recipe, settings=[*TINY, *settings])
+        start_run(registry, chosen, folder / name, device="cpu")
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("base", ["diffusion", "gan"])
+@pytest.mark.parametrize("stage", ["diffusion-sr", "gan-sr"])
+def test_any_base_with_any_upsampler(runs, tmp_path, base, stage):
+    """Each encodes the prompts with its own encoder."""
+    request = Request(["a red cat", "a blue bird"], count=2)
+    settings = ["upscale.steps=3"] if stage == "diffusion-sr" else ["upscale.1.truncation=0.5"]
+    for name in ("one", "two"):
+        draw(runs / base, request, out=tmp_path / name, upscale=[runs / stage], settings=settings)
+    files = sorted((tmp_path / "one").glob("0*.png"))
+    assert len(files) == 4
+    assert {Image.open(file).size for file in files} == {(32, 32)}
+    for file in files:
+        assert file.read_bytes() == (tmp_path / "two" / file.name).read_bytes()
+
+
+@pytest.mark.slow
+def test_a_stage_enlarges_what_the_base_drew(runs, tmp_path):
+    request = Request(["a red cat"], count=1)
+    draw(runs / "gan", request, out=tmp_path / "base")
+    draw(runs / "gan", request, out=tmp_path / "both", upscale=[runs / "gan-sr"])
+    small, large = (
+        torch.from_numpy(np.array(Image.open(next((tmp_path / name).glob("0*.png"))))).float()
+        for name in ("base", "both")
+    )
+    shrunk = F.avg_pool2d(large.permute(2, 0, 1), 2).permute(1, 2, 0)
+    other = small.flip(1)
+    assert float((shrunk - small).abs().mean()) < float((shrunk - other).abs().mean())
+
+
+@pytest.mark.slow
+def test_what_does_not_fit_exits_2_and_says_what_does(runs, cli):
+    base, stage = runs / "diffusion", runs / "diffusion-sr"
+    wrong = {
+        ("sample", stage, "a cat"): "with a BASE that draws 16 px",
+        ("sample", base, "a cat", "--upscale", base): "cannot enlarge",
+        ("sample", base, "a cat", "--upscale", stage, "--upscale", stage): "enlarges 32 px",
+        ("sample", base, "a cat", "--upscale", runs / "nothing"): "is not a run folder",
+        ("sample", base, "a cat", "--set", "upscale.steps=3"): "beside --upscale RUN",
+        ("sample", base, "a cat", "--upscale", stage, "--set", "upscale.stps=3"): "steps",
+        ("sample", base, "a cat", "--upscale", stage, "--set", "upscale.2.steps=3"): "from 1 to 1",
+    }
+    for words, expected in wrong.items():
+        result = cli(*words)
+        assert result.returncode == 2, words
+        assert expected in result.stderr, result.stderr
+        assert "Traceback" not in result.stderr
+
+
+@pytest.mark.slow
+def test_an_upsampler_is_measured_on_shrunk_real_pictures(runs):
+    question = Question(n=4, metrics=["colours"], again=2, copies=2)
+    found = evaluate(runs / "gan-sr", question)
+    assert found.drawn.images.shape == (4, 3, 32, 32)
+    torch.testing.assert_close(found.drawn.low_res, shrink(found.drawn.real, 2))
+    grid = Image.open(runs / "diffusion-sr" / "samples" / "step-00000002.png")
+    assert grid.size[0] > 300  # given, sample, real
+
+
+def test_a_paired_loss_is_refused_where_nothing_is_enlarged():
+    registry = Registry.load()
+    recipe = read_recipe(registry, "gigagan/default", settings=["losses.pixel.weight=1"])
+    with pytest.raises(UserError, match="losses.pixel") as error:
+        build_cast(recipe, registry, torch.device("cpu"))
+    assert "enlarges pictures" in str(error.value)
