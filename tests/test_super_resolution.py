@@ -351,8 +351,12 @@ def runs(tmp_path_factory):
     """A base and an upsampler of each plugin, 16 px to 32 px; the last two read text with other encoders."""
     folder = tmp_path_factory.mktemp("cascade")
     registry = Registry.load()
-    gan = ["generator.channels=[16,16,16]", "generator.filters=[1,1,1]"]
-    critic = ["critics.multiscale.channels=[16,16,16]", "critics.multiscale.attention=[false,true,false]"]
+    gan = ["generator.channels=[16,16,16]", "generator.filters=[1,1,1]", "generator.head_width=16"]
+    critic = [
+        "critics.multiscale.channels=[16,16,16]",
+        "critics.multiscale.attention=[false,true,false]",
+        "critics.multiscale.head_width=16",
+    ]
     wanted = {
         "diffusion": ("imagen/default", ["data.size=16", "sampler.steps=2", *DENOISER]),
         "gan": ("gigagan/default", ["data.size=16", *gan, *critic, "generator.attention=[false,true,false]"]),
@@ -434,6 +438,6 @@ def test_an_upsampler_is_measured_on_shrunk_real_pictures(runs):
 def test_a_paired_loss_is_refused_where_nothing_is_enlarged():
     registry = Registry.load()
     recipe = read_recipe(registry, "gigagan/default", settings=["losses.pixel.weight=1"])
-    with pytest.raises(UserError, match="losses.pixel") as error:
+    with pytest.raises(UserError, match=r"losses\.pixel") as error:
         build_cast(recipe, registry, torch.device("cpu"))
     assert "enlarges pictures" in str(error.value)
