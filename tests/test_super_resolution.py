@@ -366,8 +366,10 @@ def runs(tmp_path_factory):
         ),
         "gan-sr": (
             "gigagan/sr-32-64",
-            ["data.size=32", "generator.crop=16", *gan, *critic, "generator.attention=[true,false,false]"]
-            + ["text.width=16", "text.length=12"],
+            [
+                *("data.size=32", "generator.crop=16", "generator.attention=[true,false,false]"),
+                *("text.width=16", "text.length=12", *gan, *critic),
+            ],
         ),
     }
     for name, (recipe, settings) in wanted.items():

@@ -26,7 +26,7 @@ def open_stages(base: Model, paths: Sequence[Path], settings: Sequence[str], ope
     Args:
         base: what draws first.
         paths: run folders, in order.
-        settings: `upscale.KEY=VALUE` for the sampler of every stage, `upscale.2.KEY=VALUE` for the second's.
+        settings: all begin with `upscale.`: `upscale.KEY=VALUE` for the sampler of every stage, `upscale.2.KEY=VALUE` for the second's.
         opened: opens a run with settings of its sampler.
 
     Raises:
@@ -65,7 +65,7 @@ def _by_stage(settings: Sequence[str], count: int) -> list[list[str]]:
         keys, _ = parse_setting(setting)
         numbered = len(keys) > 2 and keys[1].isdigit()
         number = int(keys[1]) if numbered else 0
-        if keys[0] != "upscale" or len(keys) < 2 or number > count or (numbered and number == 0):
+        if not count or len(keys) < 2 or number > count or (numbered and number == 0):
             raise UserError(
                 f"--set {setting}: there is no such stage",
                 expected=f"upscale.KEY=VALUE, or upscale.N.KEY=VALUE with N from 1 to {count}"
