@@ -26,7 +26,8 @@ def open_stages(base: Model, paths: Sequence[Path], settings: Sequence[str], ope
     Args:
         base: what draws first.
         paths: run folders, in order.
-        settings: all begin with `upscale.`: `upscale.KEY=VALUE` for the sampler of every stage, `upscale.2.KEY=VALUE` for the second's.
+        settings: `upscale.KEY=VALUE` for the sampler of every stage, `upscale.2.KEY=VALUE` for the second's;
+            there are no others.
         opened: opens a run with settings of its sampler.
 
     Raises:
