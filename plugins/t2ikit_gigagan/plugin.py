@@ -6,7 +6,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from t2ikit import Config, Context, CriticSpec, GeneratorSpec, LossSpec, RecipeSpec, SamplerSpec, hookimpl
+from t2ikit import (
+    Config,
+    Context,
+    CriticSpec,
+    ExporterSpec,
+    GeneratorSpec,
+    LossSpec,
+    RecipeSpec,
+    SamplerSpec,
+    hookimpl,
+)
 from t2ikit_gigagan.configs import (
     AdversarialConfig,
     AugmentConfig,
@@ -172,6 +182,23 @@ def t2ikit_losses() -> list[LossSpec]:
 def t2ikit_samplers() -> list[SamplerSpec]:
     """One step, with truncation."""
     return [SamplerSpec("onestep", _build_sampler, OneStepConfig, "one call, truncation", "OneStep")]
+
+
+def _build_export(config: Config, context: None) -> Any:
+    from t2ikit.exporting import export_pipeline
+    from t2ikit_gigagan.pipeline import GigaGANPipeline
+
+    return lambda run, out: export_pipeline(run, out, GigaGANPipeline)
+
+
+@hookimpl
+def t2ikit_exporters() -> list[ExporterSpec]:
+    """A diffusers pipeline."""
+    return [
+        ExporterSpec(
+            "diffusers", _build_export, summary="a folder that GigaGANPipeline.from_pretrained opens"
+        )
+    ]
 
 
 @hookimpl

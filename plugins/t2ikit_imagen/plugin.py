@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from t2ikit import Context, GeneratorSpec, LossSpec, RecipeSpec, SamplerSpec, hookimpl
+from t2ikit import Config, Context, ExporterSpec, GeneratorSpec, LossSpec, RecipeSpec, SamplerSpec, hookimpl
 from t2ikit_imagen.configs import (
     DDIMConfig,
     DDPMConfig,
@@ -83,6 +83,21 @@ def t2ikit_samplers() -> list[SamplerSpec]:
         _sampler("euler", "EulerSampler", EulerConfig, "Euler steps on the diffusion schedule"),
         _sampler("flow", "FlowSampler", FlowConfig, "Euler steps on the straight path of flow matching"),
         _sampler("ddpm", "DDPMSampler", DDPMConfig, "ancestral sampling, a thousand steps"),
+    ]
+
+
+def _build_export(config: Config, context: None) -> Any:
+    from t2ikit.exporting import export_pipeline
+    from t2ikit_imagen.pipeline import ImagenPipeline
+
+    return lambda run, out: export_pipeline(run, out, ImagenPipeline)
+
+
+@hookimpl
+def t2ikit_exporters() -> list[ExporterSpec]:
+    """A diffusers pipeline."""
+    return [
+        ExporterSpec("diffusers", _build_export, summary="a folder that ImagenPipeline.from_pretrained opens")
     ]
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 
 from t2ikit import checkpoint as ckpt
 from t2ikit.compose import Model, build_model
@@ -75,11 +77,21 @@ class Run:
         recipe = self.recipe(registry, sampling=True)
         model = build_model(recipe, registry, torch.device(device), self.image_size)
         self.check_text(model.encoder)
-        snapshot = ckpt.load_at(self.path, checkpoint)
-        part = "ema" if weights == "ema" and "ema" in snapshot.tensors else "generator"
-        load_state(model.generator, snapshot.tensors[part], self.path)
+        load_state(model.generator, self._weights(weights, checkpoint), self.path)
         model.generator.eval()
         return model
+
+    @property
+    def exported(self) -> bool:
+        """It is what `t2ikit export --format diffusers` wrote: the averaged weights, and no checkpoints."""
+        return (self.path / "model_index.json").is_file()
+
+    def _weights(self, weights: str, checkpoint: int | None) -> dict[str, torch.Tensor]:
+        if self.exported:
+            return exported_weights(self.path, weights, checkpoint)
+        snapshot = ckpt.load_at(self.path, checkpoint)
+        part = "ema" if weights == "ema" and "ema" in snapshot.tensors else "generator"
+        return snapshot.tensors[part]
 
     def check_plugins(self, registry: Registry, *, training: bool) -> None:
         """Refuse to go on without the plugins this run was made with.
@@ -118,6 +130,29 @@ class Run:
         return isinstance(part, dict) and str(part.get("use")).startswith(f"{plugin}/")
 
 
+def exported_weights(path: Path, weights: str, checkpoint: int | None) -> dict[str, torch.Tensor]:
+    """Those of the generator in an exported folder.
+
+    Raises:
+        UserError: raw weights or a checkpoint are asked for, which an export has not, or a file is missing.
+    """
+    if weights != "ema" or checkpoint is not None:
+        raise UserError(
+            f"{path}: an export holds the averaged weights of one checkpoint alone",
+            expected="no --weights raw and no --checkpoint",
+            got=f"weights {weights}, checkpoint {checkpoint}",
+            fix="use the run folder it was made from",
+        )
+    files = sorted((path / "generator").glob("*.safetensors"))
+    try:
+        tensors = {key: tensor for file in files for key, tensor in load_file(file).items()}
+    except (OSError, SafetensorError) as error:
+        raise _damaged(path / "generator", error) from error
+    if not tensors:
+        raise _damaged(path / "generator", FileNotFoundError("no *.safetensors"))
+    return {key.removeprefix("generator."): tensor for key, tensor in tensors.items()}
+
+
 def load_state(module: torch.nn.Module, tensors: dict[str, torch.Tensor], path: Path) -> None:
     """Load weights that must fit exactly."""
     try:
@@ -151,6 +186,8 @@ def open_run(path: str | Path) -> Run:
             fix="give the folder that `t2ikit train` printed",
         )
     run = Run(path, load_toml(recipe), _read_info(info))
+    if run.exported and (path / "text_encoder").is_dir():
+        run.table["text"]["model"] = str((path / "text_encoder").resolve())
     try:
         _ = run.image_size, run.table["data"]["spec"], run.table["train"]
     except (ValueError, KeyError, TypeError) as error:
@@ -213,14 +250,16 @@ def create_run(
     return Run(path, table, info)
 
 
-def check_new(path: Path) -> None:
-    """Refuse a run folder that holds something already, or that cannot be made."""
+def check_new(
+    path: Path, fix: str = "choose another folder, or go on with that run: `t2ikit train --resume RUN`"
+) -> None:
+    """Refuse a folder to write that holds something already, or that cannot be made."""
     if path.is_dir() and any(path.iterdir()):
         raise UserError(
             f"--out {path}: the folder is not empty",
             expected="a folder that does not exist yet, or an empty one",
             got=", ".join(sorted(entry.name for entry in path.iterdir())[:5]),
-            fix="choose another folder, or go on with that run: `t2ikit train --resume RUN`",
+            fix=fix,
         )
     existed = path.exists()
     try:

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from t2ikit import __version__
-from t2ikit.cli import compare, data, evaluate, memory, options, plugins, recipes, sample, train
+from t2ikit.cli import compare, data, evaluate, export, memory, options, plugins, recipes, sample, train
 from t2ikit.errors import UserError
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app.command("train")(train.command)
 app.command("sample")(sample.command)
 app.command("evaluate")(evaluate.command)
 app.command("compare")(compare.command)
+app.command("export")(export.command)
 app.command("data")(data.command)
 app.command("memory")(memory.command)
 app.command("plugins")(plugins.command)

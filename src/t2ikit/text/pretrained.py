@@ -42,7 +42,7 @@ class PretrainedEncoder(TextEncoder):
         self.config = config
         self.files: ModelFiles = find_model(config.model, config.revision)
         self.width, self.length = self.files.width, config.length
-        self._fingerprint = f"text-{VERSION}/{self.files.fingerprint()}/{config.length}/{config.precision}"
+        self._fingerprint = pretrained_fingerprint(self.files, config)
         self.cache = EmbeddingCache(cache_folder(config.cache) / "text", self._fingerprint)
         self._new: dict[str, Embedded] = {}
         self._model: Loaded | None = None
@@ -87,14 +87,13 @@ class PretrainedEncoder(TextEncoder):
         ]
         if missing:
             self._encode_as_they_come(missing)
-        tokens = torch.zeros(len(captions), self.length, self.width)
-        mask = torch.zeros(len(captions), self.length, dtype=torch.bool)
-        pooled = torch.zeros(len(captions), self.width)
-        for row, caption in enumerate(captions):
-            one = self.cache[caption] if caption in self.cache else self._new[caption]
-            count = len(one.tokens)
-            tokens[row, :count], mask[row, :count], pooled[row] = one.tokens, True, one.pooled
-        return TextEmbedding(tokens, mask, pooled)
+        found = [self.cache[caption] if caption in self.cache else self._new[caption] for caption in captions]
+        return joined(found, self.length, self.width)
+
+    def components(self) -> tuple[Any, Any]:
+        """The model and its tokenizer, as transformers has them, in the precision of the config."""
+        self._model = self._model or self._load()
+        return self._model.model, self._model.tokenizer
 
     def _encode_as_they_come(self, captions: list[str]) -> None:
         """Captions that nobody told of before, a stream's or prompts; if many, they are kept on disk, too."""
@@ -107,33 +106,65 @@ class PretrainedEncoder(TextEncoder):
         self._new |= dict(zip(captions, self._model.encode(captions), strict=True))
 
     def _load(self) -> Loaded:
-        return Loaded(self.files, self.config)
+        return Loaded.open(self.files, self.config)
+
+
+def pretrained_fingerprint(files: ModelFiles, config: PretrainedConfig) -> str:
+    """Changes whenever an embedding of any caption would: the files, the length and the precision."""
+    return f"text-{VERSION}/{files.fingerprint()}/{config.length}/{config.precision}"
+
+
+def joined(found: Sequence[Embedded], length: int, width: int) -> TextEmbedding:
+    """Embeddings of B captions, each padded with 0 to `length` tokens of `width` numbers."""
+    tokens = torch.zeros(len(found), length, width)
+    mask = torch.zeros(len(found), length, dtype=torch.bool)
+    pooled = torch.zeros(len(found), width)
+    for row, one in enumerate(found):
+        count = len(one.tokens)
+        tokens[row, :count], mask[row, :count], pooled[row] = one.tokens, True, one.pooled
+    return TextEmbedding(tokens, mask, pooled)
 
 
 class Loaded:
     """A model and its tokenizer in memory.
 
     Args:
-        files: where they are.
+        model, tokenizer: of transformers.
         config: length, precision and how many captions at once.
 
     Attributes:
         cut: captions that were longer than `length`.
-
-    Raises:
-        UserError: transformers cannot open them as a text encoder.
     """
 
-    def __init__(self, files: ModelFiles, config: PretrainedConfig) -> None:
-        import transformers
-
-        transformers.utils.logging.disable_progress_bar()  # a bar of files tells nobody anything
+    def __init__(self, model: Any, tokenizer: Any, config: PretrainedConfig) -> None:
         self.config, self.cut = config, 0
         self.clip = isinstance(config, ClipTextConfig)
         numbers = torch.bfloat16 if config.precision == "bf16" else torch.float32
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.model: Any = model.eval().requires_grad_(False).to(self.device, numbers)
+        self.tokenizer = tokenizer
+        if self.tokenizer.pad_token is None:
+            self.tokenizer.pad_token = self.tokenizer.eos_token
+
+    @property
+    def width(self) -> int:
+        """Entries of a token."""
+        return int(getattr(self.model.config, "d_model", None) or self.model.config.hidden_size)
+
+    @classmethod
+    def open(cls, files: ModelFiles, config: PretrainedConfig) -> Loaded:
+        """Load them from their folder.
+
+        Raises:
+            UserError: transformers cannot open them as a text encoder.
+        """
+        import transformers
+
+        transformers.utils.logging.disable_progress_bar()  # a bar of files tells nobody anything
         try:
-            kind = transformers.CLIPTextModel if self.clip else _kind(transformers, files)
-            self.tokenizer = transformers.AutoTokenizer.from_pretrained(files.folder)
+            clip = isinstance(config, ClipTextConfig)
+            kind = transformers.CLIPTextModel if clip else _kind(transformers, files)
+            tokenizer = transformers.AutoTokenizer.from_pretrained(files.folder)
             model: Any = kind.from_pretrained(files.folder, use_safetensors=True)
         except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
             raise UserError(
@@ -142,10 +173,7 @@ class Loaded:
                 got=" ".join(str(error).split())[:200],
                 fix="give another model; text.use=t5, clip or hf says of which kind it is",
             ) from error
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.model: Any = model.eval().requires_grad_(False).to(self.device, numbers)
-        if self.tokenizer.pad_token is None:
-            self.tokenizer.pad_token = self.tokenizer.eos_token
+        return cls(model, tokenizer, config)
 
     @torch.no_grad()
     def encode(self, captions: Sequence[str], progress: Any = None) -> list[Embedded]:

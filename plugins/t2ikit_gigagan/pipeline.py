@@ -1,0 +1,9 @@
+"""The GAN as a diffusers pipeline."""
+
+from __future__ import annotations
+
+from t2ikit.pipeline import TextToImagePipeline
+
+
+class GigaGANPipeline(TextToImagePipeline):
+    """Prompts, or prompts and small pictures, to pictures in one step."""

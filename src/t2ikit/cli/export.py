@@ -1,0 +1,24 @@
+"""`t2ikit export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    format: Annotated[str, typer.Option(help="diffusers, if, or a plugin's.")],
+    out: Annotated[Path, typer.Option(help="The folder to write.")],
+    plugin: Annotated[list[str] | None, typer.Option(help="A plugin the run or the format needs.")] = None,
+    push_to: Annotated[str | None, typer.Option(help="Also upload it: OWNER/NAME on the Hub.")] = None,
+) -> None:
+    """Write a run as a folder that other programs open."""
+    from t2ikit.exporting import export, push
+
+    written = export(run, format, out, plugins=plugin or [])
+    typer.echo(f"written: {written}")
+    if push_to is not None:
+        typer.echo(f"uploaded: {push(written, push_to)}")

@@ -1,0 +1,38 @@
+"""A pretrained text encoder that is in memory already, as in a pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from t2ikit.batch import TextEmbedding
+from t2ikit.interfaces import TextEncoder
+from t2ikit.text.cache import Embedded
+from t2ikit.text.pretrained import Loaded, joined
+from t2ikit.text.pretrained_config import PretrainedConfig
+
+
+class HeldEncoder(TextEncoder):
+    """Captions to the last hidden states of a model of transformers, as `PretrainedEncoder` gives them.
+
+    Args:
+        model, tokenizer: of transformers.
+        config: the recipe's, for the length, the precision and which state is `pooled`.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, config: PretrainedConfig) -> None:
+        self.loaded = Loaded(model, tokenizer, config)
+        self.width, self.length = self.loaded.width, config.length
+        self._known: dict[str, Embedded] = {}
+
+    @property
+    def fingerprint(self) -> str:
+        """Of no use: nothing is kept."""
+        return "held"
+
+    def encode(self, captions: Sequence[str]) -> TextEmbedding:
+        """Embed captions: tokens (B, L, D), mask (B, L), pooled (B, D)."""
+        missing = [caption for caption in dict.fromkeys(captions) if caption not in self._known]
+        if missing:
+            self._known |= dict(zip(missing, self.loaded.encode(missing), strict=True))
+        return joined([self._known[caption] for caption in captions], self.length, self.width)

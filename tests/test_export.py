@@ -1,0 +1,203 @@
+"""Exports: pictures to the bit, files that repeat, text encoders inside, and what is refused."""
+
+from __future__ import annotations
+
+import filecmp
+import json
+import shutil
+
+import pytest
+import torch
+from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler
+from PIL import Image
+
+from t2ikit import UserError, open_run
+from t2ikit.drawing import open_model
+from t2ikit.exporting import export, push
+from t2ikit.pipeline import TextToImagePipeline
+from t2ikit.recipe import read_recipe
+from t2ikit.registry import Registry
+from t2ikit.sample import sample
+from t2ikit.testing import check_exporter
+from t2ikit.training import start_run
+from t2ikit_gigagan.pipeline import GigaGANPipeline
+from t2ikit_imagen.pipeline import ImagenPipeline
+from test_pretrained_text import t5_folder
+from test_super_resolution import DENOISER, TINY
+
+PROMPTS = ["a red cat", "a blue bird with green eyes"]
+GAN = [
+    "generator.channels=[16,16,16]",
+    "generator.filters=[1,1,1]",
+    "generator.attention=[false,true,false]",
+    "generator.head_width=16",
+    "critics.multiscale.channels=[16,16,16]",
+    "critics.multiscale.attention=[false,true,false]",
+    "critics.multiscale.head_width=16",
+]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A run of each plugin, and one whose text encoder has weights."""
+    folder = tmp_path_factory.mktemp("export")
+    registry = Registry.load()
+    encoder = ["text.use=t5", f"text.model={t5_folder(folder / 'encoder')}", "text.length=8"]
+    wanted = {
+        "imagen": ("imagen/default", ["sampler.steps=3", *DENOISER]),
+        "gigagan": ("gigagan/default", GAN),
+        "t5": ("imagen/default", ["sampler.steps=3", *DENOISER, *encoder]),
+        "sr": ("imagen/sr-32-64", [*DENOISER, "generator.layers=1", "generator.crop=8"]),
+    }
+    for name, (recipe, settings) in wanted.items():
+        chosen = read_recipe(registry, recipe, settings=[*TINY, "data.size=16", *settings])
+        start_run(registry, chosen, folder / name, device="cpu")
+    return folder
+
+
+def drawn(path, **options):
+    """What `t2ikit sample` draws before it is made a PNG."""
+    return sample(open_model(open_run(path)), PROMPTS, samples=range(2), **options)
+
+
+@pytest.mark.parametrize("name, kind", [("imagen", ImagenPipeline), ("gigagan", GigaGANPipeline)])
+def test_a_pipeline_draws_what_sample_draws_to_the_bit(runs, tmp_path, name, kind):
+    export(runs / name, "diffusers", tmp_path / "out")
+    pipeline = kind.from_pretrained(tmp_path / "out")
+    found = pipeline(PROMPTS, num_images_per_prompt=2, output_type="pt").images
+    assert torch.equal(found, drawn(runs / name))
+    assert torch.equal(drawn(tmp_path / "out"), found)  # `t2ikit sample` opens the export, too
+    assert not torch.equal(pipeline(PROMPTS, num_images_per_prompt=2, seed=1, output_type="pt").images, found)
+    pictures = pipeline(PROMPTS[0]).images
+    assert [picture.size for picture in pictures] == [(16, 16)]
+    (array,) = pipeline(PROMPTS[0], output_type="np", return_dict=False)
+    assert array.shape == (1, 16, 16, 3)
+    assert 0 <= array.min() <= array.max() <= 1
+
+
+@pytest.mark.parametrize("name, kind", [("imagen", ImagenPipeline), ("t5", ImagenPipeline)])
+def test_saved_loaded_and_saved_again_it_is_the_same(runs, tmp_path, name, kind):
+    kind.from_run(runs / name).save_pretrained(tmp_path / "first")
+    kind.from_pretrained(tmp_path / "first").save_pretrained(tmp_path / "second")
+    files = sorted(p.relative_to(tmp_path / "first") for p in (tmp_path / "first").rglob("*") if p.is_file())
+    assert len(files) >= 4
+    for file in files:
+        assert filecmp.cmp(tmp_path / "first" / file, tmp_path / "second" / file, shallow=False), file
+
+
+def test_the_text_encoder_travels_inside(runs, tmp_path, monkeypatch):
+    export(runs / "t5", "diffusers", tmp_path / "out")
+    before = drawn(runs / "t5")
+    hidden = runs / "encoder"
+    shutil.move(hidden, runs / "away")
+    try:
+        pipeline = ImagenPipeline.from_pretrained(tmp_path / "out")
+        assert pipeline.text_encoder is not None
+        found = pipeline(PROMPTS, num_images_per_prompt=2, output_type="pt").images
+        torch.testing.assert_close(found, before, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(drawn(tmp_path / "out"), before, atol=1e-5, rtol=1e-5)
+    finally:
+        shutil.move(runs / "away", hidden)
+
+
+def test_a_scheduler_can_be_swapped(runs):
+    pipeline = ImagenPipeline.from_run(runs / "imagen")
+    first = pipeline(PROMPTS, output_type="pt").images
+    for kind, name in ((UniPCMultistepScheduler, "unipc"), (DDIMScheduler, "ddim")):
+        pipeline.scheduler = kind.from_config(pipeline.scheduler.config)
+        swapped = pipeline(PROMPTS, output_type="pt").images
+        assert not torch.equal(swapped, first)
+        model = open_model(open_run(runs / "imagen"), sampler=name, settings=["sampler.steps=3"])
+        guidance = pipeline.config.recipe["sampler"]["guidance"]
+        torch.testing.assert_close(swapped, sample(model, PROMPTS, guidance=guidance), atol=1e-5, rtol=1e-5)
+    pipeline.scheduler = FlowMatchEulerDiscreteScheduler()
+    with pytest.raises(UserError, match="no diffusion schedule"):
+        pipeline(PROMPTS)
+    pipeline.scheduler = None
+    assert torch.equal(pipeline(PROMPTS, output_type="pt").images, first)
+
+
+def test_a_model_that_enlarges_takes_pictures(runs, tmp_path):
+    export(runs / "sr", "diffusers", tmp_path / "out")
+    pipeline = ImagenPipeline.from_pretrained(tmp_path / "out")
+    small = torch.zeros(2, 3, 8, 8)
+    assert torch.equal(
+        pipeline(PROMPTS, image=small, output_type="pt").images,
+        sample(open_model(open_run(runs / "sr")), PROMPTS, low_res=small),
+    )
+    with pytest.raises(UserError, match="no pictures"):
+        pipeline(PROMPTS)
+
+
+def test_the_card_says_what_it_is(runs, tmp_path):
+    export(runs / "imagen", "diffusers", tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert card.startswith("---\nlibrary_name: diffusers\n")
+    assert "ImagenPipeline.from_pretrained" in card
+    assert open_run(runs / "imagen").info["data_fingerprint"] in card
+    assert 'use = "imagen/unet"' in card
+    assert Image.open(tmp_path / "out" / "grid.png").size[0] > 100
+    index = json.loads((tmp_path / "out" / "model_index.json").read_text())
+    assert index["_class_name"] == "ImagenPipeline"
+    names = {path.suffix for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert names <= {".json", ".safetensors", ".md", ".toml", ".png"}
+
+
+@pytest.mark.parametrize("name", ["imagen/diffusers", "gigagan/diffusers"])
+def test_the_exporters_hold_the_interface(runs, name):
+    check_exporter(name, open_run(runs / name.split("/")[0]))
+
+
+def test_mistakes_exit_2(runs, tmp_path, cli):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "x").touch()
+    out = ("--format", "diffusers", "--out", tmp_path / "out")
+    assert cli("export", runs / "imagen", *out).returncode == 0
+    wrong = {
+        ("export", runs / "imagen", "--format", "onnx", "--out", tmp_path / "new"): "no such format",
+        ("export", runs / "imagen", "--format", "diffusers", "--out", tmp_path / "full"): "is not empty",
+        ("export", tmp_path / "nothing", *out): "is not a run folder",
+        ("sample", tmp_path / "out", "a cat", "--weights", "raw"): "averaged weights of one checkpoint alone",
+    }
+    for words, expected in wrong.items():
+        result = cli(*words)
+        assert result.returncode == 2, result.stderr
+        assert expected in result.stderr
+    (tmp_path / "out" / "generator" / "diffusion_pytorch_model.safetensors").unlink()
+    result = cli("sample", tmp_path / "out", "a cat")
+    assert result.returncode == 2
+    assert "is damaged" in result.stderr
+
+
+def test_an_upload_goes_up_to_the_network_and_says_why_it_failed(runs, tmp_path, monkeypatch):
+    import huggingface_hub
+
+    export(runs / "gigagan", "diffusers", tmp_path / "out")
+    sent = {}
+
+    def upload(repo_id, folder_path):
+        sent.update(repo=repo_id, files=sorted(path.name for path in folder_path.iterdir()))
+
+    class Made(str):
+        repo_id = "me/mine"
+
+    monkeypatch.setattr(huggingface_hub, "create_repo", lambda name, exist_ok: Made(f"https://hub/{name}"))
+    monkeypatch.setattr(huggingface_hub, "upload_folder", upload)
+    assert push(tmp_path / "out", "me/mine") == "https://hub/me/mine"
+    assert sent["repo"] == "me/mine"
+    assert {"README.md", "model_index.json", "generator"} <= set(sent["files"])
+
+    def offline(name, exist_ok):
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr(huggingface_hub, "create_repo", offline)
+    with pytest.raises(UserError, match="the Hub did not take it") as error:
+        push(tmp_path / "out", "me/mine")
+    assert "is whole in" in str(error.value)
+
+
+def test_a_pipeline_of_neither_plugin_is_the_core_s_own(runs):
+    pipeline = TextToImagePipeline.from_run(runs / "gigagan")
+    assert torch.equal(
+        pipeline(PROMPTS, num_images_per_prompt=2, output_type="pt").images, drawn(runs / "gigagan")
+    )
