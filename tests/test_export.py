@@ -60,7 +60,7 @@ def drawn(path, **options):
     return sample(open_model(open_run(path)), PROMPTS, samples=range(2), **options)
 
 
-@pytest.mark.parametrize("name, kind", [("imagen", ImagenPipeline), ("gigagan", GigaGANPipeline)])
+@pytest.mark.parametrize(("name", "kind"), [("imagen", ImagenPipeline), ("gigagan", GigaGANPipeline)])
 def test_a_pipeline_draws_what_sample_draws_to_the_bit(runs, tmp_path, name, kind):
     export(runs / name, "diffusers", tmp_path / "out")
     pipeline = kind.from_pretrained(tmp_path / "out")
@@ -75,7 +75,7 @@ def test_a_pipeline_draws_what_sample_draws_to_the_bit(runs, tmp_path, name, kin
     assert 0 <= array.min() <= array.max() <= 1
 
 
-@pytest.mark.parametrize("name, kind", [("imagen", ImagenPipeline), ("t5", ImagenPipeline)])
+@pytest.mark.parametrize(("name", "kind"), [("imagen", ImagenPipeline), ("t5", ImagenPipeline)])
 def test_saved_loaded_and_saved_again_it_is_the_same(runs, tmp_path, name, kind):
     kind.from_run(runs / name).save_pretrained(tmp_path / "first")
     kind.from_pretrained(tmp_path / "first").save_pretrained(tmp_path / "second")

@@ -117,21 +117,25 @@ def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 def ladder_table(plan: Plan, found: dict[str, list[Found]]) -> list[str]:
     """Accuracies at the end."""
-    heads = ["rung", *ATTRIBUTES, "mean of the four", "all four", "judge's cosine x 100", "border noise"]
-    rows = []
-    for rung in plan.rungs:
-        runs = found[rung.name]
-        names = [f"prompt-accuracy/{name}" for name in ATTRIBUTES]
-        rows.append(
-            [
-                rung.title,
-                *(over_seeds(runs, measured(name)) for name in names),
-                over_seeds(runs, lambda run: accuracy(run["measures"])),
-                over_seeds(runs, measured("prompt-accuracy/joint")),
-                over_seeds(runs, measured("clip-score/score")),
-                over_seeds(runs, measured("colours/border-noise")),
-            ]
-        )
+    heads = [
+        "rung",
+        *ATTRIBUTES,
+        "mean of the four",
+        "all four",
+        "judge's cosine x 100",
+        "kernel distance, reader",
+    ]
+    numbers: list[tuple[Callable[[Found], float], int]] = [
+        *((measured(f"prompt-accuracy/{name}"), 1) for name in ATTRIBUTES),
+        (lambda run: accuracy(run["measures"]), 1),
+        (measured("prompt-accuracy/joint"), 1),
+        (measured("clip-score/score"), 1),
+        (measured("reader-distance/kd-reader"), 2),
+    ]
+    rows = [
+        [rung.title, *(over_seeds(found[rung.name], value, digits) for value, digits in numbers)]
+        for rung in plan.rungs
+    ]
     return markdown(heads, rows)
 
 
