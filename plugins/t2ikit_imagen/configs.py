@@ -73,6 +73,25 @@ class UNetConfig(Config):
         return self
 
 
+class IFConfig(UNetConfig):
+    """Options of the U-Net as DeepFloyd IF has it, so that diffusers' own pipeline opens it."""
+
+    patch: Literal[1] = 1
+    """pixels are not folded"""
+    resampling: Literal["resnet"] = "resnet"
+    """what halves and doubles the picture: residual blocks"""
+    self_attention: Literal[True] = True
+    """levels that attend look at themselves and at the text"""
+    text_layers: Literal[0] = 0
+    """there is no text tower: the U-Net takes the encoder's tokens"""
+    self_conditioning: Literal[0] = 0
+    """the U-Net sees the noisy picture alone"""
+    augment: Literal[0] = 0
+    """the U-Net is told of no change of the training pictures"""
+    prediction: Literal["v_prediction", "epsilon", "sample"] = "v_prediction"
+    """what the U-Net predicts: v, the noise or the clean picture"""
+
+
 class SuperResolutionConfig(UNetConfig):
     """Options of the U-Net that enlarges pictures; `augment` and `self_conditioning` are the base model's."""
 

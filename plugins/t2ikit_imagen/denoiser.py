@@ -32,6 +32,12 @@ class ImagenDenoiser(Denoiser):
 
     alphas_cumprod: Tensor
 
+    def _build(self, text_width: int, text_length: int) -> None:
+        """Make the text tower and the U-Net."""
+        config = self.config
+        self.tower = TextTower(text_width, text_length, config.text_width, config.text_layers)
+        self.unet = build_unet(config, self.image_size, self.pictures_beside)
+
     @property
     def pictures_beside(self) -> int:
         """How many pictures the U-Net sees beside the noisy one."""
@@ -42,8 +48,7 @@ class ImagenDenoiser(Denoiser):
         self.config, self.image_size = config, image_size
         self.caption_dropout = config.caption_dropout
         self.self_conditioning = config.self_conditioning > 0
-        self.tower = TextTower(text_width, text_length, config.text_width, config.text_layers)
-        self.unet = build_unet(config, image_size, self.pictures_beside)
+        self._build(text_width, text_length)
         not_matrices(self.unet.conv_in.weight, self.unet.conv_out.weight)
         if config.augment:
             self.labels = nn.Linear(LABELS, config.text_width, bias=False)

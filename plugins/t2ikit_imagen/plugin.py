@@ -12,6 +12,7 @@ from t2ikit_imagen.configs import (
     DenoiseConfig,
     EulerConfig,
     FlowConfig,
+    IFConfig,
     MultistepConfig,
     SamplerConfig,
     SuperResolutionConfig,
@@ -25,6 +26,12 @@ def _build_unet(config: UNetConfig, context: Context) -> Any:
     from t2ikit_imagen.denoiser import ImagenDenoiser
 
     return ImagenDenoiser(config, context.image_size, context.text_width, context.text_length)
+
+
+def _build_if(config: IFConfig, context: Context) -> Any:
+    from t2ikit_imagen.deepfloyd import IFDenoiser
+
+    return IFDenoiser(config, context.image_size, context.text_width, context.text_length)
 
 
 def _build_upsampler(config: SuperResolutionConfig, context: Context) -> Any:
@@ -53,6 +60,7 @@ def t2ikit_generators() -> list[GeneratorSpec]:
     """The U-Nets."""
     return [
         GeneratorSpec("unet", _build_unet, UNetConfig, "text-conditional U-Net: v, epsilon, x0 or flow"),
+        GeneratorSpec("if-unet", _build_if, IFConfig, "U-Net that diffusers' IFPipeline opens"),
         GeneratorSpec(
             "super-resolution", _build_upsampler, SuperResolutionConfig, "U-Net that enlarges 2 or 4 times"
         ),
@@ -93,11 +101,20 @@ def _build_export(config: Config, context: None) -> Any:
     return lambda run, out: export_pipeline(run, out, ImagenPipeline)
 
 
+def _build_if_export(config: Config, context: None) -> Any:
+    from t2ikit_imagen.deepfloyd_export import export_if
+
+    return export_if
+
+
 @hookimpl
 def t2ikit_exporters() -> list[ExporterSpec]:
     """A diffusers pipeline."""
     return [
-        ExporterSpec("diffusers", _build_export, summary="a folder that ImagenPipeline.from_pretrained opens")
+        ExporterSpec(
+            "diffusers", _build_export, summary="a folder that ImagenPipeline.from_pretrained opens"
+        ),
+        ExporterSpec("if", _build_if_export, summary="a folder that diffusers opens without t2ikit"),
     ]
 
 
@@ -111,6 +128,7 @@ def t2ikit_recipes() -> list[RecipeSpec]:
         RecipeSpec("imagen-64-v", RECIPES / "imagen-64-v.toml", "the same size with better settings"),
         RecipeSpec("imagen-64-t5", RECIPES / "imagen-64-t5.toml", "imagen-64-v with T5-small for the text"),
         RecipeSpec("openmoji-32", RECIPES / "openmoji-32.toml", "emoji at 32 px, on a CPU"),
+        RecipeSpec("imagen-if", RECIPES / "imagen-if.toml", "32 px, exported for stock diffusers"),
         RecipeSpec("sr-32-64", RECIPES / "sr-32-64.toml", "32 to 64 px, creatures, minutes on a CPU"),
         RecipeSpec("sr-64-256", RECIPES / "sr-64-256.toml", "64 to 256 px, for a GPU with 12 GB"),
         RecipeSpec("openmoji-64", RECIPES / "openmoji-64.toml", "emoji at 64 px"),

@@ -7,6 +7,7 @@ self-attention, pooled text added to the time embedding, scale-shift residual bl
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -20,10 +21,15 @@ from t2ikit_imagen.configs import UNetConfig
 from t2ikit_imagen.text_attention import look_at_text_alone
 
 
-def build_unet(config: UNetConfig, image_size: int, pictures: int = 0) -> UNet2DConditionModel:
+def build_unet(config: UNetConfig, image_size: int, pictures: int = 0, text: int = 0) -> UNet2DConditionModel:
     """The U-Net for pictures of `image_size` pixels, over pixels folded by `config.patch`.
 
-    It takes `pictures` more pictures of as many pixels beside the noisy one.
+    Args:
+        config: its options.
+        image_size: height and width, pixels.
+        pictures: how many more pictures of as many pixels it takes beside the noisy one.
+        text: width of a text encoder's tokens, which it projects itself, without pooled text; 0: it takes
+            tokens of `config.text_width` and pooled text.
 
     Raises:
         UserError: sizes that do not divide.
@@ -51,8 +57,7 @@ def build_unet(config: UNetConfig, image_size: int, pictures: int = 0) -> UNet2D
         attention_head_dim=tuple(head_widths(config)),
         cross_attention_dim=config.text_width,
         time_embedding_dim=config.time_width or None,
-        class_embed_type="projection",  # pooled text, through two layers of its own into the time embedding
-        projection_class_embeddings_input_dim=config.text_width,
+        **(_projected(text) if text else _with_pooled(config)),
         resnet_time_scale_shift="scale_shift",
         norm_num_groups=config.groups,
     )
@@ -65,6 +70,19 @@ def build_unet(config: UNetConfig, image_size: int, pictures: int = 0) -> UNet2D
     if config.checkpointing:
         unet.enable_gradient_checkpointing()
     return unet
+
+
+def _with_pooled(config: UNetConfig) -> dict[str, Any]:
+    """Pooled text goes through two layers of its own into the time embedding."""
+    return {
+        "class_embed_type": "projection",
+        "projection_class_embeddings_input_dim": config.text_width,
+    }
+
+
+def _projected(text: int) -> dict[str, Any]:
+    """Tokens are brought to the width of attention inside, as in DeepFloyd IF."""
+    return {"encoder_hid_dim": text, "encoder_hid_dim_type": "text_proj"}
 
 
 class ConvUpsample(Upsample2D):

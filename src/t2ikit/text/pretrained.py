@@ -111,7 +111,8 @@ class PretrainedEncoder(TextEncoder):
 
 def pretrained_fingerprint(files: ModelFiles, config: PretrainedConfig) -> str:
     """Changes whenever an embedding of any caption would: the files, the length and the precision."""
-    return f"text-{VERSION}/{files.fingerprint()}/{config.length}/{config.precision}"
+    padded = "/padded" if config.padded else ""
+    return f"text-{VERSION}/{files.fingerprint()}/{config.length}/{config.precision}{padded}"
 
 
 def joined(found: Sequence[Embedded], length: int, width: int) -> TextEmbedding:
@@ -192,7 +193,7 @@ class Loaded:
     def _batch(self, captions: list[str]) -> list[Embedded]:
         tokens = self.tokenizer(
             captions,
-            padding=True,
+            padding="max_length" if self.config.padded else True,
             truncation=True,
             max_length=self.config.length,
             padding_side="right",
@@ -202,6 +203,8 @@ class Loaded:
         output = self.model(**given)
         hidden, mask = output.last_hidden_state, tokens.attention_mask.bool()
         pooled = output.pooler_output if self.clip else _mean(hidden, mask)
+        if self.config.padded:
+            mask = torch.ones_like(mask)
         return [
             Embedded(states[real].cpu(), one.to(hidden.dtype).cpu())
             for states, real, one in zip(hidden, mask, pooled, strict=True)

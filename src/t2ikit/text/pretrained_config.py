@@ -20,6 +20,8 @@ class PretrainedConfig(Config):
     """branch, tag or commit on the Hub; none: the newest, or the one that is kept on this machine"""
     length: int = Field(64, ge=2, le=512)
     """tokens a caption is cut to"""
+    padded: bool = False
+    """give the states of padding, too, as if they were text: what DeepFloyd IF's pipeline does"""
     precision: Literal["fp32", "bf16"] = "fp32"
     """numbers the encoder computes in, and in which its embeddings are kept"""
     batch: int = Field(32, ge=1)

@@ -1,0 +1,124 @@
+"""`t2ikit export RUN --format if`: a folder that `DiffusionPipeline.from_pretrained` opens alone."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import IFPipeline, UNet2DConditionModel
+
+from t2ikit import Run, UserError
+from t2ikit.compose import Model
+from t2ikit.exporting import write_card
+from t2ikit.files import write_json
+from t2ikit_imagen.configs import SamplerConfig
+from t2ikit_imagen.deepfloyd import IFDenoiser
+from t2ikit_imagen.samplers import ScheduledSampler
+
+TOKENS = 77
+"""How long IFPipeline makes every caption."""
+
+
+def export_if(run: Run, out: Path) -> None:
+    """Write text encoder, tokenizer, U-Net and scheduler as an IFPipeline.
+
+    The U-Net's output is widened to 6 channels, of which the last 3, IF's learned variance, are 0 and unused.
+
+    Raises:
+        UserError: the run cannot be held by that pipeline; every obstacle is named.
+    """
+    model = run.model()
+    found = obstacles(run, model)
+    if found:
+        raise UserError(
+            f"{run.path}: diffusers' IFPipeline cannot hold this model",
+            expected="a run of the recipe imagen/imagen-if",
+            got="; ".join(found),
+            fix="train one with --recipe imagen/imagen-if, or use --format diffusers",
+        )
+    network: Any = model.generator
+    encoder, tokenizer = model.encoder.components()  # type: ignore[attr-defined]
+    pipeline = IFPipeline(
+        tokenizer=tokenizer,
+        text_encoder=encoder,
+        unet=widened(network.unet),
+        scheduler=scheduler(model),
+        safety_checker=None,
+        feature_extractor=None,
+        watermarker=None,
+        requires_safety_checker=False,
+    )
+    pipeline.save_pretrained(out)
+    _name_tokenizer(out / "model_index.json")
+    write_card(run, out, "diffusers:DiffusionPipeline")
+
+
+def _name_tokenizer(path: Path) -> None:
+    """Give a fast tokenizer the name that transformers 4 and 5 both know."""
+    index = json.loads(path.read_text(encoding="utf-8"))
+    if index["tokenizer"][1] == "TokenizersBackend":
+        index["tokenizer"][1] = "PreTrainedTokenizerFast"
+        write_json(path, index)
+
+
+def obstacles(run: Run, model: Model) -> list[str]:
+    """Everything that keeps a model from being an IFPipeline."""
+    text, sampler, used = run.table["text"], model.sampler, run.table["sampler"]["use"]
+    found = []
+    if not isinstance(model.generator, IFDenoiser):
+        found.append(
+            f"generator {run.table['generator']['use']}: not imagen/if-unet "
+            "(it has a text tower, folded pixels or masks)"
+        )
+    if not hasattr(model.encoder, "components"):
+        found.append(f"text {text['use']}: it has no model that transformers could open")
+    elif text["use"] != "t2ikit/t5":
+        found.append(f"text {text['use']}: not a T5 (t2ikit/t5)")
+    if text.get("length") != TOKENS or not text.get("padded"):
+        found.append(
+            f"text.length {text.get('length')}, text.padded {bool(text.get('padded'))}: not {TOKENS} and true"
+        )
+    if not isinstance(sampler, ScheduledSampler):
+        found.append(f"sampler {used}: it is no scheduler of diffusers for the diffusion schedule")
+        return found
+    config = sampler.config
+    if tuple(config.guidance_interval) != (0.0, 1.0):
+        found.append(f"sampler.guidance_interval {list(config.guidance_interval)}: not [0, 1]")
+    if isinstance(model.generator, IFDenoiser) and not _can_threshold(sampler, model.generator):
+        found.append(f"sampler {used}: its scheduler has no thresholding; set sampler.thresholding to none")
+    return found
+
+
+def _can_threshold(sampler: ScheduledSampler[SamplerConfig], network: IFDenoiser) -> bool:
+    takes = inspect.signature(type(sampler.scheduler(network)).__init__).parameters
+    return sampler.config.thresholding == "none" or "thresholding" in takes
+
+
+def scheduler(model: Model) -> Any:
+    """The sampler's scheduler, told what the U-Net predicts and how to keep the picture in range."""
+    network, sampler = model.generator, model.sampler
+    if not isinstance(network, IFDenoiser) or not isinstance(sampler, ScheduledSampler):
+        raise TypeError("obstacles() was not heeded")
+    made, config = sampler.scheduler(network), sampler.config
+    changes: dict[str, Any] = {"prediction_type": network.config.prediction}
+    if config.thresholding != "none":
+        dynamic = config.thresholding == "dynamic"
+        changes |= {
+            "thresholding": True,
+            "dynamic_thresholding_ratio": config.percentile,
+            "sample_max_value": config.maximum if dynamic else 1.0,  # 1 is static
+        }
+    return type(made).from_config(made.config, **changes)
+
+
+def widened(unet: UNet2DConditionModel) -> UNet2DConditionModel:
+    """The same U-Net with 6 output channels, the last 3 always 0."""
+    wide = UNet2DConditionModel.from_config({**unet.config, "out_channels": 6})
+    weights = dict(unet.state_dict())
+    for name in ("conv_out.weight", "conv_out.bias"):
+        weights[name] = torch.cat([weights[name], torch.zeros_like(weights[name])])
+    wide.load_state_dict(weights)
+    return wide.eval()
