@@ -5,6 +5,9 @@ from __future__ import annotations
 import filecmp
 import json
 import shutil
+import subprocess
+import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,6 +15,7 @@ from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler, UniPCMulti
 from PIL import Image
 
 from t2ikit import UserError, open_run
+from t2ikit.batch import mix
 from t2ikit.drawing import open_model
 from t2ikit.exporting import export, push
 from t2ikit.pipeline import TextToImagePipeline
@@ -21,6 +25,7 @@ from t2ikit.sample import sample
 from t2ikit.testing import check_exporter
 from t2ikit.training import start_run
 from t2ikit_gigagan.pipeline import GigaGANPipeline
+from t2ikit_imagen.deepfloyd_export import export_if
 from t2ikit_imagen.pipeline import ImagenPipeline
 from test_pretrained_text import t5_folder
 from test_super_resolution import DENOISER, TINY
@@ -47,6 +52,7 @@ def runs(tmp_path_factory):
         "imagen": ("imagen/default", ["sampler.steps=3", *DENOISER]),
         "gigagan": ("gigagan/default", GAN),
         "t5": ("imagen/default", ["sampler.steps=3", *DENOISER, *encoder]),
+        "if": ("imagen/imagen-if", ["sampler.steps=3", *DENOISER, *encoder[1:2]]),
         "sr": ("imagen/sr-32-64", [*DENOISER, "generator.layers=1", "generator.crop=8"]),
     }
     for name, (recipe, settings) in wanted.items():
@@ -201,3 +207,76 @@ def test_a_pipeline_of_neither_plugin_is_the_core_s_own(runs):
     assert torch.equal(
         pipeline(PROMPTS, num_images_per_prompt=2, output_type="pt").images, drawn(runs / "gigagan")
     )
+
+
+# ---------------------------------------------------------------- for stock diffusers
+
+STOCK = """
+import json, sys
+import torch
+from diffusers import DiffusionPipeline
+
+pipeline = DiffusionPipeline.from_pretrained("out")
+seeds = json.loads(sys.argv[1])
+generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+images = pipeline(json.loads(sys.argv[2]), num_inference_steps=3, guidance_scale=2.5, generator=generators,
+                  output_type="pt").images
+torch.set_printoptions(profile="full")
+print(json.dumps({"class": type(pipeline).__name__, "images": images.tolist(),
+                  "ours": sorted(name for name in sys.modules if name.startswith("t2ikit"))}))
+"""
+
+
+def test_stock_diffusers_draws_the_same_pictures(runs, tmp_path):
+    """With the noise that t2ikit would draw, and without t2ikit."""
+    export(runs / "if", "if", tmp_path / "out")
+    keys = [mix(0, prompt, 0) for prompt in PROMPTS]
+    seeds = [mix(key, "sample") for key in keys]
+    command = [sys.executable, "-c", STOCK, json.dumps(seeds), json.dumps(PROMPTS)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["class"] == "IFPipeline"
+    assert found["ours"] == []
+    ours = sample(open_model(open_run(runs / "if")), PROMPTS)
+    torch.testing.assert_close(torch.tensor(found["images"]), ours, atol=1e-4, rtol=1e-4)
+
+
+def test_padding_is_given_as_text_where_it_is_asked_for(runs):
+    model = open_model(open_run(runs / "if"))
+    text = model.encoder.encode(["a red cat"])
+    assert text.tokens.shape[1] == 77
+    assert bool(text.mask.all())
+    encoder, tokenizer = model.encoder.components()
+    given = tokenizer(["a red cat"], padding="max_length", max_length=77, return_tensors="pt")
+    with torch.no_grad():
+        theirs = encoder(given.input_ids, attention_mask=given.attention_mask)[0]
+    torch.testing.assert_close(text.tokens, theirs, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("imagen", ["not imagen/if-unet", "no model that transformers could open", "not 77 and true"]),
+        ("gigagan", ["not imagen/if-unet", "no scheduler of diffusers"]),
+        ("t5", ["not imagen/if-unet", "text.length 8"]),
+    ],
+)
+def test_other_models_are_refused_with_every_obstacle(runs, tmp_path, name, expected):
+    with pytest.raises(UserError, match="cannot hold this model") as error:
+        export(runs / name, "imagen/if", tmp_path / "out")
+    for part in expected:
+        assert part in str(error.value)
+
+
+def test_samplers_that_it_cannot_hold_are_refused(runs, tmp_path):
+    run = open_run(runs / "if")
+    for settings, expected in (
+        ({"use": "imagen/euler"}, "no thresholding"),
+        ({"use": "imagen/flow"}, "no scheduler of diffusers"),
+        ({**run.table["sampler"], "guidance_interval": [0.2, 0.8]}, "guidance_interval"),
+    ):
+        changed = replace(run, table={**run.table, "sampler": settings})
+        with pytest.raises(UserError, match="cannot hold this model") as error:
+            export_if(changed, tmp_path / "out")
+        assert expected in str(error.value)
