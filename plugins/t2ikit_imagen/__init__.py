@@ -9,7 +9,10 @@ import importlib
 from typing import Any
 
 _HOMES = {
+    "deepfloyd": ("IFDenoiser",),
     "denoiser": ("ImagenDenoiser",),
+    "pipeline": ("ImagenPipeline",),
+    "super_resolution": ("ImagenUpsampler",),
     "unet": ("build_unet",),
     "losses": ("DenoiseLoss", "snr_weight"),
     "augmentation": ("augment",),
@@ -28,7 +31,9 @@ _HOMES = {
         "DenoiseConfig",
         "EulerConfig",
         "FlowConfig",
+        "IFConfig",
         "MultistepConfig",
+        "SuperResolutionConfig",
         "UNetConfig",
     ),
 }

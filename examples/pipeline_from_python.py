@@ -1,0 +1,44 @@
+"""A trained run from Python: as a diffusers pipeline, with the schedulers of diffusers to choose from.
+
+    t2ikit train --plugin imagen
+    python examples/pipeline_from_python.py runs/imagen-001 "a green cat with red eyes" --out schedulers.png
+
+Draws the prompts with the run's own scheduler and with three others, side by side. A folder that `t2ikit export
+RUN --format diffusers` wrote will do as well as a run.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from diffusers import DDIMScheduler, EulerDiscreteScheduler, UniPCMultistepScheduler
+
+from t2ikit.grids import labelled_grid
+from t2ikit_imagen import ImagenPipeline
+
+OTHERS = (UniPCMultistepScheduler, DDIMScheduler, EulerDiscreteScheduler)
+
+
+def main(
+    run: Annotated[Path, typer.Argument(help="A run of the imagen plugin, or its export.")],
+    prompts: Annotated[list[str], typer.Argument(help="Captions to draw.")],
+    out: Annotated[Path, typer.Option(help="The picture to write.")] = Path("schedulers.png"),
+    steps: Annotated[int, typer.Option(min=1, help="Of each scheduler.")] = 20,
+) -> None:
+    """Draw and lay side by side."""
+    exported = (run / "model_index.json").is_file()
+    pipeline = ImagenPipeline.from_pretrained(run) if exported else ImagenPipeline.from_run(run)
+    own = pipeline.scheduler
+    columns, names = [], []
+    for scheduler in (own, *(kind.from_config(own.config) for kind in OTHERS)):
+        pipeline.scheduler = scheduler
+        columns.append(pipeline(prompts, num_inference_steps=steps).images)
+        names.append(type(scheduler).__name__.removesuffix("Scheduler"))
+    labelled_grid([list(row) for row in zip(*columns)], prompts, names).save(out)
+    print(f"written: {out}")
+
+
+if __name__ == "__main__":
+    typer.run(main)
