@@ -3,8 +3,8 @@
     python examples/matching_in_your_loop.py --steps 300
 
 A critic that is trained on real and fake pictures alone may ignore the caption. With `matching_aware` a real
-picture beside a wrong caption counts as fake, too. Prints how often a real picture scores higher beside its own
-caption than beside a wrong one, on held-out drawings, with and without the loss.
+picture beside a wrong caption counts as fake, too. Prints how often a real picture scores higher beside its
+own caption than beside a wrong one, on held-out drawings, with and without the loss.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     t2ikit train --plugin imagen
     python examples/pipeline_from_python.py runs/imagen-001 "a green cat with red eyes" --out schedulers.png
 
-Draws the prompts with the run's own scheduler and with three others, side by side. A folder that `t2ikit export
-RUN --format diffusers` wrote will do as well as a run.
+Draws the prompts with the run's own scheduler and with three others, side by side. A folder that
+`t2ikit export RUN --format diffusers` wrote will do as well as a run.
 """
 
 from __future__ import annotations
