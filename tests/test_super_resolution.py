@@ -209,6 +209,21 @@ def test_trained_on_pieces_it_draws_whole_pictures_and_heeds_what_it_is_given():
     assert not torch.allclose(told, model.denoise(batch.images, t, batch.condition), atol=1e-4)
 
 
+def test_a_network_of_clean_pictures_begins_with_what_it_is_given():
+    torch.manual_seed(0)
+    model = ImagenUpsampler(SMALL.model_copy(update={"prediction": "sample"}), 16, 32, 8).eval()
+    torch.nn.init.zeros_(model.unet.conv_out.weight)
+    torch.nn.init.zeros_(model.unet.conv_out.bias)
+    batch = sr_batch()
+    t = torch.full((3,), 500)
+    with torch.no_grad():
+        plain = model.denoise(batch.images, t, batch.condition)
+        noisy = with_noise(batch.condition, (16, 16), torch.full((3,), 0.5), Draws(batch.keys, 0))
+        half = model.denoise(batch.images, t, noisy)
+    torch.testing.assert_close(plain, enlarge(batch.condition.low_res, (16, 16)))
+    torch.testing.assert_close(half, noisy.low_res * math.cos(math.pi / 4))
+
+
 def test_guidance_keeps_what_is_enlarged_in_both_branches():
     model = upsampler().eval()
     batch = sr_batch()

@@ -7,6 +7,7 @@ pieces, it draws whole pictures.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import torch
@@ -64,6 +65,20 @@ class ImagenUpsampler(ImagenDenoiser):
         size = (batch.images.shape[-2], batch.images.shape[-1])
         condition = with_noise(batch.condition, size, own.rand(), own)
         return super().forward(replace(batch, condition=condition), draws)
+
+    def _predict(
+        self, x: Tensor, t: Tensor, condition: Condition, previous: Tensor | None, labels: Tensor | None
+    ) -> Tensor:
+        """The prediction; a clean picture is what the network makes and what it is given, together.
+
+        So colours and shapes that the small picture has need not be learned. What is given counts as far as
+        it is no noise: cos(s pi/2) at level s.
+        """
+        output = super()._predict(x, t, condition, previous, labels)
+        if self.config.prediction != "sample":
+            return output
+        pictures, level = prepared(condition, (x.shape[-2], x.shape[-1]))
+        return output + pictures.to(output) * (level * (math.pi / 2)).cos().to(output)[:, None, None, None]
 
     def _check_size(self, x: Tensor) -> None:
         step = self.config.patch * 2 ** (len(self.config.channels) - 1)
