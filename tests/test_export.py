@@ -17,6 +17,7 @@ from PIL import Image
 from t2ikit import UserError, open_run
 from t2ikit.batch import mix
 from t2ikit.drawing import open_model
+from t2ikit.evaluating import Question, evaluate
 from t2ikit.exporting import export, push
 from t2ikit.pipeline import TextToImagePipeline
 from t2ikit.recipe import read_recipe
@@ -147,6 +148,14 @@ def test_the_card_says_what_it_is(runs, tmp_path):
     assert index["_class_name"] == "ImagenPipeline"
     names = {path.suffix for path in (tmp_path / "out").rglob("*") if path.is_file()}
     assert names <= {".json", ".safetensors", ".md", ".toml", ".png"}
+
+
+def test_an_export_is_measured_like_its_run(runs, tmp_path):
+    export(runs / "imagen", "diffusers", tmp_path / "imagen")
+    question = Question(n=4, metrics=["colours"], again=0)
+    ours, theirs = (evaluate(path, question) for path in (runs / "imagen", tmp_path / "imagen"))
+    assert ours.measures == theirs.measures
+    assert ours.name == theirs.name
 
 
 @pytest.mark.parametrize("name", ["imagen/diffusers", "gigagan/diffusers"])

@@ -178,6 +178,7 @@ def test_the_interface_holds():
     options = {"channels": [16, 32], "attention": [False, True], "text_width": 16}
     check_generator("imagen/super-resolution", None, 16, 8, **options)
     check_generator("imagen/super-resolution", None, 16, 4, ratio=4, self_attention=False, **options)
+    check_generator("imagen/if-unet", None, 16, **options)
     levels = {"channels": [16, 16, 8], "filters": [1, 1, 2], "attention": [True, False, False]}
     check_generator("gigagan/upsampler", None, 16, 8, **levels, head_width=8)
     check_generator("gigagan/upsampler", None, 16, 4, ratio=4, **levels, head_width=8, checkpointing=True)

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 
 from t2ikit import __version__
-from t2ikit import checkpoint as ckpt
 from t2ikit.compose import Model
 from t2ikit.config import parse_setting, validate
 from t2ikit.drawing import check_call, open_model
@@ -121,7 +120,7 @@ class Evaluator:
         check_call(self.model, "guidance", question.guidance)
         self.dataset = evaluation_data(self.run, self.registry, question.data)
         self.prompts = self.dataset.prompts(question.n, question.seed)
-        self.step = ckpt.load_at(self.run.path, question.checkpoint).step
+        self.step = self.run.step(question.checkpoint)
         self._reference: Pictures | None = None
 
     def _model(self, sampler: str | None, settings: Sequence[str]) -> Model:

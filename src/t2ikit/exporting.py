@@ -111,7 +111,7 @@ def export_pipeline(run: Run, out: Path, pipeline_class: Any) -> None:
     if pipeline.tokenizer is not None:  # so that one folder holds a whole text encoder
         pipeline.tokenizer.save_pretrained(out / "text_encoder")
     write_text(out / "recipe.toml", dump_toml(run.table))
-    info = dict(run.info)
+    info = {**run.info, "step": run.step()}
     if pipeline.tokenizer is not None:  # written anew, the encoder's files are others
         files = find_model(str(out / "text_encoder"), None)
         info["text_fingerprint"] = pretrained_fingerprint(files, pipeline.model().recipe.parts["text"].config)

@@ -86,6 +86,16 @@ class Run:
         """It is what `t2ikit export --format diffusers` wrote: the averaged weights, and no checkpoints."""
         return (self.path / "model_index.json").is_file()
 
+    def step(self, checkpoint: int | None = None) -> int:
+        """Steps done at a checkpoint, the newest whole one where None is asked for.
+
+        Raises:
+            UserError: there is no such checkpoint.
+        """
+        if self.exported:
+            return int(self.info.get("step", 0))
+        return ckpt.load_at(self.path, checkpoint).step
+
     def _weights(self, weights: str, checkpoint: int | None) -> dict[str, torch.Tensor]:
         if self.exported:
             return exported_weights(self.path, weights, checkpoint)
