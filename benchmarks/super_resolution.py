@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import torch
 import typer
-from measuring import processor
+from measuring import processor, resident
 from torch import Tensor
 
 from t2ikit import NotMeasured, open_run
@@ -72,6 +72,11 @@ def describe(values: Tensor) -> dict[str, float]:
     return {"mean": round(mean, 4), "low": round(low, 4), "high": round(high, 4)}
 
 
+def peak(device: str) -> float:
+    """MiB at the peak: of the device's memory, or of the whole process on a CPU (Linux)."""
+    return torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else resident("VmHWM")
+
+
 def main(
     path: Annotated[Path, typer.Argument(metavar="RUN", help="A super-resolution run.")],
     json: Annotated[Path | None, typer.Option(help="Write the numbers here.")] = None,
@@ -104,6 +109,7 @@ def main(
         "machine": processor("cpu"),
         "pictures": len(captions),
         "seconds to enlarge one": round(seconds, 4),
+        "peak memory, MiB": round(peak(model.context.device.type)),
     }
     distances = perceptual(clip)
     for name, images in methods.items():

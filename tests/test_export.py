@@ -132,8 +132,16 @@ def test_a_model_that_enlarges_takes_pictures(runs, tmp_path):
         pipeline(PROMPTS, image=small, output_type="pt").images,
         sample(open_model(open_run(runs / "sr")), PROMPTS, low_res=small),
     )
+    picture = Image.new("RGB", (8, 8), (255, 0, 0))
+    red = torch.tensor([1.0, -1.0, -1.0])[:, None, None].expand(3, 8, 8)
+    assert torch.equal(
+        pipeline(PROMPTS[:1], image=picture, num_images_per_prompt=2, output_type="pt").images,
+        pipeline(PROMPTS[:1], image=red[None], num_images_per_prompt=2, output_type="pt").images,
+    )
     with pytest.raises(UserError, match="no pictures"):
         pipeline(PROMPTS)
+    with pytest.raises(UserError, match="one picture for each prompt"):
+        pipeline(PROMPTS, image=[picture, Image.new("RGB", (9, 8)), picture])
 
 
 def test_the_card_says_what_it_is(runs, tmp_path):

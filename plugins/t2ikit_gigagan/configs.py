@@ -13,15 +13,9 @@ Filters = Annotated[int, Field(ge=1, le=64)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
-class GeneratorConfig(Config):
-    """Options of the generator; a level's entries are given from 4 px to full size."""
+class SynthesisConfig(Config):
+    """What both generators have."""
 
-    channels: tuple[Channels, ...] = Field((64, 64, 32, 16), min_length=2)
-    """channels of each level"""
-    filters: tuple[Filters, ...] = Field((1, 1, 2, 4), min_length=2)
-    """kernels in the filter banks of each level; all 1: no filter bank"""
-    attention: tuple[bool, ...] = Field((False, True, True, False), min_length=2)
-    """whether each level attends to itself and to the text"""
     latent_width: int = Field(64, ge=1)
     """entries of the latent z"""
     style_width: int = Field(128, ge=8)
@@ -34,13 +28,24 @@ class GeneratorConfig(Config):
     """transformer layers of the trainable text tower, on top of its convolutions"""
     head_width: int = Field(16, ge=4)
     """channels of an attention head; divides the channels of every level that attends"""
-    text: bool = True
-    """false: an unconditional generator"""
     checkpointing: bool = False
     """recompute activations in the backward pass: less memory, about a third more time"""
 
 
-class UpsamplerConfig(Config):
+class GeneratorConfig(SynthesisConfig):
+    """Options of the generator; a level's entries are given from 4 px to full size."""
+
+    channels: tuple[Channels, ...] = Field((64, 64, 32, 16), min_length=2)
+    """channels of each level"""
+    filters: tuple[Filters, ...] = Field((1, 1, 2, 4), min_length=2)
+    """kernels in the filter banks of each level; all 1: no filter bank"""
+    attention: tuple[bool, ...] = Field((False, True, True, False), min_length=2)
+    """whether each level attends to itself and to the text"""
+    text: bool = True
+    """false: an unconditional generator"""
+
+
+class UpsamplerConfig(SynthesisConfig):
     """Options of the upsampler; a level's entries are given from the coarsest to full size."""
 
     ratio: Literal[2, 4] = 2
@@ -55,20 +60,8 @@ class UpsamplerConfig(Config):
     """kernels in the filter banks of each level; all 1: no filter bank"""
     attention: tuple[bool, ...] = Field((True, False, False, False), min_length=2)
     """whether each level attends to itself and to the text"""
-    latent_width: int = Field(64, ge=1)
-    """entries of the latent z"""
-    style_width: int = Field(128, ge=8)
-    """entries of the style w"""
-    mapping_layers: int = Field(4, ge=1, le=16)
-    """layers of the mapping network"""
-    tower_width: int = Field(128, ge=8, multiple_of=4)
-    """width of the trainable text tower"""
-    tower_layers: int = Field(0, ge=0, le=12)
-    """transformer layers of the trainable text tower, on top of its convolutions"""
     head_width: int = Field(32, ge=4)
     """channels of an attention head; divides the channels of every level that attends"""
-    checkpointing: bool = False
-    """recompute activations in the backward pass: less memory, about a third more time"""
 
 
 class PixelConfig(Config):

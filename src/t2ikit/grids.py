@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
@@ -26,6 +27,12 @@ def to_pil(images: Tensor) -> list[Image.Image]:
     """Pictures (B, 3, H, W) in [-1, 1] as 8-bit RGB; what lies outside is cut off, NaN is black."""
     pixels = ((images.detach().float().cpu() + 1) * 127.5).nan_to_num(0.0).round().clamp(0, 255)
     return [Image.fromarray(picture.numpy()) for picture in pixels.to(torch.uint8).permute(0, 2, 3, 1)]
+
+
+def from_pil(pictures: Sequence[Image.Image]) -> Tensor:
+    """Pictures of one size as (B, 3, H, W) in [-1, 1]."""
+    pixels = np.stack([np.array(picture.convert("RGB")) for picture in pictures])
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def labelled_grid(

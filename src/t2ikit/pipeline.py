@@ -23,7 +23,7 @@ from t2ikit.compose import Model, build_sampler
 from t2ikit.config import validate
 from t2ikit.drawing import check_call
 from t2ikit.errors import UserError
-from t2ikit.grids import to_pil
+from t2ikit.grids import from_pil, to_pil
 from t2ikit.interfaces import TextEncoder
 from t2ikit.recipe import SAMPLING, resolve
 from t2ikit.registry import Registry
@@ -168,7 +168,7 @@ class TextToImagePipeline(DiffusionPipeline):
     def __call__(
         self,
         prompt: str | Sequence[str],
-        image: Tensor | None = None,
+        image: Tensor | Image.Image | Sequence[Image.Image] | None = None,
         num_inference_steps: int | None = None,
         guidance_scale: float | None = None,
         num_images_per_prompt: int = 1,
@@ -180,7 +180,7 @@ class TextToImagePipeline(DiffusionPipeline):
 
         Args:
             prompt: a caption or P captions.
-            image: (P * S, 3, h, w) in [-1, 1], what to enlarge, for a model that enlarges.
+            image: what to enlarge, for a model that enlarges: P pictures of PIL, or (P, 3, h, w) in [-1, 1].
             num_inference_steps, guidance_scale: of the sampler; None takes the recipe's.
             num_images_per_prompt: S.
             seed: what the noise is drawn from.
@@ -196,14 +196,15 @@ class TextToImagePipeline(DiffusionPipeline):
         model = self._sampling(self.model())
         for name, value in (("steps", num_inference_steps), ("guidance", guidance_scale)):
             check_call(model, name, value)  # type: ignore[arg-type]
+        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
         images = sample(
             model,
-            [prompt] if isinstance(prompt, str) else list(prompt),
+            prompts,
             samples=range(num_images_per_prompt),
             seed=seed,
             steps=num_inference_steps,
             guidance=guidance_scale,
-            low_res=image,
+            low_res=None if image is None else _to_enlarge(image, len(prompts), num_images_per_prompt),
         )
         shown = self._output(images, output_type)
         return ImagePipelineOutput(images=shown) if return_dict else (shown,)
@@ -227,3 +228,21 @@ class TextToImagePipeline(DiffusionPipeline):
             got=output_type,
             fix="choose one of those",
         )
+
+
+def _to_enlarge(given: Tensor | Image.Image | Sequence[Image.Image], prompts: int, samples: int) -> Tensor:
+    """(P * S, 3, h, w) in [-1, 1], each of the P pictures S times."""
+    if isinstance(given, Tensor):
+        shapes = [tuple(picture.shape) for picture in given]
+    else:
+        given = [given] if isinstance(given, Image.Image) else given
+        shapes = [picture.size for picture in given]
+    if len(shapes) != prompts or len(set(shapes)) != 1:
+        raise UserError(
+            "image= does not hold one picture for each prompt, all of one size",
+            expected=f"{prompts} pictures",
+            got=f"{len(shapes)} of {', '.join(map(str, sorted(set(shapes))))}",
+            fix="give as many pictures as prompts, of the size that the model enlarges",
+        )
+    images = given if isinstance(given, Tensor) else from_pil(given)
+    return images.repeat_interleave(samples, 0)
