@@ -15,6 +15,7 @@ from t2ikit.testing import check_critic, check_generator, check_loss, check_plug
 from t2ikit.testing_toys import ToyCritic, toy_batch, toy_condition, toy_text
 from t2ikit_gigagan import DiffAugment, GigaCritic, GigaGenerator, OneStepSampler
 from t2ikit_gigagan.augmentation import covered, interpolation
+from t2ikit_gigagan.bounds import REACH, SLOPE, bounded, sums_of
 
 SMALL = {"channels": (16, 16, 16), "attention": (False, True, False), "tower_width": 16, "head_width": 8}
 WIDTH, LENGTH = 16, 8
@@ -87,8 +88,6 @@ def test_padding_changes_no_picture_and_no_logit():
 
 
 def test_pictures_stay_in_reach_and_their_sums_do_not_feel_it():
-    from t2ikit_gigagan.generator import REACH
-
     generator, condition = make_generator(), toy_condition(["a", "b c"], WIDTH, LENGTH)
     plain = generator.generate(condition, draws(2))
     with torch.no_grad():
@@ -96,12 +95,33 @@ def test_pictures_stay_in_reach_and_their_sums_do_not_feel_it():
             block.to_rgb.bank.mul_(1000)
             block.to_rgb.bias.mul_(1000)
     large = generator.generate(condition, draws(2))
-    sums = [torch.atanh(level.double() / REACH) * REACH for level in plain]
-    expected = [REACH * torch.tanh(1000 * level / REACH) for level in sums]
-    for found, bounded in zip(large, expected, strict=True):
-        assert found.abs().max() <= REACH
+    for found, level in zip(large, plain, strict=True):
+        sums = 1000 * exact_bound(level.double(), inverse=True)
         assert found.abs().max() > 1  # white and black are reached
-        torch.testing.assert_close(found.double(), bounded, rtol=0, atol=0.02)
+        assert (found - SLOPE * sums).abs().max() < REACH + 1e-3
+        torch.testing.assert_close(found.double(), exact_bound(sums), rtol=0, atol=0.02)
+
+
+def exact_bound(values, inverse=False):
+    """The bound in float64; its inverse by bisection."""
+    if not inverse:
+        return REACH * torch.tanh(values / REACH) + SLOPE * values
+    low, high = torch.full_like(values, -1e4), torch.full_like(values, 1e4)
+    for _ in range(80):
+        middle = (low + high) / 2
+        below = exact_bound(middle) < values
+        low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+    return (low + high) / 2
+
+
+def test_a_generator_of_nothing_but_white_can_still_learn():
+    sums = torch.tensor([0.0, 3.0, -30.0, 1e4], requires_grad=True)
+    bounded(sums).sum().backward()
+    exact = SLOPE + 1 - torch.tanh(sums.detach().double() / REACH).square()
+    torch.testing.assert_close(sums.grad.double(), exact, rtol=1e-4, atol=1e-7)
+    assert sums.grad.min() >= SLOPE
+    pictures = torch.linspace(-1, 1, 101)
+    torch.testing.assert_close(bounded(sums_of(pictures)), pictures, rtol=0, atol=1e-4)
 
 
 def test_truncation_goes_from_the_mean_picture_to_the_model_s_own():

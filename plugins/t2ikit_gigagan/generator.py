@@ -16,12 +16,10 @@ from torch.utils.checkpoint import checkpoint
 from t2ikit import Batch, Condition, Draws, OneStep, Prediction, TextEmbedding, TextTower, UserError
 from t2ikit.muon import not_matrices
 from t2ikit_gigagan.attention import L2SelfAttention, TextCrossAttention
+from t2ikit_gigagan.bounds import bounded
 from t2ikit_gigagan.filter_bank import FilterBankConv2d
 from t2ikit_gigagan.mapping import MappingNetwork
 from t2ikit_gigagan.resampling import upsample
-
-REACH = 1.1
-"""No pixel can be farther from 0 than this: a little beyond a picture, so that white is reached."""
 
 
 class SynthesisBlock(nn.Module):
@@ -136,7 +134,7 @@ class GigaGenerator(OneStep):
         return Prediction(images, torch.ones(len(batch), device=images[-1].device))
 
     def generate(self, condition: Condition, draws: Draws, truncation: float = 1.0) -> list[Tensor]:
-        """Pictures (B, 3, h, w) at 4 px, 8 px, ... full size, in [-REACH, REACH].
+        """Pictures (B, 3, h, w) at 4 px, 8 px, ... full size, about in [-1, 1] (`bounds`).
 
         `truncation` in [0, 1] draws the style towards the mean style of the same text.
         """
@@ -149,11 +147,7 @@ class GigaGenerator(OneStep):
         return self.synthesise(style, text)
 
     def synthesise(self, style: Tensor, text: TextEmbedding | None) -> list[Tensor]:
-        """Style (B, S) and the tower's text to pictures at every level.
-
-        The sums of RGB have no bounds, and a critic pays more heed to pixels out of range than to shapes: so
-        each picture is bounded as it leaves.
-        """
+        """Style (B, S) and the tower's text to pictures at every level, each bounded as it leaves."""
         x, picture, pictures = self.start.expand(len(style), -1, -1, -1), None, []
         for block in self.blocks:
             if picture is not None:
@@ -163,7 +157,7 @@ class GigaGenerator(OneStep):
             else:
                 x, rgb = block(x, style, text)
             picture = rgb.float() if picture is None else picture + rgb.float()
-            pictures.append(REACH * torch.tanh(picture / REACH))
+            pictures.append(bounded(picture))
         return pictures
 
 

@@ -16,15 +16,14 @@ from torch.utils.checkpoint import checkpoint
 
 from t2ikit import Batch, Condition, Draws, OneStep, Prediction, TextEmbedding, TextTower, UserError
 from t2ikit.enlarging import Enlarging, enlarge, prepared, with_noise
-from t2ikit_gigagan.generator import REACH, SynthesisBlock
+from t2ikit_gigagan.bounds import bounded, sums_of
+from t2ikit_gigagan.generator import SynthesisBlock
 from t2ikit_gigagan.mapping import MappingNetwork
 from t2ikit_gigagan.resampling import upsample
 
 FREQUENCIES = 64
 TOP = 1000.0
 """What noise of level 1 is counted as by the sines that tell it."""
-INSIDE = 0.99
-"""Share of REACH to which enlarged pictures are cut, so that their place under the bound is finite."""
 
 
 class EncoderBlock(nn.Module):
@@ -121,7 +120,7 @@ class GigaUpsampler(OneStep):
         return Prediction(images, torch.ones(len(batch), device=images[-1].device))
 
     def generate(self, condition: Condition, draws: Draws, truncation: float = 1.0) -> list[Tensor]:
-        """One level: pictures (B, 3, H, W) in [-REACH, REACH].
+        """One level: pictures (B, 3, H, W), about in [-1, 1] (`bounds`).
 
         `truncation` in [0, 1] draws the style towards the mean style of the same text.
         """
@@ -166,8 +165,7 @@ class GigaUpsampler(OneStep):
             if rgb is not None:
                 picture = rgb.float() if picture is None else upsample(picture) + rgb.float()
         assert picture is not None
-        base = enlarge(small, (picture.shape[-2], picture.shape[-1])) / REACH
-        return REACH * torch.tanh(torch.atanh(base.clamp(-INSIDE, INSIDE)) + picture)
+        return bounded(sums_of(enlarge(small, (picture.shape[-2], picture.shape[-1]))) + picture)
 
 
 def check_sizes(image_size: int, ratio: int, crop: int, *levels: tuple[object, ...]) -> None:
