@@ -33,7 +33,7 @@ from t2ikit_gigagan.upsampler import GigaUpsampler
 from t2ikit_imagen.configs import DDIMConfig, SuperResolutionConfig
 from t2ikit_imagen.guidance import guided
 from t2ikit_imagen.samplers import DDIMSampler
-from t2ikit_imagen.super_resolution import Around, ImagenUpsampler
+from t2ikit_imagen.super_resolution import ImagenUpsampler, tints
 from t2ikit_imagen.text_attention import TextAttention
 
 SMALL = SuperResolutionConfig(
@@ -113,6 +113,21 @@ def test_noise_beside_a_slow_reference():
     pictures, told = prepared(batch.condition, (16, 16))
     assert torch.equal(pictures, clean)
     assert torch.equal(told, torch.zeros(3))
+
+
+def test_training_lays_noise_of_every_level_up_to_the_greatest_and_sampling_of_one():
+    batch, enlarging = sr_batch(), Enlarging(2, augmentation=0.3)
+    levels = torch.cat(
+        [
+            enlarging.augmented(batch.condition, (16, 16), Draws(torch.arange(3) + 3 * i, "x")).level
+            for i in range(200)
+        ]
+    )
+    assert 0 <= float(levels.min()) < 0.01
+    assert 0.29 < float(levels.max()) <= 0.3
+    assert float(levels.mean()) == pytest.approx(0.15, abs=0.015)
+    fixed = enlarging.augmented(batch.condition, (16, 16), Draws(batch.keys, "x"), 0.1)
+    assert torch.equal(fixed.level, torch.full((3,), 0.1))
 
 
 def test_enlarging_is_bicubic_as_pillow_does_it():
@@ -210,42 +225,26 @@ def test_trained_on_pieces_it_draws_whole_pictures_and_heeds_what_it_is_given():
     assert not torch.allclose(told, model.denoise(batch.images, t, batch.condition), atol=1e-4)
 
 
-def test_a_network_of_clean_pictures_begins_with_the_best_guess():
-    """Where it says nothing, the mean of a Gaussian around the small picture, having seen the noisy one."""
+def test_a_network_of_clean_pictures_begins_with_the_tints_of_what_it_is_given():
     torch.manual_seed(0)
     model = ImagenUpsampler(SMALL.model_copy(update={"prediction": "sample"}), 16, 32, 8).eval()
     torch.nn.init.zeros_(model.unet.conv_out.weight)
     torch.nn.init.zeros_(model.unet.conv_out.bias)
     batch = sr_batch()
-    noisy = with_noise(batch.condition, (16, 16), torch.full((3,), 0.5), Draws(batch.keys, 0))
-    # At level 1/2 half of the picture's power is kept: 0.5 x0 and noise.
-    blurred = enlarge(batch.condition.low_res, (16, 16)), 0.15**2
-    halved = noisy.low_res / math.sqrt(2), 0.25 * 0.15**2 + 0.25 + 0.25 * 0.5
-    for condition, (guess, variance) in ((batch.condition, blurred), (noisy, halved)):
-        for step in (0, 300, 999, 300.5):
-            bar = 0.5 * (model.alphas_cumprod[int(step)] + model.alphas_cumprod[math.ceil(step)]).double()
-            alpha, sigma2 = bar.sqrt(), (1 - bar).clamp_min(1e-30)
-            with torch.no_grad():
-                found = model.denoise(batch.images, torch.full((3,), step), condition)
-            precision = 1 / variance + alpha**2 / sigma2
-            expected = (guess.double() / variance + alpha * batch.images.double() / sigma2) / precision
-            torch.testing.assert_close(found.double(), expected, atol=2e-5, rtol=1e-4)
-
-
-def test_what_a_network_around_a_guess_sees_and_says_has_unit_variance():
-    torch.manual_seed(0)
-    count, missing = 400_000, 0.2
-    clean = torch.randn(1, 1, 1, count).double() * math.sqrt(0.5)
-    small = clean - missing * torch.randn_like(clean)
-    for level, alpha in ((0.0, 0.999), (0.0, 0.3), (0.2, 0.9), (0.7, 0.6)):
-        angle, sigma = level * math.pi / 2, math.sqrt(1 - alpha**2)
-        given = small * math.cos(angle) + torch.randn_like(clean) * math.sin(angle)
-        places = (torch.tensor(value).double()[None, None, None, None] for value in (alpha, sigma))
-        around = Around(given, torch.tensor([level]), *places, missing)
-        x = alpha * clean + sigma * torch.randn_like(clean)
-        assert around.inward(x).var().item() == pytest.approx(1, rel=0.15)  # small is not apart from clean
-        nothing, one = (around.outward(x, torch.full_like(x, value)) for value in (0.0, 1.0))
-        assert ((clean - nothing) / (one - nothing)).var().item() == pytest.approx(1, rel=0.15)
+    t = torch.full((3,), 500)
+    with torch.no_grad():
+        plain = model.denoise(batch.images, t, batch.condition)
+        noisy = with_noise(batch.condition, (16, 16), torch.full((3,), 0.5), Draws(batch.keys, 0))
+        half = model.denoise(batch.images, t, noisy)
+    enlarged = enlarge(batch.condition.low_res, (16, 16))
+    for found, given in ((plain, enlarged), (half, noisy.low_res * math.cos(math.pi / 4))):
+        # In the corners, farther out than the squares' centres, their means alone are seen.
+        for rows, columns in ((slice(0, 4), slice(0, 4)), (slice(12, 16), slice(0, 4))):
+            square = slice(0, 8) if rows.start == 0 else slice(8, 16)
+            mean = given[:, :, square, :8].mean((2, 3), keepdim=True)
+            torch.testing.assert_close(found[:, :, rows, columns], mean.expand(-1, -1, 4, 4))
+    flat = torch.full((2, 3, 4, 6), 0.3)
+    torch.testing.assert_close(tints(flat), flat)  # smaller than a square
 
 
 def test_guidance_keeps_what_is_enlarged_in_both_branches():
@@ -462,6 +461,15 @@ def test_what_does_not_fit_exits_2_and_says_what_does(runs, cli):
         ("sample", base, "a cat", "--set", "upscale.steps=3"): "beside --upscale RUN",
         ("sample", base, "a cat", "--upscale", stage, "--set", "upscale.stps=3"): "steps",
         ("sample", base, "a cat", "--upscale", stage, "--set", "upscale.2.steps=3"): "from 1 to 1",
+        (
+            "sample",
+            base,
+            "a cat",
+            "--upscale",
+            runs / "gan-sr",
+            "--set",
+            "upscale.augmentation=0.5",
+        ): "at most 0.2",
     }
     for words, expected in wrong.items():
         result = cli(*words)

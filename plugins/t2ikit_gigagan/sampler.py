@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from t2ikit import Condition, Draws, Sampler, UserError
-from t2ikit.enlarging import with_noise
 
 
 class OneStepSampler(Sampler):
@@ -49,10 +48,9 @@ class OneStepSampler(Sampler):
                     fix=f"leave out --{name}; --set sampler.truncation=0.7 trades variety for quality",
                 )
         small = condition.low_res
-        if small is not None and condition.level is None:
-            level = torch.full((len(condition),), self.augmentation)
+        if model.enlarges is not None and small is not None and condition.level is None:
             size = (small.shape[-2], small.shape[-1])
-            condition = with_noise(condition, size, level, draws.named("augmentation"))
+            condition = model.enlarges.augmented(condition, size, draws, self.augmentation)
         images = model.generate(condition, draws, self.truncation)[-1]
         if progress is not None:
             progress(1, 1)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from t2ikit import Batch, Condition, Draws, OneStep, Prediction, TextEmbedding, TextTower, UserError
-from t2ikit.enlarging import Enlarging, enlarge, prepared, with_noise
+from t2ikit.enlarging import Enlarging, enlarge, prepared
 from t2ikit_gigagan.bounds import bounded, sums_of
 from t2ikit_gigagan.generator import SynthesisBlock
 from t2ikit_gigagan.mapping import MappingNetwork
@@ -62,6 +62,8 @@ class GigaUpsampler(OneStep):
         UserError: levels that do not fit the size.
     """
 
+    enlarges: Enlarging
+
     def __init__(
         self,
         image_size: int,
@@ -84,8 +86,8 @@ class GigaUpsampler(OneStep):
     ) -> None:
         super().__init__()
         check_sizes(image_size, ratio, crop, channels, filters, attention)
-        self.image_size, self.augmentation, self.checkpointing = image_size, augmentation, checkpointing
-        self.enlarges = Enlarging(ratio, crop)
+        self.image_size, self.checkpointing = image_size, checkpointing
+        self.enlarges = Enlarging(ratio, crop, augmentation)
         self.downs = len(channels) - 1 - int(math.log2(ratio))
         self.tower = TextTower(text_width, text_length, tower_width, tower_layers)
         self.level_waves = Timesteps(FREQUENCIES, flip_sin_to_cos=True, downscale_freq_shift=0)
@@ -112,11 +114,8 @@ class GigaUpsampler(OneStep):
 
     def forward(self, batch: Batch, draws: Draws) -> Prediction:
         """Enlarge the batch's small pictures, with noise of a random level laid over them."""
-        condition, own = batch.condition, draws.named("augmentation")
-        if condition.low_res is not None:
-            size = (condition.low_res.shape[-2], condition.low_res.shape[-1])
-            condition = with_noise(condition, size, own.rand() * self.augmentation, own)
-        images = self.generate(condition, draws)
+        size = self._small_size(batch.condition)
+        images = self.generate(self.enlarges.augmented(batch.condition, size, draws), draws)
         return Prediction(images, torch.ones(len(batch), device=images[-1].device))
 
     def generate(self, condition: Condition, draws: Draws, truncation: float = 1.0) -> list[Tensor]:

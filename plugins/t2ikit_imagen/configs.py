@@ -99,8 +99,8 @@ class SuperResolutionConfig(UNetConfig):
     """sides of what it draws over sides of what it is given"""
     crop: int = Field(0, ge=0)
     """side of the random pieces it is trained on, pixels; 0: whole pictures. It draws whole ones"""
-    missing: float = Field(0.15, gt=0, le=1)
-    """with prediction "sample": root mean square of what an enlarged picture lacks, of [-1, 1]"""
+    augmentation: Fraction = 1.0
+    """greatest level of the noise laid over small pictures in training; 0: none, 1: nothing else"""
 
     @model_validator(mode="after")
     def _geometry(self) -> Self:

@@ -54,15 +54,13 @@ def make_scheduler(config: UNetConfig) -> DDPMScheduler:
 
 
 def levels(prediction: str, alphas_cumprod: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-    """alpha and sigma, each (B, 1, 1, 1), at timesteps t (B,): numbers in [0, T - 1], T on the flow path."""
+    """alpha and sigma, each (B, 1, 1, 1), at timesteps t (B,): integers, or any number on the flow path."""
     if prediction == FLOW:
         sigma = t.float() / len(alphas_cumprod)
         alpha = 1 - sigma
     else:
-        whole = t.long()
-        bars = alphas_cumprod[torch.stack([whole, (whole + 1).clamp(max=len(alphas_cumprod) - 1)])]
-        bar = torch.lerp(bars[0], bars[1], (t - whole).to(bars))
-        alpha, sigma = bar.sqrt(), (1 - bar).sqrt()
+        alpha = alphas_cumprod[t].sqrt()
+        sigma = (1 - alphas_cumprod[t]).sqrt()
     return alpha[:, None, None, None], sigma[:, None, None, None]
 
 

@@ -25,7 +25,6 @@ from diffusers import (
 from torch import Tensor
 
 from t2ikit import Condition, Denoiser, Draws, Sampler
-from t2ikit.enlarging import with_noise
 from t2ikit_imagen.configs import (
     DDIMConfig,
     DDPMConfig,
@@ -67,10 +66,9 @@ class DenoiserSampler(Sampler, Generic[ConfigT]):
     ) -> Tensor:
         """Pictures (B, 3, H, W) in [-1, 1]."""
         weight, count = self.guidance if guidance is None else guidance, steps or self.steps
-        if condition.low_res is not None and condition.level is None:
-            level = torch.full((len(condition),), self.config.augmentation)
-            size = (model.image_size, model.image_size)
-            condition = with_noise(condition, size, level, draws.named("augmentation"))
+        size = (model.image_size, model.image_size)
+        if model.enlarges is not None and condition.level is None:
+            condition = model.enlarges.augmented(condition, size, draws, self.config.augmentation)
         guide = Guide(model, condition, self.config, weight, self.schedule(model))
         x = draws.randn(3, model.image_size, model.image_size)
         for done, reached in enumerate(self.walk(guide, x, count, draws), 1):

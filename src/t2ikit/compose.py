@@ -59,8 +59,8 @@ def build_sampler(part: Part, context: Context, generator: Generator) -> Sampler
     """Build a sampler after checking that it can draw from this family of models.
 
     Raises:
-        UserError: it cannot, it takes more steps than the model has noise levels, or it guides a model
-            that was never shown the empty caption.
+        UserError: it cannot, it takes more steps than the model has noise levels, it guides a model that
+            was never shown the empty caption, or lays more noise over small pictures than training did.
     """
     family = part.entry.spec.requires
     if not isinstance(generator, FAMILIES[family]):
@@ -73,7 +73,19 @@ def build_sampler(part: Part, context: Context, generator: Generator) -> Sampler
     sampler: Sampler = part.entry.spec.build(part.config, context)
     check_guidance(generator, sampler.guidance, "sampler.guidance")
     check_steps(generator, sampler.steps, "sampler.steps")
+    check_augmentation(generator, getattr(part.config, "augmentation", 0.0))
     return sampler
+
+
+def check_augmentation(generator: Generator, level: float) -> None:
+    """Refuse noise over small pictures at a level that the model has not seen."""
+    if generator.enlarges is not None and level > generator.enlarges.augmentation:
+        raise UserError(
+            "sampler.augmentation: the model was not trained on so much noise",
+            expected=f"at most {generator.enlarges.augmentation}, its generator.augmentation",
+            got=level,
+            fix=f"--set sampler.augmentation={generator.enlarges.augmentation}, or train with more",
+        )
 
 
 def check_steps(generator: Generator, steps: float, where: str) -> None:

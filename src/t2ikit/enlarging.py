@@ -25,10 +25,12 @@ class Enlarging:
     Attributes:
         ratio: sides of what it draws over sides of what it is given.
         crop: side of the random pieces it is trained on, pixels, a multiple of `ratio`; 0: whole pictures.
+        augmentation: greatest level of the noise laid over small pictures in training.
     """
 
     ratio: int
     crop: int = 0
+    augmentation: float = 1.0
 
     def piece(self, image: Tensor, seed: int, number: int) -> Tensor:
         """A random piece (3, crop, crop) of a picture (3, H, W), the same for the same seed and number.
@@ -42,6 +44,19 @@ class Enlarging:
         top, left = (self.ratio * (mix(seed, name, number) % places) for name in ("crop top", "crop left"))
         return image[:, top : top + self.crop, left : left + self.crop]
 
+    def augmented(
+        self, condition: Condition, size: tuple[int, int], draws: Draws, level: float | None = None
+    ) -> Condition:
+        """The condition with noise over its small pictures, enlarged to `size`.
+
+        It is of a random level up to `augmentation`, as in training, or of `level`, as in sampling. Training
+        and sampling both come through here, so that a model sees the same statistics in both.
+        """
+        own = draws.named("augmentation")
+        count = len(condition)
+        levels = own.rand() * self.augmentation if level is None else torch.full((count,), level)
+        return with_noise(condition, size, levels, own)
+
 
 def shrink(images: Tensor, ratio: int) -> Tensor:
     """Pictures (B, 3, H, W) to (B, 3, H / ratio, W / ratio): each pixel the mean of a square."""
@@ -54,10 +69,7 @@ def enlarge(images: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def with_noise(condition: Condition, size: tuple[int, int], level: Tensor, draws: Draws) -> Condition:
-    """The condition with its small pictures enlarged to `size` and noise of `level` (B,) in [0, 1] on them.
-
-    Training and sampling both come through here, so that a model sees the same statistics in both.
-    """
+    """The condition, its small pictures enlarged to `size` with noise of `level` (B,) in [0, 1] on them."""
     if condition.low_res is None:
         raise ValueError("the condition has no pictures to enlarge")
     clean = enlarge(condition.low_res, size)
