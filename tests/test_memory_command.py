@@ -95,6 +95,8 @@ def test_checkpointing_takes_less_and_bf16_takes_less():
 
     plain = total().at_most["activations"]
     assert total("generator.checkpointing=true").at_most["activations"] < plain
+    both = total("generator.checkpointing=true", "train.precision=bf16")  # computed anew as at first
+    assert both.at_most["activations"] < total("train.precision=bf16").at_most["activations"]
     assert total("train.precision=bf16").at_most["activations"] < 0.95 * plain
 
 

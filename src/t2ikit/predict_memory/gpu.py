@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.graph import _engine_run_backward
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map_only
 
@@ -44,7 +45,24 @@ class GPURules(TorchFunctionMode):
             return attention(*args, **kwargs)
         if torch.is_autocast_enabled("cpu") and getattr(func, "__name__", "") in IN_FLOAT32:
             args, kwargs = tree_map_only(Tensor, _widened, (args, kwargs))
+        if func is Tensor.backward:
+            with self:  # laid aside for this call; checkpointing computes anew in it
+                return _backward(*args, **kwargs)
         return func(*args, **kwargs)
+
+
+def _backward(
+    loss: Tensor,
+    gradient: Tensor | None = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: Any = None,
+) -> None:
+    """`Tensor.backward` of a scalar by the engine itself: every other way in would ask the mode again."""
+    gradient = torch.ones_like(loss) if gradient is None else gradient
+    keep = create_graph if retain_graph is None else retain_graph
+    options = {"allow_unreachable": True, "accumulate_grad": True}
+    _engine_run_backward((loss,), (gradient,), keep, create_graph, tuple(inputs or ()), **options)
 
 
 def _widened(x: Tensor) -> Tensor:
