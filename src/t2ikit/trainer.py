@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -250,8 +249,8 @@ def make_accelerator(config: TrainConfig, device: str, *, lazy_parameters: bool)
     """
     wanted = find_device(device)
     # An earlier run of this Python process may have had another precision or device.
-    alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
-    AcceleratorState._reset_state(reset_partial_state=alone)
+    connected = torch.distributed.is_available() and torch.distributed.is_initialized()
+    AcceleratorState._reset_state(reset_partial_state=not connected)
     try:
         accelerator = Accelerator(
             cpu=wanted.type == "cpu",

@@ -165,7 +165,9 @@ def _train(
         start = session.resume(own_micro_batch=own_micro_batch) if resume else 0
         if start > recipe.train.steps:
             raise _too_few_steps(run, start, recipe.train.steps)
-        return Outcome(run, session.train(start), cast.model.generator.enlarges is not None)
+        finished = session.train(start)
+        accelerator.end_training()  # gloo aborts a process that ends while its threads still run
+        return Outcome(run, finished, cast.model.generator.enlarges is not None)
     except OSError as error:
         if error.errno in FULL or str(error.filename or "").startswith(str(run.path)):
             raise _unwritten(run, error) from error
