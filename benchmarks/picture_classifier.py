@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -100,7 +101,9 @@ def open_classifier(
     if path is None or not path.is_file():
         net = train_classifier(pictures, steps, seed, tell)
         if path is not None:
-            save_file(net.state_dict(), path)
+            beside = path.with_name(f".{path.name}.writing")
+            save_file(net.state_dict(), beside)
+            os.replace(beside, path)  # so that it is there whole or not at all
         return net
     net = PictureClassifier(len(pictures))
     net.load_state_dict(load_file(path))

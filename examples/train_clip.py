@@ -157,12 +157,13 @@ def retrieval(embedder: Embedder, dataset: Dataset, limit: int = 512) -> tuple[f
 
 
 def save(embedder: Embedder, out: Path, size: int) -> None:
-    """Weights as safetensors, the tokenizer, and how pictures are prepared."""
-    embedder.model.save_pretrained(out)
-    embedder.tokenizer.save_pretrained(out)
+    """Weights as safetensors, the tokenizer, and how pictures are prepared: a whole folder or none."""
+    beside = out.with_name(f".{out.name}.writing")
+    embedder.model.save_pretrained(beside)
+    embedder.tokenizer.save_pretrained(beside)
     square = {"height": size, "width": size}
     write_json(
-        out / "preprocessor_config.json",
+        beside / "preprocessor_config.json",
         {
             "image_processor_type": "CLIPImageProcessor",
             "do_resize": True,
@@ -174,6 +175,9 @@ def save(embedder: Embedder, out: Path, size: int) -> None:
             "image_std": [STD] * 3,
         },
     )
+    if out.is_dir():  # empty, as `parse` saw to
+        out.rmdir()
+    beside.rename(out)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -6,9 +6,12 @@ import importlib.util
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from filelock import FileLock
 
 from t2ikit.recipe import read_recipe
 from t2ikit.registry import Registry
@@ -69,28 +72,86 @@ def test_every_rung_of_every_plan_is_a_recipe_that_resolves(tmp_path):
             assert ("clip" in recipe.losses) == rung.clip
 
 
-def test_a_failed_command_ends_the_study_and_names_its_log(tmp_path):
-    load("plans")
-    load("report")
+def study_in(folder):
+    """The study of creatures, and its module."""
+    for name in ("commands", "plans", "report"):
+        load(name)
     study = load("study")
-    some = study.Study(study.PLANS["creatures", 32], tmp_path, 2, "cpu")
-    some.call("fine", sys.executable, "-c", "print('hello')")
+    return study.Study(study.PLANS["creatures", 32], folder, 2, "cpu"), study
+
+
+def test_a_failed_command_ends_the_study_and_names_its_log(tmp_path):
+    some, study = study_in(tmp_path)
+    commands = some.commands
+    commands.call("fine", sys.executable, "-c", "print('hello')")
     assert (tmp_path / "logs" / "fine.log").read_text() == "hello\n"
     called = []
 
     def fail(number):
         called.append(number)
-        some.call(f"bad{number}", sys.executable, "-c", "raise SystemExit(3)")
+        commands.call(f"bad{number}", sys.executable, "-c", "raise SystemExit(3)")
 
     with pytest.raises(study.StudyError, match="ended with status 3"):
-        some.together([(fail, number) for number in range(20)])
+        commands.together([(fail, number) for number in range(20)])
     assert len(called) < 20
+
+
+def test_what_ends_the_study_ends_its_commands(tmp_path):
+    some, study = study_in(tmp_path)
+    commands, ended = some.commands, []
+
+    def long(number):
+        try:
+            commands.call(f"long{number}", sys.executable, "-c", "import time; time.sleep(100)")
+        finally:
+            ended.append(number)
+
+    def interrupt():
+        while not list((tmp_path / "logs").glob("long*.log")):
+            time.sleep(0.05)
+        raise KeyboardInterrupt
+
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        commands.together([(long, 0), (interrupt,), (long, 1)])
+    assert time.monotonic() - began < 50
+    assert 0 in ended
+    with pytest.raises(study.StudyError, match="was stopped"):
+        commands.call("more", sys.executable, "-c", "")
+
+
+def test_a_run_of_the_study_goes_on_from_where_it_was_killed(tmp_path):
+    some, study = study_in(tmp_path)
+    rung, called = some.plan.rungs[0], []
+    some.__dict__["commands"] = SimpleNamespace(call=lambda log, *words: called.append(list(words)))
+    run = some.run(rung, 0)
+
+    def train():
+        called.clear()
+        some.train(rung, 0)
+        return called
+
+    (words,) = train()
+    assert "--recipe" in words
+    run.mkdir(parents=True)
+    (run / "recipe.toml").write_text("killed before its first checkpoint")
+    with FileLock(run / ".training.lock"), pytest.raises(study.StudyError, match="another process"):
+        train()
+    (words,) = train()
+    assert "--recipe" in words
+    assert not run.exists()
+    (run / "checkpoints" / "step-00000250").mkdir(parents=True)
+    (words,) = train()
+    assert words[-2:] == ["--resume", run]
+    (run / "checkpoints" / f"step-{some.plan.steps:08d}").mkdir()
+    assert train() == []
 
 
 def test_the_study_s_tables_are_means_over_seeds():
     load("plans")
     report = load("report")
-    runs = [{"measures": {"a": 1.0}}, {"measures": {"a": 4.0}}]
-    assert report.over_seeds(runs, report.measured("a")) == "2.5 (1.0 to 4.0)"
-    assert report.over_seeds(runs[:1], report.measured("a"), 2) == "1.00"
+    runs = [{"measures": {"a": {"value": value, "low": 0.5, "high": 5}}} for value in (1.0, 4.0)]
+    assert report.measured(runs, "a") == "2.5 (1.0 to 4.0)"
+    assert report.measured(runs[:1], "a", 2) == "1.00 [0.50, 5.00]"
+    assert report.measured(runs, "b") == "nan (nan to nan)"
     assert report.markdown(["x", "y"], [["1", "2"]]) == ["| x | y |", "| --- | --- |", "| 1 | 2 |"]

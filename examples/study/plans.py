@@ -77,7 +77,7 @@ OPENMOJI = Plan(
     data="openmoji",
     size=32,
     rungs=(*LADDER[1:4], replace(DENOISER, recipe="imagen/openmoji-32")),
-    steps=4800,
+    steps=3200,
     seeds=(0,),
     points=4,
     n=256,

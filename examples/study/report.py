@@ -24,6 +24,13 @@ from t2ikit.sample import sample
 ATTRIBUTES = ("colour", "species", "action", "eyes")
 SHOWN = 5
 """Prompts drawn by every rung."""
+RECALL = {
+    "score": "among the first five",
+    "first": "first guess",
+    "chance": "beside other captions, first five",
+    "nearest": "nearest training picture is the named one",
+}
+"""What `benchmarks/openmoji_accuracy.py` counts, by its name here."""
 Found = dict[str, Any]
 
 
@@ -43,14 +50,15 @@ def write_report(plan: Plan, out: Path) -> None:
 def gather(plan: Plan, out: Path, rung: Rung, seed: int) -> Found:
     """All numbers of one run."""
     run, numbers = out / f"{rung.name}-seed{seed}", out / "numbers"
-    table = json.loads((numbers / f"{run.name}.json").read_text())
+    table = read(numbers / f"{run.name}.json", out)
     speeds = [
         line["images_per_second"] for line in read_log(run / "log.jsonl") if "images_per_second" in line
     ]
     costs = table["costs"]
     found = {
         "seed": seed,
-        "measures": {name: round(m["value"], 4) for name, m in table["measures"].items()},
+        "measures": {name: rounded(m) for name, m in table["measures"].items()},
+        "machine": costs.get("processor", ""),
         "not_measured": table["not_measured"],
         "pictures_per_second": round(statistics.median(speeds), 1),
         "milliseconds_to_draw": round(1000 * costs["seconds"] / costs["pictures"], 2),
@@ -59,12 +67,25 @@ def gather(plan: Plan, out: Path, rung: Rung, seed: int) -> Found:
     }
     sweep = numbers / f"{run.name}-sweep.json"
     if sweep.is_file():
-        points = json.loads(sweep.read_text())["points"]
+        points = read(sweep, out)["points"]
         found["sweep"] = [
-            {"at": point["at"], **{name: round(m["value"], 3) for name, m in point["measures"].items()}}
+            {"at": point["at"], "measures": {name: rounded(m) for name, m in point["measures"].items()}}
             for point in points
         ]
     return found
+
+
+def read(path: Path, out: Path) -> Found:
+    """A JSON file; folders in it count from the study's."""
+    found: Found = json.loads(
+        path.read_text().replace(str(out.resolve()), out.name).replace(str(out), out.name)
+    )
+    return found
+
+
+def rounded(measure: Found) -> Found:
+    """A measure with its interval, provenance and number of pictures."""
+    return {key: round(value, 4) if isinstance(value, float) else value for key, value in measure.items()}
 
 
 def curve_of(plan: Plan, numbers: Path, name: str) -> list[Found]:
@@ -77,18 +98,21 @@ def curve_of(plan: Plan, numbers: Path, name: str) -> list[Found]:
     return [
         {
             "step": step,
-            "score": table["among the first five"]["percent"],
-            "first": table["first guess"]["percent"],
-            "chance": table["beside other captions, first five"]["percent"],
-            "nearest": table["nearest training picture is the named one"]["percent"],
+            **{key: table[name]["percent"] for key, name in RECALL.items()},
+            "intervals": {key: [table[name]["low"], table[name]["high"]] for key, name in RECALL.items()},
         }
         for step, table in tables
     ]
 
 
-def accuracy(measures: Found) -> float:
-    """Mean of the four attributes' accuracies, per cent."""
-    return statistics.mean(float(measures[f"prompt-accuracy/{name}"]) for name in ATTRIBUTES)
+def accuracy(row: Found) -> float:
+    """Mean of the four attributes' accuracies, per cent, of values by name."""
+    return statistics.mean(float(row[f"prompt-accuracy/{name}"]) for name in ATTRIBUTES)
+
+
+def values_of(run: Found) -> Found:
+    """The values of a run's measures, by name."""
+    return {name: measure["value"] for name, measure in run["measures"].items()}
 
 
 def over_seeds(runs: Sequence[Found], value: Callable[[Found], float], digits: int = 1) -> str:
@@ -100,9 +124,20 @@ def over_seeds(runs: Sequence[Found], value: Callable[[Found], float], digits: i
     return f"{mean} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 
 
-def measured(name: str) -> Callable[[Found], float]:
-    """Reads one measure."""
-    return lambda run: float(run["measures"].get(name, float("nan")))
+def measured(runs: Sequence[Found], name: str, digits: int = 1) -> str:
+    """A measure over seeds; with the interval of the pictures where there is one run alone."""
+    found = [run["measures"].get(name, {"value": float("nan")}) for run in runs]
+    text = over_seeds(found, lambda measure: float(measure["value"]), digits)
+    if len(found) > 1:
+        return text
+    return with_interval(text, found[0], digits)
+
+
+def with_interval(text: str, measure: Found, digits: int = 1) -> str:
+    """The text with the measure's interval, where it has one."""
+    if measure.get("low") is None or measure.get("high") is None:
+        return text
+    return f"{text} [{measure['low']:.{digits}f}, {measure['high']:.{digits}f}]"
 
 
 def row(cells: Sequence[str]) -> str:
@@ -125,15 +160,14 @@ def ladder_table(plan: Plan, found: dict[str, list[Found]]) -> list[str]:
         "judge's cosine x 100",
         "kernel distance, reader",
     ]
-    numbers: list[tuple[Callable[[Found], float], int]] = [
-        *((measured(f"prompt-accuracy/{name}"), 1) for name in ATTRIBUTES),
-        (lambda run: accuracy(run["measures"]), 1),
-        (measured("prompt-accuracy/joint"), 1),
-        (measured("clip-score/score"), 1),
-        (measured("reader-distance/kd-reader"), 2),
-    ]
+    last = [("prompt-accuracy/joint", 1), ("clip-score/score", 1), ("reader-distance/kd-reader", 2)]
     rows = [
-        [rung.title, *(over_seeds(found[rung.name], value, digits) for value, digits in numbers)]
+        [
+            rung.title,
+            *(measured(found[rung.name], f"prompt-accuracy/{name}") for name in ATTRIBUTES),
+            over_seeds(found[rung.name], lambda run: accuracy(values_of(run))),
+            *(measured(found[rung.name], name, digits) for name, digits in last),
+        ]
         for rung in plan.rungs
     ]
     return markdown(heads, rows)
@@ -153,17 +187,21 @@ def recall_table(plan: Plan, found: dict[str, list[Found]]) -> list[str]:
     rows = [
         [
             rung.title,
-            *(
-                over_seeds(found[rung.name], lambda run, key=key: run["curve"][-1][key])
-                for key in ("score", "first", "chance", "nearest")
-            ),
-            over_seeds(found[rung.name], measured("clip-score/score")),
-            over_seeds(found[rung.name], measured("clip-score/shuffled")),
+            *(recalled(found[rung.name], key) for key in RECALL),
+            measured(found[rung.name], "clip-score/score"),
+            measured(found[rung.name], "clip-score/shuffled"),
         ]
         for rung in plan.rungs
         if found[rung.name][0]["curve"]
     ]
     return markdown(heads, rows)
+
+
+def recalled(runs: Sequence[Found], key: str) -> str:
+    """A share at the end, with its interval where there is one run."""
+    text = over_seeds(runs, lambda run: float(run["curve"][-1][key]))
+    low, high = runs[0]["curve"][-1]["intervals"][key]
+    return text if len(runs) > 1 else with_interval(text, {"low": low, "high": high})
 
 
 def convergence_table(plan: Plan, found: dict[str, list[Found]]) -> list[str]:
@@ -205,7 +243,7 @@ def sweep_table(plan: Plan, found: dict[str, list[Found]]) -> list[str]:
     rows = [
         [
             *point["at"].values(),
-            *(f"{statistics.mean(run['sweep'][place][name] for run in runs):.1f}" for name in names),
+            *(measured([run["sweep"][place] for run in runs], name) for name in names),
         ]
         for place, point in enumerate(runs[0]["sweep"])
     ]

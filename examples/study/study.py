@@ -10,19 +10,21 @@ checkpoints and at its end, and writes OUT/DATA-SIZE/: tables.md, numbers.json, 
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
+import shutil
 import sys
 import threading
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from commands import Commands, StudyError, interruptible
+from filelock import FileLock, Timeout
 from plans import PLANS, Plan, Rung, settings_of
 from report import write_report
+
+from t2ikit import checkpoint as ckpt
 
 T2IKIT = (sys.executable, "-m", "t2ikit")
 HERE = Path(__file__).parent
@@ -31,10 +33,6 @@ ROOT = HERE.parents[1]
 
 CLASSIFIER = threading.Lock()
 """Held while the classifier is used: the first use trains it."""
-
-
-class StudyError(Exception):
-    """A command of the study failed."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +51,11 @@ class Study:
     jobs: int
     device: str
 
+    @cached_property
+    def commands(self) -> Commands:
+        """What runs its commands."""
+        return Commands(self.out / "logs", self.jobs)
+
     def run(self, rung: Rung, seed: int) -> Path:
         """The run folder of a rung and a seed."""
         return self.out / f"{rung.name}-seed{seed}"
@@ -64,39 +67,18 @@ class Study:
     def all(self) -> None:
         """Everything that is not there yet."""
         self.out.mkdir(parents=True, exist_ok=True)
-        self.together([(self.train_clip, "teacher", 0), (self.train_clip, "judge", 1)])
+        self.commands.together([(self.train_clip, "teacher", 0), (self.train_clip, "judge", 1)])
         runs = [(rung, seed) for seed in self.plan.seeds for rung in self.plan.rungs]
-        self.together([(self.train_and_measure, rung, seed) for rung, seed in runs])
+        self.commands.together([(self.train_and_measure, rung, seed) for rung, seed in runs])
         self.compare()
         write_report(self.plan, self.out)
-
-    def together(self, tasks: list[tuple[Any, ...]]) -> None:
-        """Call every (function, *arguments), `jobs` at a time; the first failure ends the study."""
-        with ThreadPoolExecutor(self.jobs) as pool:
-            waiting = [pool.submit(*task) for task in tasks]
-            try:
-                for future in wait(waiting, return_when=FIRST_EXCEPTION).done:
-                    future.result()
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
-
-    def call(self, log: str, *words: Any) -> None:
-        """Run a command; what it prints goes to OUT/logs."""
-        threads = max(1, (os.cpu_count() or 1) // self.jobs)
-        path = self.out / "logs" / f"{log}.log"
-        path.parent.mkdir(exist_ok=True)
-        with path.open("a") as file:
-            environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-            done = subprocess.run([str(word) for word in words], stdout=file, stderr=file, env=environment)
-        if done.returncode:
-            raise StudyError(f"{log} ended with status {done.returncode}: see {path}")
 
     def train_clip(self, name: str, seed: int) -> None:
         """A small CLIP of this dataset."""
         folder, plan = self.clip(name), self.plan
         if (folder / "preprocessor_config.json").is_file():
             return
-        self.call(
+        self.commands.call(
             folder.name,
             sys.executable,
             HERE.parent / "train_clip.py",
@@ -123,10 +105,10 @@ class Study:
         numbers.mkdir(exist_ok=True)
         final = numbers / f"{run.name}.json"
         if not final.is_file():
-            self.call(run.name, *T2IKIT, "evaluate", run, "--json", final, *self.question)
+            self.commands.call(run.name, *T2IKIT, "evaluate", run, "--json", final, *self.question)
         curve = numbers / f"{run.name}-curve.json"
         if self.plan.readable and not curve.is_file():
-            self.call(
+            self.commands.call(
                 run.name,
                 sys.executable,
                 HERE / "curve.py",
@@ -168,7 +150,7 @@ class Study:
             out = numbers / f"{run.name}-recall-{step}.json"
             if self.plan.size == 32 and not out.is_file():
                 with CLASSIFIER:
-                    self.call(
+                    self.commands.call(
                         run.name,
                         sys.executable,
                         ROOT / "benchmarks" / "openmoji_accuracy.py",
@@ -188,7 +170,7 @@ class Study:
         metrics = "colours," + ("prompt-accuracy" if self.plan.readable else "clip-score")
         judge = [] if self.plan.readable else ["--set", f"metrics.clip-score.model={self.clip('judge')}"]
         axes = ["--sweep", "guidance=0.1,1,2,3,5", "--sweep", "thresholding=none,static,dynamic"]
-        self.call(
+        self.commands.call(
             run.name,
             *T2IKIT,
             "evaluate",
@@ -210,18 +192,20 @@ class Study:
         report = self.out / "report.html"
         if not report.is_file():
             runs = [self.run(rung, self.plan.seeds[0]) for rung in self.plan.rungs]
-            self.call("compare", *T2IKIT, "compare", *runs, "--out", report, *self.question)
+            self.commands.call("compare", *T2IKIT, "compare", *runs, "--out", report, *self.question)
 
     def train(self, rung: Rung, seed: int) -> None:
-        """Train a run, or what is left of it."""
+        """Train a run, or what is left of it; one that was killed before its first checkpoint starts anew."""
         run = self.run(rung, seed)
-        if (run / "recipe.toml").is_file():
+        if ckpt.checkpoints(run):
             if not (run / "checkpoints" / f"step-{self.plan.steps:08d}").is_dir():
-                self.call(run.name, *T2IKIT, "train", "--resume", run)
+                self.commands.call(run.name, *T2IKIT, "train", "--resume", run)
             return
+        if run.exists():
+            discard(run)
         settings = settings_of(self.plan, rung, str(self.clip("teacher").resolve()))
         words = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
-        self.call(
+        self.commands.call(
             run.name,
             *T2IKIT,
             "train",
@@ -241,6 +225,19 @@ class Study:
         )
 
 
+def discard(run: Path) -> None:
+    """Remove a run folder that nobody is training.
+
+    Raises:
+        StudyError: somebody is.
+    """
+    try:
+        FileLock(run / ".training.lock").acquire(timeout=0).lock.release()
+    except Timeout:
+        raise StudyError(f"{run} is being trained by another process: wait for it, or stop it") from None
+    shutil.rmtree(run)
+
+
 def main(
     data: Annotated[str, typer.Argument(help="creatures or openmoji.")],
     out: Annotated[Path, typer.Option(help="Folder of the study; a folder a plan is made in it.")],
@@ -252,12 +249,14 @@ def main(
     if (data, size) not in PLANS:
         known = ", ".join(f"{name} --size {pixels}" for name, pixels in PLANS)
         raise typer.BadParameter(f"no plan of {data} at {size} px; there are: {known}")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     study = Study(PLANS[data, size], out / f"{data}-{size}", jobs, device)
     try:
-        study.all()
+        interruptible(study.all)
     except StudyError as error:
         typer.echo(f"error: {error}\nthe same command goes on where it stopped", err=True)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        typer.echo("stopped; the same command goes on where it stopped", err=True)
         raise typer.Exit(1) from None
     typer.echo((study.out / "tables.md").read_text())
 
