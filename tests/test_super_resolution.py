@@ -15,16 +15,18 @@ from PIL import Image
 from clip_support import clip_folder
 from imagen_support import CAPTIONS, ENCODER, make_batch, make_condition
 from t2ikit import Draws, Prediction, UserError
+from t2ikit.cascade import open_stages
 from t2ikit.compose import build_cast
 from t2ikit.data.creatures import Creatures
 from t2ikit.data.creatures_config import CreaturesConfig
 from t2ikit.data.loader import Shares
-from t2ikit.drawing import Request, draw
+from t2ikit.drawing import Request, draw, open_model
 from t2ikit.enlarging import Enlarging, enlarge, prepared, shrink, with_noise
 from t2ikit.evaluating import Question, evaluate
 from t2ikit.predict_memory.forecast import forecast
 from t2ikit.recipe import read_recipe
 from t2ikit.registry import Registry
+from t2ikit.run import open_run
 from t2ikit.step import Step
 from t2ikit.testing import check_generator
 from t2ikit.training import start_run
@@ -84,6 +86,16 @@ def test_a_piece_lies_on_the_grid_of_its_small_picture():
     assert Enlarging(4).piece(image, 7, 3) is image
 
 
+def test_pieces_show_borders_nearly_as_often_as_what_is_inside():
+    image, seen = torch.arange(64 * 64).reshape(1, 64, 64), torch.zeros(64 * 64)
+    for number in range(2000):
+        seen[Enlarging(2, 16).piece(image, 7, number).flatten()] += 1
+    seen = seen.reshape(64, 64) / seen.mean()
+    border = torch.cat([seen[0], seen[-1], seen[:, 0], seen[:, -1]])
+    assert border.mean() > 0.45  # of corners anywhere inside, a border would show 0.08 times as often
+    assert 0.9 < seen[:16].mean() < 1.1
+
+
 def test_training_gives_pieces_with_their_small_pictures_and_validation_whole_ones():
     dataset = Creatures(CreaturesConfig(size=32, count=64))
     for whole, side in ((False, 16), (True, 32)):
@@ -130,11 +142,25 @@ def test_training_lays_noise_of_every_level_up_to_the_greatest_and_sampling_of_o
     assert torch.equal(fixed.level, torch.full((3,), 0.1))
 
 
-def test_enlarging_is_bicubic_as_pillow_does_it():
-    small = torch.rand(1, 1, 9, 9) * 2 - 1
-    theirs = Image.fromarray(small[0, 0].numpy(), "F").resize((36, 36), Image.Resampling.BICUBIC)
-    # The two differ in the constant of the cubic (-0.75 here, -0.5 there).
-    assert float((enlarge(small, (36, 36))[0, 0] - torch.from_numpy(np.array(theirs))).abs().max()) < 0.15
+def keys_cubic(x: float, a: float = -0.75) -> float:
+    """The kernel of bicubic interpolation (Keys 1981, equation 4)."""
+    x = abs(x)
+    if x <= 1:
+        return (a + 2) * x**3 - (a + 3) * x**2 + 1
+    return a * x**3 - 5 * a * x**2 + 8 * a * x - 4 * a if x < 2 else 0.0
+
+
+@pytest.mark.parametrize("ratio", [2, 4])
+def test_enlarging_is_bicubic_beside_a_slow_reference(ratio):
+    small = torch.rand(1, 1, 9, 9, dtype=torch.float64) * 2 - 1
+    weights = torch.zeros(9 * ratio, 9, dtype=torch.float64)
+    for place in range(9 * ratio):
+        at = (place + 0.5) / ratio - 0.5
+        for near in range(math.floor(at) - 1, math.floor(at) + 3):
+            weights[place, min(max(near, 0), 8)] += keys_cubic(at - near)
+    expected = weights @ small[0, 0] @ weights.T
+    found = enlarge(small, (9 * ratio, 9 * ratio))[0, 0]
+    torch.testing.assert_close(found.double(), expected, atol=1e-6, rtol=0)
 
 
 def seen_by_unet(model: ImagenUpsampler, calls):
@@ -211,7 +237,7 @@ def test_trained_on_pieces_it_draws_whole_pictures_and_heeds_what_it_is_given():
     prediction = model(piece, Draws(piece.keys, 0))
     assert prediction.images[-1].shape == (3, 3, 8, 8)
     prediction.images[-1].square().mean().backward()
-    assert model.level_embedding.linear_1.weight.grad.abs().sum() > 0
+    assert model.level_embedding.layers.linear_1.weight.grad.abs().sum() > 0
     sampler = DDIMSampler(DDIMConfig(steps=3, guidance=3.0))
     drawn = sampler(model, batch.condition, draws=Draws(batch.keys, "sample"))
     assert drawn.shape == (3, 3, 16, 16)
@@ -434,6 +460,30 @@ def test_any_base_with_any_upsampler(runs, tmp_path, base, stage):
     assert {Image.open(file).size for file in files} == {(32, 32)}
     for file in files:
         assert file.read_bytes() == (tmp_path / "two" / file.name).read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ddim", "euler", "ddpm", "unipc"])
+def test_a_stage_takes_another_sampler(runs, tmp_path, name):
+    for place, setting in enumerate((f"upscale.use=imagen/{name}", f"upscale.1.use={name}")):
+        out = tmp_path / str(place)
+        settings = [setting, "upscale.steps=2"]
+        draw(
+            runs / "gan",
+            Request(["a red cat"], 1),
+            out=out,
+            upscale=[runs / "diffusion-sr"],
+            settings=settings,
+        )
+    (model,) = open_stages(
+        open_model(open_run(runs / "gan")),
+        [runs / "diffusion-sr"],
+        [f"upscale.use={name}"],
+        lambda path, own: open_model(open_run(path), settings=own),
+    )
+    assert model.recipe.parts["sampler"].entry.canonical == f"imagen/{name}"
+    one, other = (next((tmp_path / place).glob("0*.png")).read_bytes() for place in "01")
+    assert one == other
 
 
 @pytest.mark.slow

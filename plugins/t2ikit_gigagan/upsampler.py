@@ -10,20 +10,15 @@ import math
 
 import torch
 import torch.nn.functional as F
-from diffusers.models.embeddings import TimestepEmbedding, Timesteps
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from t2ikit import Batch, Condition, Draws, OneStep, Prediction, TextEmbedding, TextTower, UserError
-from t2ikit.enlarging import Enlarging, enlarge, prepared
+from t2ikit.enlarging import Enlarging, LevelEmbedding, enlarge, prepared
 from t2ikit_gigagan.bounds import bounded, sums_of
 from t2ikit_gigagan.generator import SynthesisBlock
 from t2ikit_gigagan.mapping import MappingNetwork
 from t2ikit_gigagan.resampling import upsample
-
-FREQUENCIES = 64
-TOP = 1000.0
-"""What noise of level 1 is counted as by the sines that tell it."""
 
 
 class EncoderBlock(nn.Module):
@@ -90,8 +85,7 @@ class GigaUpsampler(OneStep):
         self.enlarges = Enlarging(ratio, crop, augmentation)
         self.downs = len(channels) - 1 - int(math.log2(ratio))
         self.tower = TextTower(text_width, text_length, tower_width, tower_layers)
-        self.level_waves = Timesteps(FREQUENCIES, flip_sin_to_cos=True, downscale_freq_shift=0)
-        self.level_embedding = TimestepEmbedding(FREQUENCIES, tower_width)
+        self.level_embedding = LevelEmbedding(tower_width)
         self.mapping = MappingNetwork(latent_width, tower_width, style_width, mapping_layers)
         self.inward = nn.Conv2d(3, channels[self.downs], 3, padding=1)
         self.encoder = nn.ModuleList(
@@ -125,7 +119,7 @@ class GigaUpsampler(OneStep):
         """
         small, level = prepared(condition, self._small_size(condition))
         text = self.tower(condition.text)
-        pooled = text.pooled + self.level_embedding(self.level_waves(level * TOP).to(text.pooled.dtype))
+        pooled = text.pooled + self.level_embedding(level, text.pooled)
         z = draws.randn(self.mapping.latent_width)
         style = self.mapping(z, pooled)
         if truncation < 1:

@@ -12,18 +12,13 @@ from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
-from diffusers.models.embeddings import TimestepEmbedding, Timesteps
 from torch import Tensor
 
 from t2ikit import Batch, Condition, Draws, Prediction, UserError
-from t2ikit.enlarging import Enlarging, prepared
+from t2ikit.enlarging import Enlarging, LevelEmbedding, prepared
 from t2ikit_imagen.configs import SuperResolutionConfig
 from t2ikit_imagen.denoiser import ImagenDenoiser
 
-FREQUENCIES = 64
-"""Sines and cosines that tell the level of the noise."""
-TOP = 1000.0
-"""What level 1 is counted as, so that the sines are those of timesteps."""
 TINTED = 8
 """Side of the squares whose mean colour is kept, pixels."""
 
@@ -62,8 +57,7 @@ class ImagenUpsampler(ImagenDenoiser):
             )
         super().__init__(config, image_size, text_width, text_length)
         self.enlarges = Enlarging(config.ratio, config.crop, config.augmentation)
-        self.level_waves = Timesteps(FREQUENCIES, flip_sin_to_cos=True, downscale_freq_shift=0)
-        self.level_embedding = TimestepEmbedding(FREQUENCIES, config.text_width)
+        self.level_embedding = LevelEmbedding(config.text_width)
 
     @property
     def pictures_beside(self) -> int:
@@ -105,5 +99,4 @@ class ImagenUpsampler(ImagenDenoiser):
         self, x: Tensor, pooled: Tensor, condition: Condition, previous: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         pictures, level = prepared(condition, (x.shape[-2], x.shape[-1]))
-        told = self.level_embedding(self.level_waves(level * TOP).to(pooled.dtype))
-        return torch.cat([x, pictures.to(x)], 1), pooled + told
+        return torch.cat([x, pictures.to(x)], 1), pooled + self.level_embedding(level, pooled)

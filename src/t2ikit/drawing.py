@@ -98,6 +98,9 @@ def open_model(
                 got=setting,
                 fix="see `t2ikit options NAME` for the sampler's options",
             )
+    named = [value for keys, value in map(parse_setting, settings) if keys == ("sampler", "use")]
+    sampler = sampler or (str(named[-1]) if named else None)
+    settings = [setting for setting in settings if parse_setting(setting)[0] != ("sampler", "use")]
     run.check_plugins(registry, training=False)
     table = dict(run.table)
     if sampler is not None and registry.find("samplers", sampler).canonical != table["sampler"]["use"]:

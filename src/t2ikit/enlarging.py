@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from diffusers.models.embeddings import TimestepEmbedding, Timesteps
+from torch import Tensor, nn
 
 from t2ikit.batch import Condition, Draws, mix
 
@@ -35,13 +36,15 @@ class Enlarging:
     def piece(self, image: Tensor, seed: int, number: int) -> Tensor:
         """A random piece (3, crop, crop) of a picture (3, H, W), the same for the same seed and number.
 
-        Its corner lies at a multiple of `ratio`, so that the piece's small picture is a piece of the
-        picture's small picture.
+        Its centre may lie anywhere in the picture, and it is moved inside: few pieces would show a border if
+        all corners inside came up alike. Its corner lies at a multiple of `ratio`, so that the piece's small
+        picture is a piece of the picture's small picture.
         """
         if not self.crop or self.crop >= image.shape[-1]:
             return image
-        places = (image.shape[-1] - self.crop) // self.ratio + 1
-        top, left = (self.ratio * (mix(seed, name, number) % places) for name in ("crop top", "crop left"))
+        last, beyond = (image.shape[-1] - self.crop) // self.ratio, self.crop // (2 * self.ratio)
+        drawn = (mix(seed, name, number) % (last + 1 + 2 * beyond) for name in ("crop top", "crop left"))
+        top, left = (self.ratio * min(max(place - beyond, 0), last) for place in drawn)
         return image[:, top : top + self.crop, left : left + self.crop]
 
     def augmented(
@@ -56,6 +59,28 @@ class Enlarging:
         count = len(condition)
         levels = own.rand() * self.augmentation if level is None else torch.full((count,), level)
         return with_noise(condition, size, levels, own)
+
+
+class LevelEmbedding(nn.Module):
+    """Tells a network the level of the noise: sines and cosines, as of a timestep, and two layers.
+
+    Args:
+        width: of what it gives.
+    """
+
+    FREQUENCIES = 64
+    TOP = 1000.0
+    """What level 1 is counted as, so that the sines are those of timesteps."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.waves = Timesteps(self.FREQUENCIES, flip_sin_to_cos=True, downscale_freq_shift=0)
+        self.layers = TimestepEmbedding(self.FREQUENCIES, width)
+
+    def forward(self, level: Tensor, like: Tensor) -> Tensor:
+        """Levels (B,) in [0, 1] to (B, width), of the kind of `like`."""
+        embedded: Tensor = self.layers(self.waves(level * self.TOP).to(like.dtype))
+        return embedded
 
 
 def shrink(images: Tensor, ratio: int) -> Tensor:
