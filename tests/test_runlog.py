@@ -23,9 +23,9 @@ def test_there_may_be_no_log(tmp_path):
     assert read_log(tmp_path / "log.jsonl") == []
 
 
-@pytest.mark.parametrize("line", ["{torn", "[]", '{"loss": 1}', "3"])
+@pytest.mark.parametrize("line", ["{torn", "[]", '{"loss": 1}', "3", '{"step": "\xff"}'])
 def test_a_damaged_line_is_named(tmp_path, line):
     path = tmp_path / "log.jsonl"
-    path.write_text('{"step": 1}\n' + line + '\n{"step": 3}\n')
+    path.write_bytes(f'{{"step": 1}}\n{line}\n{{"step": 3}}\n'.encode("latin-1"))
     with pytest.raises(UserError, match="line 2 is damaged"):
         read_log(path)

@@ -18,7 +18,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     Raises:
         UserError: another line is damaged.
     """
-    lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
+    lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
     records = []
     for number, line in enumerate(lines, 1):
         try:
@@ -28,7 +28,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
             raise UserError(
                 f"{path}: line {number} is damaged",
                 expected="one JSON object with a step a line",
-                got=line[:60],
+                got=line[:60].decode("utf-8", "replace"),
                 fix="delete the line",
             ) from error
         records.append(record)
