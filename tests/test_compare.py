@@ -4,22 +4,39 @@ from __future__ import annotations
 
 import base64
 import io
+import json
+from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from t2ikit import Measure, UserError
-from t2ikit.comparing import best, compare, differences, stages, training_seconds
+from t2ikit.cli import main
+from t2ikit.comparing import (
+    MOST_PROMPTS,
+    best,
+    compare,
+    differences,
+    read_numbers,
+    short_names,
+    stages,
+    training_seconds,
+)
 from t2ikit.evaluating import Evaluator, Question
+from t2ikit.evaluation_pictures import Costs
+from t2ikit.grids import to_pil
 from t2ikit.recipe import read_recipe
 from t2ikit.registry import Registry
-from t2ikit.report import render
+from t2ikit.report import embed, render
 from t2ikit.training import start_run
 from test_resume import IMAGEN
 
 MISSING = ["metrics.clip-score.model=./no-clip"]
 QUESTION = Question(n=4, metrics=["colours", "prompt-accuracy", "clip-score"], settings=MISSING)
+PROMPTS = ["a red cat", "a <b>blue</b> dog"]
 
 
 @pytest.fixture(scope="module")
@@ -34,14 +51,23 @@ def runs(tmp_path_factory):
     return [folder / "first", folder / "<second>"]
 
 
+@pytest.fixture(scope="module")
+def comparison(runs, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("torch")))
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        yield compare(runs, QUESTION, PROMPTS, device="cpu")
+
+
 class Page(HTMLParser):
     """What a page would load, what it shows, and whether its tags match."""
 
-    VOID = {"meta", "img", "br", "link"}
+    VOID = {"meta", "img", "br", "link", "wbr"}
 
     def __init__(self, html):
         super().__init__()
-        self.loads, self.text, self.open, self.sources = [], "", [], []
+        self.loads, self.text, self.open, self.sources, self.alts = [], "", [], [], []
+        self.captions, self.classes, self.rows = [], [], []
         self.feed(html)
         self.close()
         assert self.open == []
@@ -49,7 +75,16 @@ class Page(HTMLParser):
     def handle_starttag(self, tag, attributes):
         values = dict(attributes)
         self.loads += [values[key] for key in ("src", "href", "srcset", "data") if key in values]
-        self.sources += [values["src"]] if tag == "img" else []
+        self.classes += values.get("class", "").split()
+        if tag == "img":
+            self.sources.append(values["src"])
+            self.alts.append(values["alt"])
+        if tag == "figcaption":
+            self.captions.append("")
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("th", "td"):
+            self.rows[-1].append("")
         if tag not in self.VOID:
             self.open.append(tag)
 
@@ -58,21 +93,24 @@ class Page(HTMLParser):
 
     def handle_data(self, data):
         self.text += data
+        if "figcaption" in self.open:
+            self.captions[-1] += data
+        if "th" in self.open or "td" in self.open:
+            self.rows[-1][-1] += data
+
+    def pictures(self):
+        return [Image.open(io.BytesIO(base64.b64decode(source.split(",")[1]))) for source in self.sources]
 
 
-def test_the_page_holds_all_it_shows_and_loads_nothing(runs, tmp_path, monkeypatch):
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    comparison = compare(runs, QUESTION, ["a red cat", "a <b>blue</b> dog"], device="cpu")
+def test_the_page_holds_all_it_shows_and_loads_nothing(comparison):
     html = render(comparison)
     page = Page(html)
     assert all(load.startswith("data:image/webp;base64,") for load in page.loads)
     assert "<script" not in html
     assert "url(" not in html
-    for source in page.sources:
-        picture = Image.open(io.BytesIO(base64.b64decode(source.split(",")[1])))
-        assert min(picture.size) > 40
-    assert len(page.sources) == 1 + 2 + 2 + 2  # side by side, guidance, one grid of training each, losses
+    assert all(min(picture.size) > 40 for picture in page.pictures())
+    # Two runs: two samples of two prompts, four guidance scales of two prompts, a grid of training, losses.
+    assert len(page.sources) == 2 * (2 * 2 + 4 * 2 + 1 + 1)
     assert "<second>" in page.text  # as text, not as a tag
     assert "optimizer.generator.lr" in page.text
     assert "prompt-accuracy/colour" in page.text
@@ -80,18 +118,173 @@ def test_the_page_holds_all_it_shows_and_loads_nothing(runs, tmp_path, monkeypat
     assert len(html) < 5_000_000
 
 
-def test_evaluations_are_read_where_they_were_made_before(runs, monkeypatch):
-    question = Question(n=4, metrics=["colours"], again=0)
-    first = compare(runs, question, ["a red cat"], device="cpu")
-    monkeypatch.setattr(Evaluator, "measure", lambda *a: pytest.fail("it was measured again"))
-    again = compare(runs, question, ["a red cat"], device="cpu")
-    for one, other in zip(first.runs, again.runs):
-        assert one.measures == other.measures
-        assert one.costs == other.costs
+def test_prompts_are_text_beside_their_pictures(comparison):
+    html = render(comparison)
+    page = Page(html)
+    assert "a &lt;b&gt;blue&lt;/b&gt; dog" in html
+    assert "<b>blue" not in html
+    assert [caption for caption in page.captions if caption in PROMPTS] == PROMPTS * 3  # guidance, too
+    assert "a <b>blue</b> dog: drawn by <second>" in page.alts
+    assert "a <b>blue</b> dog: guidance 8" in page.alts
 
 
-def test_differences_are_those_of_the_recipes(runs):
-    comparison = compare(runs, Question(n=2, metrics=["colours"], again=0), ["a cat"], device="cpu")
+def test_how_each_number_was_made_is_shown_where_no_pointer_hovers(comparison):
+    costs = Costs(pictures=7, seconds=1.0, calls=2, device="cpu", threads=2, processor="a processor")
+    runs = [replace(one, numbers=replace(one.numbers, costs=costs)) for one in comparison.runs]
+    html = render(replace(comparison, runs=runs))
+    assert " title=" not in html
+    page = Page(html)
+    assert "How it was measured" in page.text
+    ours = comparison.runs[0].numbers
+    saturation = ours.measures["colours/saturation"]
+    assert saturation.provenance
+    assert ["colours/saturation", "4", saturation.provenance] in page.rows
+    assert ["milliseconds to draw a picture", "7", "cpu, 2 threads, a processor"] in page.rows
+    assert comparison.runs[0].data in page.text
+
+
+def test_runs_that_were_measured_otherwise_are_named_in_how(comparison):
+    first, second = comparison.runs
+    measures = dict(second.numbers.measures)
+    measures["colours/saturation"] = replace(measures["colours/saturation"], n=7, provenance="otherwise")
+    changed = replace(second, numbers=replace(second.numbers, measures=measures))
+    rows = Page(render(replace(comparison, runs=[first, changed]))).rows
+    provenance = first.numbers.measures["colours/saturation"].provenance
+    assert ["colours/saturation (first)", "4", provenance] in rows
+    assert ["colours/saturation (<second>)", "7", "otherwise"] in rows
+
+
+def test_what_should_be_known_of_an_evaluation_is_told_with_the_runs_it_is_of(comparison):
+    first, second = comparison.runs
+    noted = [
+        replace(one, numbers=replace(one.numbers, notes=notes))
+        for one, notes in ((first, ("few captions",)), (second, ("few captions", "old data")))
+    ]
+    text = Page(render(replace(comparison, runs=noted))).text
+    assert "few captions" in text
+    assert ": few captions" not in text  # of both
+    assert "<second>: old data" in text
+
+
+def test_numbers_of_different_data_are_not_ranked(comparison):
+    same = Page(render(comparison))
+    assert "best" in same.classes
+    assert "care" not in same.classes
+    first, second = comparison.runs
+    assert first.data.startswith("creatures-")
+    page = Page(render(replace(comparison, runs=[first, replace(second, data="others")])))
+    assert not {"best", "near"} & set(page.classes)
+    assert "measured on different data: their numbers do not compare, and none is marked" in page.text
+    assert "the best value" not in page.text  # no legend of marks that are not there
+
+
+def test_what_was_trained_on_other_data_is_ranked_on_the_same_data(comparison):
+    first, second = comparison.runs
+    other = replace(second.run, info={**second.run.info, "data_fingerprint": "others"})
+    page = Page(render(replace(comparison, runs=[first, replace(second, run=other)])))
+    assert "best" in page.classes
+    assert "measured on the same data, but not trained on the same" in page.text
+
+
+def test_as_many_prompts_as_are_taken_fit_the_page(comparison):
+    prompts = [f"prompt {number}" for number in range(MOST_PROMPTS)]
+    drawn = torch.zeros(MOST_PROMPTS, 1, 3, 16, 16)
+    runs = [replace(one, drawn=drawn, scaled=None) for one in comparison.runs]
+    page = Page(render(replace(comparison, runs=runs, prompts=prompts)))
+    assert page.captions[:MOST_PROMPTS] == prompts
+    assert max(max(picture.size) for picture in page.pictures()) < 2000
+
+
+def test_more_prompts_are_refused_before_any_work(monkeypatch):
+    monkeypatch.setattr("t2ikit.comparing.Evaluator", lambda *a, **k: pytest.fail("a run was opened"))
+    prompts = [str(number) for number in range(MOST_PROMPTS + 1)]
+    with pytest.raises(UserError, match="too many") as caught:
+        compare([Path("first"), Path("second")], QUESTION, prompts)
+    assert (caught.value.expected, caught.value.got) == ("at most 200 prompts", 201)
+
+
+def test_three_runs_of_large_noisy_pictures_stay_below_5_mb(comparison, tmp_path):
+    noise = torch.rand(6, 2, 3, 128, 128, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    grid = tmp_path / "step-00000001.png"
+    to_pil(torch.rand(1, 3, 1400, 1000) * 2 - 1)[0].save(grid)
+    scaled = noise.reshape(3, 4, 3, 128, 128)
+    large = replace(comparison.runs[0], drawn=noise, scaled=scaled, stages=[(1, grid)])
+    html = render(replace(comparison, runs=[large], prompts=[f"prompt {k}" for k in range(6)]))
+    of_grid = len(Page(html).sources[24])
+    assert 3 * (len(html) + 3 * of_grid) < 5_000_000
+
+
+def test_a_picture_is_kept_without_loss_where_it_fits():
+    picture = to_pil(torch.rand(1, 3, 64, 64) * 2 - 1)[0]
+    urls = [embed(picture, most) for most in (20_000, 5_000, 500)]
+    sizes = [len(base64.b64decode(url.split(",")[1])) for url in urls]
+    kept = [Image.open(io.BytesIO(base64.b64decode(url.split(",")[1]))) for url in urls]
+    assert kept[0].convert("RGB").tobytes() == picture.tobytes()
+    assert kept[1].size == (64, 64)
+    assert max(kept[2].size) < 64
+    assert all(size <= most for size, most in zip(sizes, (20_000, 5_000, 500)))
+
+
+def test_a_picture_larger_than_the_format_holds_is_halved():
+    shown = embed(Image.new("RGB", (20_000, 4)), 100_000)
+    assert Image.open(io.BytesIO(base64.b64decode(shown.split(",")[1]))).size == (10_000, 2)
+
+
+def test_evaluations_are_read_where_they_were_made_before(runs, comparison, monkeypatch):
+    monkeypatch.setattr(Evaluator, "draw", lambda *a: pytest.fail("it was measured again"))
+    again = compare(runs, QUESTION, ["a red cat"], device="cpu")
+    assert [one.numbers for one in again.runs] == [one.numbers for one in comparison.runs]
+
+
+def test_a_damaged_evaluation_is_made_anew_and_said_so(runs, comparison):
+    before, said = comparison.runs[0].numbers, []
+    found = (runs[0] / "evaluations").glob("*/evaluation.json")
+    (kept,) = (path for path in found if read_numbers(path) == before)
+    kept.write_text(kept.read_text()[:100])
+    again = compare(runs, QUESTION, ["a cat"], device="cpu", say=said.append).runs[0].numbers
+    assert said == [f"{kept} is damaged: measuring anew"]
+    assert again.measures == before.measures
+    assert read_numbers(kept) == again
+
+
+def test_an_evaluation_in_which_a_metric_failed_is_made_anew(runs, comparison, monkeypatch):
+    before, said = comparison.runs[0].numbers, []
+    monkeypatch.setattr("t2ikit.comparing.read_numbers", lambda path: replace(before, failed=("fid",)))
+    again = compare(runs, QUESTION, ["a cat"], device="cpu", say=said.append).runs[0].numbers
+    assert "failed before: fid; measuring anew" in said[0]
+    assert (again.measures, again.failed) == (before.measures, ())
+
+
+GOOD = {
+    "measures": {"colours/saturation": {"value": 1.5, "n": 2}},
+    "not_measured": {"fid": "needs a file"},
+    "costs": {"pictures": 2, "seconds": 1.0, "calls": 40},
+}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        '{"settings": {',
+        "{}",
+        "[]",
+        json.dumps({**GOOD, "measures": {"colours/saturation": {"n": 2}}}),
+        json.dumps({**GOOD, "measures": {"colours/saturation": {"value": "high", "n": 2}}}),
+        json.dumps({**GOOD, "costs": {**GOOD["costs"], "pictures": 0}}),
+        json.dumps({**GOOD, "not_measured": None}),
+    ],
+)
+def test_what_is_no_evaluation_is_not_read_as_one(text, tmp_path):
+    path = tmp_path / "evaluation.json"
+    path.write_text(json.dumps(GOOD))
+    assert read_numbers(path).measures == {"colours/saturation": Measure(1.5, 2)}
+    path.write_text(text)
+    with pytest.raises(ValueError):
+        read_numbers(path)
+
+
+def test_differences_are_those_of_the_recipes(comparison):
     assert differences(comparison.runs) == [("optimizer.generator.lr", ["0.001", "0.002"])]
     assert [one.name for one in comparison.runs] == ["first", "<second>"]
     assert comparison.runs[0].training_seconds > 0
@@ -122,12 +315,49 @@ def test_training_time_is_read_off_the_log():
     assert training_seconds([{"step": 1}], 4) is None
 
 
-def test_grids_of_training_are_chosen_evenly_and_end_with_the_last(tmp_path):
+@pytest.fixture
+def grids(tmp_path):
+    """A run's folder with sample grids of ten steps."""
     (tmp_path / "samples").mkdir()
     for step in range(100, 1100, 100):
-        (tmp_path / "samples" / f"step-{step:08d}.png").touch()
-    assert [step for step, _ in stages(tmp_path)] == [200, 500, 700, 1000]
+        Image.new("RGB", (64, 64), (step % 256, 0, 0)).save(tmp_path / "samples" / f"step-{step:08d}.png")
+    return tmp_path
+
+
+def test_grids_of_training_are_chosen_evenly_and_end_with_the_last(grids, tmp_path):
+    assert [step for step, _ in stages(grids)] == [200, 500, 700, 1000]
     assert stages(tmp_path / "none") == []
+
+
+def test_grids_that_cannot_be_read_are_left_out_and_said_so(grids):
+    samples, said = grids / "samples", []
+    whole = (samples / "step-00001000.png").read_bytes()
+    (samples / "step-00001000.png").write_bytes(whole[: len(whole) // 2])
+    to_pil(torch.rand(1, 3, 400, 400))[0].save(samples / "step-00000700.png")
+    large = (samples / "step-00000700.png").read_bytes()
+    (samples / "step-00000700.png").write_bytes(
+        large.replace(b"IDAT", b"\0\0\0\0").replace(b"\0\0\0\0", b"IDAT", 1)
+    )
+    (samples / "step-00000500.png").write_bytes(b"")
+    (samples / "step-final.png").write_bytes(whole)
+    assert [step for step, _ in stages(grids, said.append)] == [100, 300, 600, 900]
+    assert len(said) == 4
+    assert said[-1] == f"{samples / 'step-final.png'} is left out: it is no readable grid of a step"
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        (["x/y/a", "x/y/b"], ["a", "b"]),
+        (["x/a/r", "x/b/r", "x/b/s"], ["a/r", "b/r", "s"]),
+        (["x/y/r", "z/y/r"], ["x/y/r", "z/y/r"]),
+        (["x/y/r", "z/y/r", "z/w/r"], ["x/y/r", "z/y/r", "w/r"]),
+        (["/r", "/y/r"], ["/r", "y/r"]),
+    ],
+)
+def test_names_are_as_long_as_it_takes_to_tell_runs_apart(paths, names, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert short_names([Path(path) for path in paths]) == names
 
 
 @pytest.mark.parametrize("count", [0, 1])
@@ -138,14 +368,44 @@ def test_one_run_is_nothing_to_compare(runs, count):
         compare([runs[0], runs[0]], QUESTION)
 
 
-def test_the_command_writes_the_file_and_refuses_a_place_that_is_not_there(runs, tmp_path, capsys):
-    from t2ikit.cli import main
+def command(runs, out, *more):
+    words = ["compare", *map(str, runs), "--metrics", "colours", "-n", "2", "--device", "cpu"]
+    return main([*words, "--out", str(out), *more])
 
-    words = ["compare", *map(str, runs), "--metrics", "colours", "-n", "2", "--device", "cpu", "--out"]
-    assert main([*words, str(tmp_path / "gone" / "report.html")]) == 2
-    assert "--out" in capsys.readouterr().err
-    prompts = tmp_path / "prompts.txt"
+
+def test_the_command_writes_the_file_and_passes_over_a_damaged_grid(runs, tmp_path, capsys):
+    prompts, damaged = tmp_path / "prompts.txt", runs[0] / "samples" / "step-final.png"
     prompts.write_text("a green cat\n")
-    assert main([*words, str(tmp_path / "report.html"), "--prompts", str(prompts)]) == 0
-    assert "report.html" in capsys.readouterr().out
+    damaged.touch()
+    try:
+        assert command(runs, tmp_path / "report.html", "--prompts", str(prompts)) == 0
+    finally:
+        damaged.unlink()
+    printed = capsys.readouterr()
+    assert printed.out == f"report: {tmp_path / 'report.html'}\n"
+    assert f"{damaged} is left out" in printed.err
     assert (tmp_path / "report.html").read_text().startswith("<!doctype html>")
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize(
+    "out", ["gone/report.html", "folder", "file/report.html", "taken.html", "long" * 100]
+)
+def test_a_report_that_cannot_be_written_is_refused_before_any_work(out, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("t2ikit.comparing.compare", lambda *a, **k: pytest.fail("runs were compared"))
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    (tmp_path / ".taken.html.writing").mkdir()  # as a folder without leave to write, for root too
+    before = sorted(tmp_path.rglob("*"))
+    assert command([tmp_path, tmp_path], tmp_path / out) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: --out {tmp_path / out}: the file cannot be written")
+    assert all(word in error for word in ("expected:", "got:", "fix:"))
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_report_that_was_there_stays_until_the_new_one_is_made(tmp_path):
+    report = tmp_path / "report.html"
+    report.write_text("before")
+    assert command([tmp_path, tmp_path / "none"], report) == 2
+    assert report.read_text() == "before"

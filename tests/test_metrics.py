@@ -5,10 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import shutil
 import subprocess
 import sys
-from dataclasses import replace
+from importlib.metadata import version
 from importlib.util import find_spec
 
 import numpy as np
@@ -18,28 +17,24 @@ from PIL import Image
 from scipy.linalg import sqrtm
 
 from clip_support import clip_folder
-from t2ikit import Dataset, Drawn, Measure, NotMeasured, UserError
-from t2ikit import checkpoint as ckpt
+from t2ikit import Dataset, Drawn, NotMeasured
 from t2ikit.batch import Record
 from t2ikit.data.creatures import Creatures
 from t2ikit.data.creatures_config import CreaturesConfig
-from t2ikit.evaluating import Evaluator, Question, build_metrics, evaluate
-from t2ikit.evaluation_files import write_evaluation
-from t2ikit.evaluation_pictures import as_saved, reference
-from t2ikit.metrics import features, hub_weights
+from t2ikit.evaluation_pictures import as_saved
+from t2ikit.metrics import clip_files, features, hub_weights
+from t2ikit.metrics.chosen import choose_metrics
 from t2ikit.metrics.clip_score import ClipScore
 from t2ikit.metrics.colours import Colours, border_noise, saturation
 from t2ikit.metrics.configs import ClipScoreConfig, FeatureConfig, LpipsConfig
+from t2ikit.metrics.coverage import covered, share_interval
 from t2ikit.metrics.distances import FeatureDistance, frechet, mmd
-from t2ikit.metrics.intervals import mean_interval, spread_interval
+from t2ikit.metrics.diversity import between
+from t2ikit.metrics.intervals import below_interval, mean_interval, spread_interval
 from t2ikit.metrics.neighbours import Neighbours, nearest
-from t2ikit.metrics.perceptual import Lpips
-from t2ikit.recipe import read_recipe
+from t2ikit.metrics.perceptual import LEAST, Lpips
 from t2ikit.registry import Registry
-from t2ikit.sweeping import describe_sweep, measure_and_write, parse_axes, run_sweep, write_sweep
 from t2ikit.testing import check_metric
-from t2ikit.training import start_run
-from test_resume import IMAGEN
 
 LIBRARIES = ("torch_fidelity", "lpips", "torchvision")
 with_libraries = pytest.mark.skipif(
@@ -58,6 +53,10 @@ def pictures(count, seed=0, size=32):
 
 def drawn(count=12, **more):
     return Drawn(pictures(count), (PROMPTS * 99)[:count], CREATURES, real=pictures(count, 1), **more)
+
+
+def built(name, **options):
+    return choose_metrics(Registry.load(), [name], {name: options})[name].metric
 
 
 # ---------------------------------------------------------------- distances
@@ -152,8 +151,32 @@ def test_distances_have_intervals_around_them_and_say_what_they_stand_on():
     found = reader_distance()(drawn(40))
     assert all(one.low <= one.value <= one.high and one.n == 40 for one in found.values())
     assert all("creature reader v1" in one.provenance for one in found.values())
+    assert all("torch-fidelity 0." in one.provenance for one in found.values())
+    assert "1 subset of 40" in found["kd"].provenance
+    assert "100 bootstrap samples" in found["fd"].provenance
     assert "too large" in found["fd"].warning
     assert not found["kd"].warning
+
+
+@with_libraries
+def test_large_frechet_distances_are_resampled_less_unless_asked(monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "t2ikit.metrics.distances.spread_interval",
+        lambda value, again, resamples: asked.append(resamples) or (value, value),
+    )
+    monkeypatch.setattr("t2ikit.metrics.distances.QUICK", 20)
+    found = reader_distance({"frechet": "fd"})(drawn(40))["fd"]
+    reader_distance({"frechet": "fd"}, resamples=100)(drawn(40))
+    assert asked == [25, 100]
+    assert "25 bootstrap samples" in found.provenance
+
+
+@with_libraries
+def test_real_pictures_that_repeat_are_told():
+    real = pictures(6, 1).repeat(2, 1, 1, 1)
+    found = reader_distance()(Drawn(pictures(12), PROMPTS, CREATURES, real=real))
+    assert all("only 6 of 12 real pictures are different" in one.warning for one in found.values())
 
 
 @with_libraries
@@ -181,7 +204,7 @@ def test_distances_that_cannot_be_had(shown, reason):
 
 
 def test_the_reader_does_not_judge_other_pictures():
-    metric = build_metrics(Registry.load(), ["reader-distance"], {})["reader-distance"]
+    metric = built("reader-distance")
     with pytest.raises(NotMeasured, match="creatures"):
         metric(Drawn(pictures(6), ["a sofa"] * 6, CREATURES, real=pictures(6)))
 
@@ -206,7 +229,7 @@ def no_network(monkeypatch, tmp_path):
     ],
 )
 def test_missing_weights_are_named_with_their_place(no_network, name, file):
-    metric = build_metrics(Registry.load(), [name], {})[name]
+    metric = built(name)
     with pytest.raises(NotMeasured) as caught:
         metric(drawn())
     assert file in str(caught.value)
@@ -222,20 +245,50 @@ def test_damaged_weights_are_not_opened(no_network):
         Lpips(LpipsConfig())(drawn())
 
 
-def test_a_failed_download_is_told(monkeypatch, tmp_path):
+def test_a_download_is_announced_and_its_failure_told(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setitem(hub_weights.MEGABYTES, "net-00000000.pth", 7)
+    url = "http://localhost:9/net-00000000.pth"
+    with pytest.raises(NotMeasured, match=r"needs net-00000000\.pth .* the download failed"):
+        hub_weights.need_weights(url)
+    told = f"downloading net-00000000.pth (7 MB) to {tmp_path}/hub/checkpoints from {url}"
+    assert told in capsys.readouterr().err
+
+
+def test_a_place_for_weights_that_cannot_be_made_is_told(monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "file"))
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     with pytest.raises(NotMeasured, match=r"needs net-00000000\.pth .* the download failed"):
         hub_weights.need_weights("http://localhost:9/net-00000000.pth")
 
 
 @with_libraries
-def test_a_clip_that_cannot_be_had(monkeypatch):
+@pytest.mark.parametrize("name", ["clip-score", "clip-distance", "clip-diversity"])
+def test_a_clip_that_cannot_be_had_is_named_with_its_files(name, tmp_path, monkeypatch):
+    again = pictures(4).unflatten(0, (2, 2))
+    files = r"config\.json, model\.safetensors, tokenizer\.json"
+    with pytest.raises(NotMeasured, match=rf"needs \./no-such-folder: .*{files}"):
+        built(name, model="./no-such-folder")(drawn(again=again))
+    folder = clip_folder(tmp_path / "clip")
+    (tmp_path / "clip" / "model.safetensors").unlink()
+    with pytest.raises(NotMeasured, match=r"no model\.safetensors"):
+        built(name, model=folder)(drawn(again=again))
+    monkeypatch.setattr(clip_files.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(clip_files.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    for name in ("clip-score", "clip-distance"):
-        metric = build_metrics(Registry.load(), [name], {name: {"model": "./no-such-folder"}})[name]
-        with pytest.raises(NotMeasured, match="no-such-folder"):
-            metric(drawn())
+    with pytest.raises(NotMeasured, match=rf"needs {files} of nobody/no-clip in {tmp_path}/hub: .*offline"):
+        built(name, model="nobody/no-clip")(drawn(again=again))
+
+
+def test_a_download_from_the_hub_is_announced(capsys, monkeypatch):
+    monkeypatch.setattr(clip_files.constants, "HF_HUB_OFFLINE", False)
+    clip_files.announce("nobody/no-clip")
+    told = capsys.readouterr().err
+    assert "downloading nobody/no-clip (config.json, model.safetensors, tokenizer.json) to " in told
+    clip_files.announce("./no-such-folder")
+    assert capsys.readouterr().err == ""
 
 
 @with_libraries
@@ -255,7 +308,7 @@ def test_fid_is_that_of_the_librarys_command(tmp_path, monkeypatch):
     torch.save(random.state_dict(), file)
     monkeypatch.setattr(features, "need_weights", lambda url: file)
     shown = drawn(8)
-    found = build_metrics(Registry.load(), ["fid"], {"fid": {"resamples": 10}})["fid"](shown)
+    found = built("fid", resamples=10)(shown)
     for name, images in (("a", shown.images), ("b", shown.real)):
         (tmp_path / name).mkdir()
         for i, picture in enumerate(images):
@@ -267,10 +320,29 @@ def test_fid_is_that_of_the_librarys_command(tmp_path, monkeypatch):
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     theirs = json.loads(result.stdout[result.stdout.index("{") :])
     assert found["fid"].value == pytest.approx(theirs["frechet_inception_distance"], rel=1e-5)
-    assert found["kid"].value == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-4)
+    assert found["kid"].value == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-5)
 
 
 # ---------------------------------------------------------------- LPIPS and CLIP
+
+
+@with_libraries
+@pytest.mark.parametrize("net", ["alex", "vgg", "squeeze"])
+def test_pictures_too_small_for_lpips_are_told_before_anything_is_opened(net, monkeypatch):
+    import lpips
+
+    least = LEAST[net]
+    network = lpips.LPIPS(net=net, pnet_rand=True, pretrained=False, verbose=False)
+    monkeypatch.setattr(Lpips, "open", lambda self: network)
+    metric = Lpips(LpipsConfig(net=net))
+    prompts = PROMPTS[:2]
+    found = metric(Drawn(pictures(2, 0, least), prompts, CREATURES, real=pictures(2, 1, least)))
+    assert f"lpips {version('lpips')}, weights v0.1 of {net}" in found["paired"].provenance
+    small = pictures(2, 0, least - 1)
+    with pytest.raises(RuntimeError):
+        network(small, small)
+    with pytest.raises(NotMeasured, match=f"{net} needs pictures of at least {least} px, these have"):
+        metric(Drawn(small, prompts, CREATURES, real=small))
 
 
 @pytest.fixture
@@ -329,16 +401,72 @@ def test_clip_score_is_that_of_transformers(tmp_path):
         scores.append(100 * float(image @ text / image.norm() / text.norm()))
     assert found["score"].value == pytest.approx(np.mean(scores), abs=1e-3)
     assert set(found) == {"score", "shuffled", "real"}
+    assert "bicubic and cut to 16 x 16 px by transformers " in found["score"].provenance
+
+
+def test_a_clip_that_does_not_say_how_it_wants_pictures_gets_them_as_clip_does(tmp_path, monkeypatch):
+    from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
+
+    folder = clip_folder(tmp_path / "clip", mean=None)
+    without = ClipScore(ClipScoreConfig(model=folder))(drawn(4))
+    said = {"image_mean": list(OPENAI_CLIP_MEAN), "image_std": list(OPENAI_CLIP_STD)}
+    (tmp_path / "clip" / "preprocessor_config.json").write_text(json.dumps(said))
+    assert without == ClipScore(ClipScoreConfig(model=folder))(drawn(4))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    at_home = ClipScore(ClipScoreConfig(model="~/clip"))(drawn(4))
+    assert at_home["score"].value == without["score"].value
+
+
+def test_a_clips_contents_are_told_apart_whatever_their_times_say(tmp_path):
+    folder = clip_folder(tmp_path / "clip")
+    weights = tmp_path / "clip" / "model.safetensors"
+    state, before = weights.stat(), clip_files.stands_on(folder)
+    assert before["transformers"]
+    contents = bytearray(weights.read_bytes())
+    contents[-1] ^= 1
+    weights.write_bytes(contents)
+    os.utime(weights, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert clip_files.stands_on(folder)["files"] != before["files"]
+    assert clip_files.stands_on("nobody/no-clip")["files"] == "not here"
+
+
+# ---------------------------------------------------------------- diversity
+
+
+def test_reader_diversity_beside_plain_loops():
+    again = pictures(6, 5).unflatten(0, (2, 3))
+    found = built("reader-diversity", batch=4)(drawn(again=again))
+    seen = features.creature_reader()(again.flatten(0, 1), 6).double().numpy()
+    seen /= np.linalg.norm(seen, axis=1, keepdims=True)
+    pairs = list(itertools.combinations(range(6), 2))
+    within = [1 - seen[a] @ seen[b] for a, b in pairs if a // 3 == b // 3]
+    across = [1 - seen[a] @ seen[b] for a, b in pairs if a // 3 != b // 3]
+    assert found["per-prompt"].value == pytest.approx(np.mean(within), rel=1e-6)
+    assert found["across-prompts"].value == pytest.approx(np.mean(across), rel=1e-6)
+    assert (found["per-prompt"].n, found["per-prompt"].better) == (2, "higher")
+    assert "creature reader v1" in found["per-prompt"].provenance
+
+
+def test_equal_pictures_have_no_diversity_and_one_of_a_prompt_tells_nothing(tmp_path):
+    same = pictures(1).expand(1, 3, 3, 32, 32)
+    assert built("reader-diversity")(drawn(again=same))["per-prompt"].value == 0
+    clip = built("clip-diversity", model=clip_folder(tmp_path / "clip"))
+    assert clip(drawn(again=same))["per-prompt"].value == pytest.approx(0, abs=1e-9)
+    assert float(between(torch.eye(2)[:1], torch.eye(2)[1:])) == 1
+    with pytest.raises(NotMeasured, match="two pictures of a prompt"):
+        built("reader-diversity")(drawn())
+    with pytest.raises(NotMeasured, match="creatures"):
+        built("reader-diversity")(Drawn(pictures(2), ["a sofa", "a bed"], CREATURES, again=same))
 
 
 @with_libraries
 def test_clip_distance_sees_the_towers_features(tmp_path):
     folder = clip_folder(tmp_path / "clip")
-    name = "clip-distance"
-    metric = build_metrics(Registry.load(), [name], {name: {"model": str(folder), "resamples": 10}})[name]
-    found = metric(drawn(8))
-    assert set(found) == {"fd-clip", "kd-clip", "precision", "recall"}
-    assert str(folder) in found["fd-clip"].provenance
+    found = built("clip-distance", model=str(folder), resamples=10)(drawn(8))
+    assert list(found) == ["kd-clip", "fd-clip", "precision", "recall"]
+    for measure in found.values():
+        assert f"CLIP {folder}, antialiased bicubic to 16 x 16 px, transformers " in measure.provenance
+        assert "torch-fidelity 0." in measure.provenance
 
 
 # ---------------------------------------------------------------- pixels
@@ -395,8 +523,47 @@ def test_intervals_cover_what_they_should():
     assert (low, high) == (pytest.approx(5 - 3.92, abs=0.2), pytest.approx(5 + 3.92, abs=0.2))
 
 
+def test_the_share_that_is_nearer_is_covered_though_its_limit_is_estimated():
+    rng = np.random.default_rng(0)
+    true, hits = 0.2595, 0  # of a normal distribution moved by -1 below the 5 % quantile of another
+    for _ in range(100):
+        low, high = below_interval(rng.normal(-1, 1, size=64), rng.normal(size=64), 0.05, resamples=200)
+        hits += low <= true <= high
+    assert hits >= 89  # with Wilson's interval 70
+    low, high = below_interval(np.ones(50), np.zeros(50), 0.05)
+    assert low == 0
+    assert high > 0.05
+
+
+def test_shares_among_neighbours_are_covered():
+    torch.manual_seed(0)
+    found = []
+    for _ in range(60):
+        ours, real = torch.randn(128, 64), torch.randn(128, 64)
+        share = covered(torch.cdist(real, real).numpy(), torch.cdist(real, ours).numpy())
+        found.append((share, *share_interval(share, ours, real, 40)))
+    shares, low, high = np.array(found).T
+    assert ((low <= shares.mean()) & (shares.mean() <= high)).mean() >= 0.9
+    low, high = share_interval(0.0, torch.zeros(50, 2) + 9, torch.randn(50, 2), 20)
+    assert low == 0
+    assert 0.05 < high < 0.1  # Wilson's
+    assert share_interval(1.0, torch.randn(5, 2), torch.randn(5, 2), 20)[1] == 1
+
+
+@with_libraries
+def test_the_covered_share_is_that_of_torch_fidelity():
+    prc = features.library("torch_fidelity.metric_prc")
+    torch.manual_seed(0)
+    ours, real = torch.randn(40, 6), 1.3 * torch.randn(50, 6)
+    theirs = prc.prc_features_to_metric(ours, real, verbose=False, save_cpu_ram=True)
+    kernels = [torch.cdist(*pair).numpy() for pair in ((real, real), (real, ours), (ours, ours))]
+    assert covered(kernels[0], kernels[1]) == pytest.approx(theirs["precision"], abs=1e-6)
+    assert covered(kernels[2], kernels[1].T) == pytest.approx(theirs["recall"], abs=1e-6)
+
+
 @pytest.mark.parametrize(
-    "name", ["colours", "neighbours", pytest.param("reader-distance", marks=with_libraries)]
+    "name",
+    ["colours", "neighbours", "reader-diversity", pytest.param("reader-distance", marks=with_libraries)],
 )
 def test_metrics_that_need_nothing_keep_the_contract(name):
     check_metric(name)
@@ -443,127 +610,3 @@ def test_real_pictures_are_found_by_their_caption_held_out_ones_first():
     stream = Two()
     stream.indexed_training = False
     assert stream.pictures(["train 1"], 0) is None
-
-
-# ---------------------------------------------------------------- a whole evaluation
-
-
-@pytest.fixture(scope="module")
-def tiny_run(tmp_path_factory):
-    """Two steps of the imagen plugin on creatures, drawn in two steps."""
-    out = tmp_path_factory.mktemp("tiny") / "run"
-    settings = [*IMAGEN, "train.steps=2"]
-    registry = Registry.load()
-    start_run(registry, read_recipe(registry, "imagen/default", settings=settings), out, device="cpu")
-    return out
-
-
-def test_a_file_plugin_adds_a_metric_and_its_options(tmp_path, tiny_run):
-    (tmp_path / "mine.py").write_text(
-        "from t2ikit import Config, Measure, MetricSpec, hookimpl\n"
-        "class C(Config):\n    scale: float = 1.0\n"
-        "@hookimpl\n"
-        "def t2ikit_metrics():\n"
-        "    def build(config, context):\n"
-        "        return lambda d: {'mean': Measure(config.scale * float(d.images.mean()), len(d.images))}\n"
-        "    return [MetricSpec('mean', build, C)]\n"
-    )
-    plugins = [str(tmp_path / "mine.py")]
-    values = [
-        evaluate(tiny_run, Question(n=4, metrics=["mean"], settings=settings), plugins=plugins).measures
-        for settings in ([], ["metrics.mean.scale=2"])
-    ]
-    one, two = (found["mean/mean"] for found in values)
-    assert isinstance(one, Measure)
-    assert two.value == pytest.approx(2 * one.value)
-
-
-def test_what_is_written_is_what_was_measured(tiny_run):
-    question = Question(n=6, metrics=["colours", "neighbours", "lpips"], again=2, copies=2)
-    evaluation = evaluate(tiny_run, question)
-    folder = write_evaluation(evaluation, tiny_run)
-    again = evaluate(tiny_run, question)
-    assert again.measures == evaluation.measures  # to the bit
-    assert torch.equal(again.drawn.images, evaluation.drawn.images)
-    files = sorted((folder / "drawn").glob("*.png"))
-    assert len(files) == 6
-    shown = torch.stack([torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1) for file in files])
-    assert torch.equal(shown.float() / 127.5 - 1, evaluation.drawn.images)
-    assert len(list((folder / "again").iterdir())) == 4
-    assert len(list((folder / "real").iterdir())) == 6
-    assert len((folder / "prompts.jsonl").read_text().splitlines()) == 6
-    table = json.loads((folder / "evaluation.json").read_text())
-    assert table["measures"]["colours/saturation"]["value"] == evaluation.measures["colours/saturation"].value
-    assert table["costs"]["pictures"] == 10
-    assert table["costs"]["calls"] == 2 * 2  # two steps, with guidance
-    assert (folder / "neighbours.png").is_file()
-    other = evaluate(tiny_run, Question(n=6, metrics=["colours"], seed=1, again=2, copies=2))
-    assert other.name != evaluation.name
-
-
-def test_an_earlier_checkpoint_is_measured_alone(tiny_run, tmp_path):
-    run = tmp_path / "run"
-    shutil.copytree(tiny_run, run)
-    newest = ckpt.load_latest(run)[0]
-    for tensor in newest.tensors["ema"].values():
-        tensor.mul_(0.5)
-    ckpt.save(run, replace(newest, step=1))
-    question = Question(n=4, metrics=["colours"], again=0)
-    found = {step: evaluate(run, replace(question, checkpoint=step)) for step in (None, 1, 2)}
-    assert found[1].settings["step"] == 1
-    assert torch.equal(found[2].drawn.images, found[None].drawn.images)
-    assert not torch.equal(found[1].drawn.images, found[None].drawn.images)
-
-
-# ---------------------------------------------------------------- sweeps
-
-
-def test_a_sweep_measures_every_combination_as_one_evaluation_would(tiny_run):
-    axes = parse_axes(["guidance=0.5,3", "sampler.thresholding=none,dynamic"])
-    question = Question(n=4, metrics=["colours"], again=0)
-    sweep = run_sweep(Evaluator(tiny_run, question), axes)
-    assert sweep.points[1] == {"guidance": "0.5", "thresholding": "dynamic"}
-    assert len(sweep.evaluations) == 4
-    settings = ["sampler.guidance=3", "sampler.thresholding=none"]
-    alone = evaluate(tiny_run, Question(n=4, metrics=["colours"], again=0, settings=settings))
-    assert alone.measures == sweep.evaluations[2].measures
-    assert torch.equal(alone.drawn.images, sweep.evaluations[2].drawn.images)
-    assert sweep.evaluations[0].settings["guidance"] == 0.5
-    lines = [line.split() for line in describe_sweep(sweep).splitlines()]
-    assert lines[0] == ["guidance", "0.5", "0.5", "3", "3"]
-    assert lines[1] == ["thresholding", "none", "dynamic", "none", "dynamic"]
-    assert lines[2][0] == "colours/saturation"
-    path = write_sweep(sweep, tiny_run)
-    assert Image.open(path).size[0] > 4 * 32
-    table = json.loads(path.with_suffix(".json").read_text())
-    assert [point["at"] for point in table["points"]] == sweep.points
-
-
-@pytest.mark.parametrize("given", ["guidance", "guidance=", "=1,2", "guidance=1,1", "steps=" + "1,2,3," * 99])
-def test_a_sweep_that_is_no_list(given):
-    with pytest.raises(UserError):
-        parse_axes([given])
-
-
-def test_a_sweep_is_refused_before_anything_is_drawn(tiny_run, monkeypatch):
-    monkeypatch.setattr("t2ikit.evaluating.draw_all", lambda *a: pytest.fail("it was drawn"))
-    evaluator = Evaluator(tiny_run, Question(n=4, metrics=["colours"]))
-    for given in ("guidance=1,-1", "colour=red", "thresholding=none,some", "steps=5,x"):
-        with pytest.raises(UserError):
-            run_sweep(evaluator, parse_axes([given]))
-
-
-def test_a_folder_that_cannot_be_written_is_told_before_anything_is_drawn(tiny_run, tmp_path, monkeypatch):
-    run = tmp_path / "run"
-    shutil.copytree(tiny_run, run, ignore=shutil.ignore_patterns("evaluations"))
-    (run / "evaluations").write_text("a file in the way")
-    monkeypatch.setattr("t2ikit.evaluating.draw_all", lambda *a: pytest.fail("it was drawn"))
-    evaluator = Evaluator(run, Question(n=4, metrics=["colours"]))
-    for axes in ({}, {"steps": ["1", "2"]}):
-        with pytest.raises(UserError, match="cannot be written"):
-            measure_and_write(evaluator, axes, run)
-
-
-def test_large_training_pictures_are_fewer(monkeypatch):
-    monkeypatch.setattr("t2ikit.evaluation_pictures.MOST_VALUES", 10 * 3 * 32 * 32)
-    assert len(reference(CREATURES, PROMPTS, 0).train) == 10

@@ -12,13 +12,15 @@ from t2ikit.data.shards_config import ShardsConfig, accepts_shards
 from t2ikit.data.table_config import HubConfig, TableConfig, accepts_hub, accepts_table
 from t2ikit.hookspecs import hookimpl
 from t2ikit.metrics.configs import (
+    ClipDiversityConfig,
     ClipFeatureConfig,
     ClipScoreConfig,
     FeatureConfig,
     LpipsConfig,
     PlainConfig,
+    ReaderDiversityConfig,
 )
-from t2ikit.metrics.prompt_accuracy import PromptAccuracyConfig
+from t2ikit.metrics.prompt_accuracy import PromptAccuracyConfig, readable
 from t2ikit.specs import DatasetSpec, MetricSpec, TextEncoderSpec
 from t2ikit.text.builtin_config import BuiltinTextConfig
 from t2ikit.text.pretrained_config import ClipTextConfig, PretrainedConfig, T5Config
@@ -81,18 +83,34 @@ def _prompt_accuracy(config: PromptAccuracyConfig, context: None) -> Any:
 def _reader_distance(config: FeatureConfig, context: None) -> Any:
     from t2ikit.metrics import features
     from t2ikit.metrics.distances import FeatureDistance
-    from t2ikit.metrics.prompt_accuracy import readable
 
     # No precision: noise lies in the middle of these features, within reach of everything.
-    names = {"frechet": "fd-reader", "kernel": "kd-reader"}
-    return FeatureDistance(config, features.creature_reader, names, readable)
+    names = {"kernel": "kd-reader", "frechet": "fd-reader"}
+    return FeatureDistance(config, features.creature_reader, names, readable, features.reader_stands_on)
+
+
+def _reader_diversity(config: ReaderDiversityConfig, context: None) -> Any:
+    from t2ikit.metrics import features
+    from t2ikit.metrics.diversity import FeatureDiversity
+
+    return FeatureDiversity(config.batch, features.creature_reader, features.reader_stands_on, readable)
+
+
+def _clip_diversity(config: ClipDiversityConfig, context: None) -> Any:
+    from t2ikit.metrics import features
+    from t2ikit.metrics.diversity import FeatureDiversity
+
+    def stands_on() -> dict[str, str]:
+        return features.clip_stands_on(config.model)
+
+    return FeatureDiversity(config.batch, lambda: features.clip_tower(config.model), stands_on)
 
 
 def _fid(config: FeatureConfig, context: None) -> Any:
     from t2ikit.metrics import features
     from t2ikit.metrics.distances import FeatureDistance
 
-    return FeatureDistance(config, features.inception, {"frechet": "fid", "kernel": "kid"})
+    return FeatureDistance(config, features.inception, {"kernel": "kid", "frechet": "fid"})
 
 
 def _precision_recall(config: FeatureConfig, context: None) -> Any:
@@ -106,8 +124,12 @@ def _clip_distance(config: ClipFeatureConfig, context: None) -> Any:
     from t2ikit.metrics import features
     from t2ikit.metrics.distances import FeatureDistance
 
-    names = {"frechet": "fd-clip", "kernel": "kd-clip", "precision": "precision", "recall": "recall"}
-    return FeatureDistance(config, lambda: features.clip_tower(config.model), names)
+    names = {"kernel": "kd-clip", "frechet": "fd-clip", "precision": "precision", "recall": "recall"}
+
+    def stands_on() -> dict[str, str]:
+        return features.clip_stands_on(config.model)
+
+    return FeatureDistance(config, lambda: features.clip_tower(config.model), names, network=stands_on)
 
 
 def _clip_score(config: ClipScoreConfig, context: None) -> Any:
@@ -177,9 +199,21 @@ def t2ikit_metrics() -> list[MetricSpec]:
         MetricSpec(
             "reader-distance", _reader_distance, FeatureConfig, "distances in features of the creature reader"
         ),
-        MetricSpec("fid", _fid, FeatureConfig, "FID and KID, by Inception-v3"),
+        MetricSpec(
+            "reader-diversity",
+            _reader_diversity,
+            ReaderDiversityConfig,
+            "how different a prompt's pictures are, in features of the creature reader",
+        ),
+        MetricSpec("fid", _fid, FeatureConfig, "KID and FID, by Inception-v3"),
         MetricSpec("precision-recall", _precision_recall, FeatureConfig, "fidelity and coverage, by VGG-16"),
         MetricSpec("clip-distance", _clip_distance, ClipFeatureConfig, "distances in CLIP features"),
+        MetricSpec(
+            "clip-diversity",
+            _clip_diversity,
+            ClipDiversityConfig,
+            "how different a prompt's pictures are, in CLIP features",
+        ),
         MetricSpec("clip-score", _clip_score, ClipScoreConfig, "fit of pictures to captions, by CLIP"),
         MetricSpec("lpips", _lpips, LpipsConfig, "perceptual distance to the real picture, and diversity"),
         MetricSpec("colours", _colours, PlainConfig, "saturation, and noise on a plain border"),

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
+from pydantic import TypeAdapter
 from torch import Tensor
 
+from t2ikit.compose import Model
 from t2ikit.errors import UserError
 from t2ikit.evaluating import Evaluator, Question, name_of
-from t2ikit.evaluation_files import FOLDER, write_evaluation
+from t2ikit.evaluation_files import FOLDER, NUMBERS, make_folder, measure_into
+from t2ikit.evaluation_pictures import Costs
 from t2ikit.given import real_pictures, small_pictures
 from t2ikit.interfaces import Denoiser, Measure
 from t2ikit.run import Run
@@ -28,6 +31,28 @@ SCALED_PROMPTS = 3
 STAGES = 4
 """Sample grids of a run, evenly chosen over its training."""
 MOST = 12
+MOST_PROMPTS = 200
+UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
+"""What Pillow raises for a PNG that is damaged, and `int` for a name without a step."""
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What an evaluation found.
+
+    Attributes:
+        measures: by metric and name.
+        not_measured: by metric, what is missing.
+        costs: of drawing.
+        failed: those of `not_measured` that lack nothing, but raised an error.
+        notes: what should be known before the numbers are read.
+    """
+
+    measures: dict[str, Measure]
+    not_measured: dict[str, str]
+    costs: Costs
+    failed: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -38,9 +63,8 @@ class Compared:
         name: of the run, unique in the comparison.
         run: its folder, opened.
         step: of the checkpoint that was drawn from.
-        measures: by metric and name.
-        not_measured: by metric, what is missing.
-        costs: of drawing: pictures, seconds, calls.
+        data: fingerprint of the data it was measured on.
+        numbers: of its evaluation.
         training_seconds: spent on the steps, from the log; None where it has no speeds.
         log: its lines.
         stages: (step, path of the sample grid).
@@ -51,9 +75,8 @@ class Compared:
     name: str
     run: Run
     step: int
-    measures: dict[str, Measure]
-    not_measured: dict[str, str]
-    costs: dict[str, float]
+    data: str
+    numbers: Numbers
     training_seconds: float | None
     log: list[dict[str, Any]]
     stages: list[tuple[int, Path]]
@@ -77,27 +100,32 @@ def compare(
     *,
     plugins: Sequence[str] = (),
     device: str = "auto",
+    say: Callable[[str], None] = print,
 ) -> Comparison:
     """Measure runs in the same way and draw the same prompts from each.
 
-    An evaluation that was made before with the same question is read, not made again; `t2ikit evaluate` makes
-    it anew, as where something was missing then.
+    An evaluation that was made before with the same question is read, not made again, unless it is damaged or
+    a metric failed in it; `t2ikit evaluate` makes it anew, as where something was missing then.
 
     Args:
         paths: at least two run folders.
         question: for all of them.
-        prompts: to draw side by side; empty takes the first of the first run's evaluation.
+        prompts: to draw side by side, at most 200; empty takes the first of the first run's evaluation.
         plugins, device: as in `evaluate`.
+        say: told of files of a run that are damaged and passed over.
 
     Raises:
-        UserError: too few or too many runs, or one that cannot be evaluated.
+        UserError: too few or too many runs or prompts, or a run that cannot be evaluated.
     """
     _check(paths)
+    _check_prompts(prompts)
     evaluators = [Evaluator(path, question, plugins=plugins, device=device) for path in paths]
     shown = list(prompts) or list(dict.fromkeys(evaluators[0].prompts))[:PROMPTS]
-    names = _names(paths)
-    pairs = zip(names, evaluators)
-    return Comparison([_compared(name, evaluator, shown) for name, evaluator in pairs], shown, question)
+    # Before the first is measured, for either may be the user's to mend.
+    logs = [read_log(one.run.path / "log.jsonl") for one in evaluators]
+    real = [real_pictures(one.model.generator, one.dataset, shown, question.seed) for one in evaluators]
+    each = zip(short_names(paths), evaluators, logs, real)
+    return Comparison([_compared(*about, shown, say) for about in each], shown, question)
 
 
 def _check(paths: Sequence[Path]) -> None:
@@ -111,53 +139,92 @@ def _check(paths: Sequence[Path]) -> None:
         )
 
 
-def _names(paths: Sequence[Path]) -> list[str]:
-    """The folders' names, with their parents' where names repeat."""
-    last = [path.resolve().name for path in paths]
-    return [
-        name if last.count(name) == 1 else f"{path.resolve().parent.name}/{name}"
-        for name, path in zip(last, paths)
-    ]
+def _check_prompts(prompts: Sequence[str]) -> None:
+    if len(prompts) > MOST_PROMPTS:
+        raise UserError(
+            "--prompts: these are too many to look at side by side",
+            expected=f"at most {MOST_PROMPTS} prompts",
+            got=len(prompts),
+            fix="give fewer; what is measured is drawn for -n prompts of the data, whatever is shown",
+        )
 
 
-def _compared(name: str, evaluator: Evaluator, prompts: Sequence[str]) -> Compared:
+def short_names(paths: Sequence[Path]) -> list[str]:
+    """The ends of different paths, each as long as it takes to be no other's."""
+    parts = [path.resolve().parts for path in paths]
+    return [_end(own, [other for other in parts if other != own]) for own in parts]
+
+
+def _end(own: tuple[str, ...], others: Sequence[tuple[str, ...]]) -> str:
+    length = 1
+    while any(other[-length:] == own[-length:] for other in others):
+        length += 1
+    return Path(*own[-length:]).as_posix()
+
+
+def _compared(
+    name: str,
+    evaluator: Evaluator,
+    log: list[dict[str, Any]],
+    real: Tensor | None,
+    prompts: Sequence[str],
+    say: Callable[[str], None],
+) -> Compared:
     run, model, seed = evaluator.run, evaluator.model, evaluator.question.seed
-    table = _evaluated(evaluator)
-    real = real_pictures(model.generator, evaluator.dataset, prompts, seed)
+    numbers = _evaluated(evaluator, say)
     given = small_pictures(model.generator, real, SAMPLES)
     drawn = sample(model, prompts, samples=range(SAMPLES), seed=seed, low_res=given)
-    scaled = None
-    if isinstance(model.generator, Denoiser) and model.generator.caption_dropout > 0:
-        few = prompts[:SCALED_PROMPTS]
-        given = None if given is None else given[::SAMPLES][:SCALED_PROMPTS]
-        columns = [sample(model, few, seed=seed, guidance=scale, low_res=given) for scale in SCALES]
-        scaled = torch.stack(columns, 1)
-    log = read_log(run.path / "log.jsonl")
     return Compared(
         name,
         run,
         evaluator.step,
-        {key: Measure(**value) for key, value in table["measures"].items()},
-        table["not_measured"],
-        table["costs"],
-        training_seconds(log, int(run.table["train"]["batch"])),
+        evaluator.dataset.fingerprint,
+        numbers,
+        training_seconds(log, run.table["train"].get("batch", 0)),
         log,
-        stages(run.path),
+        stages(run.path, say),
         drawn.unflatten(0, (len(prompts), SAMPLES)),
-        scaled,
+        _scaled(model, prompts[:SCALED_PROMPTS], real, seed),
     )
 
 
-def _evaluated(evaluator: Evaluator) -> dict[str, Any]:
+def _scaled(model: Model, prompts: Sequence[str], real: Tensor | None, seed: int) -> Tensor | None:
+    """Pictures (P, G, 3, H, W) at each of SCALES; None where the model takes no guidance."""
+    if not isinstance(model.generator, Denoiser) or model.generator.caption_dropout == 0:
+        return None
+    given = small_pictures(model.generator, None if real is None else real[: len(prompts)])
+    columns = [sample(model, prompts, seed=seed, guidance=scale, low_res=given) for scale in SCALES]
+    return torch.stack(columns, 1)
+
+
+def _evaluated(evaluator: Evaluator, say: Callable[[str], None]) -> Numbers:
     """The numbers of an evaluation, made before or now."""
-    folder = evaluator.run.path / FOLDER / name_of(evaluator.settings())
-    kept = folder / "evaluation.json"
+    kept = evaluator.run.path / FOLDER / name_of(evaluator.settings()) / NUMBERS
     if kept.is_file():
-        table: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
-        return table
-    evaluation = evaluator.measure()
-    write_evaluation(evaluation, evaluator.run.path)
-    return evaluation.table()
+        try:
+            numbers = read_numbers(kept)
+        except (OSError, ValueError):
+            say(f"{kept} is damaged: measuring anew")
+        else:
+            if not numbers.failed:
+                return numbers
+            say(f"{kept}: failed before: {', '.join(numbers.failed)}; measuring anew")
+    make_folder(evaluator.run.path)
+    found, _ = measure_into(evaluator)
+    return Numbers(found.measures, found.not_measured, found.costs, found.failed, found.notes)
+
+
+def read_numbers(path: Path) -> Numbers:
+    """Read an evaluation.json.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no JSON, or not that of an evaluation.
+    """
+    numbers = TypeAdapter(Numbers).validate_json(path.read_bytes())
+    if numbers.costs.pictures < 1:
+        raise ValueError("no picture was drawn")
+    return numbers
 
 
 def training_seconds(log: Sequence[dict[str, Any]], batch: int) -> float | None:
@@ -171,12 +238,26 @@ def training_seconds(log: Sequence[dict[str, Any]], batch: int) -> float | None:
     return seconds or None
 
 
-def stages(path: Path) -> list[tuple[int, Path]]:
-    """Up to STAGES sample grids of a run, evenly chosen, the last always among them."""
-    grids = sorted((path / "samples").glob("step-*.png"))
+def stages(path: Path, say: Callable[[str], None] = print) -> list[tuple[int, Path]]:
+    """Up to STAGES sample grids of a run, evenly chosen, the last always among them.
+
+    Args:
+        path: the run folder.
+        say: told of each grid that is left out, as it or its name cannot be read.
+
+    Returns:
+        Step and file of each, by their steps.
+    """
+    grids = []
+    for grid in sorted((path / "samples").glob("step-*.png")):
+        try:
+            open_picture(grid)
+            grids.append((int(grid.stem.removeprefix("step-")), grid))
+        except UNREADABLE:
+            say(f"{grid} is left out: it is no readable grid of a step")
+    grids.sort()
     count = min(STAGES, len(grids))
-    chosen = [grids[(place + 1) * len(grids) // count - 1] for place in range(count)]
-    return [(int(grid.stem.split("-")[1]), grid) for grid in chosen]
+    return [grids[(place + 1) * len(grids) // count - 1] for place in range(count)]
 
 
 def differences(runs: Sequence[Compared]) -> list[tuple[str, list[str]]]:
@@ -210,6 +291,11 @@ def best(measures: Sequence[Measure | None]) -> list[str]:
     return ["best" if one.value == top.value else "near" if _meet(one, top) else "" for one in found]
 
 
+def same_data(runs: Sequence[Compared]) -> bool:
+    """All were measured on the same data: else their numbers cannot be ranked."""
+    return len({one.data for one in runs}) == 1
+
+
 def _meet(one: Measure, other: Measure) -> bool:
     if one.low is None or one.high is None or other.low is None or other.high is None:
         return False
@@ -217,6 +303,10 @@ def _meet(one: Measure, other: Measure) -> bool:
 
 
 def open_picture(path: Path) -> Image.Image:
-    """A PNG, read whole."""
+    """A PNG, read whole.
+
+    Raises:
+        OSError, ValueError, SyntaxError, DecompressionBombError: it is damaged, or far too large.
+    """
     with Image.open(path) as picture:
         return picture.convert("RGB")

@@ -10,19 +10,22 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from t2ikit import __version__
-from t2ikit.compose import Model
-from t2ikit.config import parse_setting, validate
+from t2ikit.compose import Model, build_sampler
+from t2ikit.config import apply_settings, parse_setting, validate
 from t2ikit.drawing import check_call, open_model
 from t2ikit.errors import UserError
-from t2ikit.evaluation_pictures import Costs, Pictures, costs, draw_all, reference
+from t2ikit.evaluation_pictures import Costs, Pictures, costs, draw_all, reference, telling
 from t2ikit.given import real_pictures
-from t2ikit.interfaces import Dataset, Drawn, Measure, Metric, NotMeasured
-from t2ikit.recipe import find_dataset
-from t2ikit.registry import Entry, Registry
+from t2ikit.interfaces import Dataset, Drawn, Measure, NotMeasured
+from t2ikit.metrics.chosen import Failed, choose_metrics
+from t2ikit.metrics.identity import versions
+from t2ikit.recipe import SAMPLING, find_dataset, resolve
+from t2ikit.registry import Registry
 from t2ikit.run import Run, open_run
+
+ENOUGH = 100
+"""Pictures below which every number is to be read with care."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Question:
     Attributes:
         data: a SPEC; None takes the run's own data.
         metrics: names; empty takes all that are installed.
-        n: prompts, one picture each.
+        n: prompts, one picture each; as many as are different.
         again: prompts that are drawn `copies` times more, for diversity.
         seed: what prompts and noise are drawn from.
         steps, guidance, sampler: as in `t2ikit sample`; None takes the recipe's.
@@ -56,6 +59,26 @@ class Question:
 
 
 @dataclass(frozen=True)
+class Drawing:
+    """Pictures that were drawn and not measured yet.
+
+    Attributes:
+        drawn: the pictures, as metrics see them.
+        costs: of drawing; depends on the machine.
+        settings: what numbers of these pictures depend on.
+    """
+
+    drawn: Drawn = field(repr=False)
+    costs: Costs
+    settings: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        return name_of(self.settings)
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """What was measured, and on what.
 
@@ -64,7 +87,9 @@ class Evaluation:
         not_measured: by metric, what is missing.
         settings: run, checkpoint step, data, prompts, sampler, seeds: what the numbers depend on.
         costs: of drawing; depends on the machine.
-        drawn: the pictures that were measured.
+        drawn: the pictures that were measured; of one that was read from its folder, the first of them.
+        failed: those metrics of `not_measured` that lack nothing, but raised an error.
+        notes: what should be known before the numbers are read.
     """
 
     measures: dict[str, Measure]
@@ -72,6 +97,8 @@ class Evaluation:
     settings: dict[str, Any]
     costs: Costs
     drawn: Drawn = field(repr=False)
+    failed: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -83,8 +110,10 @@ class Evaluation:
         return {
             "settings": self.settings,
             "costs": asdict(self.costs),
+            "notes": list(self.notes),
             "measures": {name: asdict(measure) for name, measure in self.measures.items()},
             "not_measured": self.not_measured,
+            "failed": list(self.failed),
         }
 
 
@@ -103,6 +132,9 @@ class Evaluator:
         plugins: ./file.py plugins that the run or a metric needs.
         device: where to compute.
 
+    Attributes:
+        prompts: each once, so fewer than the question asks for where the data has no more.
+
     Raises:
         UserError: what is not a run, an unknown metric, or an option that does not fit.
     """
@@ -111,29 +143,29 @@ class Evaluator:
         self, path: Path, question: Question, *, plugins: Sequence[str] = (), device: str = "auto"
     ) -> None:
         self.run, self.question = open_run(path), question
-        self.plugins, self.device = plugins, device
         self.registry = Registry.load(plugins)
-        self._for_sampler, for_metrics = _sort_settings(question.settings)
-        self.metrics = build_metrics(self.registry, question.metrics, for_metrics)
-        self.model = self._model(question.sampler, self._for_sampler)
+        for_sampler, for_metrics = _sort_settings(question.settings)
+        self.metrics = choose_metrics(self.registry, question.metrics, for_metrics)
+        self.model = open_model(
+            self.run,
+            sampler=question.sampler,
+            settings=for_sampler,
+            weights=question.weights,
+            checkpoint=question.checkpoint,
+            plugins=plugins,
+            device=device,
+        )
         check_call(self.model, "steps", question.steps)
         check_call(self.model, "guidance", question.guidance)
         self.dataset = evaluation_data(self.run, self.registry, question.data)
-        self.prompts = self.dataset.prompts(question.n, question.seed)
+        # A picture depends on its prompt and the seed alone: a prompt that came again would count twice.
+        self.prompts = list(dict.fromkeys(self.dataset.prompts(question.n, question.seed)))
         self.step = self.run.step(question.checkpoint)
+        self._notes = _few(len(self.prompts), question.n)
         self._reference: Pictures | None = None
 
-    def _model(self, sampler: str | None, settings: Sequence[str]) -> Model:
-        options: dict[str, Any] = {
-            "weights": self.question.weights,
-            "checkpoint": self.question.checkpoint,
-            "plugins": self.plugins,
-            "device": self.device,
-        }
-        return open_model(self.run, sampler=sampler, settings=settings, **options)
-
     def sampling_model(self, changes: dict[str, str]) -> Model:
-        """The model with options of its sampler changed, as `{"guidance": "3"}`.
+        """The model with options of its sampler changed, as `{"guidance": "3"}`; its weights are shared.
 
         Raises:
             UserError: an option that the sampler does not have, or a value out of bounds.
@@ -141,7 +173,12 @@ class Evaluator:
         if not changes:
             return self.model
         settings = [f"sampler.{key.removeprefix('sampler.')}={value}" for key, value in changes.items()]
-        return self._model(self.question.sampler, [*self._for_sampler, *settings])
+        now = {**self.run.table, "sampler": self.model.recipe.parts["sampler"].table()}
+        where = str(self.run.path / "recipe.toml")
+        table = apply_settings(now, settings)
+        recipe = resolve(self.registry, table, where, settings=settings, only=SAMPLING)
+        sampler = build_sampler(recipe.parts["sampler"], self.model.context, self.model.generator)
+        return replace(self.model, recipe=recipe, sampler=sampler)
 
     def measure(self, changes: dict[str, str] | None = None) -> Evaluation:
         """Draw and measure; `changes` are options of the sampler for this time, as in `sampling_model`.
@@ -149,23 +186,61 @@ class Evaluator:
         Raises:
             UserError: a change that does not fit the sampler.
         """
+        return self.compute(self.draw(changes))
+
+    def draw(self, changes: dict[str, str] | None = None) -> Drawing:
+        """Draw what `compute` measures.
+
+        Raises:
+            UserError: a change that does not fit the sampler.
+        """
         question, call = self.question, self._call(changes or {})
-        model = self.sampling_model(changes or {})
-        if self._reference is None:
-            self._reference = reference(self.dataset, self.prompts, question.seed)
-            if self._reference.real is None:  # a model that enlarges pictures cannot do without
-                real_pictures(model.generator, self.dataset, self.prompts, question.seed)
-        few = min(self.again, question.n)
-        with costs(model.generator, question.n + few * question.copies) as spent:
-            drawn = draw_all(model, self._reference, replace(question, again=few), call)
-        measures, missing = self._compute(drawn)
-        return Evaluation(measures, missing, self.settings(changes), spent(), drawn)
+        model, beside = self.sampling_model(changes or {}), self._beside()
+        with costs(model, len(self.prompts) + self.again * question.copies) as spent:
+            drawn = draw_all(model, beside, replace(question, again=self.again), call)
+        return Drawing(drawn, spent(), self.settings(changes))
+
+    def compute(self, drawing: Drawing) -> Evaluation:
+        """Measure what was drawn; a metric that fails leaves the others alone."""
+        measures: dict[str, Measure] = {}
+        missing: dict[str, str] = {}
+        failed = []
+        for name, metric in self.metrics.items():
+            telling(f"measuring {name}")
+            try:
+                found = metric.measure(drawing.drawn)
+            except NotMeasured as error:
+                missing[name] = str(error)
+                failed += [name] * isinstance(error, Failed)
+            else:
+                measures |= {f"{name}/{label}": measure for label, measure in found.items()}
+        of_pictures = (drawing.settings, drawing.costs, drawing.drawn)
+        return Evaluation(measures, missing, *of_pictures, tuple(failed), tuple(self._notes))
 
     @property
     def again(self) -> int:
         """Prompts that are drawn several times: none where no metric looks at that."""
-        wanted = any(getattr(metric, "wants_again", False) for metric in self.metrics.values())
-        return self.question.again if wanted else 0
+        wanted = any(metric.wants_again for metric in self.metrics.values())
+        return min(self.question.again, len(self.prompts)) if wanted else 0
+
+    def _beside(self) -> Pictures:
+        """What drawings are compared with, read once."""
+        if self._reference is None:
+            seed = self.question.seed
+            self._reference = reference(self.dataset, self.prompts, seed, self._trained_on())
+            if self._reference.real is None:  # a model that enlarges pictures cannot do without
+                real_pictures(self.model.generator, self.dataset, self.prompts, seed)
+        return self._reference
+
+    def _trained_on(self) -> Dataset | None:
+        """The run's own data, whatever the prompts are of; None where it cannot be opened."""
+        if self.question.data is None:
+            return self.dataset
+        try:
+            return evaluation_data(self.run, self.registry, None)
+        except UserError as error:
+            self._notes.append(f"the run's own data cannot be opened: {error.what}")
+            return None
 
     def _call(self, changes: dict[str, str]) -> dict[str, Any]:
         """Steps and guidance for one call of the sampler; None where the sampler's own are meant."""
@@ -182,31 +257,33 @@ class Evaluator:
             "step": self.step,
             "weights": self.question.weights,
             "data": self.dataset.fingerprint,
-            "n": self.question.n,
+            "n": len(self.prompts),
             "again": [self.again, self.question.copies],
             "seed": self.question.seed,
             "sampler": model.recipe.parts["sampler"].table(),
             "steps": call["steps"] or model.sampler.steps,
             "guidance": model.sampler.guidance if call["guidance"] is None else call["guidance"],
-            "metrics": {name: _options(metric) for name, metric in self.metrics.items()},
+            "metrics": {name: metric.table() for name, metric in self.metrics.items()},
+            "device": str(model.context.device),
             "versions": {
                 "t2ikit": __version__,
-                "torch": torch.__version__,
                 "python": platform.python_version(),
+                **versions("torch", "diffusers", "transformers", "numpy", "pillow"),
             },
         }
 
-    def _compute(self, drawn: Drawn) -> tuple[dict[str, Measure], dict[str, str]]:
-        measures: dict[str, Measure] = {}
-        missing: dict[str, str] = {}
-        for metric, compute in self.metrics.items():
-            try:
-                found = compute(drawn)
-            except NotMeasured as error:
-                missing[metric] = str(error)
-                continue
-            measures |= {f"{metric}/{name}": measure for name, measure in found.items()}
-        return measures, missing
+
+def _few(count: int, asked: int) -> list[str]:
+    """What should be known of a number of prompts."""
+    notes = []
+    if count < asked:
+        notes.append(f"only {count} different captions; -n {asked} asked")
+    if count < ENOUGH:
+        notes.append(
+            f"{count} pictures are few: intervals are wide, and distances, precision and recall depend on "
+            "their number; compare at equal -n alone"
+        )
+    return notes
 
 
 def evaluate(
@@ -250,46 +327,13 @@ def _sort_settings(settings: Sequence[str]) -> tuple[list[str], dict[str, dict[s
     return for_sampler, for_metrics
 
 
-def build_metrics(
-    registry: Registry, names: Sequence[str], options: dict[str, dict[str, Any]]
-) -> dict[str, Metric]:
-    """The metrics called so, all where no name is given, built, by their short names.
-
-    Raises:
-        UserError: an unknown metric, or options of none of them.
-    """
-    entries: list[Entry] = (
-        [registry.find("metrics", name) for name in names] if names else list(registry.entries("metrics"))
-    )
-    unused = sorted(set(options) - {entry.spec.name for entry in entries})
-    if unused:
-        raise UserError(
-            f"--set metrics.{unused[0]}: this metric is not measured",
-            expected=", ".join(entry.spec.name for entry in entries),
-            got=unused[0],
-            fix="add it to --metrics, or check the name",
-        )
-    built: dict[str, Metric] = {}
-    for entry in entries:
-        name = entry.spec.name
-        table = options.get(name, {})
-        config = validate(entry.spec.config, table, where="--set", key=f"metrics.{name}")
-        built[name] = entry.spec.build(config, None)
-    return built
-
-
-def _options(metric: Metric) -> dict[str, Any]:
-    config = getattr(metric, "config", None)
-    return {} if config is None else config.model_dump(mode="json")
-
-
 def check_measured(evaluations: Sequence[Evaluation]) -> None:
-    """Say so where no metric could be computed.
+    """Say so where nothing is there that a metric could be computed with.
 
     Raises:
         UserError: there is not one measure.
     """
-    if any(found.measures for found in evaluations):
+    if any(found.measures or found.failed for found in evaluations):
         return
     reasons = evaluations[0].not_measured
     raise UserError(

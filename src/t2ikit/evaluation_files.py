@@ -6,12 +6,14 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
 from t2ikit.errors import UserError
-from t2ikit.evaluating import Evaluation
+from t2ikit.evaluating import Evaluation, Evaluator, name_of
+from t2ikit.evaluation_pictures import Costs
 from t2ikit.files import save_picture, write_json, write_text
 from t2ikit.grids import contact_sheet, to_pil
 from t2ikit.interfaces import Drawn, Measure
@@ -19,7 +21,7 @@ from t2ikit.metrics.neighbours import nearest
 
 SHOWN = 24
 """Pictures on the sheet of nearest neighbours."""
-FOLDER = "evaluations"
+FOLDER, NUMBERS = "evaluations", "evaluation.json"
 
 
 def make_folder(run: Path) -> Path:
@@ -46,6 +48,20 @@ def unwritable(folder: Path, error: OSError) -> UserError:
     )
 
 
+def measure_into(evaluator: Evaluator, changes: dict[str, str] | None = None) -> tuple[Evaluation, Path]:
+    """Draw, write the pictures, measure, write the numbers; returns them and their folder in the run's.
+
+    Raises:
+        UserError: a change that does not fit the sampler, or the folder cannot be written.
+    """
+    drawing = evaluator.draw(changes)
+    folder = evaluator.run.path / FOLDER / drawing.name
+    write_pictures(drawing.drawn, folder)  # first: whatever befalls a metric, the pictures are kept
+    evaluation = evaluator.compute(drawing)
+    _write_numbers(evaluation, folder)
+    return evaluation, folder
+
+
 def write_evaluation(evaluation: Evaluation, run: Path) -> Path:
     """Write an evaluation into the run's folder; returns its own folder there.
 
@@ -57,12 +73,56 @@ def write_evaluation(evaluation: Evaluation, run: Path) -> Path:
         UserError: the folder cannot be written.
     """
     folder = run / FOLDER / evaluation.name
+    write_pictures(evaluation.drawn, folder)
+    _write_numbers(evaluation, folder)
+    return folder
+
+
+def read_evaluation(evaluator: Evaluator, changes: dict[str, str], shown: int) -> Evaluation | None:
+    """An evaluation that was written before with the same settings, with the first `shown` pictures.
+
+    None where there is none, or a metric failed in it, or its files are damaged.
+    """
+    settings = evaluator.settings(changes)
+    folder = evaluator.run.path / FOLDER / name_of(settings)
     try:
-        _write_pictures(evaluation.drawn, folder)
-        write_json(folder / "evaluation.json", evaluation.table())
+        table = json.loads((folder / NUMBERS).read_text(encoding="utf-8"))
+        if table["failed"]:
+            return None
+        measures = {name: Measure(**measure) for name, measure in table["measures"].items()}
+        prompts = evaluator.prompts[:shown]
+        images = [_read_picture(folder / "drawn" / f"{number:05d}.png") for number in range(len(prompts))]
+        drawn = Drawn(torch.stack(images), prompts, evaluator.dataset)
+        costs, notes = Costs(**table["costs"]), tuple(table["notes"])
+        return Evaluation(measures, table["not_measured"], settings, costs, drawn, notes=notes)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _read_picture(path: Path) -> Tensor:
+    """A written picture (3, H, W) in [-1, 1]."""
+    with Image.open(path) as picture:
+        levels = np.array(picture.convert("RGB"))
+    return torch.from_numpy(levels).permute(2, 0, 1).float() / 127.5 - 1
+
+
+def write_pictures(drawn: Drawn, folder: Path) -> None:
+    """Write what was drawn and what it is compared with.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    try:
+        _write_pictures(drawn, folder)
     except OSError as error:
         raise unwritable(folder, error) from error
-    return folder
+
+
+def _write_numbers(evaluation: Evaluation, folder: Path) -> None:
+    try:
+        write_json(folder / NUMBERS, evaluation.table())
+    except OSError as error:
+        raise unwritable(folder, error) from error
 
 
 def _write_pictures(drawn: Drawn, folder: Path) -> None:
@@ -100,7 +160,8 @@ def describe(evaluation: Evaluation) -> str:
     for name, measure in evaluation.measures.items():
         if measure.warning:
             cautions.setdefault(measure.warning, []).append(name)
-    return "\n".join([*lines, *(f"note: {', '.join(names)}: {text}" for text, names in cautions.items())])
+    notes = [*evaluation.notes, *(f"{', '.join(names)}: {text}" for text, names in cautions.items())]
+    return "\n".join([*lines, *(f"note: {note}" for note in notes)])
 
 
 def line(name: str, measure: Measure) -> str:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from rich.console import Console
 from torch import Tensor
 
 from t2ikit.compose import Model
 from t2ikit.given import small_pictures
-from t2ikit.interfaces import Dataset, Denoiser, Drawn, Generator
+from t2ikit.interfaces import Dataset, Denoiser, Drawn
 from t2ikit.progress import counting
 from t2ikit.sample import sample
 
@@ -44,23 +47,30 @@ class Costs:
         pictures: how many were drawn.
         seconds: for all of them.
         calls: of the network for one picture; guidance counts twice.
+        device: "cpu", "cuda" or "mps".
+        threads: of the CPU.
+        processor: the GPU's name, or the CPU's.
     """
 
     pictures: int
     seconds: float
     calls: float
+    device: str = ""
+    threads: int = 0
+    processor: str = ""
 
 
-def reference(dataset: Dataset, prompts: Sequence[str], seed: int) -> Pictures:
-    """Real pictures of the prompts, and training pictures."""
+def reference(
+    dataset: Dataset, prompts: Sequence[str], seed: int, trained_on: Dataset | None = None
+) -> Pictures:
+    """Real pictures of the prompts, and pictures of the data that the run was trained on, if it is known."""
     found = dataset.pictures(prompts, seed)
-    return Pictures(
-        dataset, prompts, None if found is None else _scaled(torch.stack(found)), _training_pictures(dataset)
-    )
+    real = None if found is None else _scaled(torch.stack(found))
+    return Pictures(dataset, prompts, real, _training_pictures(trained_on))
 
 
-def _training_pictures(dataset: Dataset) -> Tensor | None:
-    if not dataset.indexed_training:
+def _training_pictures(dataset: Dataset | None) -> Tensor | None:
+    if dataset is None or not dataset.indexed_training:
         return None
     size = dataset.size("train")
     count = max(1, min(size, MOST_TRAINING, MOST_VALUES // dataset.record("train", 0).image.numel()))
@@ -91,14 +101,22 @@ def draw_all(model: Model, beside: Pictures, question: Question, call: dict[str,
     return Drawn(as_saved(images), beside.prompts, beside.dataset, beside.real, again, beside.train, given)
 
 
+def telling(what: str) -> None:
+    """Say on a terminal what is being done."""
+    console = Console(stderr=True)
+    if console.is_terminal:
+        console.print(what, markup=False, highlight=False)
+
+
 @contextlib.contextmanager
-def costs(generator: Generator, pictures: int) -> Iterator[Callable[[], Costs]]:
+def costs(model: Model, pictures: int) -> Iterator[Callable[[], Costs]]:
     """Count seconds and calls of the network between entering and leaving; what is yielded tells them after.
 
     Args:
-        generator: whose calls count.
+        model: whose generator's calls count.
         pictures: how many are drawn meanwhile.
     """
+    generator, device = model.generator, model.context.device
     name = "denoise" if isinstance(generator, Denoiser) else "generate"
     inner = getattr(generator, name)
     rows, seconds = 0, 0.0
@@ -108,10 +126,24 @@ def costs(generator: Generator, pictures: int) -> Iterator[Callable[[], Costs]]:
         rows += len(first)
         return inner(first, *args, **options)
 
+    def spent() -> Costs:
+        machine = (device.type, torch.get_num_threads(), processor(device))
+        return Costs(pictures, seconds, rows / pictures, *machine)
+
     generator.__dict__[name] = counted  # before the method of its class
     began = time.perf_counter()
     try:
-        yield lambda: Costs(pictures, seconds, rows / pictures)
+        yield spent
     finally:
         seconds = time.perf_counter() - began
         del generator.__dict__[name]
+
+
+def processor(device: torch.device) -> str:
+    """The GPU's name, or the CPU's as far as the system tells it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    known = Path("/proc/cpuinfo")
+    lines = known.read_text(encoding="utf-8").splitlines() if known.is_file() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

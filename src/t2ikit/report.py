@@ -7,8 +7,8 @@ import importlib.resources
 import io
 import math
 import platform
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Hashable, Sequence
+from typing import Any, TypeVar
 
 import torch
 from jinja2 import Environment
@@ -16,61 +16,89 @@ from PIL import Image
 from torch import Tensor
 
 from t2ikit import __version__
-from t2ikit.comparing import SCALES, Compared, Comparison, best, differences, open_picture
+from t2ikit.comparing import SCALES, Compared, Comparison, best, differences, open_picture, same_data
 from t2ikit.curves import draw_curves
 from t2ikit.evaluation_files import number
-from t2ikit.grids import labelled_grid, to_pil
+from t2ikit.evaluation_pictures import Costs
+from t2ikit.grids import SEEN, fit, to_pil
 from t2ikit.interfaces import Measure
 
 WIDEST = 900
 """Sample grids of training are shrunk to this width, pixels."""
+LARGEST = 256
+"""Drawn pictures are shrunk to this side, pixels."""
+DRAWN_BYTES, GRID_BYTES, CURVES_BYTES = 20_000, 120_000, 150_000
+"""The most a picture takes: of three runs, 72 drawn ones, 12 grids and 3 of losses, 4.5 MB in base64."""
+MOST_SIDE = 16383
+"""Pixels of a side that WebP can hold."""
 HIDDEN = ("unseen-pairs/", "held-out-captions/", "shuffled/", "real-")
 """Measures whose names hold one of these are parts of others, shown on request."""
+
+DRAWING = "milliseconds to draw a picture"
+Answer = TypeVar("Answer", bound=Hashable)
 
 
 def render(comparison: Comparison) -> str:
     """The HTML."""
     template = importlib.resources.files("t2ikit").joinpath("templates/compare.html.j2")
-    runs = comparison.runs
-    rows = _numbers(runs)
     environment = Environment(autoescape=True, trim_blocks=True)
     return environment.from_string(template.read_text(encoding="utf-8")).render(
-        title="t2ikit: " + ", ".join(one.name for one in runs),
         made=f"t2ikit {__version__}, torch {torch.__version__}, {platform.machine()}",
         n=comparison.question.n,
         seed=comparison.question.seed,
-        samples=runs[0].drawn.shape[1],
-        names=[one.name for one in runs],
-        facts=_facts(runs),
-        numbers=[row for row in rows if not any(part in row["label"] for part in HIDDEN)],
-        details=[row for row in rows if any(part in row["label"] for part in HIDDEN)],
-        missing=_missing(runs),
-        cautions=_cautions(runs),
-        side_by_side=_embed(_side_by_side(comparison)),
-        scaled=[
-            {"name": one.name, "picture": _embed(_scaled(one.scaled, comparison.prompts))}
+        **_words(comparison.runs),
+        **_pictures(comparison),
+    )
+
+
+def _words(runs: Sequence[Compared]) -> dict[str, Any]:
+    rows = _numbers(runs)
+    hidden = [any(part in row["label"] for part in HIDDEN) for row in rows]
+    return {
+        "title": "t2ikit: " + ", ".join(one.name for one in runs),
+        "names": [one.name for one in runs],
+        "ranked": same_data(runs),
+        "facts": _facts(runs),
+        "numbers": [row for row, hide in zip(rows, hidden) if not hide],
+        "details": [row for row, hide in zip(rows, hidden) if hide],
+        "missing": _missing(runs),
+        "other_data": _other_data(runs),
+        "cautions": _cautions(runs),
+        "provenance": _provenance(runs),
+        "data": [(one.name, one.data) for one in runs],
+        "differences": differences(runs),
+    }
+
+
+def _pictures(comparison: Comparison) -> dict[str, Any]:
+    runs = comparison.runs
+    return {
+        "samples": runs[0].drawn.shape[1],
+        "side_by_side": _side_by_side(comparison),
+        "scaled": [
+            {"name": one.name, "groups": _scaled(one.scaled, comparison.prompts)}
             for one in runs
             if one.scaled is not None
         ],
-        stages=[{"name": one.name, "figures": _stages(one)} for one in runs if one.stages],
-        curves=[{"name": one.name, "picture": _embed(draw_curves(one.log))} for one in runs],
-        differences=differences(runs),
-    )
+        "stages": [{"name": one.name, "figures": _stages(one)} for one in runs if one.stages],
+        "curves": [{"name": one.name, "picture": embed(draw_curves(one.log), CURVES_BYTES)} for one in runs],
+    }
 
 
 def _facts(runs: Sequence[Compared]) -> list[dict[str, Any]]:
     def row(label: str, cells: list[str]) -> dict[str, Any]:
         return {"label": label, "cells": cells}
 
+    costs = [one.numbers.costs for one in runs]
     return [
         row("steps trained", [str(one.step) for one in runs]),
         row("seconds to train", [_seconds(one.training_seconds) for one in runs]),
         row("trained on", [str(one.run.info.get("device", "")) for one in runs]),
         row(
-            "milliseconds to draw a picture",
-            [f"{1000 * one.costs['seconds'] / one.costs['pictures']:.3g}" for one in runs],
+            DRAWING,
+            [f"{1000 * cost.seconds / cost.pictures:.3g}" for cost in costs],
         ),
-        row("network calls a picture", [f"{one.costs['calls']:g}" for one in runs]),
+        row("network calls a picture", [f"{cost.calls:g}" for cost in costs]),
     ]
 
 
@@ -79,15 +107,20 @@ def _seconds(value: float | None) -> str:
 
 
 def _numbers(runs: Sequence[Compared]) -> list[dict[str, Any]]:
-    """A row for each measure that any run has."""
+    """A row for each measure that any run has; nothing is marked where the data were not the same."""
     rows = []
-    for name in dict.fromkeys(name for one in runs for name in one.measures):
-        measures = [one.measures.get(name) for one in runs]
+    for name in _measured(runs):
+        measures = [one.numbers.measures.get(name) for one in runs]
         known = next(measure for measure in measures if measure is not None)
-        cells = [_cell(measure, mark) for measure, mark in zip(measures, best(measures))]
+        marks = best(measures) if same_data(runs) else [""] * len(runs)
         arrow = {"higher": " ↑", "lower": " ↓"}.get(known.better, "")
-        rows.append({"label": name + arrow, "provenance": known.provenance, "cells": cells})
+        cells = [_cell(measure, mark) for measure, mark in zip(measures, marks)]
+        rows.append({"label": name + arrow, "cells": cells})
     return rows
+
+
+def _measured(runs: Sequence[Compared]) -> list[str]:
+    return list(dict.fromkeys(name for one in runs for name in one.numbers.measures))
 
 
 def _cell(measure: Measure | None, mark: str) -> dict[str, str]:
@@ -104,38 +137,94 @@ def _cell(measure: Measure | None, mark: str) -> dict[str, str]:
 
 
 def _missing(runs: Sequence[Compared]) -> list[dict[str, str]]:
-    reasons: dict[tuple[str, str], list[str]] = {}
-    for one in runs:
-        for metric, reason in one.not_measured.items():
-            reasons.setdefault((metric, reason), []).append(one.name)
+    rows = []
+    for metric in dict.fromkeys(metric for one in runs for metric in one.numbers.not_measured):
+        for reason, who in _by_answer(runs, [one.numbers.not_measured.get(metric) for one in runs]):
+            rows.append({"label": metric, "reason": f"{who}: {reason}" if who else reason})
+    return rows
+
+
+def _provenance(runs: Sequence[Compared]) -> list[dict[str, Any]]:
+    """How each number was made and on how many pictures: a row, or several where the runs differ in it."""
+    answers: dict[str, list[tuple[int, str] | None]] = {
+        DRAWING: [(one.numbers.costs.pictures, _machine(one.numbers.costs)) for one in runs]
+    }
+    for name in _measured(runs):
+        measures = [one.numbers.measures.get(name) for one in runs]
+        answers[name] = [None if m is None else (m.n, m.provenance) for m in measures]
     return [
-        {"label": metric, "reason": reason if len(who) == len(runs) else f"{', '.join(who)}: {reason}"}
-        for (metric, reason), who in reasons.items()
+        {"label": name, "runs": who, "n": n, "how": how}
+        for name, given in answers.items()
+        for (n, how), who in _by_answer(runs, given)
     ]
+
+
+def _machine(costs: Costs) -> str:
+    threads = f"{costs.threads} thread{'s' * (costs.threads > 1)}" if costs.device == "cpu" else ""
+    return ", ".join(word for word in (costs.device, threads, costs.processor) if word)
+
+
+def _by_answer(runs: Sequence[Compared], answers: Sequence[Answer | None]) -> list[tuple[Answer, str]]:
+    """Each different answer, and the runs that gave it: "" where all of them did."""
+    who: dict[Answer, list[str]] = {}
+    for one, answer in zip(runs, answers):
+        if answer is not None:
+            who.setdefault(answer, []).append(one.name)
+    return [(answer, "" if len(names) == len(runs) else ", ".join(names)) for answer, names in who.items()]
+
+
+def _other_data(runs: Sequence[Compared]) -> str:
+    """What to say where data were not the same; numbers on the same data compare, whatever was trained on."""
+    if not same_data(runs):
+        return "These runs were measured on different data: their numbers do not compare, and none is marked."
+    if len({str(one.run.info["data_fingerprint"]) for one in runs}) > 1:
+        return "These runs were measured on the same data, but not trained on the same."
+    return ""
 
 
 def _cautions(runs: Sequence[Compared]) -> list[str]:
-    found = {f"{name}: {m.warning}" for one in runs for name, m in one.measures.items() if m.warning}
-    fingerprints = {str(one.run.info.get("data_fingerprint")) for one in runs}
-    if len(fingerprints) > 1:
-        found.add("These runs were not trained on the same data: their numbers do not compare as such.")
-    return sorted(found)
+    """Notes on whole evaluations, then warnings of single measures, each once."""
+    notes = dict.fromkeys(note for one in runs for note in one.numbers.notes)
+    found = []
+    for note in notes:
+        for _, who in _by_answer(runs, [note if note in one.numbers.notes else None for one in runs]):
+            found.append(f"{who}: {note}" if who else note)
+    warned = [(name, m.warning) for one in runs for name, m in one.numbers.measures.items() if m.warning]
+    return found + sorted({f"{name}: {warning}" for name, warning in warned})
 
 
-def _side_by_side(comparison: Comparison) -> Image.Image:
-    """A row for each prompt; the runs' pictures of it, run by run."""
-    rows = [
-        [picture for one in comparison.runs for picture in to_pil(one.drawn[place])]
-        for place in range(len(comparison.prompts))
+def _side_by_side(comparison: Comparison) -> list[dict[str, Any]]:
+    """For each prompt a cell for each run, with the run's pictures of it."""
+    cell = _side(max(one.drawn.shape[-1] for one in comparison.runs))
+    return [
+        {
+            "prompt": prompt,
+            "cells": [_drawn(one.name, one.drawn[place], cell) for one in comparison.runs],
+        }
+        for place, prompt in enumerate(comparison.prompts)
     ]
-    samples = comparison.runs[0].drawn.shape[1]
-    heads = [one.name if k == 0 else "" for one in comparison.runs for k in range(samples)]
-    return labelled_grid(rows, list(comparison.prompts), heads)
 
 
-def _scaled(pictures: Tensor, prompts: Sequence[str]) -> Image.Image:
-    rows = [to_pil(row) for row in pictures]
-    return labelled_grid(rows, list(prompts[: len(rows)]), [f"guidance {scale:g}" for scale in SCALES])
+def _scaled(pictures: Tensor, prompts: Sequence[str]) -> list[dict[str, Any]]:
+    """For each of the first prompts a cell for each guidance scale."""
+    cell = _side(pictures.shape[-1])
+    return [
+        {
+            "prompt": prompt,
+            "cells": [_drawn(f"guidance {scale:g}", row[k : k + 1], cell) for k, scale in enumerate(SCALES)],
+        }
+        for prompt, row in zip(prompts, pictures)
+    ]
+
+
+def _side(largest: int) -> int:
+    """Pixels to which drawn pictures are enlarged or shrunk, those of the largest run and so all others."""
+    return min(LARGEST, largest * math.ceil(SEEN / largest))
+
+
+def _drawn(label: str, pictures: Tensor, cell: int) -> dict[str, Any]:
+    shown = [embed(fit(picture, cell), DRAWN_BYTES) for picture in to_pil(pictures)]
+    return {"label": label, "pictures": shown}
 
 
 def _stages(one: Compared) -> list[dict[str, Any]]:
@@ -144,12 +233,22 @@ def _stages(one: Compared) -> list[dict[str, Any]]:
         picture = open_picture(path)
         if picture.width > WIDEST:
             picture = picture.resize((WIDEST, math.ceil(picture.height * WIDEST / picture.width)))
-        figures.append({"step": step, "picture": _embed(picture)})
+        figures.append({"step": step, "picture": embed(picture, GRID_BYTES)})
     return figures
 
 
-def _embed(picture: Image.Image) -> str:
-    """A data URL; WebP without loss, a third of a PNG."""
-    content = io.BytesIO()
-    picture.save(content, "WEBP", lossless=True, quality=60)
-    return "data:image/webp;base64," + base64.b64encode(content.getvalue()).decode()
+def embed(picture: Image.Image, most: int) -> str:
+    """A picture as a data URL.
+
+    Args:
+        picture: RGB, of any size.
+        most: bytes of WebP that it may take: kept without loss where they suffice, else as well as they
+            allow, at last at half its size.
+    """
+    ways: list[dict[str, Any]] = [{"lossless": True, "quality": 60}, *({"quality": q} for q in (90, 70, 40))]
+    for way in ways if max(picture.size) <= MOST_SIDE else []:
+        content = io.BytesIO()
+        picture.save(content, "WEBP", **way)
+        if content.tell() <= most:
+            return "data:image/webp;base64," + base64.b64encode(content.getvalue()).decode()
+    return embed(picture.reduce(2), most)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Annotated
 
@@ -29,10 +30,10 @@ def command(
     from t2ikit.comparing import compare
     from t2ikit.drawing import read_prompts
     from t2ikit.evaluating import Question
-    from t2ikit.files import check_target, write_report
+    from t2ikit.files import write_report
     from t2ikit.report import render
 
-    check_target(out, "--out")
+    check_out(out)
     question = Question(
         data=data,
         metrics=() if metrics is None else split_names(metrics),
@@ -41,6 +42,30 @@ def command(
         settings=settings or [],
     )
     shown = [] if prompts is None else read_prompts([], prompts)
-    compared = compare(runs, question, shown, plugins=plugin or [], device=device.value)
+    say = functools.partial(typer.echo, err=True)
+    compared = compare(runs, question, shown, plugins=plugin or [], device=device.value, say=say)
     write_report(render(compared), out)
     typer.echo(f"report: {out}")
+
+
+def check_out(out: Path) -> None:
+    """Refuse a report that cannot be written, before anything is measured.
+
+    Raises:
+        UserError: its folder is missing or cannot be written, or it is a folder itself.
+    """
+    from t2ikit.errors import UserError
+    from t2ikit.files import check_target
+
+    try:
+        check_target(out, "--out")
+        beside = out.with_name(f".{out.name}.writing")  # where it will be written
+        beside.touch()
+        beside.unlink()
+    except OSError as error:
+        raise UserError(
+            f"--out {out}: the file cannot be written",
+            expected="a path in a folder in which files can be written",
+            got=error,
+            fix="choose another path, or make the folder writable",
+        ) from error

@@ -36,7 +36,10 @@ def command(
     plugin: Annotated[list[str] | None, typer.Option(help="A plugin the run or a metric needs.")] = None,
     device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.auto,
 ) -> None:
-    """Measure a trained run on prompts it was not trained on."""
+    """Measure a trained run on prompts it was not trained on.
+
+    Exit status 1 where a metric failed; the others are measured and written all the same.
+    """
     from t2ikit.evaluating import Evaluator, Question
     from t2ikit.files import check_target, write_numbers
     from t2ikit.sweeping import measure_and_write, parse_axes
@@ -58,10 +61,14 @@ def command(
         checkpoint=checkpoint,
     )
     evaluator = Evaluator(run, question, plugins=plugin or [], device=device.value)
-    text, table = measure_and_write(evaluator, axes, run)
-    typer.echo(text)
+    written = measure_and_write(evaluator, axes)
+    typer.echo(written.text)
     if json is not None:
-        write_numbers(table, json)
+        write_numbers(written.table, json)
+    if written.failed:
+        failed = ", ".join(written.failed)
+        typer.echo(f"error: failed: {failed}; everything else was measured and written", err=True)
+        raise typer.Exit(1)
 
 
 def split_names(text: str) -> list[str]:

@@ -11,8 +11,10 @@ from transformers import CLIPImageProcessor
 from t2ikit.clip import ClipTeacher, load_clip, pooled
 from t2ikit.errors import UserError
 from t2ikit.grids import to_pil
-from t2ikit.interfaces import Drawn, Measure, NotMeasured
+from t2ikit.interfaces import Drawn, Measure
+from t2ikit.metrics import clip_files
 from t2ikit.metrics.configs import ClipScoreConfig
+from t2ikit.metrics.identity import versions
 from t2ikit.metrics.intervals import mean_interval
 
 
@@ -27,17 +29,18 @@ class ClipScore:
         self.config = config
         self._opened: tuple[ClipTeacher, CLIPImageProcessor] | None = None
 
+    def stands_on(self) -> dict[str, str]:
+        """What its numbers depend on beside its options."""
+        return clip_files.stands_on(self.config.model)
+
     def _open(self) -> tuple[ClipTeacher, CLIPImageProcessor]:
         name = self.config.model
+        clip_files.announce(name)
         try:
             teacher = load_clip(name)
         except UserError as error:
-            raise NotMeasured(f"needs {name}: {error.what}; {error.fix}") from error
-        height, width = teacher.pixels.size
-        crop = {"height": height, "width": width}
-        return teacher, CLIPImageProcessor.from_pretrained(
-            name, size={"shortest_edge": min(height, width)}, crop_size=crop
-        )
+            raise clip_files.unopened(name, error) from error
+        return teacher, clip_files.image_processor(name, teacher.pixels)
 
     @torch.no_grad()
     def __call__(self, drawn: Drawn) -> dict[str, Measure]:
@@ -67,5 +70,11 @@ class ClipScore:
         return torch.cat(parts)
 
     def _measure(self, images: torch.Tensor, texts: torch.Tensor) -> Measure:
+        assert self._opened is not None
         mean, low, high = mean_interval((100 * (images * texts).sum(-1)).double().numpy())
-        return Measure(mean, len(images), low, high, "", f"CLIP {self.config.model}, 100 x cosine")
+        height, width = self._opened[0].pixels.size
+        provenance = (
+            f"CLIP {self.config.model}, 100 x cosine, bicubic and cut to {height} x {width} px "
+            f"by transformers {versions('transformers')['transformers']}"
+        )
+        return Measure(mean, len(images), low, high, "", provenance)

@@ -17,7 +17,7 @@ class FeatureConfig(Config):
     batch: int = Field(64, ge=1)
     """pictures looked at once; changes memory and time, not the result"""
     resamples: int = Field(100, ge=10, le=10000)
-    """bootstrap samples behind the intervals of distances"""
+    """resamples behind the intervals; unless given here, of Frechet distances of large sets fewer"""
 
 
 class ClipFeatureConfig(FeatureConfig):
@@ -34,6 +34,20 @@ class ClipScoreConfig(Config):
     """a folder, or an id on the Hub; scores of different models do not compare"""
     batch: int = Field(64, ge=1)
     """pictures looked at once; changes memory and time, not the result"""
+
+
+class ReaderDiversityConfig(Config):
+    """How different the pictures of a prompt are, in features of the creature reader."""
+
+    batch: int = Field(64, ge=1)
+    """pictures looked at once; changes memory and time, not the result"""
+
+
+class ClipDiversityConfig(ReaderDiversityConfig):
+    """The same with a CLIP's picture tower."""
+
+    model: str = CLIP
+    """a folder, or an id on the Hub; distances of different models do not compare"""
 
 
 class LpipsConfig(Config):

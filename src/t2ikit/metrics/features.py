@@ -5,7 +5,6 @@ Letters: N pictures, D features.
 
 from __future__ import annotations
 
-import importlib.metadata
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from t2ikit.errors import UserError
 from t2ikit.extras import import_extra
 from t2ikit.interfaces import NotMeasured
 from t2ikit.metrics.hub_weights import need_weights
+from t2ikit.metrics.identity import versions
 
 VGG16 = "https://download.pytorch.org/models/vgg16-397923af.pth"
 
@@ -28,7 +28,8 @@ class Features:
     """A frozen network.
 
     Attributes:
-        name: for provenance, with the version of what it stands on.
+        name: for provenance, with the version of its weights and how it resizes, as far as the name does
+            not say.
         extract: pictures (N, 3, H, W) uint8 to features (N, D) float32.
     """
 
@@ -80,17 +81,17 @@ def registered(name: str, layer: str) -> Features:
     """A feature extractor of torch-fidelity's registry."""
     utils = library("torch_fidelity.utils")
     extractor: Any = utils.create_feature_extractor(name, [layer], cuda=False, verbose=False)
-    version = importlib.metadata.version("torch-fidelity")
-    return Features(f"{name}/{layer} of torch-fidelity {version}", lambda images: extractor(images)[0])
+    return Features(f"{name}/{layer}", lambda images: extractor(images)[0])
 
 
 def creature_reader() -> Features:
     """What the reader of `prompt-accuracy` sees before it decides: 224 features, for `creatures` alone."""
-    from t2ikit.metrics.creature_reader import READER_VERSION, CreatureReader, to_reader
+    from t2ikit.metrics.creature_reader import READER_VERSION, SIDE, CreatureReader, to_reader
 
     net = CreatureReader().net
     return Features(
-        f"creature reader v{READER_VERSION}", lambda images: net.features(to_reader(images / 127.5 - 1))
+        f"creature reader v{READER_VERSION}, antialiased bilinear to {SIDE} px",
+        lambda images: net.features(to_reader(images / 127.5 - 1)),
     )
 
 
@@ -101,12 +102,31 @@ def clip_tower(model: str) -> Features:
         NotMeasured: it cannot be had.
     """
     from t2ikit.clip import open_model, pooled
+    from t2ikit.metrics import clip_files
 
+    clip_files.announce(model)
     try:
         clip, pixels = open_model(model)
     except UserError as error:
-        raise NotMeasured(f"needs {model}: {error.what}; {error.fix}") from error
+        raise clip_files.unopened(model, error) from error
     clip.eval()
+    height, width = pixels.size
     return Features(
-        f"CLIP {model}", lambda images: pooled(clip.get_image_features(pixels(images / 127.5 - 1)))
+        f"CLIP {model}, antialiased bicubic to {height} x {width} px, "
+        f"transformers {versions('transformers')['transformers']}",
+        lambda images: pooled(clip.get_image_features(pixels(images / 127.5 - 1))),
     )
+
+
+def reader_stands_on() -> dict[str, str]:
+    """What the numbers of `creature_reader` depend on."""
+    from t2ikit.metrics.creature_reader import READER_VERSION
+
+    return {"creature reader": str(READER_VERSION)}
+
+
+def clip_stands_on(model: str) -> dict[str, str]:
+    """What the numbers of `clip_tower` depend on."""
+    from t2ikit.metrics import clip_files
+
+    return clip_files.stands_on(model)

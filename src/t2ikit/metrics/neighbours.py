@@ -5,13 +5,13 @@ Letters: N pictures, M training pictures.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from t2ikit.interfaces import Drawn, Measure, NotMeasured
 from t2ikit.metrics.configs import PlainConfig
-from t2ikit.metrics.intervals import mean_interval
-from t2ikit.metrics.prompt_accuracy import wilson
+from t2ikit.metrics.intervals import below_interval, mean_interval
 
 PROVENANCE = "root mean square over pixels, levels of 255"
 NEAR = 0.05
@@ -37,18 +37,18 @@ class Neighbours:
             NotMeasured: the training pictures cannot be read.
         """
         if drawn.train is None:
-            raise NotMeasured("needs training pictures that can be read by index, not a stream")
-        ours = nearest(drawn.images, drawn.train)[0]
+            raise NotMeasured("needs the run's own training pictures, here and read by index, not a stream")
+        ours = nearest(drawn.images, drawn.train)[0].numpy()
         provenance = f"{PROVENANCE}, nearest of {len(drawn.train)}"
-        mean, low, high = mean_interval(ours.numpy())
+        mean, low, high = mean_interval(ours)
         measures = {"distance": Measure(mean, len(ours), low, high, "levels", provenance)}
         if drawn.real is not None:
-            real = nearest(drawn.real, drawn.train)[0]
-            mean, low, high = mean_interval(real.numpy())
+            real = nearest(drawn.real, drawn.train)[0].numpy()
+            mean, low, high = mean_interval(real)
             measures["real-distance"] = Measure(mean, len(real), low, high, "levels", provenance)
-            near = int((ours < real.quantile(NEAR)).sum())
-            low, high = (100 * end for end in wilson(near, len(ours)))
-            measures["nearer"] = Measure(100 * near / len(ours), len(ours), low, high, "%", provenance)
+            share = float((ours < np.quantile(real, NEAR)).mean())
+            low, high = below_interval(ours, real, NEAR)
+            measures["nearer"] = Measure(100 * share, len(ours), 100 * low, 100 * high, "%", provenance)
         return measures
 
 

@@ -12,10 +12,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from t2ikit.interfaces import Drawn, Measure
+from t2ikit.interfaces import Drawn, Measure, NotMeasured
 from t2ikit.metrics.configs import LpipsConfig
 from t2ikit.metrics.features import VGG16, library
 from t2ikit.metrics.hub_weights import need_weights
+from t2ikit.metrics.identity import versions
 from t2ikit.metrics.intervals import mean_interval
 
 WEIGHTS = {
@@ -23,6 +24,8 @@ WEIGHTS = {
     "vgg": VGG16,
     "squeeze": "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth",
 }
+LEAST = {"alex": 31, "vgg": 16, "squeeze": 17}
+"""Height and width, pixels, below which nothing is left after a network's poolings."""
 
 
 class Lpips:
@@ -37,6 +40,10 @@ class Lpips:
     def __init__(self, config: LpipsConfig) -> None:
         self.config = config
         self._net: Any = None
+
+    def stands_on(self) -> dict[str, str]:
+        """What its numbers depend on beside its options."""
+        return versions("lpips", "torchvision")
 
     def open(self) -> Any:
         """The network, with its trained weights.
@@ -54,8 +61,15 @@ class Lpips:
         """Measure what was drawn.
 
         Raises:
-            NotMeasured: the package or the weights cannot be had.
+            NotMeasured: the pictures are too small, or the package or the weights cannot be had.
         """
+        side, net = min(drawn.images.shape[-2:]), self.config.net
+        if side < LEAST[net]:
+            others = ", ".join(f"{name} {least}" for name, least in LEAST.items())
+            raise NotMeasured(
+                f"{net} needs pictures of at least {LEAST[net]} px, these have {side} (metrics.lpips.net: "
+                f"{others})"
+            )
         self._net = self._net or self.open()
         measures = {}
         if drawn.real is not None:
@@ -79,5 +93,6 @@ class Lpips:
 
     def _measure(self, values: Tensor, n: int, better: Literal["higher", "lower"]) -> Measure:
         mean, low, high = mean_interval(values.double().numpy())
-        provenance = f"lpips 0.1, {self.config.net}, pictures as they are"
+        version = self.stands_on().get("lpips", "")
+        provenance = f"lpips {version}, weights v0.1 of {self.config.net}, pictures as they are"
         return Measure(mean, n, low, high, "", provenance, "", better)

@@ -1,0 +1,74 @@
+"""How different the pictures of one prompt are, in the features of a frozen network.
+
+Letters: P prompts, K pictures of each, D features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from t2ikit.interfaces import Drawn, Measure, NotMeasured
+from t2ikit.metrics.features import Features
+from t2ikit.metrics.intervals import mean_interval
+
+
+class FeatureDiversity:
+    """Mean cosine distance between the features of two pictures, 0 where they are alike.
+
+    - `per-prompt`: of two pictures of one prompt; 0 means that noise changes nothing.
+    - `across-prompts`: of pictures of different prompts, the yardstick.
+
+    No LPIPS: distances of different networks do not compare.
+
+    Args:
+        batch: pictures looked at once.
+        features: opens the network; called once, when first needed.
+        stands_on: what the network's numbers depend on.
+        readable: whether the network can make sense of the prompts' pictures; None: of any.
+    """
+
+    wants_again = True
+
+    def __init__(
+        self,
+        batch: int,
+        features: Callable[[], Features],
+        stands_on: Callable[[], Mapping[str, str]],
+        readable: Callable[[Sequence[str]], bool] | None = None,
+    ) -> None:
+        self.batch, self.open, self.stands_on, self.readable = batch, features, stands_on, readable
+        self._features: Features | None = None
+
+    def __call__(self, drawn: Drawn) -> dict[str, Measure]:
+        """Measure what was drawn.
+
+        Raises:
+            NotMeasured: no prompt was drawn twice, or the network cannot be had.
+        """
+        if self.readable is not None and not self.readable(drawn.prompts):
+            raise NotMeasured("its features tell creatures apart, and these prompts ask for something else")
+        if drawn.again is None or drawn.again.shape[1] < 2:
+            raise NotMeasured("needs at least two pictures of a prompt, drawn from different noise")
+        if self._features is None:
+            self._features = self.open()
+        prompts, copies = drawn.again.shape[:2]
+        seen = F.normalize(self._features(drawn.again.flatten(0, 1), self.batch).double(), dim=-1)
+        seen = seen.unflatten(0, (prompts, copies))
+        within = torch.stack([between(group, group).sum() for group in seen]) / (copies * (copies - 1))
+        mean, low, high = mean_interval(within.numpy())
+        provenance = f"{self._features.name}, mean cosine distance over pairs of {copies} pictures a prompt"
+        measures = {"per-prompt": Measure(mean, prompts, low, high, "", provenance, "", "higher")}
+        if prompts > 1:
+            pairs = torch.triu_indices(prompts, prompts, 1).T
+            across = torch.stack([between(seen[a], seen[b]).mean() for a, b in pairs]).mean()
+            measures["across-prompts"] = Measure(float(across), prompts, provenance=provenance)
+        return measures
+
+
+def between(a: Tensor, b: Tensor) -> Tensor:
+    """Cosine distances (N, M) in [0, 2] of unit features (N, D) to (M, D); 0 for equal ones."""
+    return (a[:, None] - b[None]).square().sum(-1) / 2

@@ -1,0 +1,469 @@
+"""Whole evaluations and sweeps: what is measured, written, reused, and told where something is wrong."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from clip_support import clip_folder
+from t2ikit import Measure, UserError
+from t2ikit import checkpoint as ckpt
+from t2ikit.cli import main
+from t2ikit.data.creatures import Creatures
+from t2ikit.data.creatures_config import CreaturesConfig
+from t2ikit.evaluating import Evaluator, Question, evaluate
+from t2ikit.evaluation_files import describe, write_evaluation
+from t2ikit.evaluation_pictures import reference
+from t2ikit.files import save_picture
+from t2ikit.metrics.chosen import choose_metrics
+from t2ikit.recipe import read_recipe
+from t2ikit.registry import Registry
+from t2ikit.sweeping import describe_sweep, measure_and_write, parse_axes, run_sweep, write_sweep
+from t2ikit.training import start_run
+from test_resume import IMAGEN
+
+CREATURES = Creatures(CreaturesConfig(spec="creatures", count=60, size=32))
+
+
+@pytest.fixture(autouse=True)
+def few_training_pictures(monkeypatch):
+    """As thousands of creatures take a second to draw."""
+    monkeypatch.setattr("t2ikit.evaluation_pictures.MOST_TRAINING", 64)
+
+
+@pytest.fixture(scope="module")
+def tiny_run(tmp_path_factory):
+    """Two steps of the imagen plugin on creatures, drawn in two steps."""
+    out = tmp_path_factory.mktemp("tiny") / "run"
+    settings = [*IMAGEN, "train.steps=2"]
+    registry = Registry.load()
+    start_run(registry, read_recipe(registry, "imagen/default", settings=settings), out, device="cpu")
+    return out
+
+
+def test_a_file_plugin_adds_a_metric_and_its_options(tmp_path, tiny_run):
+    (tmp_path / "mine.py").write_text(
+        "from t2ikit import Config, Measure, MetricSpec, hookimpl\n"
+        "class C(Config):\n    scale: float = 1.0\n"
+        "@hookimpl\n"
+        "def t2ikit_metrics():\n"
+        "    def build(config, context):\n"
+        "        return lambda d: {'mean': Measure(config.scale * float(d.images.mean()), len(d.images))}\n"
+        "    return [MetricSpec('mean', build, C)]\n"
+    )
+    plugins = [str(tmp_path / "mine.py")]
+    values = [
+        evaluate(tiny_run, Question(n=4, metrics=["mean"], settings=settings), plugins=plugins).measures
+        for settings in ([], ["metrics.mean.scale=2"])
+    ]
+    one, two = (found["mean/mean"] for found in values)
+    assert isinstance(one, Measure)
+    assert two.value == pytest.approx(2 * one.value)
+
+
+def test_what_is_written_is_what_was_measured(tiny_run):
+    question = Question(n=6, metrics=["colours", "neighbours", "lpips"], again=2, copies=2)
+    evaluation = evaluate(tiny_run, question)
+    folder = write_evaluation(evaluation, tiny_run)
+    again = evaluate(tiny_run, question)
+    assert again.measures == evaluation.measures  # to the bit
+    assert torch.equal(again.drawn.images, evaluation.drawn.images)
+    files = sorted((folder / "drawn").glob("*.png"))
+    assert len(files) == 6
+    shown = torch.stack([torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1) for file in files])
+    assert torch.equal(shown.float() / 127.5 - 1, evaluation.drawn.images)
+    assert len(list((folder / "again").iterdir())) == 4
+    assert len(list((folder / "real").iterdir())) == 6
+    assert len((folder / "prompts.jsonl").read_text().splitlines()) == 6
+    table = json.loads((folder / "evaluation.json").read_text())
+    assert table["measures"]["colours/saturation"]["value"] == evaluation.measures["colours/saturation"].value
+    assert table["costs"]["pictures"] == 10
+    assert table["costs"]["calls"] == 2 * 2  # two steps, with guidance
+    assert table["costs"]["device"] == "cpu"
+    assert table["costs"]["threads"] == torch.get_num_threads()
+    assert table["costs"]["processor"]
+    assert (folder / "neighbours.png").is_file()
+    other = evaluate(tiny_run, Question(n=6, metrics=["colours"], seed=1, again=2, copies=2))
+    assert other.name != evaluation.name
+
+
+def test_an_earlier_checkpoint_is_measured_alone(tiny_run, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run)
+    newest = ckpt.load_latest(run)[0]
+    for tensor in newest.tensors["ema"].values():
+        tensor.mul_(0.5)
+    ckpt.save(run, replace(newest, step=1))
+    question = Question(n=4, metrics=["colours"], again=0)
+    found = {step: evaluate(run, replace(question, checkpoint=step)) for step in (None, 1, 2)}
+    assert found[1].settings["step"] == 1
+    assert torch.equal(found[2].drawn.images, found[None].drawn.images)
+    assert not torch.equal(found[1].drawn.images, found[None].drawn.images)
+
+
+# ---------------------------------------------------------------- sweeps
+
+
+def test_a_sweep_measures_every_combination_as_one_evaluation_would(tiny_run):
+    axes = parse_axes(["guidance=0.5,3", "sampler.thresholding=none,dynamic"])
+    question = Question(n=4, metrics=["colours"], again=0)
+    sweep = run_sweep(Evaluator(tiny_run, question), axes)
+    assert sweep.points[1] == {"guidance": "0.5", "thresholding": "dynamic"}
+    assert len(sweep.evaluations) == 4
+    settings = ["sampler.guidance=3", "sampler.thresholding=none"]
+    alone = evaluate(tiny_run, Question(n=4, metrics=["colours"], again=0, settings=settings))
+    assert alone.measures == sweep.evaluations[2].measures
+    assert torch.equal(alone.drawn.images[:3], sweep.evaluations[2].drawn.images)  # those of the grid
+    assert sweep.evaluations[0].settings["guidance"] == 0.5
+    lines = [line.split() for line in describe_sweep(sweep).splitlines()]
+    assert lines[0] == ["guidance", "0.5", "0.5", "3", "3"]
+    assert lines[1] == ["thresholding", "none", "dynamic", "none", "dynamic"]
+    assert lines[2][0] == "colours/saturation"
+    path = write_sweep(sweep, tiny_run)
+    assert Image.open(path).size[0] > 4 * 32
+    table = json.loads(path.with_suffix(".json").read_text())
+    assert [point["at"] for point in table["points"]] == sweep.points
+
+
+@pytest.mark.parametrize("given", ["guidance", "guidance=", "=1,2", "guidance=1,1", "steps=1,2,1"])
+def test_a_sweep_that_is_no_list(given):
+    with pytest.raises(UserError, match="no list of values"):
+        parse_axes([given])
+
+
+def test_a_sweep_of_too_many_combinations():
+    most = ["steps=" + ",".join(map(str, range(1, 101))), "guidance=1,2"]
+    assert len(parse_axes(most)) == 2
+    with pytest.raises(UserError, match="300 combinations are too many"):
+        parse_axes([most[0], "guidance=1,2,3"])
+
+
+def test_a_sweep_is_refused_before_anything_is_drawn(tiny_run, monkeypatch):
+    monkeypatch.setattr("t2ikit.evaluating.draw_all", lambda *a: pytest.fail("it was drawn"))
+    evaluator = Evaluator(tiny_run, Question(n=4, metrics=["colours"]))
+    for given in ("guidance=1,-1", "colour=red", "thresholding=none,some", "steps=5,x"):
+        with pytest.raises(UserError):
+            run_sweep(evaluator, parse_axes([given]))
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_anything_is_drawn(tiny_run, tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run, ignore=shutil.ignore_patterns("evaluations"))
+    (run / "evaluations").write_text("a file in the way")
+    monkeypatch.setattr("t2ikit.evaluating.draw_all", lambda *a: pytest.fail("it was drawn"))
+    evaluator = Evaluator(run, Question(n=4, metrics=["colours"]))
+    for axes in ({}, {"steps": ["1", "2"]}):
+        with pytest.raises(UserError, match="cannot be written"):
+            measure_and_write(evaluator, axes)
+
+
+def test_large_training_pictures_are_fewer(monkeypatch):
+    monkeypatch.setattr("t2ikit.evaluation_pictures.MOST_VALUES", 10 * 3 * 32 * 32)
+    assert len(reference(CREATURES, ["a cat"], 0, CREATURES).train) == 10
+
+
+# ---------------------------------------------------------------- prompts
+
+
+@pytest.fixture
+def few(tmp_path):
+    """A folder of pictures with few different captions."""
+    folder = tmp_path / "few"
+    for number in range(40):
+        colour = (6 * number, 255 - 6 * number, 90)
+        save_picture(Image.new("RGB", (32, 32), colour), folder / f"{number:02d}.png")
+        (folder / f"{number:02d}.txt").write_text(f"a red square {number % 15}")
+    return folder
+
+
+def test_a_caption_that_would_come_again_counts_once(tiny_run, few):
+    evaluator = Evaluator(tiny_run, Question(data=str(few), n=256, metrics=["colours"]))
+    captions = set(evaluator.dataset.prompts(256, 0))
+    assert 1 < len(captions) < 16
+    found = evaluator.measure()
+    assert len(found.drawn.images) == len(captions)
+    assert found.settings["n"] == found.measures["colours/saturation"].n == len(captions)
+    assert len({picture.numpy().tobytes() for picture in found.drawn.images}) == len(captions)
+    assert f"only {len(captions)} different captions; -n 256 asked" in found.notes
+    assert f"note: only {len(captions)} different captions; -n 256 asked" in describe(found)
+    asked = Evaluator(tiny_run, Question(data=str(few), n=len(captions), metrics=["colours"]))
+    assert asked.settings() == found.settings
+
+
+def test_creatures_that_repeat_are_drawn_once_in_their_order(tiny_run):
+    evaluator = Evaluator(tiny_run, Question(n=3000, metrics=["colours"]))
+    asked = evaluator.dataset.prompts(3000, 0)
+    assert evaluator.prompts == sorted(set(asked), key=asked.index)
+    assert len(evaluator.prompts) < 3000
+
+
+def test_few_pictures_are_told_once_whatever_is_measured(tiny_run):
+    found = evaluate(tiny_run, Question(n=4, metrics=["colours", "neighbours"]))
+    assert describe(found).count("4 pictures are few") == 1
+    assert not evaluate(tiny_run, Question(n=100, steps=1, metrics=["colours"])).notes
+
+
+# ---------------------------------------------------------------- other data
+
+
+def test_neighbours_are_those_the_run_was_trained_on_whatever_the_prompts(tiny_run, few):
+    question = Question(data=str(few), n=4, metrics=["neighbours"])
+    train = evaluate(tiny_run, question).drawn.train
+    own = Evaluator(tiny_run, Question()).dataset
+    assert torch.equal(train[0], own.record("train", 0).image.float() / 127.5 - 1)
+
+
+def test_training_data_that_is_gone_is_told(tiny_run, few, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run)
+    recipe = (run / "recipe.toml").read_text()
+    (run / "recipe.toml").write_text(recipe.replace('spec = "creatures"', 'spec = "/no/such/folder"'))
+    found = evaluate(run, Question(data=str(few), n=4, metrics=["neighbours", "colours"]))
+    assert "the run's own training pictures" in found.not_measured["neighbours"]
+    assert "colours/saturation" in found.measures
+    assert any("the run's own data cannot be opened" in note for note in found.notes)
+
+
+# ---------------------------------------------------------------- metrics that fail
+
+BROKEN = """
+from t2ikit import Measure, MetricSpec, NotMeasured, UserError, hookimpl
+
+def divide(drawn):
+    return {"x": Measure(1 / 0, 1)}
+
+def build_badly(config, context):
+    raise KeyError("no such layer")
+
+@hookimpl
+def t2ikit_metrics():
+    return [
+        MetricSpec("divides", lambda config, context: divide),
+        MetricSpec("unbuilt", build_badly),
+        MetricSpec("numbers", lambda config, context: lambda drawn: {"x": 3.0}),
+        MetricSpec("list", lambda config, context: lambda drawn: [1]),
+    ]
+"""
+NAMES = "divides,unbuilt,numbers,list,colours"
+
+
+@pytest.fixture
+def broken(tmp_path):
+    (tmp_path / "broken.py").write_text(BROKEN)
+    return str(tmp_path / "broken.py")
+
+
+def test_a_metric_that_fails_leaves_the_others_and_the_pictures(tiny_run, broken, tmp_path, capsys):
+    words = ["evaluate", str(tiny_run), "--metrics", NAMES, "-n", "4", "--plugin", broken]
+    assert main([*words, "--device", "cpu", "--json", str(tmp_path / "numbers.json")]) == 1
+    out, err = capsys.readouterr()
+    assert "colours/saturation" in out
+    assert "error: failed: divides, unbuilt, numbers, list; everything else was measured and written" in err
+    assert "Traceback" not in out + err
+    table = json.loads((tmp_path / "numbers.json").read_text())
+    assert table["failed"] == ["divides", "unbuilt", "numbers", "list"]
+    reasons = table["not_measured"]
+    assert reasons["divides"] == "failed: ZeroDivisionError: division by zero (broken.py:5)"
+    assert reasons["unbuilt"].startswith("failed: KeyError: 'no such layer' (broken.py:")
+    assert "x is a float, not a t2ikit.Measure" in reasons["numbers"]
+    assert "it gave a list, not a dict" in reasons["list"]
+    folder = next(path for path in (tiny_run / "evaluations").iterdir() if _failed(path))
+    assert len(list((folder / "drawn").iterdir())) == 4
+
+
+def _failed(folder):
+    numbers = folder / "evaluation.json"
+    return numbers.is_file() and "divides" in json.loads(numbers.read_text())["failed"]
+
+
+def test_pictures_are_there_before_anything_is_measured(tiny_run, tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run, ignore=shutil.ignore_patterns("evaluations"))
+    seen = []
+
+    def look(self, drawn):
+        seen.extend(sorted(path.parent.name for path in run.rglob("00000.png")))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("t2ikit.metrics.colours.Colours.__call__", look)
+    with pytest.raises(KeyboardInterrupt):
+        measure_and_write(Evaluator(run, Question(n=4, metrics=["colours"])), {})
+    assert seen == ["drawn", "real"]
+
+
+def test_all_metrics_failing_is_no_mistake_of_the_users(tiny_run, broken, capsys):
+    words = ["evaluate", str(tiny_run), "--metrics", "divides", "-n", "2", "--plugin", broken]
+    assert main([*words, "--device", "cpu"]) == 1
+    assert "error: failed: divides" in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------- metrics of one name
+
+SECOND = """
+from t2ikit import Config, Measure, MetricSpec, hookimpl
+
+class C(Config):
+    value: float = 1.0
+
+@hookimpl
+def t2ikit_metrics():
+    def build(config, context):
+        return lambda drawn: {"mine": Measure(config.value, len(drawn.images))}
+    return [MetricSpec("colours", build, C)]
+"""
+
+
+def test_metrics_of_one_name_are_both_measured(tiny_run, tmp_path):
+    (tmp_path / "second.py").write_text(SECOND)
+    plugins = [str(tmp_path / "second.py")]
+    question = Question(
+        n=4,
+        metrics=["t2ikit/colours", "second/colours"],
+        settings=['metrics."second/colours".value=7'],
+    )
+    measures = evaluate(tiny_run, question, plugins=plugins).measures
+    assert measures["second/colours/mine"].value == 7
+    assert "t2ikit/colours/saturation" in measures
+    registry = Registry.load(plugins)
+    assert {"t2ikit/colours", "second/colours", "neighbours"} <= set(choose_metrics(registry, [], {}))
+    with pytest.raises(UserError, match="this metric is not measured"):
+        choose_metrics(registry, [], {"colours": {}})
+    with pytest.raises(UserError, match="ambiguous"):
+        choose_metrics(registry, ["colours"], {})
+
+
+# ---------------------------------------------------------------- what numbers depend on
+
+
+def test_settings_tell_apart_what_numbers_depend_on(tiny_run, tmp_path):
+    clip = clip_folder(tmp_path / "clip")
+    (tmp_path / "second.py").write_text(SECOND)
+    names = ["clip-score", "second/colours", "prompt-accuracy"]
+
+    def settings(*more):
+        options = [f"metrics.clip-score.model={clip}", *more]
+        plugins = [str(tmp_path / "second.py")]
+        return Evaluator(tiny_run, Question(n=4, metrics=names, settings=options), plugins=plugins).settings()
+
+    first = settings()
+    assert settings() == first
+    assert first["device"] == "cpu"
+    assert {"torch", "diffusers", "transformers", "t2ikit"} <= set(first["versions"])
+    assert first["metrics"]["second/colours"]["options"] == {"value": 1.0}
+    assert first["metrics"]["prompt-accuracy"]["stands_on"] == {"creature reader": "1"}
+    assert settings('metrics."second/colours".value=2') != first
+    (tmp_path / "second.py").write_text(SECOND + "# changed\n")
+    assert settings()["metrics"]["second/colours"]["source"] != first["metrics"]["second/colours"]["source"]
+    (tmp_path / "second.py").write_text(SECOND)
+    config = tmp_path / "clip" / "preprocessor_config.json"
+    config.write_text(config.read_text().replace("0.25", "0.35"))
+    assert settings()["metrics"]["clip-score"] != first["metrics"]["clip-score"]
+
+
+# ---------------------------------------------------------------- runs that are damaged
+
+
+@pytest.mark.parametrize(
+    ("file", "told"),
+    [
+        ("recipe.toml", "recipe.toml"),
+        ("run.json", "is damaged"),
+        ("weights", "checkpoint"),
+        ("all", "run folder"),
+    ],
+)
+def test_a_damaged_run_is_told_without_a_traceback(tiny_run, tmp_path, capsys, file, told):
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run, ignore=shutil.ignore_patterns("evaluations"))
+    if file == "all":
+        shutil.rmtree(run)
+        run.mkdir()
+    elif file == "weights":
+        for path in run.rglob("*.safetensors"):
+            path.unlink()
+    else:
+        text = (run / file).read_text()
+        (run / file).write_text(text[: len(text) // 2])
+    assert main(["evaluate", str(run), "-n", "2", "--metrics", "colours", "--device", "cpu"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert told in error
+    assert "Traceback" not in error
+    assert not (run / "evaluations").exists()
+
+
+# ---------------------------------------------------------------- sweeps that were made before
+
+
+def test_a_sweep_goes_on_where_it_stopped(tiny_run, tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run, ignore=shutil.ignore_patterns("evaluations"))
+    question = Question(n=5, metrics=["colours"])
+    axes = parse_axes(["guidance=1,3,5"])
+    compute, calls = Evaluator.compute, []
+
+    def stop_at_the_third(self, drawing):
+        calls.append(drawing.settings["guidance"])
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return compute(self, drawing)
+
+    monkeypatch.setattr(Evaluator, "compute", stop_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep(Evaluator(run, question), axes)
+    assert len(list(run.glob("evaluations/*/evaluation.json"))) == 2
+    again = run_sweep(Evaluator(run, question), axes)
+    assert calls == [1, 3, 5, 5]
+    assert again.kept == 2
+    assert "2 of 3 were measured before" in describe_sweep(again)
+    whole = run_sweep(Evaluator(tiny_run, question), axes)
+    for one, other in zip(again.evaluations, whole.evaluations):
+        assert one.measures == other.measures
+        assert torch.equal(one.drawn.images, other.drawn.images)
+        assert one.drawn.images.shape[0] == 3
+    shutil.rmtree(next(path for path in (run / "evaluations").iterdir() if path.is_dir()) / "drawn")
+    assert run_sweep(Evaluator(run, question), axes).kept == 2  # without its pictures it is made anew
+    run_sweep(Evaluator(run, replace(question, seed=1)), axes)
+    assert calls[-3:] == [1, 3, 5]
+
+
+def test_a_metric_that_failed_is_measured_again(tiny_run, broken):
+    question = Question(n=2, metrics=["divides", "colours"])
+    for _ in range(2):
+        evaluator = Evaluator(tiny_run, question, plugins=[broken])
+        written = measure_and_write(evaluator, parse_axes(["guidance=1,2"]))
+        assert written.failed == ("divides",)
+        assert "measured before" not in written.text
+
+
+def test_sweeps_of_other_values_keep_their_own_files(tiny_run):
+    question = Question(n=2, metrics=["colours"])
+    swept = [run_sweep(Evaluator(tiny_run, question), parse_axes([f"guidance={g}"])) for g in ("1,3", "1,5")]
+    paths = {write_sweep(sweep, tiny_run) for sweep in swept}
+    assert len(paths) == 2
+    other = run_sweep(Evaluator(tiny_run, replace(question, seed=3)), parse_axes(["guidance=1,3"]))
+    assert write_sweep(other, tiny_run) not in paths
+
+
+def test_the_points_of_a_sweep_share_the_models_weights(tiny_run, monkeypatch):
+    evaluator = Evaluator(tiny_run, Question(n=2, metrics=["colours"]))
+    monkeypatch.setattr("t2ikit.evaluating.open_model", lambda *a, **k: pytest.fail("it was opened again"))
+    model = evaluator.sampling_model({"guidance": "4"})
+    assert model.generator is evaluator.model.generator
+    assert (model.sampler.guidance, evaluator.model.sampler.guidance) != (4, 4)
+    assert model.sampler.guidance == 4
+
+
+def test_what_is_measured_is_told_on_a_terminal_alone(tiny_run, monkeypatch, capsys):
+    question = Question(n=2, metrics=["colours"])
+    evaluate(tiny_run, question)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("rich.console.Console.is_terminal", True)
+    evaluate(tiny_run, question)
+    assert "measuring colours" in capsys.readouterr().err
