@@ -1,7 +1,7 @@
 """The study: which of these works better, and what does each trick buy?
 
-    python examples/study/study.py creatures --out runs/study      two seeds, an hour on two cores
-    python examples/study/study.py openmoji --out runs/study       one seed, an hour on two cores
+    python examples/study/study.py creatures --out runs/study      two seeds, an hour and a half on two cores
+    python examples/study/study.py openmoji --out runs/study       one seed, an hour and a half
 
 Trains every rung of the GAN's ladder and the diffusion model, `--jobs` at a time, measures each at its
 checkpoints and at its end, and writes OUT/DATA-SIZE/: tables.md, numbers.json, pictures, and the report of
