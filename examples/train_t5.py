@@ -17,7 +17,7 @@ from typing import Annotated
 import torch
 import torch.nn.functional as F
 import typer
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
 
@@ -45,11 +45,12 @@ def captions_of(dataset: Dataset, most: int) -> list[str]:
 
 
 def make_tokenizer(captions: list[str]) -> PreTrainedTokenizerFast:
-    """One token a word, in the order of the alphabet, and an end."""
+    """One token a word in lower case, in the order of the alphabet, and an end."""
     split = pre_tokenizers.Whitespace()
     words = sorted({word for caption in captions for word, _ in split.pre_tokenize_str(caption.lower())})
     vocabulary = {word: place for place, word in enumerate([PAD, EOS, UNKNOWN, HIDDEN, *words])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
+    tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = split
     tokenizer.post_processor = processors.TemplateProcessing(single=f"$A {EOS}", special_tokens=[(EOS, 1)])
     return PreTrainedTokenizerFast(

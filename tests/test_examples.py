@@ -12,9 +12,11 @@ from types import SimpleNamespace
 
 import pytest
 from filelock import FileLock
+from PIL import Image
 
 from t2ikit.recipe import read_recipe
 from t2ikit.registry import Registry
+from t2ikit.training import start_run
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -155,3 +157,45 @@ def test_the_study_s_tables_are_means_over_seeds():
     assert report.measured(runs[:1], "a", 2) == "1.00 [0.50, 5.00]"
     assert report.measured(runs, "b") == "nan (nan to nan)"
     assert report.markdown(["x", "y"], [["1", "2"]]) == ["| x | y |", "| --- | --- |", "| 1 | 2 |"]
+
+
+def pipeline_example(*words: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(EXAMPLES / "pipeline_from_python.py"), *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
+@pytest.mark.slow
+def test_schedulers_are_drawn_with_side_by_side_or_a_sentence_says_why_not(tmp_path):
+    registry = Registry.load()
+    small = ["train.steps=1", "train.batch=2", "train.samples=1", "train.validation_pictures=2"]
+    small += ["data.count=40", "data.size=16"]
+    denoiser = ["generator.channels=[16,16]", "generator.head_width=16", "generator.attention=[false,true]"]
+    gan = ["generator.channels=[16,16,16]", "generator.filters=[1,1,1]", "generator.head_width=16"]
+    gan += ["generator.attention=[false,true,false]"]
+    gan += [f"critics.multiscale.{setting.split('.')[1]}" for setting in gan if "filters" not in setting]
+    for name, recipe, settings in (
+        ("imagen", "imagen/default", denoiser),
+        ("flow", "imagen/default", [*denoiser, "sampler.use=flow"]),
+        ("gan", "gigagan/default", gan),
+    ):
+        chosen = read_recipe(registry, recipe, settings=[*small, *settings])
+        start_run(registry, chosen, tmp_path / name, device="cpu")
+    out = tmp_path / "schedulers.png"
+    done = pipeline_example(tmp_path / "imagen", "a red cat", "--out", out, "--steps", 2)
+    assert done.returncode == 0, done.stderr[-2000:]
+    with Image.open(out) as picture:
+        assert picture.width > 4 * 16  # the run's own scheduler and three others
+    for name, words in (("flow", "without a scheduler of diffusers"), ("gan", "cannot hold this model")):
+        done = pipeline_example(tmp_path / name, "a red cat", "--out", out)
+        assert done.returncode == 2
+        assert words in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_a_small_t5_reads_capitals():
+    spec = importlib.util.spec_from_file_location("train_t5", EXAMPLES / "train_t5.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    tokenizer = module.make_tokenizer(["A red Cat"])
+    assert tokenizer("a RED cat").input_ids == tokenizer("A red Cat").input_ids
+    assert tokenizer.unk_token_id not in tokenizer("A red Cat").input_ids

@@ -8,25 +8,31 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
+import diffusers
 import pytest
 import torch
-from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler
+from diffusers import DDIMScheduler, DiffusionPipeline, SchedulerMixin, UniPCMultistepScheduler
 from PIL import Image
+from safetensors.torch import load_file
 
+import t2ikit_imagen.pipeline
+from conftest import TOYS
 from t2ikit import UserError, open_run
 from t2ikit.batch import mix
 from t2ikit.drawing import open_model
 from t2ikit.evaluating import Question, evaluate
-from t2ikit.exporting import export, push
-from t2ikit.pipeline import TextToImagePipeline
+from t2ikit.evaluation_files import write_evaluation
+from t2ikit.exporting import export, find_format, push
+from t2ikit.pipeline import GeneratorModel, TextToImagePipeline
 from t2ikit.recipe import read_recipe
 from t2ikit.registry import Registry
 from t2ikit.sample import sample
 from t2ikit.testing import check_exporter
 from t2ikit.training import start_run
 from t2ikit_gigagan.pipeline import GigaGANPipeline
-from t2ikit_imagen.deepfloyd_export import export_if
+from t2ikit_imagen.deepfloyd_export import export_if, obstacles
 from t2ikit_imagen.pipeline import ImagenPipeline
 from test_pretrained_text import t5_folder
 from test_super_resolution import DENOISER, TINY
@@ -117,11 +123,33 @@ def test_a_scheduler_can_be_swapped(runs):
         model = open_model(open_run(runs / "imagen"), sampler=name, settings=["sampler.steps=3"])
         guidance = pipeline.config.recipe["sampler"]["guidance"]
         torch.testing.assert_close(swapped, sample(model, PROMPTS, guidance=guidance), atol=1e-5, rtol=1e-5)
-    pipeline.scheduler = FlowMatchEulerDiscreteScheduler()
-    with pytest.raises(UserError, match="no diffusion schedule"):
-        pipeline(PROMPTS)
     pipeline.scheduler = None
     assert torch.equal(pipeline(PROMPTS, output_type="pt").images, first)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("FlowMatchEulerDiscreteScheduler", "no diffusion schedule"),
+        ("EulerAncestralDiscreteScheduler", "NotImplementedError"),
+        ("KDPM2DiscreteScheduler", "NotImplementedError"),
+        ("PNDMScheduler", "ValueError"),
+    ],
+)
+def test_a_scheduler_that_takes_no_clean_pictures_is_refused(runs, name, words):
+    pipeline = ImagenPipeline.from_run(runs / "imagen")
+    pipeline.scheduler = getattr(diffusers, name).from_config(pipeline.scheduler.config)
+    with pytest.raises(UserError, match="cannot draw with this model") as error:
+        pipeline(PROMPTS)
+    assert words in str(error.value)
+    assert "DDIMScheduler" in str(error.value)
+
+
+@pytest.mark.parametrize("name", t2ikit_imagen.pipeline.WORKING)
+def test_the_schedulers_that_are_recommended_work(runs, name):
+    pipeline = ImagenPipeline.from_run(runs / "imagen")
+    pipeline.scheduler = getattr(diffusers, name).from_config(pipeline.scheduler.config)
+    assert bool(pipeline(PROMPTS, output_type="pt").images.isfinite().all())
 
 
 def test_a_model_that_enlarges_takes_pictures(runs, tmp_path):
@@ -155,7 +183,59 @@ def test_the_card_says_what_it_is(runs, tmp_path):
     index = json.loads((tmp_path / "out" / "model_index.json").read_text())
     assert index["_class_name"] == "ImagenPipeline"
     names = {path.suffix for path in (tmp_path / "out").rglob("*") if path.is_file()}
-    assert names <= {".json", ".safetensors", ".md", ".toml", ".png"}
+    assert names == {".json", ".safetensors", ".md", ".toml", ".png", ".py"}
+
+
+def test_the_card_of_a_model_that_enlarges_says_so(runs, tmp_path):
+    export(runs / "sr", "diffusers", tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "pipeline_tag: image-to-image" in card
+    assert "Enlarges 8 x 8 to 16 x 16 pixels" in card
+    assert "image=small" in card
+    assert "text-to-image" not in card
+
+
+def test_the_card_holds_numbers_of_what_is_exported_alone(runs, tmp_path):
+    run = shutil.copytree(runs / "imagen", tmp_path / "run")
+    whole = write_evaluation(evaluate(run, Question(n=4, metrics=["colours"], again=0)), run)
+    numbers = json.loads((whole / "evaluation.json").read_text())
+    step = numbers["settings"]["step"]
+    wrong = [{"weights": "raw"}, {"guidance": 7.0}, {"steps": 9}, {"step": step + 1}, {"data": "other"}]
+    for number, change in enumerate(wrong):
+        changed = {**numbers, "settings": {**numbers["settings"], **change}}
+        changed["measures"] = {"colours/wrong": next(iter(numbers["measures"].values()))}
+        (run / "evaluations" / f"step-{number}").mkdir()
+        (run / "evaluations" / f"step-{number}" / "evaluation.json").write_text(json.dumps(changed))
+    for number, damaged in enumerate(
+        ["", "[]", "{", '{"settings": 3}', json.dumps({**numbers, "measures": 3})]
+    ):
+        (run / "evaluations" / f"step-damaged-{number}").mkdir()
+        (run / "evaluations" / f"step-damaged-{number}" / "evaluation.json").write_text(damaged)
+    export(run, "diffusers", tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "| colours/" in card
+    assert "colours/wrong" not in card
+    assert f"Of step {step}: n 4, seed 0" in card
+    shutil.rmtree(whole)
+    export(run, "diffusers", tmp_path / "again")
+    assert "## Numbers" not in (tmp_path / "again" / "README.md").read_text()
+
+
+def test_an_export_names_no_folder_of_this_machine(runs, tmp_path):
+    run = shutil.copytree(runs / "t5", tmp_path / "run")
+    table = (run / "recipe.toml").read_text().replace('"creatures"', f'"{tmp_path}/pictures"')
+    (run / "recipe.toml").write_text(table)
+    export(run, "diffusers", tmp_path / "out")
+    texts = {
+        path.name: path for path in (tmp_path / "out").rglob("*") if path.suffix in (".md", ".toml", ".json")
+    }
+    for name, path in texts.items():
+        assert str(runs) not in path.read_text(), name
+        assert str(tmp_path) not in path.read_text(), name
+    assert 'model = "text_encoder"' in texts["README.md"].read_text()
+    assert 'spec = "pictures"' in texts["recipe.toml"].read_text()
+    moved = shutil.move(tmp_path / "out", tmp_path / "elsewhere")
+    torch.testing.assert_close(drawn(moved), drawn(runs / "t5"), atol=1e-5, rtol=1e-5)
 
 
 def test_an_export_is_measured_like_its_run(runs, tmp_path):
@@ -192,6 +272,25 @@ def test_mistakes_exit_2(runs, tmp_path, cli):
     assert "is damaged" in result.stderr
 
 
+def test_what_else_has_a_model_index_is_explained(runs, tmp_path):
+    export(runs / "t5", "diffusers", tmp_path / "out")
+    ImagenPipeline.from_pretrained(tmp_path / "out").save_pretrained(tmp_path / "saved")
+    with pytest.raises(UserError, match="is not a run folder") as error:
+        open_run(tmp_path / "saved")
+    assert "DiffusionPipeline.from_pretrained" in str(error.value)
+    assert "--format diffusers" in str(error.value)
+    whole = (tmp_path / "out" / "recipe.toml").read_text()
+    for damage in ("[text]", "[data]"):
+        (tmp_path / "out" / "recipe.toml").write_text(whole.replace(damage, "[other]"))
+        with pytest.raises(UserError, match=r"recipe\.toml is damaged"):
+            open_run(tmp_path / "out")
+    (tmp_path / "out" / "recipe.toml").write_text(whole)
+    info = json.loads((tmp_path / "out" / "run.json").read_text())
+    (tmp_path / "out" / "run.json").write_text(json.dumps({**info, "step": "last"}))
+    with pytest.raises(UserError, match=r"run\.json is damaged"):
+        open_run(tmp_path / "out")
+
+
 def test_an_upload_goes_up_to_the_network_and_says_why_it_failed(runs, tmp_path, monkeypatch):
     import huggingface_hub
 
@@ -204,19 +303,167 @@ def test_an_upload_goes_up_to_the_network_and_says_why_it_failed(runs, tmp_path,
     class Made(str):
         repo_id = "me/mine"
 
-    monkeypatch.setattr(huggingface_hub, "create_repo", lambda name, exist_ok: Made(f"https://hub/{name}"))
+    asked = []
+
+    def create(name, exist_ok, private):
+        asked.append(private)
+        return Made(f"https://hub/{name}")
+
+    monkeypatch.setattr(huggingface_hub, "create_repo", create)
     monkeypatch.setattr(huggingface_hub, "upload_folder", upload)
     assert push(tmp_path / "out", "me/mine") == "https://hub/me/mine"
     assert sent["repo"] == "me/mine"
     assert {"README.md", "model_index.json", "generator"} <= set(sent["files"])
 
-    def offline(name, exist_ok):
+    for private in (True, False):
+        info = SimpleNamespace(private=private)
+        monkeypatch.setattr(huggingface_hub, "repo_info", lambda name, info=info: info)
+        sent.clear()
+        if private:
+            push(tmp_path / "out", "me/mine", private=True)
+        else:  # it was there before
+            with pytest.raises(UserError, match="not private"):
+                push(tmp_path / "out", "me/mine", private=True)
+        assert bool(sent) == private
+    assert asked == [None, True, True]
+
+    def offline(name, exist_ok, private):
         raise ConnectionError("no network")
 
     monkeypatch.setattr(huggingface_hub, "create_repo", offline)
     with pytest.raises(UserError, match="the Hub did not take it") as error:
         push(tmp_path / "out", "me/mine")
     assert "is whole in" in str(error.value)
+
+
+def test_a_hub_that_does_not_answer_is_no_traceback(runs, tmp_path, cli):
+    words = ("--format", "diffusers", "--out", tmp_path / "out", "--push-to", "me/mine", "--private")
+    nowhere = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "0"}
+    result = cli("export", runs / "gigagan", *words, env=nowhere)
+    assert result.returncode == 2, result.stderr
+    assert "the Hub did not take it" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert (tmp_path / "out" / "README.md").is_file()
+
+
+# ---------------------------------------------------------------- what a folder may hold
+
+EVIL = "from pathlib import Path\nPath({mark!r}).touch()\nclass Evil: pass\n"
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "file"),
+    [
+        ("scheduler", ["evil", "Evil"], "scheduler/evil.py"),
+        ("scheduler", ["diffusers", "Evil"], "scheduler/diffusers.py"),
+        ("_class_name", ["t2ikit", "Evil"], "t2ikit.py"),
+        ("tokenizer", ["os", "system"], "tokenizer/none.txt"),
+    ],
+)
+def test_code_in_a_folder_is_not_run(runs, tmp_path, part, value, file):
+    ImagenPipeline.from_run(runs / "imagen").save_pretrained(tmp_path / "out")
+    index = tmp_path / "out" / "model_index.json"
+    index.write_text(json.dumps({**json.loads(index.read_text()), part: value}))
+    (tmp_path / "out" / file).parent.mkdir(exist_ok=True)
+    (tmp_path / "out" / file).write_text(EVIL.format(mark=str(tmp_path / "it-ran")))
+    with pytest.raises(UserError, match="names code that is not installed"):
+        ImagenPipeline.from_pretrained(tmp_path / "out", trust_remote_code=True)
+    assert not (tmp_path / "it-ran").exists()
+
+
+def test_a_pipeline_of_one_s_own_may_have_parts_of_its_own_module(runs, tmp_path):
+    class Mine(ImagenPipeline):
+        pass
+
+    Mine.__module__ = Own.__module__ = "elsewhere.pipelines"
+    sys.modules["elsewhere.pipelines"] = SimpleNamespace(Own=Own, SchedulerMixin=SchedulerMixin)
+    try:
+        pipeline = Mine.from_run(runs / "imagen")
+        pipeline.scheduler = Own.from_config(pipeline.scheduler.config)
+        pipeline.save_pretrained(tmp_path / "out")
+        assert type(Mine.from_pretrained(tmp_path / "out").scheduler) is Own
+        with pytest.raises(UserError, match="names code that is not installed"):
+            ImagenPipeline.from_pretrained(tmp_path / "out")
+    finally:
+        del sys.modules["elsewhere.pipelines"]
+
+
+class Own(DDIMScheduler):
+    """A scheduler that diffusers does not have."""
+
+
+def test_pickled_weights_are_not_opened(runs, tmp_path):
+    ImagenPipeline.from_run(runs / "imagen").save_pretrained(tmp_path / "out")
+    weights = tmp_path / "out" / "generator" / "diffusion_pytorch_model.safetensors"
+    torch.save(load_file(weights), weights.with_suffix(".bin"))
+    weights.unlink()
+    with pytest.raises(UserError, match="cannot be opened as a pipeline"):
+        ImagenPipeline.from_pretrained(tmp_path / "out", use_safetensors=False)
+    with pytest.raises(OSError, match="safetensors"):
+        GeneratorModel.from_pretrained(tmp_path / "out" / "generator")
+
+
+def test_diffusers_opens_an_export_as_a_custom_pipeline(runs, tmp_path, monkeypatch):
+    cache = str(tmp_path / "modules")  # not the user's, where diffusers copies pipeline.py to
+    monkeypatch.setattr("diffusers.utils.dynamic_modules_utils.HF_MODULES_CACHE", cache)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    for name, kind in (("imagen", ImagenPipeline), ("gigagan", GigaGANPipeline)):
+        out = str(export(runs / name, "diffusers", tmp_path / name))
+        with pytest.raises(ValueError, match="trust_remote_code"):
+            DiffusionPipeline.from_pretrained(out, custom_pipeline=out)
+        pipeline = DiffusionPipeline.from_pretrained(out, custom_pipeline=out, trust_remote_code=True)
+        assert type(pipeline) is kind
+        assert torch.equal(pipeline(PROMPTS, num_images_per_prompt=2, output_type="pt").images, drawn(out))
+
+
+# ---------------------------------------------------------------- precision, place and calls
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("imagen", ImagenPipeline), ("gigagan", GigaGANPipeline), ("t5", ImagenPipeline)]
+)
+def test_it_draws_in_half_precision(runs, tmp_path, name, kind):
+    whole = kind.from_run(runs / name)
+    whole.save_pretrained(tmp_path / "out")
+    half = kind.from_pretrained(tmp_path / "out", torch_dtype=torch.bfloat16)
+    assert {weight.dtype for weight in half.generator.parameters()} == {torch.bfloat16}
+    assert all(buffer.dtype == torch.float32 for buffer in half.generator.buffers())
+    exact = whole(PROMPTS, output_type="pt").images
+    for pipeline in (half, whole.to(torch.bfloat16)):
+        found = pipeline(PROMPTS, output_type="pt").images
+        assert found.dtype == torch.float32
+        assert 0 < (found - exact).abs().max() < 0.3
+        assert (found - exact).abs().mean() < 0.03
+        assert pipeline.text_encoder is None or pipeline.text_encoder.dtype == torch.bfloat16
+    with pytest.raises(UserError, match=r"torch\.float16, in which nothing is drawn"):
+        whole.to(torch.float16)(PROMPTS)
+
+
+def test_the_text_encoder_is_where_the_pipeline_is_and_may_be_exchanged(runs, tmp_path, monkeypatch):
+    pipeline = ImagenPipeline.from_run(runs / "t5")
+    first = pipeline(PROMPTS, output_type="pt").images
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # where the pipeline is not
+    pipeline._encoder = None
+    assert torch.equal(pipeline(PROMPTS, output_type="pt").images, first)
+    kind, own = type(pipeline.text_encoder), pipeline.text_encoder
+    pipeline.text_encoder = kind.from_pretrained(t5_folder(tmp_path / "other", seed=1)).eval()
+    assert not torch.equal(pipeline(PROMPTS, output_type="pt").images, first)
+    pipeline.text_encoder = own
+    assert torch.equal(pipeline(PROMPTS, output_type="pt").images, first)
+    wider = type(own.config)(**{**own.config.to_dict(), "d_model": 32})
+    pipeline.text_encoder = kind(wider).eval()
+    with pytest.raises(UserError, match="does not fit its generator"):
+        pipeline(PROMPTS)
+
+
+def test_calls_that_draw_nothing_are_refused(runs):
+    pipeline = ImagenPipeline.from_run(runs / "imagen")
+    for prompts, count in (([], 1), (PROMPTS, 0), ([None], 1)):
+        with pytest.raises(UserError, match="nothing to draw"):
+            pipeline(prompts, num_images_per_prompt=count)
+
+
+# ---------------------------------------------------------------- whose exporter
 
 
 def test_a_pipeline_of_neither_plugin_is_the_core_s_own(runs):
@@ -226,6 +473,61 @@ def test_a_pipeline_of_neither_plugin_is_the_core_s_own(runs):
     )
 
 
+def test_a_run_of_a_third_plugin_takes_the_core_s_exporter(runs, tmp_path):
+    registry, run = Registry.load(), open_run(runs / "gigagan")
+    third = replace(run, table={**run.table, "generator": {"use": "third/generator"}})
+    chosen = [
+        (run, "diffusers", "gigagan/diffusers"),
+        (third, "diffusers", "t2ikit/diffusers"),
+        (run, "t2ikit/diffusers", "t2ikit/diffusers"),
+        (third, "if", "imagen/if"),
+    ]
+    for of, name, expected in chosen:
+        assert find_format(registry, name, of).canonical == expected
+    export(runs / "gigagan", "t2ikit/diffusers", tmp_path / "out")
+    pipeline = TextToImagePipeline.from_pretrained(tmp_path / "out")
+    found = pipeline(PROMPTS, num_images_per_prompt=2, output_type="pt").images
+    assert torch.equal(found, drawn(runs / "gigagan"))
+
+
+@pytest.mark.parametrize(
+    ("name", "format"), [("imagen", "gigagan/diffusers"), ("gigagan", "imagen/diffusers")]
+)
+def test_a_pipeline_of_another_family_is_refused(runs, tmp_path, name, format):
+    with pytest.raises(UserError, match="cannot hold this model") as error:
+        export(runs / name, format, tmp_path / "out")
+    assert "t2ikit/diffusers" in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+MINE = """
+from t2ikit import ExporterSpec, hookimpl
+
+def write(run, out):
+    out.mkdir()
+    (out / "what.txt").write_text(type(run.model().generator).__name__)
+
+@hookimpl
+def t2ikit_exporters():
+    return [ExporterSpec("mine", lambda config, context: write)]
+"""
+
+
+def test_plugin_files_reach_an_exporter_but_do_not_travel_with_a_pipeline(tmp_path):
+    registry = Registry.load([str(TOYS)])
+    settings = ["train.steps=1", "train.samples=1", "train.validation_pictures=1"]
+    recipe = read_recipe(registry, "toys/denoiser", settings=settings)
+    start_run(registry, recipe, tmp_path / "run", device="cpu")
+    (tmp_path / "mine.py").write_text(MINE)
+    plugins = [str(TOYS), str(tmp_path / "mine.py")]
+    export(tmp_path / "run", "mine", tmp_path / "out", plugins=plugins)
+    assert (tmp_path / "out" / "what.txt").read_text() == "ToyDenoiser"
+    for given in (plugins, ()):
+        with pytest.raises(UserError, match="cannot travel with a pipeline") as error:
+            export(tmp_path / "run", "diffusers", tmp_path / "other", plugins=given)
+    assert "install the file as a package" in str(error.value)
+
+
 # ---------------------------------------------------------------- for stock diffusers
 
 STOCK = """
@@ -233,30 +535,67 @@ import json, sys
 import torch
 from diffusers import DiffusionPipeline
 
-pipeline = DiffusionPipeline.from_pretrained("out")
-seeds = json.loads(sys.argv[1])
-generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-images = pipeline(json.loads(sys.argv[2]), num_inference_steps=3, guidance_scale=2.5, generator=generators,
-                  output_type="pt").images
-torch.set_printoptions(profile="full")
-print(json.dumps({"class": type(pipeline).__name__, "images": images.tolist(),
-                  "ours": sorted(name for name in sys.modules if name.startswith("t2ikit"))}))
+found = {}
+for name in json.loads(sys.argv[1]):
+    pipeline = DiffusionPipeline.from_pretrained(name)
+    generators = [torch.Generator().manual_seed(seed) for seed in json.loads(sys.argv[2])]
+    images = pipeline(json.loads(sys.argv[3]), num_inference_steps=3, guidance_scale=2.5,
+                      generator=generators, output_type="pt").images
+    found[name] = {"class": type(pipeline).__name__, "images": images.tolist()}
+print(json.dumps({**found, "ours": sorted(name for name in sys.modules if name.startswith("t2ikit"))}))
 """
+CAPITALS = ["A red Cat", " a BLUE square with green cat "]
+SAMPLERS = ("ddim", "ddpm", "dpm++", "euler", "unipc")
+"""Those that the format takes."""
+PLAIN = ("ddim", "euler")
+"""Those of them whose scheduler has no thresholding, or another than t2ikit's."""
 
 
-def test_stock_diffusers_draws_the_same_pictures(runs, tmp_path):
-    """With the noise that t2ikit would draw, and without t2ikit."""
-    export(runs / "if", "if", tmp_path / "out")
-    keys = [mix(0, prompt, 0) for prompt in PROMPTS]
-    seeds = [mix(key, "sample") for key in keys]
-    command = [sys.executable, "-c", STOCK, json.dumps(seeds), json.dumps(PROMPTS)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+def with_sampler(run, name, **options):
+    """The run with another sampler."""
+    plain = {"thresholding": "none"} if name in PLAIN else {}
+    sampler = {"use": f"imagen/{name}", "steps": 3, "guidance": 2.5, **plain, **options}
+    return replace(run, table={**run.table, "sampler": sampler})
+
+
+@pytest.fixture(scope="module")
+def stock(runs, tmp_path_factory):
+    """What diffusers draws with each sampler, and with an encoder in bf16, without t2ikit; and the runs."""
+    folder, run = tmp_path_factory.mktemp("stock"), open_run(runs / "if")
+    wanted = {name: with_sampler(run, name) for name in SAMPLERS}
+    info = {key: value for key, value in run.info.items() if key != "text_fingerprint"}
+    wanted["bf16"] = replace(
+        run, table={**run.table, "text": {**run.table["text"], "precision": "bf16"}}, info=info
+    )
+    for name, each in wanted.items():
+        export_if(each, folder / name)
+    seeds = [mix(mix(0, prompt, 0), "sample") for prompt in CAPITALS]
+    words = (json.dumps(given) for given in (list(wanted), seeds, CAPITALS))
+    command = [sys.executable, "-c", STOCK, *words]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-2000:]
-    found = json.loads(done.stdout.splitlines()[-1])
-    assert found["class"] == "IFPipeline"
+    return json.loads(done.stdout.splitlines()[-1]), wanted
+
+
+@pytest.mark.parametrize("name", [*SAMPLERS, "bf16"])
+def test_stock_diffusers_draws_the_same_pictures(stock, name):
+    """With the noise that t2ikit would draw, and without t2ikit; captions in capitals, too."""
+    found, wanted = stock
+    assert found[name]["class"] == "IFPipeline"
     assert found["ours"] == []
-    ours = sample(open_model(open_run(runs / "if")), PROMPTS)
-    torch.testing.assert_close(torch.tensor(found["images"]), ours, atol=1e-4, rtol=1e-4)
+    ours = sample(open_model(wanted[name]), CAPITALS)
+    near = 0.1 if name == "bf16" else 1e-4  # it computes in float32 what t2ikit computes in bf16
+    theirs = torch.tensor(found[name]["images"]).clamp(-1, 1)  # which diffusers does on the way to a picture
+    torch.testing.assert_close(theirs, ours, atol=near, rtol=near)
+
+
+def test_every_sampler_that_the_format_takes_is_tried_there(runs):
+    run, taken = open_run(runs / "if"), []
+    for entry in Registry.load().entries("samplers"):
+        if entry.spec.requires == "Denoiser":
+            changed = with_sampler(run, entry.spec.name)
+            taken += [entry.spec.name] * (not obstacles(changed, changed.model()))
+    assert sorted(taken) == sorted(SAMPLERS)
 
 
 def test_padding_is_given_as_text_where_it_is_asked_for(runs):
@@ -290,6 +629,7 @@ def test_samplers_that_it_cannot_hold_are_refused(runs, tmp_path):
     run = open_run(runs / "if")
     for settings, expected in (
         ({"use": "imagen/euler"}, "no thresholding"),
+        ({"use": "imagen/ddim"}, "no thresholding"),
         ({"use": "imagen/flow"}, "no scheduler of diffusers"),
         ({**run.table["sampler"], "guidance_interval": [0.2, 0.8]}, "guidance_interval"),
     ):

@@ -20,6 +20,7 @@ from t2ikit.registry import Registry
 from t2ikit.testing import check_text_encoder
 from t2ikit.text import pretrained
 from t2ikit.text.cache import EmbeddingCache
+from t2ikit.text.held import HeldEncoder
 from t2ikit.text.pretrained import PretrainedEncoder
 from t2ikit.text.pretrained_config import ClipTextConfig, PretrainedConfig, T5Config
 
@@ -314,6 +315,28 @@ def test_models_that_cannot_be_used_are_explained(tmp_path, monkeypatch, make, w
         ).prepare(CAPTIONS)
     assert words in str(caught.value)
     assert "fix:" in str(caught.value)
+
+
+def test_a_padded_encoder_reads_as_the_pipeline_of_deepfloyd_does(tmp_path) -> None:
+    config = T5Config(model=t5_folder(tmp_path / "t5"), length=8, cache=str(tmp_path / "cache"))
+    plain, padded = (PretrainedEncoder(config.model_copy(update={"padded": on})) for on in (False, True))
+    low, high = "a red cat", " A Red CAT "
+    assert not torch.equal(plain.encode([low]).tokens, plain.encode([high]).tokens)
+    assert torch.equal(padded.encode([low]).tokens, padded.encode([high]).tokens)
+    held = HeldEncoder(*padded.components(), padded.config)
+    assert torch.equal(held.encode([high]).tokens, padded.encode([low]).tokens)
+    assert padded.fingerprint.endswith("/padded/lower")  # it read captions as they are before
+
+
+@pytest.mark.parametrize(("name", "told"), [("t5-creatures", True), ("nobody/t5", False)])
+def test_a_missing_t5_says_how_to_train_one(tmp_path, monkeypatch, name, told) -> None:
+    import huggingface_hub.constants
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(UserError, match="cannot be had") as caught:
+        PretrainedEncoder(T5Config(model=name, cache=str(tmp_path / "cache")))
+    assert ("python examples/train_t5.py --out t5-creatures" in str(caught.value)) == told
 
 
 def test_a_relative_folder_is_remembered_whole(tmp_path, monkeypatch) -> None:

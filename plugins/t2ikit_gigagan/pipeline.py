@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
+from t2ikit import OneStep
 from t2ikit.pipeline import TextToImagePipeline
 
 
 class GigaGANPipeline(TextToImagePipeline):
     """Prompts, or prompts and small pictures, to pictures in one step."""
+
+    family: ClassVar[Any] = OneStep

@@ -23,7 +23,7 @@ TOKENS = 77
 
 
 def export_if(run: Run, out: Path) -> None:
-    """Write text encoder, tokenizer, U-Net and scheduler as an IFPipeline.
+    """Write text encoder, tokenizer, U-Net and scheduler as an IFPipeline, in float32.
 
     The U-Net's output is widened to 6 channels, of which the last 3, IF's learned variance, are 0 and unused.
 
@@ -43,7 +43,7 @@ def export_if(run: Run, out: Path) -> None:
     encoder, tokenizer = model.encoder.components()  # type: ignore[attr-defined]
     pipeline = IFPipeline(
         tokenizer=tokenizer,
-        text_encoder=encoder,
+        text_encoder=encoder.float(),  # the pipeline's U-Net takes its tokens as they are
         unet=widened(network.unet),
         scheduler=scheduler(model),
         safety_checker=None,
@@ -53,7 +53,7 @@ def export_if(run: Run, out: Path) -> None:
     )
     pipeline.save_pretrained(out)
     _name_tokenizer(out / "model_index.json")
-    write_card(run, out, "diffusers:DiffusionPipeline")
+    write_card(run, out, "diffusers:DiffusionPipeline", model)
 
 
 def _name_tokenizer(path: Path) -> None:
@@ -88,17 +88,26 @@ def obstacles(run: Run, model: Model) -> list[str]:
     if tuple(config.guidance_interval) != (0.0, 1.0):
         found.append(f"sampler.guidance_interval {list(config.guidance_interval)}: not [0, 1]")
     if isinstance(model.generator, IFDenoiser) and not _can_threshold(sampler, model.generator):
-        found.append(f"sampler {used}: its scheduler has no thresholding; set sampler.thresholding to none")
+        found.append(
+            f"sampler {used}: its scheduler has no thresholding like ours; set sampler.thresholding to none"
+        )
     return found
 
 
 def _can_threshold(sampler: ScheduledSampler[SamplerConfig], network: IFDenoiser) -> bool:
-    takes = inspect.signature(type(sampler.scheduler(network)).__init__).parameters
-    return sampler.config.thresholding == "none" or "thresholding" in takes
+    """Whether the scheduler thresholds the clean picture before it takes the noise from it."""
+    kind = type(sampler.scheduler(network))
+    after = "use_clipped_model_output" in inspect.signature(kind.step).parameters  # off in IFPipeline
+    takes = "thresholding" in inspect.signature(kind.__init__).parameters
+    return sampler.config.thresholding == "none" or (takes and not after)
 
 
 def scheduler(model: Model) -> Any:
-    """The sampler's scheduler, told what the U-Net predicts and how to keep the picture in range."""
+    """The sampler's scheduler, told what the U-Net predicts and how to keep the picture in range.
+
+    IFPipeline asks every scheduler for its `variance_type`, to split what the U-Net gives; diffusers keeps it
+    in the config of a scheduler that has no use for one.
+    """
     network, sampler = model.generator, model.sampler
     if not isinstance(network, IFDenoiser) or not isinstance(sampler, ScheduledSampler):
         raise TypeError("obstacles() was not heeded")
@@ -111,7 +120,7 @@ def scheduler(model: Model) -> Any:
             "dynamic_thresholding_ratio": config.percentile,
             "sample_max_value": config.maximum if dynamic else 1.0,  # 1 is static
         }
-    return type(made).from_config(made.config, **changes)
+    return type(made).from_config({"variance_type": "fixed_small", **made.config}, **changes)
 
 
 def widened(unet: UNet2DConditionModel) -> UNet2DConditionModel:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
+import torch
 from typing_extensions import Self
 
 from t2ikit import Denoiser, Draws, UserError
@@ -14,28 +15,61 @@ from t2ikit.pipeline import GeneratorModel, TextToImagePipeline
 from t2ikit_imagen.configs import SamplerConfig
 from t2ikit_imagen.samplers import ScheduledSampler, schedule_config
 
+WORKING = (
+    "DDIMScheduler",
+    "DPMSolverMultistepScheduler",
+    "UniPCMultistepScheduler",
+    "EulerDiscreteScheduler",
+)
+"""Some that take clean pictures, for messages."""
+
 
 class GivenScheduler(ScheduledSampler[SamplerConfig]):
     """A sampler whose scheduler comes from outside.
 
     Args:
         config: steps, guidance and thresholding.
-        given: a scheduler of diffusers for the diffusion schedule; it is not changed.
+        given: a scheduler of diffusers for the diffusion schedule, which takes clean pictures; not changed.
+        model: what it is to draw with.
 
     Raises:
-        UserError: it is for another kind of schedule.
+        UserError: it is for another kind of schedule or prediction.
     """
 
-    def __init__(self, config: SamplerConfig, given: Any) -> None:
+    def __init__(self, config: SamplerConfig, given: Any, model: Denoiser) -> None:
         super().__init__(config)
-        if not hasattr(given, "alphas_cumprod"):
-            raise UserError(
-                f"{type(given).__name__} has no diffusion schedule",
-                expected="a scheduler with alphas_cumprod, such as DDIMScheduler or UniPCMultistepScheduler",
-                got=type(given).__name__,
-                fix="choose another scheduler, or set pipeline.scheduler = None for the recipe's sampler",
-            )
         self.given = given
+        problem = self._problem(model)
+        if problem is not None:
+            raise UserError(
+                f"{type(given).__name__} cannot draw with this model",
+                expected="a scheduler of the diffusion schedule that takes clean pictures: "
+                + ", ".join(WORKING),
+                got=problem,
+                fix="choose one of those, or set pipeline.scheduler = None for the recipe's sampler",
+            )
+
+    def _problem(self, model: Denoiser) -> str | None:
+        """Why the scheduler cannot take two steps with clean pictures; None where it can."""
+        if not hasattr(self.given, "alphas_cumprod"):
+            return "it has no diffusion schedule (alphas_cumprod)"
+        x, options = torch.zeros(1, 3, 8, 8), self.options(Draws(torch.zeros(1, dtype=torch.long), "trial"))
+        try:
+            scheduler = self.scheduler(model)
+            scheduler.set_timesteps(2)
+            for t in scheduler.timesteps:
+                x = scheduler.step(scheduler.scale_model_input(x, t), t, x, **options).prev_sample
+        except (
+            ArithmeticError,
+            AttributeError,
+            ImportError,
+            LookupError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ) as e:
+            return f"{type(e).__name__}: {' '.join(str(e).split())[:200]}"
+        return None
 
     def scheduler(self, model: Denoiser) -> Any:
         """A fresh one like it, on the model's schedule, told that it is given clean pictures."""
@@ -55,10 +89,13 @@ class ImagenPipeline(TextToImagePipeline):
     Args:
         generator: the trained denoiser.
         text_encoder, tokenizer: of transformers; None where the recipe's encoder has no weights.
-        scheduler: any of diffusers' for the diffusion schedule; None takes the recipe's sampler as it is.
+        scheduler: of diffusers, for the diffusion schedule, and one that takes clean pictures
+            (`prediction_type` "sample"): DDIM, DPM-Solver++, UniPC, Euler and others. None takes the recipe's
+            sampler as it is.
         recipe: as in `TextToImagePipeline`.
     """
 
+    family: ClassVar[Any] = Denoiser
     _optional_components = ["text_encoder", "tokenizer", "scheduler"]
 
     def __init__(
@@ -87,7 +124,7 @@ class ImagenPipeline(TextToImagePipeline):
         return self.generator.generator.unet
 
     def _sampling(self, model: Model) -> Model:
-        if self.scheduler is None:
+        if self.scheduler is None or not isinstance(model.generator, Denoiser):
             return model
         config = model.recipe.parts["sampler"].config
-        return replace(model, sampler=GivenScheduler(config, self.scheduler))
+        return replace(model, sampler=GivenScheduler(config, self.scheduler, model.generator))

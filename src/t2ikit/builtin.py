@@ -21,7 +21,7 @@ from t2ikit.metrics.configs import (
     ReaderDiversityConfig,
 )
 from t2ikit.metrics.prompt_accuracy import PromptAccuracyConfig, readable
-from t2ikit.specs import DatasetSpec, MetricSpec, TextEncoderSpec
+from t2ikit.specs import Config, DatasetSpec, ExporterSpec, MetricSpec, TextEncoderSpec
 from t2ikit.text.builtin_config import BuiltinTextConfig
 from t2ikit.text.pretrained_config import ClipTextConfig, PretrainedConfig, T5Config
 
@@ -218,4 +218,21 @@ def t2ikit_metrics() -> list[MetricSpec]:
         MetricSpec("lpips", _lpips, LpipsConfig, "perceptual distance to the real picture, and diversity"),
         MetricSpec("colours", _colours, PlainConfig, "saturation, and noise on a plain border"),
         MetricSpec("neighbours", _neighbours, PlainConfig, "distance to the nearest training picture"),
+    ]
+
+
+def _diffusers(config: Config, context: None) -> Any:
+    from t2ikit.exporting import export_pipeline
+    from t2ikit.pipeline import TextToImagePipeline
+
+    return lambda run, out: export_pipeline(run, out, TextToImagePipeline)
+
+
+@hookimpl
+def t2ikit_exporters() -> list[ExporterSpec]:
+    """For runs whose plugin has no pipeline of its own."""
+    return [
+        ExporterSpec(
+            "diffusers", _diffusers, summary="a folder that TextToImagePipeline.from_pretrained opens"
+        )
     ]

@@ -6,10 +6,10 @@ give it the name of their family and what is theirs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -24,17 +24,18 @@ from t2ikit.config import validate
 from t2ikit.drawing import check_call
 from t2ikit.errors import UserError
 from t2ikit.grids import from_pil, to_pil
-from t2ikit.interfaces import TextEncoder
-from t2ikit.recipe import SAMPLING, resolve
+from t2ikit.interfaces import Generator, TextEncoder
+from t2ikit.recipe import SAMPLING, Part, resolve
 from t2ikit.registry import Registry
-from t2ikit.run import Run, open_run
+from t2ikit.run import Run, open_run, portable
 from t2ikit.sample import sample
 from t2ikit.specs import Context
 from t2ikit.text.held import HeldEncoder
 
 __all__ = ["GeneratorModel", "ModelMixin", "TextToImagePipeline"]  # ModelMixin: diffusers looks for it here
 
-
+PRECISIONS = {torch.bfloat16: "bf16", torch.float16: "fp16"}
+"""What drawing computes in where the weights are no float32."""
 Placed = TypeVar("Placed", bound=ConfigMixin)
 
 
@@ -43,6 +44,13 @@ def without_place(opened: Placed) -> Placed:
     kept = {key: value for key, value in opened.config.items() if key != "_name_or_path"}
     opened._internal_dict = FrozenDict(kept)
     return opened
+
+
+def _as_narrow_as_weights(module: Any, given: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    """What a norm is given, in the precision of weights that are no float32: a CPU does not autocast it."""
+    if module.weight is None or module.weight.dtype == torch.float32:
+        return None
+    return tuple(one.to(module.weight.dtype) for one in given)
 
 
 class GeneratorModel(ModelMixin, ConfigMixin):
@@ -68,22 +76,42 @@ class GeneratorModel(ModelMixin, ConfigMixin):
         config = validate(entry.spec.config, options, where="config.json", key="options")
         context = Context(image_size, text_width, text_length, torch.device("cpu"), 0, registry)
         self.generator = entry.spec.build(config, context)
+        for module in self.generator.modules():
+            if isinstance(module, (torch.nn.LayerNorm, torch.nn.GroupNorm)):
+                module.register_forward_pre_hook(_as_narrow_as_weights)
 
     def forward(self, *args: Any, **options: Any) -> Any:
         """What the generator predicts in training."""
         return self.generator(*args, **options)
 
     @classmethod
-    def from_pretrained(cls, path: Any, **options: Any) -> Self:
+    def from_pretrained(
+        cls,
+        path: Any,
+        *,
+        dtype: torch.dtype | None = None,
+        torch_dtype: torch.dtype | None = None,
+        **options: Any,
+    ) -> Self:
         """Open a folder that `save_pretrained` wrote; as diffusers does, but never built without memory.
 
-        Buffers that are no weights (a noise schedule) are computed when a generator is built.
+        Buffers that are no weights (a noise schedule) are computed when a generator is built, and stay in
+        float32. Pickled weights are not opened.
         """
-        return without_place(super().from_pretrained(path, **{**options, "low_cpu_mem_usage": False}))
+        fixed = {"low_cpu_mem_usage": False, "use_safetensors": True}
+        opened = without_place(super().from_pretrained(path, **{**options, **fixed}))
+        wanted = dtype or torch_dtype
+        if wanted is not None:
+            for weight in opened.parameters():
+                weight.data = weight.data.to(wanted)
+        return opened
 
 
 class TextToImagePipeline(DiffusionPipeline):
     """Prompts to pictures, as `t2ikit sample` draws them.
+
+    `to` places it. diffusers' offloading (`enable_model_cpu_offload` and its kin) is not supported: it hangs
+    on the `forward` of models, which drawing does not call.
 
     Args:
         generator: the trained model.
@@ -91,7 +119,8 @@ class TextToImagePipeline(DiffusionPipeline):
         recipe: the tables of a resolved recipe that sampling needs, and `image_size`.
     """
 
-    model_cpu_offload_seq = "text_encoder->generator"
+    family: ClassVar[Any] = Generator
+    """The kind of generator it holds."""
     _optional_components = ["text_encoder", "tokenizer"]
 
     def __init__(
@@ -104,35 +133,72 @@ class TextToImagePipeline(DiffusionPipeline):
         super().__init__()
         self.register_modules(generator=generator, text_encoder=text_encoder, tokenizer=tokenizer)
         self.register_to_config(recipe=recipe or {})
-        self._encoder: TextEncoder | None = None
+        self._encoder: tuple[tuple[Any, ...], TextEncoder] | None = None
 
     @classmethod
     def from_pretrained(cls, path: Any, **options: Any) -> Self:
-        """Open a folder that `save_pretrained` or `t2ikit export --format diffusers` wrote."""
-        return without_place(super().from_pretrained(path, **options))
+        """Open a folder that `save_pretrained` or `t2ikit export --format diffusers` wrote.
+
+        Args:
+            path: a folder, or OWNER/NAME on the Hub.
+            **options: diffusers' own; `torch_dtype` may be bfloat16, on a GPU float16, too. Weights are
+                safetensors, whatever `use_safetensors` says.
+
+        Raises:
+            UserError: a file is missing, or the folder names code that is not installed.
+        """
+        try:
+            return without_place(super().from_pretrained(path, **{**options, "use_safetensors": True}))
+        except OSError as error:
+            raise UserError(
+                f"{path} cannot be opened as a pipeline",
+                expected="what `t2ikit export --format diffusers` wrote, whole; weights in safetensors alone",
+                got=" ".join(str(error).split())[:200],
+                fix="export the run again",
+            ) from error
+
+    @classmethod
+    def load_config(cls, path: Any, *given: Any, **options: Any) -> Any:
+        """What model_index.json holds; refused where it names code that is not installed."""
+        found = super().load_config(path, *given, **options)
+        _check_libraries(cls, Path(path), found[0] if isinstance(found, tuple) else found)
+        return found
 
     @classmethod
     def from_run(cls, run: str | Path | Run, *, weights: str = "ema", checkpoint: int | None = None) -> Self:
         """The pipeline of a run folder.
 
         Raises:
-            UserError: what is not a run, or has no such checkpoint.
+            UserError: what is not a run, has no such checkpoint, or is not of this pipeline's family; or one
+                made with a plugin file.
         """
         run = run if isinstance(run, Run) else open_run(run)
-        registry = Registry.load()
-        model = run.model(registry, weights=weights, checkpoint=checkpoint)
+        _check_installed(run)
+        model = run.model(weights=weights, checkpoint=checkpoint)
+        cls._check_family(model.generator)
         text = model.encoder
-        tables = {key: run.table[key] for key in sorted(SAMPLING)}
+        encoder, tokenizer = text.components() if hasattr(text, "components") else (None, None)
+        tables = portable({key: run.table[key] for key in sorted(SAMPLING)}, encoder=encoder is not None)
         options = {key: value for key, value in tables["generator"].items() if key != "use"}
         wrapped = GeneratorModel(tables["generator"]["use"], options, run.image_size, text.width, text.length)
         wrapped.generator.load_state_dict(model.generator.state_dict())
-        encoder, tokenizer = text.components() if hasattr(text, "components") else (None, None)
         return cls(
             wrapped.eval(),
             text_encoder=encoder,
             tokenizer=tokenizer,
             recipe={**tables, "image_size": run.image_size},
         )
+
+    @classmethod
+    def _check_family(cls, generator: Generator) -> None:
+        if not isinstance(generator, cls.family):
+            raise UserError(
+                f"{cls.__name__} cannot hold this model",
+                expected=f"a generator of the kind {cls.family.__name__}",
+                got=type(generator).__name__,
+                fix="take the pipeline of its own plugin (--format diffusers), or TextToImagePipeline "
+                "(--format t2ikit/diffusers), which holds any",
+            )
 
     @property
     def image_size(self) -> int:
@@ -143,19 +209,15 @@ class TextToImagePipeline(DiffusionPipeline):
         """Encoder, generator and sampler as t2ikit's functions take them.
 
         Raises:
-            UserError: a plugin that the recipe names is not installed.
+            UserError: a plugin that the recipe names is not installed, a text encoder of another size, or
+                weights in a precision that the device does not draw in.
         """
         registry = Registry.load()
         tables = {key: value for key, value in self.config.recipe.items() if key != "image_size"}
         recipe = resolve(registry, tables, "the pipeline's recipe", only=SAMPLING)
-        part = recipe.parts["text"]
-        if self._encoder is None:
-            self._encoder = (
-                HeldEncoder(self.text_encoder, self.tokenizer, part.config)
-                if self.text_encoder is not None
-                else part.entry.spec.build(part.config, None)
-            )
-        encoder = self._encoder
+        computed = {"precision": self._precision(recipe.train.precision)}
+        recipe = replace(recipe, train=recipe.train.model_copy(update=computed))
+        encoder = self._text(recipe.parts["text"])
         context = Context(
             self.image_size, encoder.width, encoder.length, self.device, recipe.train.seed, registry
         )
@@ -163,6 +225,43 @@ class TextToImagePipeline(DiffusionPipeline):
         return Model(
             recipe, context, encoder, network, build_sampler(recipe.parts["sampler"], context, network)
         )
+
+    def _text(self, part: Part) -> TextEncoder:
+        """The text encoder, made anew where its model or tokenizer were exchanged, moved or cast."""
+        if self._encoder is None or self._encoder[0] != self._text_state():
+            encoder: TextEncoder = (
+                HeldEncoder(self.text_encoder, self.tokenizer, part.config)
+                if self.text_encoder is not None
+                else part.entry.spec.build(part.config, None)
+            )
+            self._encoder = self._text_state(), encoder
+        encoder, wanted = self._encoder[1], self.generator.config
+        if (encoder.width, encoder.length) != (wanted.text_width, wanted.text_length):
+            raise UserError(
+                "the pipeline's text encoder does not fit its generator",
+                expected=f"{wanted.text_length} tokens of {wanted.text_width} numbers",
+                got=f"{encoder.length} of {encoder.width}",
+                fix="give the text encoder that the model was trained with",
+            )
+        return encoder
+
+    def _text_state(self) -> tuple[Any, ...]:
+        held = self.text_encoder
+        return held, self.tokenizer, *(() if held is None else (held.device, held.dtype))
+
+    def _precision(self, trained: str) -> str:
+        """What drawing computes in: that of the weights, or of training where those are float32."""
+        dtype, device = self.generator.dtype, self.device.type
+        if dtype == torch.float32:
+            return trained
+        if dtype not in PRECISIONS or (dtype == torch.float16 and device == "cpu"):
+            raise UserError(
+                f"the generator's weights are {dtype}, in which nothing is drawn on the device {device}",
+                expected="torch.float32, torch.bfloat16 or, on a GPU, torch.float16",
+                got=dtype,
+                fix="pipeline.to(torch.float32), or give from_pretrained another torch_dtype",
+            )
+        return PRECISIONS[dtype]
 
     @torch.no_grad()
     def __call__(
@@ -182,7 +281,7 @@ class TextToImagePipeline(DiffusionPipeline):
             prompt: a caption or P captions.
             image: what to enlarge, for a model that enlarges: P pictures of PIL, or (P, 3, h, w) in [-1, 1].
             num_inference_steps, guidance_scale: of the sampler; None takes the recipe's.
-            num_images_per_prompt: S.
+            num_images_per_prompt: S, at least 1.
             seed: what the noise is drawn from.
             output_type: "pil", "np" (B, H, W, 3) in [0, 1], or "pt" (B, 3, H, W) in [-1, 1].
             return_dict: false: a tuple.
@@ -191,12 +290,12 @@ class TextToImagePipeline(DiffusionPipeline):
             `images`, all of the first prompt first.
 
         Raises:
-            UserError: an option that the model or its sampler cannot use.
+            UserError: no prompt, or an option that the model or its sampler cannot use.
         """
+        prompts = _prompts(prompt, num_images_per_prompt)
         model = self._sampling(self.model())
         for name, value in (("steps", num_inference_steps), ("guidance", guidance_scale)):
             check_call(model, name, value)  # type: ignore[arg-type]
-        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
         images = sample(
             model,
             prompts,
@@ -228,6 +327,49 @@ class TextToImagePipeline(DiffusionPipeline):
             got=output_type,
             fix="choose one of those",
         )
+
+
+def _prompts(given: str | Sequence[str], samples: int) -> list[str]:
+    """Captions of which there is something to draw."""
+    prompts = [given] if isinstance(given, str) else list(given)
+    if not prompts or samples < 1 or not all(isinstance(prompt, str) for prompt in prompts):
+        raise UserError(
+            "there is nothing to draw",
+            expected="at least one prompt, each of them text, and num_images_per_prompt at least 1",
+            got=f"{prompts} and {samples}",
+            fix='call it as pipeline("a green cat with red eyes")',
+        )
+    return prompts
+
+
+def _check_libraries(kind: type, folder: Path, index: Mapping[str, Any]) -> None:
+    """Refuse a folder with parts of a library that is neither a plugin nor that of `kind`, or of a file."""
+    modules = [plugin.module.__name__ for plugin in Registry.load().plugins.values() if plugin.module]
+    known = {"diffusers", "transformers", *(name.split(".")[0] for name in (kind.__module__, *modules))}
+    for part, value in index.items():
+        if not isinstance(value, (list, tuple)) or len(value) != 2 or not isinstance(value[0], str):
+            continue
+        library, inside = value[0], folder / part / f"{value[0]}.py"
+        if part == "_class_name" or library.split(".")[0] not in known or inside.exists():
+            raise UserError(
+                f"{folder}: model_index.json names code that is not installed",
+                expected="parts of " + ", ".join(sorted(known)),
+                got=f"{part} of {library}",
+                fix="open only folders that you trust; install the plugin that the model was made with",
+            )
+
+
+def _check_installed(run: Run) -> None:
+    """Refuse a run that draws with a plugin file: a pipeline finds installed plugins alone."""
+    installed = Registry.load().plugins
+    for plugin in run.info["plugins"]:
+        if plugin["sha256"] and run.draws_with(plugin["name"]) and plugin["name"] not in installed:
+            raise UserError(
+                f"{run.path} was made with a plugin file, which cannot travel with a pipeline",
+                expected="generator, sampler and text encoder of installed plugins",
+                got=plugin["origin"],
+                fix=f"install the file as a package; its entry point in the group t2ikit is {plugin['name']}",
+            )
 
 
 def _to_enlarge(given: Tensor | Image.Image | Sequence[Image.Image], prompts: int, samples: int) -> Tensor:

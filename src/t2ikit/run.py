@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
+import os
 import platform
 import textwrap
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,8 @@ from t2ikit.interfaces import TextEncoder
 from t2ikit.recipe import SAMPLING, TABLES, Recipe, resolve
 from t2ikit.registry import Registry
 
+ENCODER = "text_encoder"
+"""Folder of an export's text encoder."""
 PACKAGES = ("t2ikit", "torch", "diffusers", "accelerate", "safetensors", "numpy", "pillow")
 
 
@@ -36,11 +40,13 @@ class Run:
         path: the folder.
         table: the fully resolved recipe.
         info: what run.json holds: versions, plugins, data fingerprint, seed, device.
+        registry: where `model` looks parts up; None: the installed plugins.
     """
 
     path: Path
     table: dict[str, Any]
     info: dict[str, Any]
+    registry: Registry | None = field(default=None, repr=False, compare=False)
 
     @property
     def image_size(self) -> int:
@@ -64,7 +70,7 @@ class Run:
         """The trained model, in evaluation mode.
 
         Args:
-            registry: where parts are looked up; None loads the installed plugins.
+            registry: where parts are looked up; None takes the run's own.
             weights: "ema" (the averaged ones; the raw ones where none were kept) or "raw".
             checkpoint: step of the checkpoint; None takes the newest that is whole.
             device: where the model goes.
@@ -72,7 +78,7 @@ class Run:
         Raises:
             UserError: there is no such checkpoint, or a plugin is missing.
         """
-        registry = registry or Registry.load()
+        registry = registry or self.registry or Registry.load()
         self.check_plugins(registry, training=False)
         recipe = self.recipe(registry, sampling=True)
         model = build_model(recipe, registry, torch.device(device), self.image_size)
@@ -110,9 +116,7 @@ class Run:
         and a file plugin must be the very same file.
         """
         for plugin in self.info["plugins"]:
-            needed = training or any(
-                self._uses(key, plugin["name"]) for key in ("generator", "sampler", "text")
-            )
+            needed = training or self.draws_with(plugin["name"])
             here = registry.plugins.get(plugin["name"])
             if needed and (here is None or here.error):
                 raise _plugin_missing(self.path, plugin)
@@ -135,9 +139,10 @@ class Run:
                 fix="restore recipe.toml and the encoder's files; text.revision pins a version on the Hub",
             )
 
-    def _uses(self, key: str, plugin: str) -> bool:
-        part = self.table.get(key)
-        return isinstance(part, dict) and str(part.get("use")).startswith(f"{plugin}/")
+    def draws_with(self, plugin: str) -> bool:
+        """Whether the generator, the sampler or the text encoder is of this plugin."""
+        parts = [self.table.get(key) for key in ("generator", "sampler", "text")]
+        return any(isinstance(part, dict) and str(part.get("use")).startswith(f"{plugin}/") for part in parts)
 
 
 def exported_weights(path: Path, weights: str, checkpoint: int | None) -> dict[str, torch.Tensor]:
@@ -185,31 +190,71 @@ def open_run(path: str | Path) -> Run:
     path = Path(path).expanduser()
     recipe, info = path / "recipe.toml", path / "run.json"
     if not recipe.is_file() or not info.is_file():
-        raise UserError(
-            f"{path} is not a run folder",
-            expected="a folder with recipe.toml and run.json, as `t2ikit train` makes them",
-            got="no such folder"
-            if not path.exists()
-            else "a folder without them"
-            if path.is_dir()
-            else "a file",
-            fix="give the folder that `t2ikit train` printed",
-        )
+        raise _no_run(path)
     run = Run(path, load_toml(recipe), _read_info(info))
-    if run.exported and (path / "text_encoder").is_dir():
-        run.table["text"]["model"] = str((path / "text_encoder").resolve())
     try:
         _ = run.image_size, run.table["data"]["spec"], run.table["train"]
+        if run.exported and (path / ENCODER).is_dir():
+            run.table["text"]["model"] = str((path / ENCODER).resolve())
     except (ValueError, KeyError, TypeError) as error:
         raise _damaged(recipe, error) from error
     return run
+
+
+def _no_run(path: Path) -> UserError:
+    """Why a path is none, and what it is."""
+    got, fix = "a file", "give the folder that `t2ikit train` printed"
+    if not path.exists():
+        got = "no such folder"
+    elif path.is_dir():
+        got = "a folder without them"
+    if (path / "model_index.json").is_file():
+        got = "a pipeline of diffusers, which they are not part of"
+        fix = (
+            f'open it in Python: DiffusionPipeline.from_pretrained("{path}"), or the class that its '
+            "model_index.json names; for t2ikit: t2ikit export RUN --format diffusers"
+        )
+    return UserError(
+        f"{path} is not a run folder",
+        expected="a folder with recipe.toml and run.json, as `t2ikit train` makes them",
+        got=got,
+        fix=fix,
+    )
+
+
+def portable(table: Mapping[str, Any], *, encoder: bool) -> dict[str, Any]:
+    """A recipe for a folder that goes elsewhere: of paths on this machine the last names alone.
+
+    Args:
+        table: some of a resolved recipe's tables.
+        encoder: the text encoder goes with it, in the folder `text_encoder`; then `text.model` names that.
+            What drawing needs stays as it is otherwise.
+    """
+    moved = {key: value if key in SAMPLING else _without_folders(value) for key, value in table.items()}
+    if encoder:
+        text = {key: value for key, value in table["text"].items() if key != "cache"}
+        moved["text"] = {**text, "model": ENCODER}
+    return moved
+
+
+def _without_folders(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_folders(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_without_folders(inner) for inner in value]
+    if not isinstance(value, str):
+        return value
+    scheme = "wds:" if value.startswith("wds:") else ""
+    path = value.removeprefix(scheme)
+    return scheme + Path(path).name if os.path.isabs(path) else value
 
 
 def _read_info(path: Path) -> dict[str, Any]:
     """What run.json holds."""
     try:
         info: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        _ = info["data_fingerprint"], [(p["name"], p["origin"], p["sha256"]) for p in info["plugins"]]
+        _ = info["data_fingerprint"], info["seed"], int(info.get("step", 0))
+        _ = [(p["name"], p["origin"], p["sha256"]) for p in info["plugins"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _damaged(path, error) from error
     return info

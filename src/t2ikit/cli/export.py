@@ -14,6 +14,9 @@ def command(
     out: Annotated[Path, typer.Option(help="The folder to write.")],
     plugin: Annotated[list[str] | None, typer.Option(help="A plugin the run or the format needs.")] = None,
     push_to: Annotated[str | None, typer.Option(help="Also upload it: OWNER/NAME on the Hub.")] = None,
+    private: Annotated[
+        bool, typer.Option("--private", help="Upload it where only its owner sees it.")
+    ] = False,
 ) -> None:
     """Write a run as a folder that other programs open."""
     from t2ikit.exporting import export, push
@@ -21,4 +24,4 @@ def command(
     written = export(run, format, out, plugins=plugin or [])
     typer.echo(f"written: {written}")
     if push_to is not None:
-        typer.echo(f"uploaded: {push(written, push_to)}")
+        typer.echo(f"uploaded: {push(written, push_to, private=private)}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+
 from t2ikit.batch import TextEmbedding
 from t2ikit.interfaces import TextEncoder
 from t2ikit.text.cache import Embedded
@@ -16,12 +18,14 @@ class HeldEncoder(TextEncoder):
     """Captions to the last hidden states of a model of transformers, as `PretrainedEncoder` gives them.
 
     Args:
-        model, tokenizer: of transformers.
+        model, tokenizer: of transformers. The model stays on its device, and in a narrower precision than the
+            config's if it has one.
         config: the recipe's, for the length, the precision and which state is `pooled`.
     """
 
     def __init__(self, model: Any, tokenizer: Any, config: PretrainedConfig) -> None:
-        self.loaded = Loaded(model, tokenizer, config)
+        numbers = torch.bfloat16 if config.precision == "bf16" else model.dtype
+        self.loaded = Loaded(model, tokenizer, config, device=model.device, numbers=numbers)
         self.width, self.length = self.loaded.width, config.length
         self._known: dict[str, Embedded] = {}
 

@@ -131,12 +131,16 @@ def _download(name: str, revision: str | None) -> Path:
 
 
 def _unreachable(name: str, error: Exception) -> UserError:
+    fix = (
+        "check the id; or download the model's files elsewhere and give their folder: --set text.model=FOLDER"
+    )
+    if "/" not in name:  # what imagen/imagen-if names, or another folder that is to be made
+        fix += f"; or train a small T5 without a download: python examples/train_t5.py --out {name}"
     return UserError(
         f"text.model: {name} cannot be had",
         expected="a folder, or the Hub id of a model that is kept on this machine or can be reached",
         got=f"no folder of that name; {why_unreachable('model of that id')}: {type(error).__name__}",
-        fix="check the id; or download the model's files elsewhere and give their folder: "
-        "--set text.model=FOLDER",
+        fix=fix,
     )
 
 

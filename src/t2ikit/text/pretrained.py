@@ -111,7 +111,7 @@ class PretrainedEncoder(TextEncoder):
 
 def pretrained_fingerprint(files: ModelFiles, config: PretrainedConfig) -> str:
     """Changes whenever an embedding of any caption would: the files, the length and the precision."""
-    padded = "/padded" if config.padded else ""
+    padded = "/padded/lower" if config.padded else ""
     return f"text-{VERSION}/{files.fingerprint()}/{config.length}/{config.precision}{padded}"
 
 
@@ -132,16 +132,26 @@ class Loaded:
     Args:
         model, tokenizer: of transformers.
         config: length, precision and how many captions at once.
+        device: where it goes; None: to the GPU, if there is one.
+        numbers: what it computes in; None: the precision of the config.
 
     Attributes:
         cut: captions that were longer than `length`.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, config: PretrainedConfig) -> None:
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        config: PretrainedConfig,
+        *,
+        device: torch.device | None = None,
+        numbers: torch.dtype | None = None,
+    ) -> None:
         self.config, self.cut = config, 0
         self.clip = isinstance(config, ClipTextConfig)
-        numbers = torch.bfloat16 if config.precision == "bf16" else torch.float32
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        numbers = numbers or (torch.bfloat16 if config.precision == "bf16" else torch.float32)
+        self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model: Any = model.eval().requires_grad_(False).to(self.device, numbers)
         self.tokenizer = tokenizer
         if self.tokenizer.pad_token is None:
@@ -178,7 +188,12 @@ class Loaded:
 
     @torch.no_grad()
     def encode(self, captions: Sequence[str], progress: Any = None) -> list[Embedded]:
-        """Embed captions, those of like length together."""
+        """Embed captions, those of like length together.
+
+        A padded encoder reads them in lower case, without space around them, as DeepFloyd IF's pipeline does.
+        """
+        if self.config.padded:
+            captions = [caption.lower().strip() for caption in captions]
         lengths = [len(ids) for ids in self.tokenizer(list(captions)).input_ids]
         self.cut += sum(length > self.config.length for length in lengths)
         order = sorted(range(len(captions)), key=lambda i: lengths[i])
