@@ -24,7 +24,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 def run(script: str, *words: object) -> str:
     """What an example prints."""
     command = [sys.executable, str(EXAMPLES / script), *map(str, words)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=None)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
 

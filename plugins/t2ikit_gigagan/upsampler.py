@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from t2ikit import Batch, Condition, Draws, OneStep, Prediction, TextEmbedding, TextTower, UserError
-from t2ikit.enlarging import Enlarging, LevelEmbedding, enlarge, prepared
+from t2ikit.enlarging import Enlarging, enlarge, prepared
+from t2ikit.level_embedding import LevelEmbedding
 from t2ikit_gigagan.bounds import bounded, sums_of
 from t2ikit_gigagan.generator import SynthesisBlock
 from t2ikit_gigagan.mapping import MappingNetwork

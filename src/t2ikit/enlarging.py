@@ -13,8 +13,7 @@ from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
-from diffusers.models.embeddings import TimestepEmbedding, Timesteps
-from torch import Tensor, nn
+from torch import Tensor
 
 from t2ikit.batch import Condition, Draws, mix
 
@@ -59,28 +58,6 @@ class Enlarging:
         count = len(condition)
         levels = own.rand() * self.augmentation if level is None else torch.full((count,), level)
         return with_noise(condition, size, levels, own)
-
-
-class LevelEmbedding(nn.Module):
-    """Tells a network the level of the noise: sines and cosines, as of a timestep, and two layers.
-
-    Args:
-        width: of what it gives.
-    """
-
-    FREQUENCIES = 64
-    TOP = 1000.0
-    """What level 1 is counted as, so that the sines are those of timesteps."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.waves = Timesteps(self.FREQUENCIES, flip_sin_to_cos=True, downscale_freq_shift=0)
-        self.layers = TimestepEmbedding(self.FREQUENCIES, width)
-
-    def forward(self, level: Tensor, like: Tensor) -> Tensor:
-        """Levels (B,) in [0, 1] to (B, width), of the kind of `like`."""
-        embedded: Tensor = self.layers(self.waves(level * self.TOP).to(like.dtype))
-        return embedded
 
 
 def shrink(images: Tensor, ratio: int) -> Tensor:
