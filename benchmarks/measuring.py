@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from t2ikit.evaluation_pictures import processor as machine
 
 Step = Callable[[], Any]
 
@@ -61,8 +62,5 @@ def resident(field: str) -> float:
 
 def processor(device: str) -> str:
     """What computed."""
-    if device == "cuda":
-        return torch.cuda.get_device_name()
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor()}, {torch.get_num_threads()} threads"
+    name = machine(torch.device(device))
+    return name if device == "cuda" else f"{name}, {torch.get_num_threads()} threads"
