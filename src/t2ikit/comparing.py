@@ -10,14 +10,12 @@ from typing import Any
 
 import torch
 from PIL import Image
-from pydantic import TypeAdapter
 from torch import Tensor
 
 from t2ikit.compose import Model
 from t2ikit.errors import UserError
 from t2ikit.evaluating import Evaluator, Question, name_of
-from t2ikit.evaluation_files import FOLDER, NUMBERS, make_folder, measure_into
-from t2ikit.evaluation_pictures import Costs
+from t2ikit.evaluation_files import FOLDER, NUMBERS, Numbers, make_folder, measure_into, read_numbers
 from t2ikit.given import real_pictures, small_pictures
 from t2ikit.interfaces import Denoiser, Measure
 from t2ikit.run import Run
@@ -34,25 +32,6 @@ MOST = 12
 MOST_PROMPTS = 200
 UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
 """What Pillow raises for a PNG that is damaged, and `int` for a name without a step."""
-
-
-@dataclass(frozen=True)
-class Numbers:
-    """What an evaluation found.
-
-    Attributes:
-        measures: by metric and name.
-        not_measured: by metric, what is missing.
-        costs: of drawing.
-        failed: those of `not_measured` that lack nothing, but raised an error.
-        notes: what should be known before the numbers are read.
-    """
-
-    measures: dict[str, Measure]
-    not_measured: dict[str, str]
-    costs: Costs
-    failed: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -212,19 +191,6 @@ def _evaluated(evaluator: Evaluator, say: Callable[[str], None]) -> Numbers:
     make_folder(evaluator.run.path)
     found, _ = measure_into(evaluator)
     return Numbers(found.measures, found.not_measured, found.costs, found.failed, found.notes)
-
-
-def read_numbers(path: Path) -> Numbers:
-    """Read an evaluation.json.
-
-    Raises:
-        OSError: it cannot be read.
-        ValueError: it is no JSON, or not that of an evaluation.
-    """
-    numbers = TypeAdapter(Numbers).validate_json(path.read_bytes())
-    if numbers.costs.pictures < 1:
-        raise ValueError("no picture was drawn")
-    return numbers
 
 
 def training_seconds(log: Sequence[dict[str, Any]], batch: int) -> float | None:

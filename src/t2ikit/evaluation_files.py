@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
+from pydantic import TypeAdapter
 from torch import Tensor
 
 from t2ikit.errors import UserError
@@ -22,6 +24,25 @@ from t2ikit.metrics.neighbours import nearest
 SHOWN = 24
 """Pictures on the sheet of nearest neighbours."""
 FOLDER, NUMBERS = "evaluations", "evaluation.json"
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What an evaluation found.
+
+    Attributes:
+        measures: by metric and name.
+        not_measured: by metric, what is missing.
+        costs: of drawing.
+        failed: those of `not_measured` that lack nothing, but raised an error.
+        notes: what should be known before the numbers are read.
+    """
+
+    measures: dict[str, Measure]
+    not_measured: dict[str, str]
+    costs: Costs
+    failed: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def make_folder(run: Path) -> Path:
@@ -78,6 +99,19 @@ def write_evaluation(evaluation: Evaluation, run: Path) -> Path:
     return folder
 
 
+def read_numbers(path: Path) -> Numbers:
+    """Read an evaluation.json.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no JSON, or not that of an evaluation.
+    """
+    numbers = TypeAdapter(Numbers).validate_json(path.read_bytes())
+    if numbers.costs.pictures < 1:
+        raise ValueError("no picture was drawn")
+    return numbers
+
+
 def read_evaluation(evaluator: Evaluator, changes: dict[str, str], shown: int) -> Evaluation | None:
     """An evaluation that was written before with the same settings, with the first `shown` pictures.
 
@@ -86,16 +120,15 @@ def read_evaluation(evaluator: Evaluator, changes: dict[str, str], shown: int) -
     settings = evaluator.settings(changes)
     folder = evaluator.run.path / FOLDER / name_of(settings)
     try:
-        table = json.loads((folder / NUMBERS).read_text(encoding="utf-8"))
-        if table["failed"]:
+        numbers = read_numbers(folder / NUMBERS)
+        if numbers.failed:
             return None
-        measures = {name: Measure(**measure) for name, measure in table["measures"].items()}
         prompts = evaluator.prompts[:shown]
         images = [_read_picture(folder / "drawn" / f"{number:05d}.png") for number in range(len(prompts))]
         drawn = Drawn(torch.stack(images), prompts, evaluator.dataset)
-        costs, notes = Costs(**table["costs"]), tuple(table["notes"])
-        return Evaluation(measures, table["not_measured"], settings, costs, drawn, notes=notes)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        found = (numbers.measures, numbers.not_measured, settings, numbers.costs, drawn)
+        return Evaluation(*found, notes=numbers.notes)
+    except (OSError, ValueError):
         return None
 
 
