@@ -253,6 +253,36 @@ def test_validation_leaves_modes_and_buffers_alone():
     assert {name: module.training for name, module in toy.trainer.players[0].named_modules()} == before
 
 
+def test_validation_takes_fewer_pictures_at_once_when_memory_runs_out():
+    """Whole pictures are larger than the pieces that an upsampler is trained on."""
+    from t2ikit.errors import UserError
+
+    toy = make_toy("gan")
+    batch = toy.batch(50)
+    whole = toy.trainer.validate([batch])
+    generator = toy.cast.model.generator
+    forward, limit = generator.forward, 3
+
+    def small_memory(batch, draws):
+        if len(batch) > limit:
+            raise torch.OutOfMemoryError("out of memory. Tried to allocate")
+        return forward(batch, draws)
+
+    generator.forward = small_memory
+    assert toy.trainer.validate([batch]) == pytest.approx(whole, abs=1e-5)
+    assert toy.trainer.micro_batch == 8  # training's own
+    limit = 0
+    with pytest.raises(UserError, match="out of memory"):
+        toy.trainer.validate([batch])
+
+
+def test_validation_leaves_out_losses_by_what_they_need():
+    toy = make_toy("gan")
+    every, few = (toy.trainer.validate([toy.batch(50)], left_out) for left_out in (set(), {"critic"}))
+    needs = {name: term.needs for name, term in toy.player("generator").terms.items()}
+    assert set(every) - set(few) == {name for name in every if "critic" in needs[name]} != set()
+
+
 def test_memory_that_runs_out_in_the_optimiser_is_not_tried_again():
     from t2ikit.errors import UserError
 

@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from t2ikit import Batch, Condition, Draws, OneStep, Prediction, TextEmbedding, TextTower, UserError
 from t2ikit.enlarging import Enlarging, enlarge, prepared
 from t2ikit.level_embedding import LevelEmbedding
+from t2ikit.muon import not_matrices
 from t2ikit_gigagan.bounds import bounded, sums_of
 from t2ikit_gigagan.generator import SynthesisBlock
 from t2ikit_gigagan.mapping import MappingNetwork
@@ -89,6 +90,7 @@ class GigaUpsampler(OneStep):
         self.level_embedding = LevelEmbedding(tower_width)
         self.mapping = MappingNetwork(latent_width, tower_width, style_width, mapping_layers)
         self.inward = nn.Conv2d(3, channels[self.downs], 3, padding=1)
+        not_matrices(self.inward.weight)
         self.encoder = nn.ModuleList(
             EncoderBlock(channels[level], channels[level - 1]) for level in range(self.downs, 0, -1)
         )
@@ -106,6 +108,8 @@ class GigaUpsampler(OneStep):
             )
             for level, width in enumerate(channels)
         )
+        for level in range(self.downs, len(channels)):
+            nn.init.zeros_(self.blocks[level].to_rgb.bank)
 
     def forward(self, batch: Batch, draws: Draws) -> Prediction:
         """Enlarge the batch's small pictures, with noise of a random level laid over them."""
@@ -140,8 +144,9 @@ class GigaUpsampler(OneStep):
     def synthesise(self, small: Tensor, style: Tensor, text: TextEmbedding) -> Tensor:
         """Small pictures (B, 3, h, w), style (B, S) and the tower's text to pictures (B, 3, H, W).
 
-        What the network makes is added to the enlarged picture under the bound, so that a network that makes
-        nothing enlarges bicubically.
+        What the network makes is added to the enlarged picture under the bound, and at first it makes
+        nothing: training begins with bicubic interpolation. Its overshoot beyond [-1, 1] is clipped, for
+        there the bound is too flat to learn from.
         """
         seen = [F.leaky_relu(self.inward(small), 0.2) * math.sqrt(2)]
         for block in self.encoder:
@@ -159,7 +164,8 @@ class GigaUpsampler(OneStep):
             if rgb is not None:
                 picture = rgb.float() if picture is None else upsample(picture) + rgb.float()
         assert picture is not None
-        return bounded(sums_of(enlarge(small, (picture.shape[-2], picture.shape[-1]))) + picture)
+        enlarged = enlarge(small, (picture.shape[-2], picture.shape[-1])).clamp(-1, 1)
+        return bounded(sums_of(enlarged) + picture)
 
 
 def check_sizes(image_size: int, ratio: int, crop: int, *levels: tuple[object, ...]) -> None:
@@ -190,5 +196,5 @@ def check_sizes(image_size: int, ratio: int, crop: int, *levels: tuple[object, .
                 f"{name}: {side} pixels cannot be halved {count - 1} times, or exceed data.size",
                 expected=f"a multiple of {step}, at most data.size",
                 got=side,
-                fix=f"--set {name}={max(step, side // step * step)}",
+                fix=f"--set {name}={max(step, min(side, image_size) // step * step)}",
             )

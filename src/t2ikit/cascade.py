@@ -13,7 +13,7 @@ from torch import Tensor
 from t2ikit.batch import mix
 from t2ikit.compose import Model
 from t2ikit.config import parse_setting
-from t2ikit.errors import UserError
+from t2ikit.errors import UserError, reworded
 from t2ikit.sample import Progress, sample
 
 Open = Callable[[Path, Sequence[str]], Model]
@@ -36,8 +36,12 @@ def open_stages(base: Model, paths: Sequence[Path], settings: Sequence[str], ope
     stages: list[Model] = []
     own = _by_stage(settings, len(paths))
     size = base.context.image_size
-    for path, of_stage in zip(paths, own, strict=True):
-        model = opened(path, of_stage)
+    for number, (path, of_stage) in enumerate(zip(paths, own, strict=True), 1):
+        try:
+            model = opened(path, of_stage)
+        except UserError as error:
+            prefix = f"upscale.{number}." if len(paths) > 1 else "upscale."
+            raise reworded(error, "sampler.", prefix) from error
         enlarges, side = model.generator.enlarges, model.context.image_size
         if enlarges is None:
             raise UserError(

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from t2ikit.batch import mix
-from t2ikit.errors import UserError, UserErrors
+from t2ikit.errors import UserError, UserErrors, reworded
 from t2ikit.interfaces import Critic, Dataset, Denoiser, Generator, OneStep, Sampler, TextEncoder
 from t2ikit.player import Term
 from t2ikit.recipe import Part, Recipe
@@ -115,7 +115,7 @@ def check_guidance(generator: Generator, guidance: float, where: str) -> None:
             f"{where}: guidance needs a model trained with caption dropout",
             expected="guidance 1, or generator.caption_dropout above 0 in the training recipe",
             got=f"guidance {guidance:g} and caption dropout 0",
-            fix="--set sampler.guidance=1 (when sampling: --guidance 1), or train with caption dropout",
+            fix="--set sampler.guidance=1, or train with caption dropout",
         )
 
 
@@ -133,9 +133,14 @@ def build_cast(recipe: Recipe, registry: Registry, device: torch.device) -> Cast
     enlarges = model.generator.enlarges
     side = enlarges.crop if enlarges and enlarges.crop else model.context.image_size
     seen = replace(model.context, image_size=side)  # critics see what the generator is trained on
-    critics = {
-        name: _seeded(part, seen, f"critics.{name}").to(device) for name, part in recipe.critics.items()
-    }
+    try:
+        critics = {
+            name: _seeded(part, seen, f"critics.{name}").to(device) for name, part in recipe.critics.items()
+        }
+    except UserError as error:
+        if side == model.context.image_size:
+            raise
+        raise reworded(error, "data.size", "generator.crop") from error
     terms = {name: _term(recipe, name, model.context) for name in recipe.losses}
     return Cast(model, dataset, critics, terms)
 

@@ -103,14 +103,23 @@ def open_model(
     settings = [setting for setting in settings if parse_setting(setting)[0] != ("sampler", "use")]
     run.check_plugins(registry, training=False)
     table = dict(run.table)
-    if sampler is not None and registry.find("samplers", sampler).canonical != table["sampler"]["use"]:
-        table["sampler"] = {"use": registry.find("samplers", sampler).canonical}
+    if sampler is not None:
+        table["sampler"] = _with_sampler(registry, table["sampler"], sampler)
     table = apply_settings(table, settings)
     where = str(run.path / "recipe.toml")
     recipe = resolve(registry, table, where, settings=settings, only=SAMPLING)
     model = run.model(registry, weights=weights, checkpoint=checkpoint, device=find_device(device))
     chosen = build_sampler(recipe.parts["sampler"], model.context, model.generator)
     return replace(model, recipe=recipe, sampler=chosen)
+
+
+def _with_sampler(registry: Registry, now: dict[str, Any], name: str) -> dict[str, Any]:
+    """The recipe's [sampler] for another sampler: what both can be told stays, but for the steps."""
+    entry = registry.find("samplers", name)
+    if entry.canonical == now["use"]:
+        return now
+    known = set(entry.spec.config.model_fields) - {"steps"}
+    return {**{key: value for key, value in now.items() if key in known}, "use": entry.canonical}
 
 
 def draw(
@@ -145,7 +154,7 @@ def draw(
     of_base = [setting for setting in settings if setting not in of_stages]
     model = open_model(run, sampler=sampler, settings=of_base, checkpoint=checkpoint, **common)
     if model.generator.enlarges is not None:
-        check_low_res(model, None)
+        check_low_res(model, None, len(request.prompts) * request.count)
     stages = open_stages(
         model, upscale, of_stages, lambda at, own: open_model(open_run(at), settings=own, **common)
     )

@@ -54,6 +54,17 @@ class UserErrors(UserError):
         return "\n".join([self.what, *(f"- {error}" for error in self.errors)])
 
 
+def reworded(error: UserError, old: str, new: str) -> UserError:
+    """The error with another name for what it speaks of, as the user knows it."""
+    if isinstance(error, UserErrors):
+        return UserErrors(error.what.replace(old, new), [reworded(one, old, new) for one in error.errors])
+    rest = {
+        name: None if value is None else str(value).replace(old, new)
+        for name, value in (("expected", error.expected), ("got", error.got), ("fix", error.fix))
+    }
+    return UserError(error.what.replace(old, new), **rest)
+
+
 def _revive(what: str, expected: str | None, got: str | None, fix: str | None) -> UserError:
     return UserError(what, expected=expected, got=got, fix=fix)
 

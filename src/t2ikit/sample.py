@@ -15,6 +15,8 @@ from t2ikit.errors import UserError
 from t2ikit.memory import is_out_of_memory, release_memory
 
 Progress = Callable[[int, int], None]
+PIXELS = 64 * 64**2
+"""Of the pictures that are drawn at once unless told otherwise."""
 
 
 def condition_for(model: Model, prompts: Sequence[str], low_res: Tensor | None = None) -> Condition:
@@ -42,7 +44,7 @@ def sample(
     steps: int | None = None,
     guidance: float | None = None,
     low_res: Tensor | None = None,
-    batch: int = 64,
+    batch: int | None = None,
     progress: Progress | None = None,
 ) -> Tensor:
     """Draw pictures, on the CPU.
@@ -57,7 +59,7 @@ def sample(
         seed: what the noise is drawn from.
         steps, guidance: of the sampler; None takes the sampler's own.
         low_res: (P * S, 3, h, w) in [-1, 1], what each picture is made from, for a model that enlarges.
-        batch: pictures at once; halved when memory runs out.
+        batch: pictures at once, halved when memory runs out; None: 64, and fewer above 64 px.
         progress: called with (sampler steps done, in all).
 
     Returns:
@@ -66,8 +68,9 @@ def sample(
     Raises:
         UserError: not even one picture fits the memory, or `low_res` is not what the model enlarges.
     """
-    check_low_res(model, low_res)
     wanted = [(prompt, number) for prompt in prompts for number in samples]
+    check_low_res(model, low_res, len(wanted))
+    batch = batch or max(1, min(64, PIXELS // model.context.image_size**2))
     keys = torch.tensor([mix(seed, prompt, number) for prompt, number in wanted])
     draws = Draws(keys, "sample", model.context.device)
     options = {"steps": steps, "guidance": guidance}
@@ -103,8 +106,8 @@ def _draw(
     return torch.cat(pictures)
 
 
-def check_low_res(model: Model, low_res: Tensor | None) -> None:
-    """Refuse pictures to enlarge that a model does not take, or none where it needs them.
+def check_low_res(model: Model, low_res: Tensor | None, count: int) -> None:
+    """Refuse pictures to enlarge that a model does not take, or none or not `count` where it needs them.
 
     Raises:
         UserError: so it is.
@@ -120,11 +123,12 @@ def check_low_res(model: Model, low_res: Tensor | None) -> None:
             )
         return
     side = size // enlarges.ratio
-    if low_res is None or low_res.shape[-2:] != (side, side):
+    found = None if low_res is None else (len(low_res), *low_res.shape[-2:])
+    if found != (count, side, side):
         raise UserError(
             f"this model makes {size} px out of {side} px",
-            expected=f"pictures of {side} px to enlarge",
-            got="no pictures" if low_res is None else f"pictures of {low_res.shape[-1]} px",
+            expected=f"{count} picture(s) of {side} x {side} px to enlarge",
+            got="no pictures" if found is None else "{} of {} x {} px".format(*found),
             fix=f't2ikit sample BASE --upscale RUN "a prompt", with a BASE that draws {side} px',
         )
 

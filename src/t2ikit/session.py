@@ -35,6 +35,7 @@ from t2ikit.registry import Registry
 from t2ikit.run import Run
 from t2ikit.runlog import append, cut_after
 from t2ikit.sample import sample
+from t2ikit.specs import Needs
 from t2ikit.trainer import Trainer, learning_rate
 
 if TYPE_CHECKING:
@@ -88,18 +89,30 @@ class Session:
         seed = self.config.seed
         self.prompts = list(self.config.prompts or cast.dataset.prompts(4, seed))
         self.beside = real_pictures(cast.model.generator, cast.dataset, self.prompts, seed)
+        self.left_out = self._left_out()
         self.validation = self._validation_batches()
         self.latest: dict[str, float] = {}
         self.score: tuple[int, float] | None = None
         self.interrupted = False
         self.trackers: Trackers | None = None
 
+    def _left_out(self) -> Needs:
+        """What losses of validation may not need.
+
+        Validation is of whole pictures, critics are built for what the generator is trained on. Where that is
+        pieces, losses that need a critic are left out, unless there is no other.
+        """
+        enlarges = self.cast.model.generator.enlarges
+        own = [term for term in self.cast.terms.values() if term.player == "generator"]
+        without = any("critic" not in term.needs for term in own)
+        return frozenset({"critic"} if enlarges and enlarges.crop and without else ())
+
     def _validation_batches(self) -> list[Batch]:
         """Held-out pictures with draws that stay the same: keys below 0 are never training's."""
         dataset, config = self.cast.dataset, self.config
         count = min(config.validation_pictures, dataset.size("validation"))
         enlarges = self.cast.model.generator.enlarges
-        whole = not self.cast.critics  # which are built for pieces
+        whole = not self.cast.critics or bool(self.left_out)
         shares = Shares(dataset, config.seed, count, split="validation", enlarges=enlarges, whole=whole)
         share = shares[0]
         batch = share.batch(self.cast.model.encoder, self.accelerator.device)
@@ -206,7 +219,7 @@ class Session:
         )
 
     def _validate(self, done: int) -> dict[str, Any]:
-        losses = self.trainer.validate(self.validation)
+        losses = self.trainer.validate(self.validation, self.left_out)
         terms = self.cast.terms
         self.score = (done, sum(terms[name].weight * value for name, value in losses.items()))
         return {f"validation/{name}": v if math.isfinite(v) else None for name, v in losses.items()}

@@ -28,6 +28,7 @@ from t2ikit.modes import evaluating
 from t2ikit.muon import MuonAdamW
 from t2ikit.player import Player, freeze_all_but, thaw
 from t2ikit.schema import OptimizerConfig, TrainConfig
+from t2ikit.specs import Needs
 
 
 @dataclass
@@ -214,20 +215,39 @@ class Trainer:
         return means
 
     @torch.no_grad()
-    def validate(self, batches: Sequence[Batch]) -> dict[str, float]:
-        """Mean of each generator loss over held-out batches, with the same draws every time."""
+    def validate(self, batches: Sequence[Batch], left_out: Needs = frozenset()) -> dict[str, float]:
+        """Mean of each generator loss over held-out batches, with the same draws every time.
+
+        Losses with a need in `left_out` are left out. Where memory runs out, fewer pictures go at once.
+        """
         generator = next((player for player in self.players if player.name == "generator"), None)
         if generator is None:
             return {}
-        names = [name for name, term in generator.terms.items() if "real_grad" not in term.needs]
-        sums = dict.fromkeys(names, 0.0)
+        unwanted = left_out | {"real_grad"}
+        names = [name for name, term in generator.terms.items() if not term.needs & unwanted]
+        size = self.micro_batch
         with evaluating(self.players), self.accelerator.autocast():
-            for batch in batches:
-                for part, _ in cut(batch, self.micro_batch):
-                    for name, value in generator(part, -1, names).items():
-                        sums[name] += float(value) * len(part)
-        count = sum(len(batch) for batch in batches)
-        return {name: total / count for name, total in sums.items()}
+            while True:
+                try:
+                    return _means_of(generator, names, batches, size)
+                except (RuntimeError, MemoryError) as error:
+                    if not is_out_of_memory(error):
+                        raise
+                    if size == 1:
+                        raise self._too_large(error) from error
+                size //= 2
+                release_memory()
+
+
+def _means_of(player: Player, names: Sequence[str], batches: Sequence[Batch], size: int) -> dict[str, float]:
+    """Means of a player's losses over whole batches, `size` samples at once."""
+    sums = dict.fromkeys(names, 0.0)
+    for batch in batches:
+        for part, _ in cut(batch, size):
+            for name, value in player(part, -1, names).items():
+                sums[name] += float(value) * len(part)
+    count = sum(len(batch) for batch in batches)
+    return {name: total / count for name, total in sums.items()}
 
 
 def cut(batch: Batch, size: int) -> Iterator[tuple[Batch, bool]]:

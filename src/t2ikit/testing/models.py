@@ -51,6 +51,7 @@ def check_generator(
         batch = replace(batch, condition=replace(batch.condition, low_res=small))
     with explained(f"{part.title} fails"):
         _check_prediction(part.title, model, batch)
+        _shake(model)
         _check_independence(part.title, model, batch)
         _check_drawing(part.title, model, batch)
 
@@ -103,6 +104,15 @@ def _check_all_trained(title: str, model: nn.Module, total: Tensor) -> None:
     unused = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
     require(not unused, f"{title}: these parameters receive no gradient: {', '.join(unused[:5])}")
     model.zero_grad(set_to_none=True)
+
+
+@torch.no_grad()
+def _shake(model: nn.Module) -> None:
+    """Move every parameter a little, as training would: an output that begins at 0 shows nothing else."""
+    generator = torch.Generator().manual_seed(0)
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter += 0.02 * torch.randn(parameter.shape, generator=generator).to(parameter)
 
 
 @torch.no_grad()
