@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from fnmatch import fnmatch
 from types import SimpleNamespace
 
 import diffusers
@@ -15,8 +16,11 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, DiffusionPipeline, SchedulerMixin, UniPCMultistepScheduler
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from transformers import T5EncoderModel
 
+import t2ikit.exporting
 import t2ikit_imagen.pipeline
 from conftest import TOYS
 from t2ikit import UserError, open_run
@@ -251,6 +255,28 @@ def test_the_exporters_hold_the_interface(runs, name):
     check_exporter(name, open_run(runs / name.split("/")[0]))
 
 
+def test_half_an_export_does_not_stay(runs, tmp_path, monkeypatch):
+    def full(*_):
+        raise SafetensorError("No space left on device")
+
+    monkeypatch.setattr(t2ikit.exporting, "write_card", full)
+    with pytest.raises(UserError, match="cannot be written"):
+        export(runs / "imagen", "diffusers", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    monkeypatch.undo()
+    export(runs / "imagen", "diffusers", tmp_path / "out")
+    for path in (tmp_path / "out").rglob("*.safetensors"):
+        assert path.stat().st_mode & 0o444 == 0o444
+
+
+def test_the_card_s_grid_is_not_of_later_steps(runs, tmp_path):
+    run = shutil.copytree(runs / "imagen", tmp_path / "run")
+    Image.new("RGB", (8, 8)).save(run / "samples" / "step-00000003.png")
+    export(run, "diffusers", tmp_path / "out")
+    assert Image.open(tmp_path / "out" / "grid.png").size != (8, 8)
+    assert "at step 2](grid.png)" in (tmp_path / "out" / "README.md").read_text()
+
+
 def test_mistakes_exit_2(runs, tmp_path, cli):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "x").touch()
@@ -357,6 +383,8 @@ EVIL = "from pathlib import Path\nPath({mark!r}).touch()\nclass Evil: pass\n"
         ("scheduler", ["evil", "Evil"], "scheduler/evil.py"),
         ("scheduler", ["diffusers", "Evil"], "scheduler/diffusers.py"),
         ("_class_name", ["t2ikit", "Evil"], "t2ikit.py"),
+        ("_class_name", ["t2ikit", "Evil", "more"], "t2ikit.py"),
+        ("scheduler", ["diffusers", "Evil", "more"], "scheduler/diffusers.py"),
         ("tokenizer", ["os", "system"], "tokenizer/none.txt"),
     ],
 )
@@ -369,6 +397,75 @@ def test_code_in_a_folder_is_not_run(runs, tmp_path, part, value, file):
     with pytest.raises(UserError, match="names code that is not installed"):
         ImagenPipeline.from_pretrained(tmp_path / "out", trust_remote_code=True)
     assert not (tmp_path / "it-ran").exists()
+
+
+def test_code_that_diffusers_would_look_for_is_not_run_either(runs, tmp_path):
+    ImagenPipeline.from_run(runs / "imagen").save_pretrained(tmp_path / "out")
+    evil = EVIL.format(mark=str(tmp_path / "it-ran"))
+    options = {"trust_remote_code": True, "custom_pipeline": str(tmp_path / "out")}
+    (tmp_path / "out" / "pipeline.py").write_text(evil)
+    assert type(ImagenPipeline.from_pretrained(tmp_path / "out", **options)) is ImagenPipeline
+    (tmp_path / "out" / "None.py").write_text(evil)  # diffusers looks for it where custom_pipeline is None
+    with pytest.raises(UserError, match=r"custom code in None\.py"):
+        ImagenPipeline.from_pretrained(tmp_path / "out", **options)
+    assert not (tmp_path / "it-ran").exists()
+
+
+def test_weights_that_are_not_the_generator_s_are_refused(runs, tmp_path):
+    ImagenPipeline.from_run(runs / "imagen").save_pretrained(tmp_path / "out")
+    path = tmp_path / "out" / "generator" / "diffusion_pytorch_model.safetensors"
+    weights = load_file(path)
+    name = sorted(weights)[0]
+    for changed, words in (
+        ({key: value for key, value in weights.items() if key != name}, f"missing_keys: {name}"),
+        ({**weights, "more": torch.zeros(1)}, "unexpected_keys: more"),
+    ):
+        save_file(changed, path)
+        with pytest.raises(UserError, match="the weights are not those of imagen/unet") as error:
+            ImagenPipeline.from_pretrained(tmp_path / "out")
+        assert words in str(error.value)
+    path.write_bytes(b"damaged")
+    with pytest.raises(UserError, match="cannot be opened as a pipeline"):
+        ImagenPipeline.from_pretrained(tmp_path / "out")
+
+
+def test_a_damaged_text_encoder_is_told(runs, tmp_path):
+    ImagenPipeline.from_run(runs / "t5").save_pretrained(tmp_path / "out")
+    (tmp_path / "out" / "text_encoder" / "model.safetensors").write_bytes(b"damaged")
+    with pytest.raises(UserError, match="cannot be opened as a pipeline"):
+        ImagenPipeline.from_pretrained(tmp_path / "out")
+
+
+# ---------------------------------------------------------------- from the Hub
+
+
+def test_a_pipeline_comes_from_the_hub_without_code(runs, tmp_path, monkeypatch):
+    import huggingface_hub
+
+    export(runs / "t5", "diffusers", tmp_path / "there")
+    asked = {}
+
+    def snapshot(name, allow_patterns, **options):
+        asked.update(name=name, **options)
+        for path in (tmp_path / "there").rglob("*"):
+            if path.is_file() and any(fnmatch(path.name, pattern) for pattern in allow_patterns):
+                copy = tmp_path / "here" / path.relative_to(tmp_path / "there")
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, copy)
+        return str(tmp_path / "here")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+    pipeline = ImagenPipeline.from_pretrained("me/mine", revision="main", token="secret")
+    assert asked == {"name": "me/mine", "revision": "main", "token": "secret"}
+    assert not list((tmp_path / "here").rglob("*.py"))
+    expected = ImagenPipeline.from_pretrained(tmp_path / "there")(PROMPTS, output_type="pt").images
+    assert torch.equal(pipeline(PROMPTS, output_type="pt").images, expected)
+
+
+@pytest.mark.parametrize("name", ["typo", "me/typo", "a/b/c", "/no/where"])
+def test_what_neither_is_a_folder_nor_on_the_hub_is_told(name):
+    with pytest.raises(UserError, match="is no folder, and cannot be had"):
+        ImagenPipeline.from_pretrained(name)
 
 
 def test_a_pipeline_of_one_s_own_may_have_parts_of_its_own_module(runs, tmp_path):
@@ -437,6 +534,14 @@ def test_it_draws_in_half_precision(runs, tmp_path, name, kind):
         assert pipeline.text_encoder is None or pipeline.text_encoder.dtype == torch.bfloat16
     with pytest.raises(UserError, match=r"torch\.float16, in which nothing is drawn"):
         whole.to(torch.float16)(PROMPTS)
+
+
+def test_a_pipeline_of_a_run_is_in_one_place(runs, monkeypatch):
+    """On a machine with a GPU the run's text encoder is there, and its generator is not."""
+    places = []
+    monkeypatch.setattr(T5EncoderModel, "to", lambda self, *where: places.append(where) or self)
+    ImagenPipeline.from_run(runs / "t5")
+    assert ("cpu",) in places
 
 
 def test_the_text_encoder_is_where_the_pipeline_is_and_may_be_exchanged(runs, tmp_path, monkeypatch):
@@ -623,6 +728,29 @@ def test_other_models_are_refused_with_every_obstacle(runs, tmp_path, name, expe
         export(runs / name, "imagen/if", tmp_path / "out")
     for part in expected:
         assert part in str(error.value)
+
+
+def test_a_model_that_never_saw_the_empty_caption_is_refused(runs, tmp_path):
+    run = open_run(runs / "if")
+    generator = {**run.table["generator"], "caption_dropout": 0.0}
+    changed = replace(
+        run, table={**run.table, "generator": generator, "sampler": {"use": "imagen/dpm++", "guidance": 1.0}}
+    )
+    with pytest.raises(UserError, match="caption_dropout 0"):
+        export_if(changed, tmp_path / "out")
+
+
+def test_what_stock_diffusers_is_told_is_in_the_card(runs, tmp_path):
+    export(runs / "if", "if", tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert 'pipeline("a prompt", num_inference_steps=3, guidance_scale=2.5)' in card
+
+
+def test_a_fast_tokenizer_has_a_name_that_transformers_4_knows(runs, tmp_path):
+    for name in ("t5", "if"):
+        folder = export(runs / name, "diffusers" if name == "t5" else "if", tmp_path / name)
+        for path in folder.rglob("*.json"):
+            assert "TokenizersBackend" not in path.read_text(), path
 
 
 def test_samplers_that_it_cannot_hold_are_refused(runs, tmp_path):

@@ -95,7 +95,7 @@ class GigaUpsampler(OneStep):
             EncoderBlock(channels[level], channels[level - 1]) for level in range(self.downs, 0, -1)
         )
         beside = [width if 1 <= level <= self.downs else 0 for level, width in enumerate(channels)]
-        self.blocks = nn.ModuleList(
+        blocks = [
             SynthesisBlock(
                 channels[max(level - 1, 0)] + beside[level],
                 width,
@@ -107,9 +107,11 @@ class GigaUpsampler(OneStep):
                 rgb=level >= self.downs,
             )
             for level, width in enumerate(channels)
-        )
-        for level in range(self.downs, len(channels)):
-            nn.init.zeros_(self.blocks[level].to_rgb.bank)
+        ]
+        for block in blocks:
+            if block.to_rgb is not None:
+                nn.init.zeros_(block.to_rgb.bank)
+        self.blocks = nn.ModuleList(blocks)
 
     def forward(self, batch: Batch, draws: Draws) -> Prediction:
         """Enlarge the batch's small pictures, with noise of a random level laid over them."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from diffusers import IFPipeline, UNet2DConditionModel
 from t2ikit import Run, UserError
 from t2ikit.compose import Model
 from t2ikit.exporting import write_card
-from t2ikit.files import write_json
+from t2ikit.text.model_files import name_tokenizers
 from t2ikit_imagen.configs import SamplerConfig
 from t2ikit_imagen.deepfloyd import IFDenoiser
 from t2ikit_imagen.samplers import ScheduledSampler
@@ -52,16 +51,10 @@ def export_if(run: Run, out: Path) -> None:
         requires_safety_checker=False,
     )
     pipeline.save_pretrained(out)
-    _name_tokenizer(out / "model_index.json")
-    write_card(run, out, "diffusers:DiffusionPipeline", model)
-
-
-def _name_tokenizer(path: Path) -> None:
-    """Give a fast tokenizer the name that transformers 4 and 5 both know."""
-    index = json.loads(path.read_text(encoding="utf-8"))
-    if index["tokenizer"][1] == "TokenizersBackend":
-        index["tokenizer"][1] = "PreTrainedTokenizerFast"
-        write_json(path, index)
+    name_tokenizers(out)
+    sampler = model.sampler
+    options = f"num_inference_steps={sampler.steps}, guidance_scale={sampler.guidance}"
+    write_card(run, out, "diffusers:DiffusionPipeline", model, options)
 
 
 def obstacles(run: Run, model: Model) -> list[str]:
@@ -77,6 +70,8 @@ def obstacles(run: Run, model: Model) -> list[str]:
         found.append(f"text {text['use']}: it has no model that transformers could open")
     elif text["use"] != "t2ikit/t5":
         found.append(f"text {text['use']}: not a T5 (t2ikit/t5)")
+    if isinstance(model.generator, IFDenoiser) and model.generator.caption_dropout == 0:
+        found.append("generator.caption_dropout 0: that pipeline guides with the empty caption")
     if text.get("length") != TOKENS or not text.get("padded"):
         found.append(
             f"text.length {text.get('length')}, text.padded {bool(text.get('padded'))}: not {TOKENS} and true"

@@ -9,19 +9,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from t2ikit import __version__
 from t2ikit.compose import Model
 from t2ikit.config import dump_toml
 from t2ikit.errors import UserError, did_you_mean
 from t2ikit.evaluation_files import FOLDER
 from t2ikit.files import write_json, write_text
+from t2ikit.hub import refusals
 from t2ikit.recipe import SAMPLING
 from t2ikit.registry import BUILTIN, Entry, Registry
 from t2ikit.run import ENCODER, Run, check_new, open_run, portable
-from t2ikit.text.model_files import find_model
+from t2ikit.text.model_files import find_model, name_tokenizers
 from t2ikit.text.pretrained import pretrained_fingerprint
 
-GRID = "grid.png"
+CARD, GRID = "README.md", "grid.png"
 CUSTOM = '''"""The class that opens this folder, for diffusers' custom_pipeline=; it needs t2ikit."""
 
 from {module} import {name} as Pipeline
@@ -53,7 +56,12 @@ def export(path: Path, name: str, out: Path, *, plugins: Sequence[str] = ()) -> 
     check_new(out, "choose another folder with --out")
     try:
         write(run, out)
-    except OSError as error:
+        for weights in out.rglob("*.safetensors"):
+            weights.chmod(0o644)  # safetensors makes files that only their owner can read
+    except BaseException as error:
+        shutil.rmtree(out, ignore_errors=True)  # half an export would bar the way of the next
+        if not isinstance(error, (OSError, SafetensorError)):
+            raise
         raise UserError(
             f"--out {out}: the export cannot be written",
             expected="a folder in which files can be made, with room for the model",
@@ -77,11 +85,7 @@ def push(folder: Path, repository: str, *, private: bool = False) -> str:
         UserError: the Hub cannot be reached, or says no, or the repository is not private.
     """
     import huggingface_hub
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
-    # The bases of HfHubHTTPError are the errors of whatever speaks HTTP there: requests, httpx, httpx2.
-    # An upload by hf_xet fails with RuntimeError.
-    refused: Any = (OSError, RuntimeError, HFValidationError, *HfHubHTTPError.__bases__)
     try:
         made = huggingface_hub.create_repo(repository, exist_ok=True, private=private or None)
         if private and not huggingface_hub.repo_info(made.repo_id).private:
@@ -92,7 +96,7 @@ def push(folder: Path, repository: str, *, private: bool = False) -> str:
                 fix=f"make it private, or push to another; the export is whole in {folder}",
             )
         huggingface_hub.upload_folder(repo_id=made.repo_id, folder_path=folder)
-    except refused as error:
+    except refusals() as error:
         raise UserError(
             f"--push-to {repository}: the Hub did not take it",
             expected="OWNER/NAME, a network, and a token that may write (hf auth login)",
@@ -148,6 +152,7 @@ def export_pipeline(run: Run, out: Path, pipeline_class: Any) -> None:
     model = pipeline.model()
     if encoder:  # so that one folder holds a whole text encoder; written anew, its files are others
         pipeline.tokenizer.save_pretrained(out / ENCODER)
+        name_tokenizers(out)
         files = find_model(str(out / ENCODER), None)
         info["text_fingerprint"] = pretrained_fingerprint(files, model.recipe.parts["text"].config)
     write_text(out / "recipe.toml", dump_toml(portable(run.table, encoder=encoder)))
@@ -157,7 +162,7 @@ def export_pipeline(run: Run, out: Path, pipeline_class: Any) -> None:
     write_card(run, out, f"{module}:{name}", model)
 
 
-def write_card(run: Run, out: Path, opened_with: str, model: Model) -> None:
+def write_card(run: Run, out: Path, opened_with: str, model: Model, options: str = "") -> None:
     """README.md with the recipe, the data, the numbers and a grid of pictures; grid.png beside it.
 
     Args:
@@ -165,10 +170,11 @@ def write_card(run: Run, out: Path, opened_with: str, model: Model) -> None:
         out: the export's folder.
         opened_with: MODULE:CLASS of a pipeline.
         model: the run's.
+        options: for the call, where the pipeline does not know the recipe's own.
     """
-    grids = sorted((run.path / "samples").glob("step-*.png"))
+    grids = [(step, path) for step, path in _grids(run) if step <= run.step()]
     if grids:
-        shutil.copyfile(grids[-1], out / GRID)
+        shutil.copyfile(grids[-1][1], out / GRID)
     held = (out / ENCODER).is_dir()
     data = portable(run.table, encoder=held)["data"]
     sampling = {key: run.table[key] for key in sorted(SAMPLING) if key in run.table}
@@ -183,8 +189,8 @@ def write_card(run: Run, out: Path, opened_with: str, model: Model) -> None:
         f"# {run.path.resolve().name}",
         "",
         *_what_it_does(model),
-        *([f"![Pictures of validation prompts at the end of training]({GRID})", ""] if grids else []),
-        *_call(opened_with, model),
+        *([f"![Pictures of validation prompts at step {grids[-1][0]}]({GRID})", ""] if grids else []),
+        *_call(opened_with, model, options),
         f"Data: `{data['spec']}`, fingerprint `{run.info['data_fingerprint']}`. Seed {run.info['seed']}.",
         "",
         *_numbers(run, model),
@@ -195,7 +201,13 @@ def write_card(run: Run, out: Path, opened_with: str, model: Model) -> None:
         "```",
         "",
     ]
-    write_text(out / "README.md", "\n".join(lines))
+    write_text(out / CARD, "\n".join(lines))
+
+
+def _grids(run: Run) -> list[tuple[int, Path]]:
+    """The grids drawn in training and their steps, in order; an exported folder has none."""
+    found = (run.path / "samples").glob("step-" + 8 * "[0-9]" + ".png")
+    return sorted((int(path.stem.partition("-")[2]), path) for path in found)
 
 
 def _small(model: Model) -> int:
@@ -214,12 +226,12 @@ def _what_it_does(model: Model) -> list[str]:
     return [f"{what}; trained with t2ikit {__version__}.", ""]
 
 
-def _call(opened_with: str, model: Model) -> list[str]:
+def _call(opened_with: str, model: Model, options: str) -> list[str]:
     """How the export is used, in Python."""
     module, _, name = opened_with.partition(":")
     small = _small(model)
     opened = [f'small = Image.open("small.png")  # {small} x {small} pixels'] if small else []
-    given = '"a prompt", image=small' if small else '"a prompt"'
+    given = ", ".join(['"a prompt"', *(["image=small"] if small else []), *([options] if options else [])])
     return [
         "```python",
         *(["from PIL import Image"] if small else []),

@@ -16,6 +16,7 @@ import torch
 from diffusers import ConfigMixin, DiffusionPipeline, ImagePipelineOutput, ModelMixin
 from diffusers.configuration_utils import FrozenDict, register_to_config
 from PIL import Image
+from safetensors import SafetensorError
 from torch import Tensor
 from typing_extensions import Self
 
@@ -24,6 +25,7 @@ from t2ikit.config import validate
 from t2ikit.drawing import check_call
 from t2ikit.errors import UserError
 from t2ikit.grids import from_pil, to_pil
+from t2ikit.hub import folder_of
 from t2ikit.interfaces import Generator, TextEncoder
 from t2ikit.recipe import SAMPLING, Part, resolve
 from t2ikit.registry import Registry
@@ -31,9 +33,12 @@ from t2ikit.run import Run, open_run, portable
 from t2ikit.sample import sample
 from t2ikit.specs import Context
 from t2ikit.text.held import HeldEncoder
+from t2ikit.text.model_files import name_tokenizers
 
 __all__ = ["GeneratorModel", "ModelMixin", "TextToImagePipeline"]  # ModelMixin: diffusers looks for it here
 
+DIFFERENT = ("missing_keys", "unexpected_keys")
+"""What diffusers would only warn of."""
 PRECISIONS = {torch.bfloat16: "bf16", torch.float16: "fp16"}
 """What drawing computes in where the weights are no float32."""
 Placed = TypeVar("Placed", bound=ConfigMixin)
@@ -98,8 +103,17 @@ class GeneratorModel(ModelMixin, ConfigMixin):
         Buffers that are no weights (a noise schedule) are computed when a generator is built, and stay in
         float32. Pickled weights are not opened.
         """
-        fixed = {"low_cpu_mem_usage": False, "use_safetensors": True}
-        opened = without_place(super().from_pretrained(path, **{**options, **fixed}))
+        fixed = {"low_cpu_mem_usage": False, "use_safetensors": True, "output_loading_info": True}
+        opened, info = super().from_pretrained(path, **{**options, **fixed})
+        wrong = [f"{kind}: {', '.join(sorted(info[kind])[:3])}" for kind in DIFFERENT if info[kind]]
+        if wrong:
+            raise UserError(
+                f"{path}: the weights are not those of {opened.config.use}",
+                expected="the weights of the installed plugin's generator, all of them and no others",
+                got="; ".join(wrong),
+                fix="install the version of the plugin that the model was made with, or export it again",
+            )
+        opened = without_place(opened)
         wanted = dtype or torch_dtype
         if wanted is not None:
             for weight in opened.parameters():
@@ -142,14 +156,18 @@ class TextToImagePipeline(DiffusionPipeline):
         Args:
             path: a folder, or OWNER/NAME on the Hub.
             **options: diffusers' own; `torch_dtype` may be bfloat16, on a GPU float16, too. Weights are
-                safetensors, whatever `use_safetensors` says.
+                safetensors, whatever `use_safetensors` says, and no code of a folder is run, whatever
+                `trust_remote_code` says.
 
         Raises:
-            UserError: a file is missing, or the folder names code that is not installed.
+            UserError: a file is missing or damaged, the Hub does not give it, or the folder names code that
+                is not installed.
         """
+        folder = folder_of(path, options)
+        fixed = {"use_safetensors": True, "trust_remote_code": False, "custom_pipeline": None}
         try:
-            return without_place(super().from_pretrained(path, **{**options, "use_safetensors": True}))
-        except OSError as error:
+            return without_place(super().from_pretrained(folder, **{**options, **fixed}))
+        except (OSError, ValueError, SafetensorError) as error:
             raise UserError(
                 f"{path} cannot be opened as a pipeline",
                 expected="what `t2ikit export --format diffusers` wrote, whole; weights in safetensors alone",
@@ -163,6 +181,11 @@ class TextToImagePipeline(DiffusionPipeline):
         found = super().load_config(path, *given, **options)
         _check_libraries(cls, Path(path), found[0] if isinstance(found, tuple) else found)
         return found
+
+    def save_pretrained(self, folder: str | Path, *given: Any, **options: Any) -> None:
+        """Write a folder that `from_pretrained` opens, with transformers 4 as well as 5."""
+        super().save_pretrained(folder, *given, **options)
+        name_tokenizers(Path(folder))
 
     @classmethod
     def from_run(cls, run: str | Path | Run, *, weights: str = "ema", checkpoint: int | None = None) -> Self:
@@ -178,6 +201,8 @@ class TextToImagePipeline(DiffusionPipeline):
         cls._check_family(model.generator)
         text = model.encoder
         encoder, tokenizer = text.components() if hasattr(text, "components") else (None, None)
+        if encoder is not None:
+            encoder.to("cpu")  # where the generator is; the run's own may be on a GPU
         tables = portable({key: run.table[key] for key in sorted(SAMPLING)}, encoder=encoder is not None)
         options = {key: value for key, value in tables["generator"].items() if key != "use"}
         wrapped = GeneratorModel(tables["generator"]["use"], options, run.image_size, text.width, text.length)
@@ -347,10 +372,12 @@ def _check_libraries(kind: type, folder: Path, index: Mapping[str, Any]) -> None
     modules = [plugin.module.__name__ for plugin in Registry.load().plugins.values() if plugin.module]
     known = {"diffusers", "transformers", *(name.split(".")[0] for name in (kind.__module__, *modules))}
     for part, value in index.items():
-        if not isinstance(value, (list, tuple)) or len(value) != 2 or not isinstance(value[0], str):
+        listed = isinstance(value, (list, tuple))
+        if not listed or (part != "_class_name" and len(value) == 2 and value[0] is None):
             continue
-        library, inside = value[0], folder / part / f"{value[0]}.py"
-        if part == "_class_name" or library.split(".")[0] not in known or inside.exists():
+        library = str(value[0]) if value else ""
+        foreign = library.split(".")[0] not in known or (folder / part / f"{library}.py").exists()
+        if part == "_class_name" or len(value) != 2 or foreign:
             raise UserError(
                 f"{folder}: model_index.json names code that is not installed",
                 expected="parts of " + ", ".join(sorted(known)),

@@ -112,7 +112,7 @@ def _shake(model: nn.Module) -> None:
     generator = torch.Generator().manual_seed(0)
     for parameter in model.parameters():
         if parameter.requires_grad:
-            parameter += 0.02 * torch.randn(parameter.shape, generator=generator).to(parameter)
+            parameter.add_(0.02 * torch.randn(parameter.shape, generator=generator).to(parameter))
 
 
 @torch.no_grad()

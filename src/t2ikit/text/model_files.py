@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from t2ikit.errors import UserError
+from t2ikit.files import write_text
 from t2ikit.offline import why_unreachable
 
 WIDTHS = ("d_model", "hidden_size", "n_embd", "dim")
@@ -89,6 +90,13 @@ def _sample(path: Path) -> bytes:
                 file.seek((size - BLOCK) * i // (BLOCKS - 1))
                 found.update(file.read(BLOCK))
     return found.digest()
+
+
+def name_tokenizers(folder: Path) -> None:
+    """Give fast tokenizers in a saved pipeline the name that transformers 4 and 5 both know."""
+    for path in (folder / "model_index.json", *folder.glob("*/tokenizer_config.json")):
+        text = path.read_text(encoding="utf-8")
+        write_text(path, text.replace('"TokenizersBackend"', '"PreTrainedTokenizerFast"'))
 
 
 def find_model(name: str, revision: str | None = None) -> ModelFiles:
