@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 import torch
 import typer
+from measuring import processor
 from PIL import Image
 
 from t2ikit import open_run
@@ -58,10 +59,20 @@ def main(
     for name, values in table.items():
         print(name, values)
     if json is not None:
-        write_json(json, {"run": path.name, "pictures": n, "steps": steps, "guidance": guidance, **table})
+        told = {"run": path.name, "step": run.step(), "seed": run.info["seed"], "machine": processor("cpu")}
+        drawn = {"pictures": len(prompts), "steps": steps, "guidance": guidance}
+        write_json(json, {**told, **versions(python), **drawn, **table})
     if grid is not None:
         rows = [list(row) for row in zip(to_pil(ours[:SHOWN]), to_pil(stock[:SHOWN]))]
         labelled_grid(rows, prompts[:SHOWN], ["t2ikit", "diffusers"]).save(grid)
+
+
+def versions(python: Path) -> dict[str, str]:
+    """Of torch, diffusers and transformers where the stock pipeline draws."""
+    names = ("torch", "diffusers", "transformers")
+    code = "import sys; from importlib.metadata import version; print(*map(version, sys.argv[1:]))"
+    done = subprocess.run([python, "-c", code, *names], check=True, capture_output=True, text=True)
+    return dict(zip(names, done.stdout.split()))
 
 
 def accuracy(prompts: list[str], images: torch.Tensor) -> dict[str, Any]:

@@ -5,11 +5,14 @@
 
 Shrinks held-out pictures, enlarges them again without augmentation, and prints for bicubic interpolation, for
 one sample and for the mean of eight: PSNR in dB over all pixels of [-1, 1], and the perceptual distance, by
-LPIPS where it can be had and by patches of a CLIP trained apart on the same data where a folder is given.
+LPIPS where it can be had and by patches of a CLIP trained apart on the same data where a folder is given. Before
+that, the seconds and the memory that drawing took, and what the model is given to enlarge in training (pieces)
+and in sampling (whole pictures).
 """
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,8 +23,9 @@ from measuring import processor, resident
 from torch import Tensor
 
 from t2ikit import NotMeasured, open_run
+from t2ikit.data.loader import Shares
 from t2ikit.drawing import open_model
-from t2ikit.enlarging import enlarge, shrink
+from t2ikit.enlarging import Enlarging, enlarge, shrink
 from t2ikit.errors import UserError
 from t2ikit.evaluating import evaluation_data
 from t2ikit.evaluation_pictures import as_saved
@@ -64,6 +68,18 @@ def held_out(run: Any, n: int) -> tuple[list[str], Tensor]:
     dataset = evaluation_data(run, Registry.load(), None)
     records = [dataset.record("validation", i) for i in range(min(n, dataset.size("validation")))]
     return [record.captions[0] for record in records], torch.stack([r.image for r in records]) / 127.5 - 1
+
+
+def conditioning(run: Any, enlarges: Enlarging, n: int = 2048) -> dict[str, dict[str, float]]:
+    """Mean and deviation of the enlarged small pictures that a model sees, of pieces and of whole pictures."""
+    dataset, found = evaluation_data(run, Registry.load(), None), {}
+    count = min(n, dataset.size("train"))
+    for name, whole in (("pieces, as in training", False), ("whole, as in sampling", True)):
+        share = Shares(dataset, 0, count, enlarges=enlarges, whole=whole)[0]
+        images = share.images.float() / 127.5 - 1
+        seen = enlarge(shrink(images, enlarges.ratio), (images.shape[-2], images.shape[-1]))
+        found[name] = {"mean": round(float(seen.mean()), 3), "deviation": round(float(seen.std()), 3)}
+    return found
 
 
 def describe(values: Tensor) -> dict[str, float]:
@@ -110,7 +126,10 @@ def main(
         "pictures": len(captions),
         "seconds to enlarge one": round(seconds, 4),
         "peak memory, MiB": round(peak(model.context.device.type)),
+        "given": conditioning(run, enlarges),
     }
+    for name, value in table.items():
+        print(f"{name}: {value}")
     distances = perceptual(clip)
     for name, images in methods.items():
         table[name] = {"PSNR, dB": describe(psnr(images, truth))}
@@ -127,4 +146,8 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    try:
+        typer.run(main)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
