@@ -5,9 +5,9 @@
 
 Shrinks held-out pictures, enlarges them again without augmentation, and prints for bicubic interpolation, for
 one sample and for the mean of eight: PSNR in dB over all pixels of [-1, 1], and the perceptual distance, by
-LPIPS where it can be had and by patches of a CLIP trained apart on the same data where a folder is given. Before
-that, the seconds and the memory that drawing took, and what the model is given to enlarge in training (pieces)
-and in sampling (whole pictures).
+LPIPS where it can be had and by patches of a CLIP trained apart on the same data where a folder is given.
+Before that, the seconds and the memory that drawing took, and what the model is given to enlarge in training
+(pieces) and in sampling (whole pictures).
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def held_out(run: Any, n: int) -> tuple[list[str], Tensor]:
 
 
 def conditioning(run: Any, enlarges: Enlarging, n: int = 2048) -> dict[str, dict[str, float]]:
-    """Mean and deviation of the enlarged small pictures that a model sees, of pieces and of whole pictures."""
+    """Mean and deviation of the enlarged small pictures that a model sees: of pieces, of whole pictures."""
     dataset, found = evaluation_data(run, Registry.load(), None), {}
     count = min(n, dataset.size("train"))
     for name, whole in (("pieces, as in training", False), ("whole, as in sampling", True)):
