@@ -115,7 +115,8 @@ def check_guidance(generator: Generator, guidance: float, where: str) -> None:
             f"{where}: guidance needs a model trained with caption dropout",
             expected="guidance 1, or generator.caption_dropout above 0 in the training recipe",
             got=f"guidance {guidance:g} and caption dropout 0",
-            fix="--set sampler.guidance=1, or train with caption dropout",
+            fix=("--set sampler.guidance=1" if where == "sampler.guidance" else "--guidance 1")
+            + ", or train with caption dropout",
         )
 
 
