@@ -20,7 +20,7 @@ def command(
     n: Annotated[int, typer.Option("-n", min=1, help="Number of prompts, one picture each.")] = 256,
     steps: Annotated[int | None, typer.Option(min=1, help="Sampler steps.")] = None,
     guidance: Annotated[float | None, typer.Option(help="Guidance weight.")] = None,
-    sampler: Annotated[str | None, typer.Option(help="Another sampler; other options stay, but steps.")] = None,
+    sampler: Annotated[str | None, typer.Option(help="Another sampler; but for steps, options stay.")] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", help="sampler.KEY=VALUE, metrics.NAME.KEY=VALUE; repeatable."),

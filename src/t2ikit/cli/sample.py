@@ -30,7 +30,7 @@ def command(
     guidance: Annotated[
         list[float] | None, typer.Option(help="Guidance weight; repeated, one column for each.")
     ] = None,
-    sampler: Annotated[str | None, typer.Option(help="Another sampler; other options stay, but steps.")] = None,
+    sampler: Annotated[str | None, typer.Option(help="Another sampler; but for steps, options stay.")] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", help="sampler.KEY=VALUE, upscale.KEY=VALUE; may be repeated."),
