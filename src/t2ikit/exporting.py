@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -54,20 +55,21 @@ def export(path: Path, name: str, out: Path, *, plugins: Sequence[str] = ()) -> 
     entry = find_format(registry, name, run)
     write = entry.spec.build(entry.spec.config(), None)
     check_new(out, "choose another folder with --out")
+    existed = out.exists()
     try:
         write(run, out)
-        for weights in out.rglob("*.safetensors"):
-            weights.chmod(0o644)  # safetensors makes files that only their owner can read
-    except BaseException as error:
-        shutil.rmtree(out, ignore_errors=True)  # half an export would bar the way of the next
-        if not isinstance(error, (OSError, SafetensorError)):
-            raise
+    except (OSError, SafetensorError) as error:
+        if not existed:
+            shutil.rmtree(out, ignore_errors=True)  # half an export would bar the way of the next
         raise UserError(
             f"--out {out}: the export cannot be written",
             expected="a folder in which files can be made, with room for the model",
             got=error,
             fix="free some space, or choose another folder with --out",
         ) from error
+    for weights in out.rglob("*.safetensors"):
+        with suppress(OSError):
+            weights.chmod(0o644)  # safetensors makes files that only their owner can read
     return out
 
 
