@@ -110,6 +110,18 @@ def test_an_earlier_checkpoint_is_measured_alone(tiny_run, tmp_path):
 # ---------------------------------------------------------------- sweeps
 
 
+def test_a_sweep_goes_over_samplers_too(tiny_run):
+    """As `--sampler` does: what the recipe says stays, but for the steps and what the other does not know."""
+    question = Question(n=4, metrics=["colours"], again=0)
+    evaluator = Evaluator(tiny_run, question)
+    found = run_sweep(evaluator, parse_axes(["sampler.use=ddim,euler", "steps=2"])).evaluations
+    for name, evaluation in zip(("ddim", "euler"), found):
+        alone = evaluate(tiny_run, replace(question, sampler=name, settings=["sampler.steps=2"]))
+        assert evaluation.settings["sampler"] == alone.settings["sampler"]
+        assert evaluation.settings["sampler"]["use"] == f"imagen/{name}"
+        assert evaluation.measures == alone.measures
+
+
 def test_a_sweep_measures_every_combination_as_one_evaluation_would(tiny_run):
     axes = parse_axes(["guidance=0.5,3", "sampler.thresholding=none,dynamic"])
     question = Question(n=4, metrics=["colours"], again=0)

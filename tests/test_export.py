@@ -411,6 +411,44 @@ def test_code_that_diffusers_would_look_for_is_not_run_either(runs, tmp_path):
     assert not (tmp_path / "it-ran").exists()
 
 
+def test_a_pipeline_within_a_pipeline_is_not_opened(runs, tmp_path):
+    ImagenPipeline.from_run(runs / "t5").save_pretrained(tmp_path / "out")
+    index = tmp_path / "out" / "model_index.json"
+    index.write_text(
+        json.dumps({**json.loads(index.read_text()), "text_encoder": ["diffusers", "DiffusionPipeline"]})
+    )
+    shutil.copy(index, tmp_path / "out" / "text_encoder")
+    with pytest.raises(UserError, match="a pipeline of its own"):
+        ImagenPipeline.from_pretrained(tmp_path / "out")
+
+
+@pytest.mark.parametrize("stages", [[64, 128, 256], [64, 256], [], ["text", "more"]])
+def test_lists_among_the_options_of_a_plugin_s_pipeline_are_no_parts(runs, tmp_path, monkeypatch, stages):
+    monkeypatch.setattr(t2ikit_imagen.pipeline, "Staged", Staged, raising=False)
+    monkeypatch.setattr(Staged, "__module__", "t2ikit_imagen.pipeline")
+    pipeline = Staged.from_run(runs / "imagen")
+    pipeline.register_to_config(stages=stages)
+    pipeline.save_pretrained(tmp_path / "out")
+    assert list(Staged.from_pretrained(tmp_path / "out").config.stages) == stages
+
+
+class Staged(ImagenPipeline):
+    """With an option that is a list."""
+
+    def __init__(self, generator, scheduler=None, text_encoder=None, tokenizer=None, recipe=None, stages=()):
+        super().__init__(generator, scheduler, text_encoder, tokenizer, recipe)
+        self.register_to_config(stages=list(stages))
+
+
+def test_an_upload_while_saving_is_of_what_was_saved(runs, tmp_path, monkeypatch):
+    asked = {}
+    monkeypatch.setattr(ImagenPipeline, "push_to_hub", lambda self, **options: asked.update(options))
+    pipeline = ImagenPipeline.from_run(runs / "t5")
+    pipeline.save_pretrained(tmp_path / "out", push_to_hub=True, private=True)
+    assert asked == {"repo_id": "out", "private": True}
+    assert "TokenizersBackend" not in (tmp_path / "out" / "model_index.json").read_text()
+
+
 def test_weights_that_are_not_the_generator_s_are_refused(runs, tmp_path):
     ImagenPipeline.from_run(runs / "imagen").save_pretrained(tmp_path / "out")
     path = tmp_path / "out" / "generator" / "diffusion_pytorch_model.safetensors"
@@ -419,9 +457,10 @@ def test_weights_that_are_not_the_generator_s_are_refused(runs, tmp_path):
     for changed, words in (
         ({key: value for key, value in weights.items() if key != name}, f"missing_keys: {name}"),
         ({**weights, "more": torch.zeros(1)}, "unexpected_keys: more"),
+        ({**weights, name: torch.zeros(3, 1)}, name),
     ):
         save_file(changed, path)
-        with pytest.raises(UserError, match="the weights are not those of imagen/unet") as error:
+        with pytest.raises(UserError, match="the weights are not those of the generator") as error:
             ImagenPipeline.from_pretrained(tmp_path / "out")
         assert words in str(error.value)
     path.write_bytes(b"damaged")
@@ -463,7 +502,10 @@ def test_a_pipeline_comes_from_the_hub_without_code(runs, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("name", ["typo", "me/typo", "a/b/c", "/no/where"])
-def test_what_neither_is_a_folder_nor_on_the_hub_is_told(name):
+def test_what_neither_is_a_folder_nor_on_the_hub_is_told(name, monkeypatch):
+    import huggingface_hub
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(UserError, match="is no folder, and cannot be had"):
         ImagenPipeline.from_pretrained(name)
 

@@ -21,8 +21,9 @@ from t2ikit.compose import build_cast
 from t2ikit.data.creatures import Creatures
 from t2ikit.data.creatures_config import CreaturesConfig
 from t2ikit.data.loader import Shares
-from t2ikit.drawing import Request, draw, open_model
+from t2ikit.drawing import Request, draw, open_model, with_sampler
 from t2ikit.enlarging import Enlarging, enlarge, prepared, shrink, with_noise
+from t2ikit.errors import UserErrors, reworded
 from t2ikit.evaluating import Question, evaluate
 from t2ikit.predict_memory.forecast import forecast
 from t2ikit.recipe import read_recipe
@@ -516,6 +517,15 @@ def test_another_sampler_keeps_what_the_recipe_says_but_for_the_steps(runs):
     assert other.sampler.steps == DDIMConfig().steps
     assert other.recipe.parts["sampler"].config.thresholding == "none"
     assert open_model(run, sampler="ddim", settings=["sampler.guidance=2"]).sampler.guidance == 2
+    now = {
+        "use": "imagen/dpm++",
+        "steps": 7,
+        "guidance": 1.5,
+        "maximum": 100.0,
+        "guidance_interval": [0.0, 1.0],
+    }
+    told = with_sampler(Registry.load(), now, "ddim")
+    assert told == {"use": "imagen/ddim", "guidance": 1.5}  # defaults are each sampler's own
 
 
 @pytest.mark.slow
@@ -569,6 +579,13 @@ def test_an_upsampler_of_the_gan_is_validated_on_whole_pictures_without_its_crit
         error = (generator(batch, draws).images[-1] - batch.images).abs().mean()
     last = [json.loads(line)["validation/pixel"] for line in lines if "validation/pixel" in line][-1]
     assert float(error) == pytest.approx(last, rel=1e-4)
+
+
+def test_errors_of_a_stage_leave_paths_as_they_are():
+    error = UserError("runs/my-sampler.v2: sampler.steps is wrong", fix="--set sampler.steps=3")
+    found = reworded(UserErrors("two", [error, error]), "sampler.", "upscale.2.").errors[1]
+    assert found.what == "runs/my-sampler.v2: upscale.2.steps is wrong"
+    assert (found.fix, found.got) == ("--set upscale.2.steps=3", None)
 
 
 def test_critics_are_told_of_pieces_that_do_not_fit(runs):

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from conftest import make_toy
-from t2ikit.player import freeze_all_but
+from t2ikit.enlarging import Enlarging
+from t2ikit.muon import is_matrix
+from t2ikit.player import Term, freeze_all_but
 from t2ikit.schema import OptimizerConfig
+from t2ikit.session import Session
 from t2ikit.trainer import cut, learning_rate
 
 
@@ -272,8 +277,9 @@ def test_validation_takes_fewer_pictures_at_once_when_memory_runs_out():
     assert toy.trainer.validate([batch]) == pytest.approx(whole, abs=1e-5)
     assert toy.trainer.micro_batch == 8  # training's own
     limit = 0
-    with pytest.raises(UserError, match="out of memory"):
+    with pytest.raises(UserError, match="validating a single held-out picture") as error:
         toy.trainer.validate([batch])
+    assert "micro_batch" not in error.value.fix  # which cannot help
 
 
 def test_validation_leaves_out_losses_by_what_they_need():
@@ -281,6 +287,55 @@ def test_validation_leaves_out_losses_by_what_they_need():
     every, few = (toy.trainer.validate([toy.batch(50)], left_out) for left_out in (set(), {"critic"}))
     needs = {name: term.needs for name, term in toy.player("generator").terms.items()}
     assert set(every) - set(few) == {name for name in every if "critic" in needs[name]} != set()
+
+
+def test_a_loss_that_may_do_without_critics_is_shown_none_where_they_do_not_fit():
+    toy = make_toy("gan")
+    seen = []
+
+    def loss(step):
+        seen.append(sorted(step.critics))
+        return step.fake[-1].mean()
+
+    toy.player("generator").terms["mine"] = Term(loss, "generator")
+    for left_out in (set(), {"critic"}):
+        toy.trainer.validate([toy.batch(50)], left_out)
+    assert seen == [sorted(toy.cast.critics), []]
+
+
+@pytest.mark.parametrize(("crop", "left_out"), [(0, set()), (16, {"critic"}), (32, set())])
+def test_critics_are_left_out_of_validation_where_they_are_built_for_pieces(crop, left_out):
+    judged = {name: term for name, term in make_toy("gan").cast.terms.items() if "critic" in term.needs}
+    generator = SimpleNamespace(enlarges=Enlarging(2, crop))
+    model = SimpleNamespace(generator=generator, context=SimpleNamespace(image_size=32))
+    alone = Term(lambda step: step.fake[-1].mean(), "generator")
+    for terms, expected in ((judged, set()), ({**judged, "alone": alone}, left_out)):
+        session = SimpleNamespace(cast=SimpleNamespace(model=model, terms=terms))
+        assert Session._left_out(session) == expected
+
+
+def test_moments_of_other_parameters_are_refused():
+    """As where a later version trains another parameter by Muon."""
+    from t2ikit import snapshots
+    from t2ikit.errors import UserError
+
+    muon = "optimizer.generator.kind=muon"
+    toy = make_toy("gan", muon)
+    toy.steps(0, 1)
+    whole = snapshots.take(toy.trainer, 1, None)
+    snapshots.restore(make_toy("gan", muon).trainer, whole)
+    moments = whole.tensors["optimizer.generator"]
+    count = 1 + max(int(key.split(".")[0]) for key in moments)
+    first = sum(not is_matrix(p) for p in toy.trainer.seats[1].player.trainable)
+    for swapped in ({first - 1: first, first: first - 1}, {0: count - 1, count - 1: 0}):
+        moved = {}
+        for key, tensor in moments.items():
+            place, name = key.split(".", 1)
+            moved[f"{swapped.get(int(place), int(place))}.{name}"] = tensor
+        other = replace(whole, tensors={**whole.tensors, "optimizer.generator": moved})
+        with pytest.raises(UserError, match="does not fit the recipe") as error:
+            snapshots.restore(make_toy("gan", muon).trainer, other)
+        assert "moments" in error.value.got
 
 
 def test_memory_that_runs_out_in_the_optimiser_is_not_tried_again():

@@ -104,7 +104,7 @@ def open_model(
     run.check_plugins(registry, training=False)
     table = dict(run.table)
     if sampler is not None:
-        table["sampler"] = _with_sampler(registry, table["sampler"], sampler)
+        table["sampler"] = with_sampler(registry, table["sampler"], sampler)
     table = apply_settings(table, settings)
     where = str(run.path / "recipe.toml")
     recipe = resolve(registry, table, where, settings=settings, only=SAMPLING)
@@ -113,13 +113,15 @@ def open_model(
     return replace(model, recipe=recipe, sampler=chosen)
 
 
-def _with_sampler(registry: Registry, now: dict[str, Any], name: str) -> dict[str, Any]:
-    """The recipe's [sampler] for another sampler: what both can be told stays, but for the steps."""
+def with_sampler(registry: Registry, now: dict[str, Any], name: str) -> dict[str, Any]:
+    """A recipe's [sampler] for another sampler: what was told and both can be stays, but for the steps."""
     entry = registry.find("samplers", name)
     if entry.canonical == now["use"]:
         return now
     known = set(entry.spec.config.model_fields) - {"steps"}
-    return {**{key: value for key, value in now.items() if key in known}, "use": entry.canonical}
+    usual = registry.find("samplers", now["use"]).spec.config.model_construct().model_dump(mode="json")
+    told = {key: value for key, value in now.items() if key in known and value != usual.get(key)}
+    return {**told, "use": entry.canonical}
 
 
 def draw(

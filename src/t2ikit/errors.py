@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 
 
@@ -56,13 +57,15 @@ class UserErrors(UserError):
 
 def reworded(error: UserError, old: str, new: str) -> UserError:
     """The error with another name for what it speaks of, as the user knows it."""
+    name = re.compile(rf"(?<![\w./-]){re.escape(old)}")  # not within a path
+
+    def said(value: object) -> str | None:
+        return None if value is None else name.sub(new, str(value))
+
     if isinstance(error, UserErrors):
-        return UserErrors(error.what.replace(old, new), [reworded(one, old, new) for one in error.errors])
-    rest = {
-        name: None if value is None else str(value).replace(old, new)
-        for name, value in (("expected", error.expected), ("got", error.got), ("fix", error.fix))
-    }
-    return UserError(error.what.replace(old, new), **rest)
+        return UserErrors(str(said(error.what)), [reworded(one, old, new) for one in error.errors])
+    rest = {"expected": said(error.expected), "got": said(error.got), "fix": said(error.fix)}
+    return UserError(str(said(error.what)), **rest)
 
 
 def _revive(what: str, expected: str | None, got: str | None, fix: str | None) -> UserError:

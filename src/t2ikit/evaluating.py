@@ -13,7 +13,7 @@ from typing import Any
 from t2ikit import __version__
 from t2ikit.compose import Model, build_sampler
 from t2ikit.config import apply_settings, parse_setting, validate
-from t2ikit.drawing import check_call, open_model
+from t2ikit.drawing import check_call, open_model, with_sampler
 from t2ikit.errors import UserError
 from t2ikit.evaluation_pictures import Costs, Pictures, costs, draw_all, reference, telling
 from t2ikit.given import real_pictures
@@ -172,10 +172,13 @@ class Evaluator:
         """
         if not changes:
             return self.model
-        settings = [f"sampler.{key.removeprefix('sampler.')}={value}" for key, value in changes.items()]
-        now = {**self.run.table, "sampler": self.model.recipe.parts["sampler"].table()}
+        changes = {key.removeprefix("sampler."): value for key, value in changes.items()}
+        own = self.model.recipe.parts["sampler"].table()
+        if "use" in changes:
+            own = with_sampler(self.registry, own, changes.pop("use"))
+        settings = [f"sampler.{key}={value}" for key, value in changes.items()]
         where = str(self.run.path / "recipe.toml")
-        table = apply_settings(now, settings)
+        table = apply_settings({**self.run.table, "sampler": own}, settings)
         recipe = resolve(self.registry, table, where, settings=settings, only=SAMPLING)
         sampler = build_sampler(recipe.parts["sampler"], self.model.context, self.model.generator)
         return replace(self.model, recipe=recipe, sampler=sampler)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable
+from typing import TypeVar
 
 import psutil
 import torch
+
+R = TypeVar("R")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -23,6 +27,18 @@ def release_memory() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+
+
+def with_less(call: Callable[[], R], less: Callable[[BaseException], None]) -> R:
+    """What `call` gives, at last: where memory runs out, `less` makes it ask for less, or raises."""
+    while True:
+        try:
+            return call()
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            less(error)
+        release_memory()
 
 
 def memory_mb(device: torch.device) -> float:

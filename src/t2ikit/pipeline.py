@@ -6,7 +6,7 @@ give it the name of their family and what is theirs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -24,9 +24,10 @@ from t2ikit.compose import Model, build_sampler
 from t2ikit.config import validate
 from t2ikit.drawing import check_call
 from t2ikit.errors import UserError
-from t2ikit.grids import from_pil, to_pil
+from t2ikit.grids import to_pil
 from t2ikit.hub import folder_of
 from t2ikit.interfaces import Generator, TextEncoder
+from t2ikit.pipeline_checks import check_installed, check_libraries, prompts_of, to_enlarge
 from t2ikit.recipe import SAMPLING, Part, resolve
 from t2ikit.registry import Registry
 from t2ikit.run import Run, open_run, portable
@@ -39,6 +40,8 @@ __all__ = ["GeneratorModel", "ModelMixin", "TextToImagePipeline"]  # ModelMixin:
 
 DIFFERENT = ("missing_keys", "unexpected_keys")
 """What diffusers would only warn of."""
+UPLOAD = ("repo_id", "commit_message", "private", "token", "create_pr")
+"""Options of an upload, not of writing."""
 PRECISIONS = {torch.bfloat16: "bf16", torch.float16: "fp16"}
 """What drawing computes in where the weights are no float32."""
 Placed = TypeVar("Placed", bound=ConfigMixin)
@@ -103,22 +106,34 @@ class GeneratorModel(ModelMixin, ConfigMixin):
         Buffers that are no weights (a noise schedule) are computed when a generator is built, and stay in
         float32. Pickled weights are not opened.
         """
-        fixed = {"low_cpu_mem_usage": False, "use_safetensors": True, "output_loading_info": True}
-        opened, info = super().from_pretrained(path, **{**options, **fixed})
+        fixed = {
+            "low_cpu_mem_usage": False,
+            "use_safetensors": True,
+            "output_loading_info": True,
+            "ignore_mismatched_sizes": False,
+        }
+        try:
+            opened, info = super().from_pretrained(path, **{**options, **fixed})
+        except RuntimeError as error:  # weights of other shapes
+            raise _other_weights(path, " ".join(str(error).split())[:200]) from error
         wrong = [f"{kind}: {', '.join(sorted(info[kind])[:3])}" for kind in DIFFERENT if info[kind]]
         if wrong:
-            raise UserError(
-                f"{path}: the weights are not those of {opened.config.use}",
-                expected="the weights of the installed plugin's generator, all of them and no others",
-                got="; ".join(wrong),
-                fix="install the version of the plugin that the model was made with, or export it again",
-            )
+            raise _other_weights(path, "; ".join(wrong))
         opened = without_place(opened)
         wanted = dtype or torch_dtype
         if wanted is not None:
             for weight in opened.parameters():
                 weight.data = weight.data.to(wanted)
         return opened
+
+
+def _other_weights(path: Any, got: str) -> UserError:
+    return UserError(
+        f"{path}: the weights are not those of the generator that config.json names",
+        expected="the weights of the installed plugin's generator, all of them and no others",
+        got=got,
+        fix="install the version of the plugin that the model was made with, or export it again",
+    )
 
 
 class TextToImagePipeline(DiffusionPipeline):
@@ -172,20 +187,27 @@ class TextToImagePipeline(DiffusionPipeline):
                 f"{path} cannot be opened as a pipeline",
                 expected="what `t2ikit export --format diffusers` wrote, whole; weights in safetensors alone",
                 got=" ".join(str(error).split())[:200],
-                fix="export the run again",
+                fix="check the options that were given; if they are right, export the run again",
             ) from error
 
     @classmethod
     def load_config(cls, path: Any, *given: Any, **options: Any) -> Any:
         """What model_index.json holds; refused where it names code that is not installed."""
         found = super().load_config(path, *given, **options)
-        _check_libraries(cls, Path(path), found[0] if isinstance(found, tuple) else found)
+        check_libraries(cls, Path(path), found[0] if isinstance(found, tuple) else found)
         return found
 
     def save_pretrained(self, folder: str | Path, *given: Any, **options: Any) -> None:
-        """Write a folder that `from_pretrained` opens, with transformers 4 as well as 5."""
+        """Write a folder that `from_pretrained` opens, with transformers 4 as well as 5; diffusers' options.
+
+        With `push_to_hub=True` it is uploaded, too, to `repo_id` or the folder's name.
+        """
+        pushes = options.pop("push_to_hub", False)
+        there = {name: options.pop(name) for name in UPLOAD if name in options}
         super().save_pretrained(folder, *given, **options)
         name_tokenizers(Path(folder))
+        if pushes:
+            self.push_to_hub(**{"repo_id": Path(folder).resolve().name, **there})
 
     @classmethod
     def from_run(cls, run: str | Path | Run, *, weights: str = "ema", checkpoint: int | None = None) -> Self:
@@ -196,7 +218,7 @@ class TextToImagePipeline(DiffusionPipeline):
                 made with a plugin file.
         """
         run = run if isinstance(run, Run) else open_run(run)
-        _check_installed(run)
+        check_installed(run)
         model = run.model(weights=weights, checkpoint=checkpoint)
         cls._check_family(model.generator)
         text = model.encoder
@@ -317,7 +339,7 @@ class TextToImagePipeline(DiffusionPipeline):
         Raises:
             UserError: no prompt, or an option that the model or its sampler cannot use.
         """
-        prompts = _prompts(prompt, num_images_per_prompt)
+        prompts = prompts_of(prompt, num_images_per_prompt)
         model = self._sampling(self.model())
         for name, value in (("steps", num_inference_steps), ("guidance", guidance_scale)):
             check_call(model, name, value)  # type: ignore[arg-type]
@@ -328,7 +350,7 @@ class TextToImagePipeline(DiffusionPipeline):
             seed=seed,
             steps=num_inference_steps,
             guidance=guidance_scale,
-            low_res=None if image is None else _to_enlarge(image, len(prompts), num_images_per_prompt),
+            low_res=None if image is None else to_enlarge(image, len(prompts), num_images_per_prompt),
         )
         shown = self._output(images, output_type)
         return ImagePipelineOutput(images=shown) if return_dict else (shown,)
@@ -352,66 +374,3 @@ class TextToImagePipeline(DiffusionPipeline):
             got=output_type,
             fix="choose one of those",
         )
-
-
-def _prompts(given: str | Sequence[str], samples: int) -> list[str]:
-    """Captions of which there is something to draw."""
-    prompts = [given] if isinstance(given, str) else list(given)
-    if not prompts or samples < 1 or not all(isinstance(prompt, str) for prompt in prompts):
-        raise UserError(
-            "there is nothing to draw",
-            expected="at least one prompt, each of them text, and num_images_per_prompt at least 1",
-            got=f"{prompts} and {samples}",
-            fix='call it as pipeline("a green cat with red eyes")',
-        )
-    return prompts
-
-
-def _check_libraries(kind: type, folder: Path, index: Mapping[str, Any]) -> None:
-    """Refuse a folder with parts of a library that is neither a plugin nor that of `kind`, or of a file."""
-    modules = [plugin.module.__name__ for plugin in Registry.load().plugins.values() if plugin.module]
-    known = {"diffusers", "transformers", *(name.split(".")[0] for name in (kind.__module__, *modules))}
-    for part, value in index.items():
-        listed = isinstance(value, (list, tuple))
-        if not listed or (part != "_class_name" and len(value) == 2 and value[0] is None):
-            continue
-        library = str(value[0]) if value else ""
-        foreign = library.split(".")[0] not in known or (folder / part / f"{library}.py").exists()
-        if part == "_class_name" or len(value) != 2 or foreign:
-            raise UserError(
-                f"{folder}: model_index.json names code that is not installed",
-                expected="parts of " + ", ".join(sorted(known)),
-                got=f"{part} of {library}",
-                fix="open only folders that you trust; install the plugin that the model was made with",
-            )
-
-
-def _check_installed(run: Run) -> None:
-    """Refuse a run that draws with a plugin file: a pipeline finds installed plugins alone."""
-    installed = Registry.load().plugins
-    for plugin in run.info["plugins"]:
-        if plugin["sha256"] and run.draws_with(plugin["name"]) and plugin["name"] not in installed:
-            raise UserError(
-                f"{run.path} was made with a plugin file, which cannot travel with a pipeline",
-                expected="generator, sampler and text encoder of installed plugins",
-                got=plugin["origin"],
-                fix=f"install the file as a package; its entry point in the group t2ikit is {plugin['name']}",
-            )
-
-
-def _to_enlarge(given: Tensor | Image.Image | Sequence[Image.Image], prompts: int, samples: int) -> Tensor:
-    """(P * S, 3, h, w) in [-1, 1], each of the P pictures S times."""
-    if isinstance(given, Tensor):
-        shapes = [tuple(picture.shape) for picture in given]
-    else:
-        given = [given] if isinstance(given, Image.Image) else given
-        shapes = [picture.size for picture in given]
-    if len(shapes) != prompts or len(set(shapes)) != 1:
-        raise UserError(
-            "image= does not hold one picture for each prompt, all of one size",
-            expected=f"{prompts} pictures",
-            got=f"{len(shapes)} of {', '.join(map(str, sorted(set(shapes))))}",
-            fix="give as many pictures as prompts, of the size that the model enlarges",
-        )
-    images = given if isinstance(given, Tensor) else from_pil(given)
-    return images.repeat_interleave(samples, 0)

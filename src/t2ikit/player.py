@@ -81,15 +81,26 @@ class Player(nn.Module):
         """Names of the losses computed at this step."""
         return [name for name, term in self.terms.items() if term.due(step)]
 
-    def forward(self, batch: Batch, step: int, names: Sequence[str]) -> dict[str, Tensor]:
-        """The losses `names` on one micro-batch, each a scalar without its weight."""
+    def forward(
+        self, batch: Batch, step: int, names: Sequence[str], judged: bool = True
+    ) -> dict[str, Tensor]:
+        """The losses `names` on one micro-batch, each a scalar without its weight.
+
+        Unless `judged`, the losses are shown no critics.
+        """
         generator, critics = self._cast
         draws = Draws(batch.keys, f"{self.seed}/{self.name}", batch.images.device)
         with torch.set_grad_enabled(self.name == "generator" and torch.is_grad_enabled()):
             prediction = generator(batch, draws.named("generator"))
         needs = frozenset().union(*(self.terms[name].needs for name in names))
         seen = Step(
-            batch, prediction, critics, self.name, draws.named("losses"), step, real_grad="real_grad" in needs
+            batch,
+            prediction,
+            critics if judged else {},
+            self.name,
+            draws.named("losses"),
+            step,
+            real_grad="real_grad" in needs,
         )
         return {name: self.terms[name].loss(seen).float() for name in names}
 

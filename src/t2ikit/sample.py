@@ -12,7 +12,7 @@ from torch import Tensor
 from t2ikit.batch import Condition, Draws, mix
 from t2ikit.compose import Model
 from t2ikit.errors import UserError
-from t2ikit.memory import is_out_of_memory, release_memory
+from t2ikit.memory import with_less
 
 Progress = Callable[[int, int], None]
 PIXELS = 64 * 64**2
@@ -70,18 +70,17 @@ def sample(
     """
     wanted = [(prompt, number) for prompt in prompts for number in samples]
     check_low_res(model, low_res, len(wanted))
-    batch = batch or max(1, min(64, PIXELS // model.context.image_size**2))
+    size = batch or max(1, min(64, PIXELS // model.context.image_size**2))
     keys = torch.tensor([mix(seed, prompt, number) for prompt, number in wanted])
     draws = Draws(keys, "sample", model.context.device)
     options = {"steps": steps, "guidance": guidance}
-    while True:
-        try:
-            return _draw(model, [prompt for prompt, _ in wanted], low_res, draws, batch, progress, options)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            batch = _smaller(batch, error)
-        release_memory()
+
+    def less(error: BaseException) -> None:
+        nonlocal size
+        size = _smaller(size, error)
+
+    each = [prompt for prompt, _ in wanted]
+    return with_less(lambda: _draw(model, each, low_res, draws, size, progress, options), less)
 
 
 def _draw(

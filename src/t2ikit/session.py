@@ -102,10 +102,11 @@ class Session:
         Validation is of whole pictures, critics are built for what the generator is trained on. Where that is
         pieces, losses that need a critic are left out, unless there is no other.
         """
-        enlarges = self.cast.model.generator.enlarges
+        model = self.cast.model
+        enlarges, size = model.generator.enlarges, model.context.image_size
         own = [term for term in self.cast.terms.values() if term.player == "generator"]
         without = any("critic" not in term.needs for term in own)
-        return frozenset({"critic"} if enlarges and enlarges.crop and without else ())
+        return frozenset({"critic"} if enlarges and 0 < enlarges.crop < size and without else ())
 
     def _validation_batches(self) -> list[Batch]:
         """Held-out pictures with draws that stay the same: keys below 0 are never training's."""

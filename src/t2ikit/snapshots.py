@@ -95,4 +95,19 @@ def _optimizer_state(seat: Any, snapshot: Snapshot) -> dict[str, Any]:
     for key, tensor in snapshot.tensors[f"optimizer.{seat.player.name}"].items():
         index, name = key.split(".", 1)
         state.setdefault(int(index), {})[name] = tensor
+    _check_moments(seat, state)
     return {"state": state, "param_groups": seat.optimizer.state_dict()["param_groups"]}
+
+
+def _check_moments(seat: Any, state: dict[int, dict[str, Tensor]]) -> None:
+    """Refuse moments that are not those of the parameters: they are told apart by their place alone."""
+    place = 0
+    for group in seat.optimizer.param_groups:
+        kinds = set()
+        for parameter in group["params"]:
+            moments, place = state.get(place, {}), place + 1
+            kinds |= {frozenset(moments)} if moments else set()
+            if any(one.ndim and one.shape != parameter.shape for one in moments.values()):
+                raise KeyError(f"optimizer.{seat.player.name}: moments of another shape than their weights")
+        if len(kinds) > 1:
+            raise KeyError(f"optimizer.{seat.player.name}: moments of two optimisers where one is")

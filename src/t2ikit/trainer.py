@@ -23,7 +23,7 @@ from t2ikit.batch import Batch, mix
 from t2ikit.devices import find_device
 from t2ikit.ema import Average
 from t2ikit.errors import UserError
-from t2ikit.memory import is_out_of_memory, release_memory
+from t2ikit.memory import is_out_of_memory, with_less
 from t2ikit.modes import evaluating
 from t2ikit.muon import MuonAdamW
 from t2ikit.player import Player, freeze_all_but, thaw
@@ -114,16 +114,12 @@ class Trainer:
 
     def _accumulate(self, seat: Seat, batch: Batch, step: int, names: Sequence[str]) -> None:
         """Gradients of the whole share, at a smaller micro-batch when memory runs out."""
-        while True:
-            try:
-                totals = self._micro_batches(seat, batch, step, names)
-                break
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                self._shrink(error)
+
+        def less(error: BaseException) -> None:
+            self._shrink(error)
             seat.optimizer.zero_grad(set_to_none=True)
-            release_memory()
+
+        totals = with_less(lambda: self._micro_batches(seat, batch, step, names), less)
         for name, value in totals.items():
             self.tally(f"loss/{name}", value)
 
@@ -218,7 +214,8 @@ class Trainer:
     def validate(self, batches: Sequence[Batch], left_out: Needs = frozenset()) -> dict[str, float]:
         """Mean of each generator loss over held-out batches, with the same draws every time.
 
-        Losses with a need in `left_out` are left out. Where memory runs out, fewer pictures go at once.
+        Losses with a need in `left_out` are left out, and the others are shown no critics where "critic" is
+        in it. Where memory runs out, fewer pictures go at once.
         """
         generator = next((player for player in self.players if player.name == "generator"), None)
         if generator is None:
@@ -226,28 +223,31 @@ class Trainer:
         unwanted = left_out | {"real_grad"}
         names = [name for name, term in generator.terms.items() if not term.needs & unwanted]
         size = self.micro_batch
+
+        def less(error: BaseException) -> None:
+            nonlocal size
+            if size == 1:
+                raise _too_large_whole(error) from error
+            size //= 2
+
+        def means() -> dict[str, float]:
+            sums = dict.fromkeys(names, 0.0)
+            for part in (part for batch in batches for part, _ in cut(batch, size)):
+                for name, value in generator(part, -1, names, "critic" not in left_out).items():
+                    sums[name] += float(value) * len(part)
+            return {name: total / sum(map(len, batches)) for name, total in sums.items()}
+
         with evaluating(self.players), self.accelerator.autocast():
-            while True:
-                try:
-                    return _means_of(generator, names, batches, size)
-                except (RuntimeError, MemoryError) as error:
-                    if not is_out_of_memory(error):
-                        raise
-                    if size == 1:
-                        raise self._too_large(error) from error
-                size //= 2
-                release_memory()
+            return with_less(means, less)
 
 
-def _means_of(player: Player, names: Sequence[str], batches: Sequence[Batch], size: int) -> dict[str, float]:
-    """Means of a player's losses over whole batches, `size` samples at once."""
-    sums = dict.fromkeys(names, 0.0)
-    for batch in batches:
-        for part, _ in cut(batch, size):
-            for name, value in player(part, -1, names).items():
-                sums[name] += float(value) * len(part)
-    count = sum(len(batch) for batch in batches)
-    return {name: total / count for name, total in sums.items()}
+def _too_large_whole(error: BaseException) -> UserError:
+    return UserError(
+        "out of memory while validating a single held-out picture",
+        expected="the model and one whole picture to fit the device; an upsampler trains on smaller pieces",
+        got=str(error).split("\n")[0] or type(error).__name__,
+        fix="train with smaller pictures (data.size), a smaller generator or train.precision=bf16",
+    )
 
 
 def cut(batch: Batch, size: int) -> Iterator[tuple[Batch, bool]]:

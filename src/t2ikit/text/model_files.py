@@ -94,9 +94,12 @@ def _sample(path: Path) -> bytes:
 
 def name_tokenizers(folder: Path) -> None:
     """Give fast tokenizers in a saved pipeline the name that transformers 4 and 5 both know."""
-    for path in (folder / "model_index.json", *folder.glob("*/tokenizer_config.json")):
+    parts = (folder / part / "tokenizer_config.json" for part in ("tokenizer", "text_encoder"))
+    for path in filter(Path.is_file, (folder / "model_index.json", *parts)):
         text = path.read_text(encoding="utf-8")
-        write_text(path, text.replace('"TokenizersBackend"', '"PreTrainedTokenizerFast"'))
+        named = text.replace('"TokenizersBackend"', '"PreTrainedTokenizerFast"')
+        if named != text:
+            write_text(path, named)
 
 
 def find_model(name: str, revision: str | None = None) -> ModelFiles:
