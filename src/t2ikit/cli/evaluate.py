@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from t2ikit.cli.sample import Checkpoint, Weights
+from t2ikit.cli.sample import Checkpoint, SamplerName, Weights
 from t2ikit.cli.train import Device
+
+if TYPE_CHECKING:
+    from t2ikit.sweeping import Written
 
 
 def command(
@@ -20,7 +23,7 @@ def command(
     n: Annotated[int, typer.Option("-n", min=1, help="Number of prompts, one picture each.")] = 256,
     steps: Annotated[int | None, typer.Option(min=1, help="Sampler steps.")] = None,
     guidance: Annotated[float | None, typer.Option(help="Guidance weight.")] = None,
-    sampler: Annotated[str | None, typer.Option(help="Another sampler; but for steps, options stay.")] = None,
+    sampler: SamplerName = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", help="sampler.KEY=VALUE, metrics.NAME.KEY=VALUE; repeatable."),
@@ -41,7 +44,7 @@ def command(
     Exit status 1 where a metric failed; the others are measured and written all the same.
     """
     from t2ikit.evaluating import Evaluator, Question
-    from t2ikit.files import check_target, write_numbers
+    from t2ikit.files import check_target
     from t2ikit.sweeping import measure_and_write, parse_axes
 
     if json is not None:
@@ -61,7 +64,13 @@ def command(
         checkpoint=checkpoint,
     )
     evaluator = Evaluator(run, question, plugins=plugin or [], device=device.value)
-    written = measure_and_write(evaluator, axes)
+    tell(measure_and_write(evaluator, axes), json)
+
+
+def tell(written: Written, json: Path | None) -> None:
+    """Print what was measured and written; exit status 1 where a metric failed."""
+    from t2ikit.files import write_numbers
+
     typer.echo(written.text)
     if json is not None:
         write_numbers(written.table, json)

@@ -19,6 +19,7 @@ class Weights(str, Enum):
 
 
 Checkpoint = Annotated[int | None, typer.Option(min=0, help="Step of a checkpoint; else the newest.")]
+SamplerName = Annotated[str | None, typer.Option(help="Another sampler; but for steps, options stay.")]
 
 
 def command(
@@ -30,7 +31,7 @@ def command(
     guidance: Annotated[
         list[float] | None, typer.Option(help="Guidance weight; repeated, one column for each.")
     ] = None,
-    sampler: Annotated[str | None, typer.Option(help="Another sampler; but for steps, options stay.")] = None,
+    sampler: SamplerName = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", help="sampler.KEY=VALUE, upscale.KEY=VALUE; may be repeated."),
