@@ -108,9 +108,8 @@ class GigaUpsampler(OneStep):
             )
             for level, width in enumerate(channels)
         ]
-        for block in blocks:
-            if block.to_rgb is not None:
-                nn.init.zeros_(block.to_rgb.bank)
+        for head in (block.to_rgb for block in blocks if block.to_rgb is not None):
+            nn.init.zeros_(head.bank)
         self.blocks = nn.ModuleList(blocks)
 
     def forward(self, batch: Batch, draws: Draws) -> Prediction:

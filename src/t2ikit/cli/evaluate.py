@@ -50,10 +50,9 @@ def command(
     if json is not None:
         check_target(json)
     axes = parse_axes(sweep or [])
-    names = None if metrics is None else split_names(metrics)
     question = Question(
         data=data,
-        metrics=names or (),
+        metrics=() if metrics is None else split_names(metrics),
         n=n,
         seed=seed,
         steps=steps,
