@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -145,14 +144,14 @@ class Session:
 
             self.trackers = Trackers(self.config.trackers, self.run.path, "t2ikit", self.run.table)
         try:
-            with self._catch_signals():
-                return self._loop(start)
+            with self._catch_signals(), closing(self._shares(start)) as shares:
+                return self._loop(start, shares)
         finally:
             self.display.close()
             if self.trackers is not None:
                 self.trackers.close()
 
-    def _shares(self, start: int) -> Iterator[Share]:
+    def _shares(self, start: int) -> Generator[Share, None, None]:
         """This process's shares of step `start` and the later ones."""
         dataset, config, accelerator = self.cast.dataset, self.config, self.accelerator
         world = accelerator.num_processes
@@ -160,15 +159,14 @@ class Session:
         enlarges = self.cast.model.generator.enlarges
         if isinstance(dataset, StreamingDataset):
             gather = _gather if world > 1 else None
-            streamed = StreamedShares(dataset, *whose, gather, enlarges)
-            return itertools.islice(streamed.steps(start), self.config.steps - start)
+            return StreamedShares(dataset, *whose, gather, enlarges).steps(start, config.steps)
         room = CACHE_BYTES // (world * max(1, config.workers))
         shares = Shares(dataset, *whose, cache_bytes=room, enlarges=enlarges)
         return stream(shares, range(start, config.steps), config.workers)
 
-    def _loop(self, start: int) -> bool:
+    def _loop(self, start: int, shares: Iterable[Share]) -> bool:
         clock = Clock(start)
-        for step, share in zip(range(start, self.config.steps), self._shares(start), strict=True):
+        for step, share in zip(range(start, self.config.steps), shares, strict=True):
             self.trainer.step(share.batch(self.cast.model.encoder, self.accelerator.device), step)
             done = step + 1
             record: dict[str, Any] = {}

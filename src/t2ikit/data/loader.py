@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import multiprocessing
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -175,7 +175,7 @@ def _leave_signals_to_the_main_process(worker: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def stream(shares: Shares, steps: Iterable[int], workers: int) -> Iterator[Share]:
+def stream(shares: Shares, steps: Iterable[int], workers: int) -> Generator[Share, None, None]:
     """The shares of `steps` in order, prepared by `workers` processes (0: this one).
 
     Raises:

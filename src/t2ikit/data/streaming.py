@@ -6,11 +6,12 @@ captions are drawn from it, since those of the whole dataset are not known.
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import torch
 
@@ -23,6 +24,8 @@ Gather = Callable[[list[tuple[str, ...]]], list[list[tuple[str, ...]]]]
 """Every process's captions, by rank, from this process's own."""
 AHEAD = 4
 """Steps whose pictures are read before they are asked for."""
+STALLED = 10.0
+"""Seconds to wait at the end for the picture that is just being read; a source may never answer."""
 
 
 class StreamedShares:
@@ -52,19 +55,19 @@ class StreamedShares:
         self.gather = gather or (lambda captions: [captions])
         self.enlarges = enlarges
 
-    def steps(self, start: int) -> Iterator[Share]:
-        """The shares of step `start` and all later ones.
+    def steps(self, start: int, stop: int | None = None) -> Generator[Share, None, None]:
+        """The shares of step `start` and all later ones before `stop`.
+
+        Close it when no more is wanted: it reads ahead.
 
         Raises:
             UserError: the shards cannot be read.
         """
         records = self.dataset.records(self.seed, self.rank, self.world, start * self.share)
-        chunks = _read_ahead(_chunks(records, self.share))
-        try:
-            for step, mine in zip(itertools.count(start), chunks):
+        numbers = itertools.count(start) if stop is None else range(start, stop)
+        with closing(_read_ahead(records, self.share)) as chunks:
+            for step, mine in zip(numbers, chunks):
                 yield self._share(step, mine)
-        finally:
-            chunks.close()
 
     def _share(self, step: int, mine: Sequence[Record]) -> Share:
         by_rank = self.gather([record.captions for record in mine])
@@ -99,13 +102,12 @@ def _draw(captions: tuple[str, ...], seed: int, what: str, number: int) -> str:
     return captions[mix(seed, what, number) % len(captions)]
 
 
-def _chunks(records: Iterator[Record], count: int) -> Iterator[list[Record]]:
-    while True:
-        yield list(itertools.islice(records, count))
+def _read_ahead(records: Iterator[Record], count: int) -> Generator[list[Record], None, None]:
+    """Lists of `count` records, read by a thread while the model trains.
 
-
-def _read_ahead(chunks: Iterator[list[Record]]) -> Generator[list[Record], None, None]:
-    """The same, read by a thread while the model trains."""
+    The thread has ended when this is closed, or else when the interpreter is about to: one that is at work
+    in torch while the interpreter goes down aborts the process.
+    """
     ready: queue.Queue[list[Record] | BaseException] = queue.Queue(AHEAD)
     stopped = threading.Event()
 
@@ -116,15 +118,21 @@ def _read_ahead(chunks: Iterator[list[Record]]) -> Generator[list[Record], None,
                 return
 
     def read() -> None:
+        wanted = itertools.takewhile(lambda _: not stopped.is_set(), records)
         try:
-            for chunk in chunks:
-                put(chunk)
-                if stopped.is_set():
-                    return
+            while not stopped.is_set():
+                put(list(itertools.islice(wanted, count)))
         except BaseException as error:  # noqa: BLE001 - raised where the pictures are wanted
             put(error)
 
-    threading.Thread(target=read, daemon=True, name="t2ikit stream").start()
+    thread = threading.Thread(target=read, daemon=True, name="t2ikit stream")
+
+    def stop() -> None:
+        stopped.set()
+        thread.join(STALLED)
+
+    thread.start()
+    atexit.register(stop)
     try:
         while True:
             item = ready.get()
@@ -132,4 +140,5 @@ def _read_ahead(chunks: Iterator[list[Record]]) -> Generator[list[Record], None,
                 raise item
             yield item
     finally:
-        stopped.set()
+        stop()
+        atexit.unregister(stop)
