@@ -17,6 +17,7 @@ from t2ikit import checkpoint as ckpt
 from t2ikit.cli import main
 from t2ikit.data.creatures import Creatures
 from t2ikit.data.creatures_config import CreaturesConfig
+from t2ikit.drawing import open_model
 from t2ikit.evaluating import Evaluator, Question, evaluate
 from t2ikit.evaluation_files import describe, write_evaluation
 from t2ikit.evaluation_pictures import reference
@@ -120,6 +121,21 @@ def test_a_sweep_goes_over_samplers_too(tiny_run):
         assert evaluation.settings["sampler"] == alone.settings["sampler"]
         assert evaluation.settings["sampler"]["use"] == f"imagen/{name}"
         assert evaluation.measures == alone.measures
+
+
+def test_a_sweep_over_samplers_keeps_what_is_asked_for_all(tiny_run):
+    settings = ["sampler.steps=3", "sampler.guidance=2", "sampler.use=ddim"]
+    evaluator = Evaluator(tiny_run, Question(n=2, metrics=["colours"], settings=settings))
+    own = evaluator.run.table["sampler"]
+    for name in ("ddim", "euler", "dpm++"):
+        point = evaluator.sampling_model({"use": name}).recipe.parts["sampler"]
+        assert point.entry.canonical == f"imagen/{name}"
+        assert (point.config.steps, point.config.guidance) == (3, 2)
+    changed = evaluator.sampling_model({"guidance": "4"}).recipe.parts["sampler"]
+    assert (changed.entry.canonical, changed.config.guidance) == ("imagen/ddim", 4)
+    other = Evaluator(tiny_run, Question(n=2, metrics=["colours"], sampler="euler"))
+    back = other.sampling_model({"use": own["use"]}).recipe.parts["sampler"]
+    assert back.table() == open_model(other.run).recipe.parts["sampler"].table()
 
 
 def test_a_sweep_measures_every_combination_as_one_evaluation_would(tiny_run):

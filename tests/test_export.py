@@ -9,12 +9,14 @@ import subprocess
 import sys
 from dataclasses import replace
 from fnmatch import fnmatch
+from pathlib import Path
 from types import SimpleNamespace
 
 import diffusers
 import pytest
 import torch
 from diffusers import DDIMScheduler, DiffusionPipeline, SchedulerMixin, UniPCMultistepScheduler
+from huggingface_hub import ModelCard
 from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -34,6 +36,7 @@ from t2ikit.recipe import read_recipe
 from t2ikit.registry import Registry
 from t2ikit.sample import sample
 from t2ikit.testing import check_exporter
+from t2ikit.text.model_files import name_tokenizers
 from t2ikit.training import start_run
 from t2ikit_gigagan.pipeline import GigaGANPipeline
 from t2ikit_imagen.deepfloyd_export import export_if, obstacles
@@ -399,6 +402,50 @@ def test_code_in_a_folder_is_not_run(runs, tmp_path, part, value, file):
     assert not (tmp_path / "it-ran").exists()
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        [],
+        {"_class_name": None},
+        {"_class_name": 3},
+        *({"scheduler": value} for value in ("ab", "", 3, None, True, {"a": 1, "b": 2})),
+        *(
+            {"generator": value}
+            for value in (["diffusers", 3], [None, "T5EncoderModel"], ["a", "b", "c"], [])
+        ),
+        {"generator": ["diffusers", "NoSuchModel"]},
+    ],
+)
+def test_a_damaged_index_is_told(runs, tmp_path, changed):
+    ImagenPipeline.from_run(runs / "imagen").save_pretrained(tmp_path / "out")
+    index = tmp_path / "out" / "model_index.json"
+    whole = {**json.loads(index.read_text()), **changed} if changed else changed
+    index.write_text(json.dumps(whole))
+    with pytest.raises(UserError, match=r"is damaged|cannot be opened as a pipeline"):
+        ImagenPipeline.from_pretrained(tmp_path / "out")
+
+
+@pytest.mark.parametrize("changed", [{}, {"use": "imagen/unet"}, {"use": "none"}])
+def test_a_damaged_config_of_the_generator_is_told(runs, tmp_path, changed):
+    ImagenPipeline.from_run(runs / "imagen").save_pretrained(tmp_path / "out")
+    config = tmp_path / "out" / "generator" / "config.json"
+    config.write_text(json.dumps({"_class_name": "GeneratorModel", **changed}))
+    with pytest.raises(UserError):
+        ImagenPipeline.from_pretrained(tmp_path / "out")
+
+
+def test_memory_that_runs_out_is_not_taken_for_damage(runs, tmp_path, monkeypatch):
+    ImagenPipeline.from_run(runs / "imagen").save_pretrained(tmp_path / "out")
+
+    def full(self, *given, **options):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(GeneratorModel, "load_state_dict", full)
+    monkeypatch.setattr(GeneratorModel, "__init__", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        ImagenPipeline.from_pretrained(tmp_path / "out")
+
+
 def test_code_that_diffusers_would_look_for_is_not_run_either(runs, tmp_path):
     ImagenPipeline.from_run(runs / "imagen").save_pretrained(tmp_path / "out")
     evil = EVIL.format(mark=str(tmp_path / "it-ran"))
@@ -420,6 +467,17 @@ def test_a_pipeline_within_a_pipeline_is_not_opened(runs, tmp_path):
     shutil.copy(index, tmp_path / "out" / "text_encoder")
     with pytest.raises(UserError, match="a pipeline of its own"):
         ImagenPipeline.from_pretrained(tmp_path / "out")
+    shutil.rmtree(tmp_path / "out" / "text_encoder")  # diffusers would take the folder itself
+    with pytest.raises(UserError, match="but no folder text_encoder"):
+        ImagenPipeline.from_pretrained(tmp_path / "out")
+
+
+def test_a_part_that_is_given_need_not_be_in_the_folder(runs, tmp_path):
+    pipeline = ImagenPipeline.from_run(runs / "t5")
+    pipeline.save_pretrained(tmp_path / "out")
+    shutil.rmtree(tmp_path / "out" / "text_encoder")
+    opened = ImagenPipeline.from_pretrained(tmp_path / "out", text_encoder=pipeline.text_encoder)
+    assert opened.text_encoder is pipeline.text_encoder
 
 
 @pytest.mark.parametrize("stages", [[64, 128, 256], [64, 256], [], ["text", "more"]])
@@ -441,12 +499,43 @@ class Staged(ImagenPipeline):
 
 
 def test_an_upload_while_saving_is_of_what_was_saved(runs, tmp_path, monkeypatch):
-    asked = {}
-    monkeypatch.setattr(ImagenPipeline, "push_to_hub", lambda self, **options: asked.update(options))
+    made, sent = {}, {}
+
+    def create(repo_id, **options):
+        made.update(options)
+        return SimpleNamespace(repo_id=f"me/{repo_id}")
+
+    def upload(**options):
+        files = [path for path in Path(options["folder_path"]).rglob("*") if path.is_file()]
+        sent.update(options, files={path.name: path.read_bytes() for path in files})
+
+    monkeypatch.setattr("diffusers.pipelines.pipeline_utils.create_repo", create)
+    monkeypatch.setattr("diffusers.utils.hub_utils.upload_folder", upload)
+    card = ModelCard("---\nlicense: mit\n---\n")
+    monkeypatch.setattr("diffusers.pipelines.pipeline_utils.load_or_create_model_card", lambda *a, **o: card)
     pipeline = ImagenPipeline.from_run(runs / "t5")
-    pipeline.save_pretrained(tmp_path / "out", push_to_hub=True, private=True)
-    assert asked == {"repo_id": "out", "private": True}
-    assert "TokenizersBackend" not in (tmp_path / "out" / "model_index.json").read_text()
+    options = {"variant": "fp16", "max_shard_size": "20KB", "commit_message": "first"}
+    pipeline.save_pretrained(tmp_path / "out", push_to_hub=True, private=True, **options)
+    assert made["private"] is True
+    assert (sent["repo_id"], sent["commit_message"]) == ("me/out", "first")
+    saved = {path.name for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert set(sent["files"]) == saved
+    assert sum(name.endswith(".safetensors") and "fp16" in name for name in saved) > 2
+    assert not any(b"TokenizersBackend" in content for content in sent["files"].values())
+
+
+def test_tokenizers_of_every_part_get_the_name_that_both_versions_know(tmp_path):
+    index = {"_class_name": "Two", "tokenizer_2": ["transformers", "TokenizersBackend"], "steps": [1, 2]}
+    (tmp_path / "model_index.json").write_text(json.dumps(index))
+    for folder in ("tokenizer_2", "elsewhere"):
+        (tmp_path / folder).mkdir()
+        config = {"tokenizer_class": "TokenizersBackend"}
+        (tmp_path / folder / "tokenizer_config.json").write_text(json.dumps(config))
+    name_tokenizers(tmp_path)
+    named = {
+        path.parent.name: "PreTrainedTokenizerFast" in path.read_text() for path in tmp_path.rglob("*.json")
+    }
+    assert named == {tmp_path.name: True, "tokenizer_2": True, "elsewhere": False}
 
 
 def test_weights_that_are_not_the_generator_s_are_refused(runs, tmp_path):
@@ -473,6 +562,29 @@ def test_a_damaged_text_encoder_is_told(runs, tmp_path):
     (tmp_path / "out" / "text_encoder" / "model.safetensors").write_bytes(b"damaged")
     with pytest.raises(UserError, match="cannot be opened as a pipeline"):
         ImagenPipeline.from_pretrained(tmp_path / "out")
+
+
+def test_a_text_encoder_of_other_weights_is_told(runs, tmp_path):
+    ImagenPipeline.from_run(runs / "t5").save_pretrained(tmp_path / "out")
+    path = tmp_path / "out" / "text_encoder" / "model.safetensors"
+    weights = load_file(path)
+    name = next(key for key in sorted(weights) if key.endswith("SelfAttention.q.weight"))
+    for changed, words in (
+        ({key: value for key, value in weights.items() if key != name}, f"missing in .*: {name}"),
+        ({**weights, name: torch.zeros(3, 1)}, "cannot be opened as a pipeline"),
+    ):
+        save_file(changed, path, metadata={"format": "pt"})
+        with pytest.raises(UserError, match=words):
+            ImagenPipeline.from_pretrained(tmp_path / "out")
+
+
+@pytest.mark.parametrize("given", [torch.bfloat16, {"text_encoder": torch.bfloat16}])
+def test_the_text_encoder_takes_the_precision_that_is_asked_for(runs, tmp_path, given):
+    ImagenPipeline.from_run(runs / "t5").save_pretrained(tmp_path / "out", variant="own")
+    opened = ImagenPipeline.from_pretrained(tmp_path / "out", torch_dtype=given, variant="own")
+    assert opened.text_encoder.dtype == torch.bfloat16
+    wanted = torch.float32 if isinstance(given, dict) else given
+    assert opened.generator.dtype == wanted
 
 
 # ---------------------------------------------------------------- from the Hub

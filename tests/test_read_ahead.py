@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import subprocess
 import sys
@@ -71,8 +72,11 @@ def test_a_source_that_never_answers_does_not_keep_the_run(monkeypatch) -> None:
 
     shares = StreamedShares(Stalled(), 0, 4).steps(0)
     next(shares)
+    left = []
+    monkeypatch.setattr(atexit, "unregister", left.append)
     shares.close()
     (reader,) = readers()
+    assert not left  # it is waited for once more when the process ends
     answered.set()
     reader.join(60)
     assert not readers()

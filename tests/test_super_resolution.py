@@ -586,6 +586,9 @@ def test_errors_of_a_stage_leave_paths_as_they_are():
     found = reworded(UserErrors("two", [error, error]), "sampler.", "upscale.2.").errors[1]
     assert found.what == "runs/my-sampler.v2: upscale.2.steps is wrong"
     assert (found.fix, found.got) == ("--set upscale.2.steps=3", None)
+    for path in ("sampler.sr/recipe.toml", "/my sampler.v2/run", r"C:\my sampler.v2\run"):
+        same = reworded(UserError(f"{path}: cannot be used"), "sampler.", "upscale.2.")
+        assert same.what == f"{path}: cannot be used"
 
 
 def test_critics_are_told_of_pieces_that_do_not_fit(runs):

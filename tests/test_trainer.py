@@ -15,7 +15,7 @@ from t2ikit.muon import is_matrix
 from t2ikit.player import Term, freeze_all_but
 from t2ikit.schema import OptimizerConfig
 from t2ikit.session import Session
-from t2ikit.trainer import cut, learning_rate
+from t2ikit.trainer import cut, learning_rate, make_optimizer
 
 
 def vector(trainer) -> torch.Tensor:
@@ -336,6 +336,50 @@ def test_moments_of_other_parameters_are_refused():
         with pytest.raises(UserError, match="does not fit the recipe") as error:
             snapshots.restore(make_toy("gan", muon).trainer, other)
         assert "moments" in error.value.got
+
+
+@pytest.mark.parametrize(
+    ("began", "goes_on", "words"),
+    [("adamw", "muon", "in the place of momentum"), ("muon", "adamw", "in the place of exp_avg")],
+)
+def test_moments_of_another_optimiser_are_refused(began, goes_on, words):
+    from t2ikit import snapshots
+    from t2ikit.errors import UserError
+
+    def toy(kind):
+        made = make_toy("gan", f"optimizer.generator.kind={kind}")
+        matrices = [p for p in made.trainer.seats[1].player.trainable if is_matrix(p)]
+        seat = made.trainer.seats[1]
+        seat.optimizer = make_optimizer(matrices, seat.config)
+        return made
+
+    one = toy(began)
+    one.steps(0, 1)
+    whole = snapshots.take(one.trainer, 1, None)
+    snapshots.restore(toy(began).trainer, whole)
+    with pytest.raises(UserError, match="does not fit the recipe") as error:
+        snapshots.restore(toy(goes_on).trainer, whole)
+    assert words in error.value.got
+
+
+@pytest.mark.parametrize("changed", ["one is missing", "of more weights"])
+def test_moments_of_other_counts_are_refused(changed):
+    from t2ikit import snapshots
+    from t2ikit.errors import UserError
+
+    toy = make_toy("gan")
+    toy.steps(0, 1)
+    whole = snapshots.take(toy.trainer, 1, None)
+    moments = dict(whole.tensors["optimizer.generator"])
+    if changed == "one is missing":
+        moments = {key: tensor for key, tensor in moments.items() if not key.endswith("exp_avg_sq")}
+    else:
+        last = max(int(key.split(".")[0]) for key in moments)
+        moments |= {f"{last + 1}.{key}": torch.zeros(2) for key in ("step", "exp_avg", "exp_avg_sq")}
+    other = replace(whole, tensors={**whole.tensors, "optimizer.generator": moments})
+    with pytest.raises(UserError, match="does not fit the recipe") as error:
+        snapshots.restore(make_toy("gan").trainer, other)
+    assert "moments" in error.value.got
 
 
 def test_memory_that_runs_out_in_the_optimiser_is_not_tried_again():

@@ -98,19 +98,31 @@ def open_model(
                 got=setting,
                 fix="see `t2ikit options NAME` for the sampler's options",
             )
-    named = [value for keys, value in map(parse_setting, settings) if keys == ("sampler", "use")]
-    sampler = sampler or (str(named[-1]) if named else None)
-    settings = [setting for setting in settings if parse_setting(setting)[0] != ("sampler", "use")]
+    sampler, settings = named_sampler(sampler, settings)
     run.check_plugins(registry, training=False)
-    table = dict(run.table)
-    if sampler is not None:
-        table["sampler"] = with_sampler(registry, table["sampler"], sampler)
-    table = apply_settings(table, settings)
+    table = sampling_table(registry, run.table, sampler, settings)
     where = str(run.path / "recipe.toml")
     recipe = resolve(registry, table, where, settings=settings, only=SAMPLING)
     model = run.model(registry, weights=weights, checkpoint=checkpoint, device=find_device(device))
     chosen = build_sampler(recipe.parts["sampler"], model.context, model.generator)
     return replace(model, recipe=recipe, sampler=chosen)
+
+
+def named_sampler(sampler: str | None, settings: Sequence[str]) -> tuple[str | None, list[str]]:
+    """The sampler that is meant, `sampler` or else the settings' sampler.use, and the other settings."""
+    parsed = [(setting, *parse_setting(setting)) for setting in settings]
+    named = [str(value) for _, keys, value in parsed if keys == ("sampler", "use")]
+    others = [setting for setting, keys, _ in parsed if keys != ("sampler", "use")]
+    return sampler or (named[-1] if named else None), others
+
+
+def sampling_table(
+    registry: Registry, table: dict[str, Any], sampler: str | None, settings: Sequence[str]
+) -> dict[str, Any]:
+    """A recipe's tables with another sampler (None: its own), and then with settings."""
+    if sampler is not None:
+        table = {**table, "sampler": with_sampler(registry, table["sampler"], sampler)}
+    return apply_settings(table, settings)
 
 
 def with_sampler(registry: Registry, now: dict[str, Any], name: str) -> dict[str, Any]:

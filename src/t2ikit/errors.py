@@ -57,7 +57,7 @@ class UserErrors(UserError):
 
 def reworded(error: UserError, old: str, new: str) -> UserError:
     """The error with another name for what it speaks of, as the user knows it."""
-    name = re.compile(rf"(?<![\w./-]){re.escape(old)}")  # not within a path
+    name = re.compile(rf"(?<![\w./-]){re.escape(old)}(?![^\s:=]*[/\\])")  # not within a path
 
     def said(value: object) -> str | None:
         return None if value is None else name.sub(new, str(value))

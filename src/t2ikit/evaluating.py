@@ -12,8 +12,8 @@ from typing import Any
 
 from t2ikit import __version__
 from t2ikit.compose import Model, build_sampler
-from t2ikit.config import apply_settings, parse_setting, validate
-from t2ikit.drawing import check_call, open_model, with_sampler
+from t2ikit.config import parse_setting, validate
+from t2ikit.drawing import check_call, named_sampler, open_model, sampling_table
 from t2ikit.errors import UserError
 from t2ikit.evaluation_pictures import Costs, Pictures, costs, draw_all, reference, telling
 from t2ikit.given import real_pictures
@@ -145,11 +145,12 @@ class Evaluator:
         self.run, self.question = open_run(path), question
         self.registry = Registry.load(plugins)
         for_sampler, for_metrics = _sort_settings(question.settings)
+        self._sampler, self._told = named_sampler(question.sampler, for_sampler)
         self.metrics = choose_metrics(self.registry, question.metrics, for_metrics)
         self.model = open_model(
             self.run,
-            sampler=question.sampler,
-            settings=for_sampler,
+            sampler=self._sampler,
+            settings=self._told,
             weights=question.weights,
             checkpoint=question.checkpoint,
             plugins=plugins,
@@ -173,12 +174,10 @@ class Evaluator:
         if not changes:
             return self.model
         changes = {key.removeprefix("sampler."): value for key, value in changes.items()}
-        own = self.model.recipe.parts["sampler"].table()
-        if "use" in changes:
-            own = with_sampler(self.registry, own, changes.pop("use"))
-        settings = [f"sampler.{key}={value}" for key, value in changes.items()]
+        use = changes.pop("use", self._sampler)
+        settings = self._told + [f"sampler.{key}={value}" for key, value in changes.items()]
         where = str(self.run.path / "recipe.toml")
-        table = apply_settings({**self.run.table, "sampler": own}, settings)
+        table = sampling_table(self.registry, self.run.table, use, settings)
         recipe = resolve(self.registry, table, where, settings=settings, only=SAMPLING)
         sampler = build_sampler(recipe.parts["sampler"], self.model.context, self.model.generator)
         return replace(self.model, recipe=recipe, sampler=sampler)

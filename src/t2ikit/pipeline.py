@@ -27,7 +27,8 @@ from t2ikit.errors import UserError
 from t2ikit.grids import to_pil
 from t2ikit.hub import folder_of
 from t2ikit.interfaces import Generator, TextEncoder
-from t2ikit.pipeline_checks import check_installed, check_libraries, prompts_of, to_enlarge
+from t2ikit.memory import is_out_of_memory
+from t2ikit.pipeline_checks import check_index, check_installed, prompts_of, text_encoder_in, to_enlarge
 from t2ikit.recipe import SAMPLING, Part, resolve
 from t2ikit.registry import Registry
 from t2ikit.run import Run, open_run, portable
@@ -40,8 +41,6 @@ __all__ = ["GeneratorModel", "ModelMixin", "TextToImagePipeline"]  # ModelMixin:
 
 DIFFERENT = ("missing_keys", "unexpected_keys")
 """What diffusers would only warn of."""
-UPLOAD = ("repo_id", "commit_message", "private", "token", "create_pr")
-"""Options of an upload, not of writing."""
 PRECISIONS = {torch.bfloat16: "bf16", torch.float16: "fp16"}
 """What drawing computes in where the weights are no float32."""
 Placed = TypeVar("Placed", bound=ConfigMixin)
@@ -114,7 +113,9 @@ class GeneratorModel(ModelMixin, ConfigMixin):
         }
         try:
             opened, info = super().from_pretrained(path, **{**options, **fixed})
-        except RuntimeError as error:  # weights of other shapes
+        except (RuntimeError, TypeError) as error:  # weights of other shapes; not what __init__ takes
+            if is_out_of_memory(error):
+                raise
             raise _other_weights(path, " ".join(str(error).split())[:200]) from error
         wrong = [f"{kind}: {', '.join(sorted(info[kind])[:3])}" for kind in DIFFERENT if info[kind]]
         if wrong:
@@ -181,8 +182,15 @@ class TextToImagePipeline(DiffusionPipeline):
         folder = folder_of(path, options)
         fixed = {"use_safetensors": True, "trust_remote_code": False, "custom_pipeline": None}
         try:
-            return without_place(super().from_pretrained(folder, **{**options, **fixed}))
-        except (OSError, ValueError, SafetensorError) as error:
+            index = cls.load_config(folder)
+            check_index(cls, folder, index, options)
+            opened = super().from_pretrained(
+                folder, **{**options, **fixed, **text_encoder_in(folder, index, options)}
+            )
+            return without_place(opened)
+        except (OSError, ValueError, AttributeError, RuntimeError, SafetensorError) as error:
+            if is_out_of_memory(error):
+                raise
             raise UserError(
                 f"{path} cannot be opened as a pipeline",
                 expected="what `t2ikit export --format diffusers` wrote, whole; weights in safetensors alone",
@@ -190,24 +198,21 @@ class TextToImagePipeline(DiffusionPipeline):
                 fix="check the options that were given; if they are right, export the run again",
             ) from error
 
-    @classmethod
-    def load_config(cls, path: Any, *given: Any, **options: Any) -> Any:
-        """What model_index.json holds; refused where it names code that is not installed."""
-        found = super().load_config(path, *given, **options)
-        check_libraries(cls, Path(path), found[0] if isinstance(found, tuple) else found)
-        return found
-
     def save_pretrained(self, folder: str | Path, *given: Any, **options: Any) -> None:
-        """Write a folder that `from_pretrained` opens, with transformers 4 as well as 5; diffusers' options.
+        """Write a folder that `from_pretrained` opens, with transformers 4 as well as 5.
 
-        With `push_to_hub=True` it is uploaded, too, to `repo_id` or the folder's name.
+        Args:
+            folder: to make.
+            *given, **options: diffusers' own; `push_to_hub=True` uploads it to `repo_id`, or to a repository
+                of the folder's name.
         """
-        pushes = options.pop("push_to_hub", False)
-        there = {name: options.pop(name) for name in UPLOAD if name in options}
-        super().save_pretrained(folder, *given, **options)
+        super().save_pretrained(str(Path(folder)), *given, **options)
         name_tokenizers(Path(folder))
-        if pushes:
-            self.push_to_hub(**{"repo_id": Path(folder).resolve().name, **there})
+
+    def _upload_folder(self, working_dir: Any, *given: Any, **options: Any) -> Any:
+        """What diffusers calls at the end of `save_pretrained(..., push_to_hub=True)`."""
+        name_tokenizers(Path(working_dir))
+        return super()._upload_folder(working_dir, *given, **options)
 
     @classmethod
     def from_run(cls, run: str | Path | Run, *, weights: str = "ema", checkpoint: int | None = None) -> Self:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -15,25 +16,70 @@ from t2ikit.registry import Registry
 from t2ikit.run import Run
 
 
-def check_libraries(kind: Any, folder: Path, index: Mapping[str, Any]) -> None:
-    """Refuse a folder with parts of a library that is neither a plugin nor that of `kind`, or of a file."""
-    modules = [plugin.module.__name__ for plugin in Registry.load().plugins.values() if plugin.module]
-    known = {"diffusers", "transformers", *(name.split(".")[0] for name in (kind.__module__, *modules))}
-    loaded = {"_class_name", *kind._get_signature_keys(kind)[0]}  # other lists are options
-    for part in loaded & set(index):
-        value, inside = index[part], folder / part
-        if not isinstance(value, list | tuple) or (part != "_class_name" and list(value) == [None, None]):
+def check_index(kind: Any, folder: Path, index: Any, given: Container[str] = ()) -> None:
+    """Refuse a damaged index, and parts of a file or of a library that is no plugin's and not that of `kind`.
+
+    Args:
+        kind: the pipeline's class.
+        folder: what is to be opened.
+        index: what its model_index.json holds.
+        given: parts that do not come from the folder.
+    """
+    named = index.get("_class_name") if isinstance(index, Mapping) else index
+    if not isinstance(named, str):
+        raise _foreign(kind, folder, f"_class_name {named}")
+    for part in sorted(set(kind._get_signature_keys(kind)[0]) & set(index)):  # other lists are options
+        value = index[part]
+        pair = isinstance(value, list | tuple) and len(value) == 2
+        if pair and list(value) == [None, None]:
             continue
-        library = str(value[0]) if value else ""
-        foreign = library.split(".")[0] not in known or (inside / f"{library}.py").exists()
-        nested = (inside / "model_index.json").exists()  # a pipeline in it would be opened unchecked
-        if part == "_class_name" or len(value) != 2 or foreign or nested:
-            raise UserError(
-                f"{folder}: model_index.json names code that is not installed",
-                expected="parts of " + ", ".join(sorted(known)),
-                got=f"{part} of {library}" + ", a pipeline of its own" * nested,
-                fix="open only folders that you trust; install the plugin that the model was made with",
-            )
+        if not pair or not all(isinstance(word, str) for word in value):
+            raise _foreign(kind, folder, f"{part} {value}")
+        library, inside = value[0], folder / part
+        if library.split(".")[0] not in _known(kind) or (inside / f"{library}.py").exists():
+            raise _foreign(kind, folder, f"{part} of {library}")
+        if part not in given and not inside.is_dir():  # diffusers would open the folder itself as the part
+            raise _foreign(kind, folder, f"{part} of {library}, but no folder {part}")
+        if (inside / "model_index.json").exists():  # it would be opened unchecked
+            raise _foreign(kind, folder, f"{part} of {library}, a pipeline of its own")
+
+
+def _known(kind: Any) -> set[str]:
+    modules = [plugin.module.__name__ for plugin in Registry.load().plugins.values() if plugin.module]
+    return {"diffusers", "transformers", *(name.split(".")[0] for name in (kind.__module__, *modules))}
+
+
+def _foreign(kind: Any, folder: Path, got: str) -> UserError:
+    return UserError(
+        f"{folder}: model_index.json is damaged, or names code that is not installed",
+        expected="for each part its folder, and [LIBRARY, CLASS] of " + ", ".join(sorted(_known(kind))),
+        got=got,
+        fix="open only folders that you trust; install the plugin that the model was made with",
+    )
+
+
+def text_encoder_in(folder: Path, index: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """A pipeline's text encoder as an option of `from_pretrained`, none of whose weights is missing.
+
+    diffusers would draw those at random. Nothing is opened where it is given, there is none, or it goes to
+    several devices or is quantised.
+
+    Raises:
+        ValueError, RuntimeError: weights are missing, or of other shapes.
+    """
+    library, name = index.get("text_encoder", ("", ""))
+    if library != "transformers" or {"text_encoder", "device_map", "quantization_config"} & set(options):
+        return {}
+    import transformers
+
+    from t2ikit.text.pretrained import open_whole
+
+    place, variant = folder / "text_encoder", options.get("variant")
+    dtype = options.get("dtype") or options.get("torch_dtype")
+    if isinstance(dtype, Mapping):
+        dtype = dtype.get("text_encoder", dtype.get("default", torch.float32))
+    narrow = {"variant": variant} if variant and any(place.glob(f"*.{variant}*")) else {}
+    return {"text_encoder": open_whole(getattr(transformers, name), place, dtype, **narrow)}
 
 
 def check_installed(run: Run) -> None:

@@ -11,6 +11,9 @@ from t2ikit.checkpoint import Snapshot
 from t2ikit.errors import UserError
 from t2ikit.trainer import Trainer
 
+MUON, ADAMW = {"momentum"}, {"step", "exp_avg", "exp_avg_sq"}
+"""What optimisers keep of a weight."""
+
 
 def own_state(module: nn.Module) -> dict[str, Tensor]:
     """What training changes: parameters that are trained, and buffers; a frozen teacher is left out."""
@@ -101,13 +104,14 @@ def _optimizer_state(seat: Any, snapshot: Snapshot) -> dict[str, Any]:
 
 def _check_moments(seat: Any, state: dict[int, dict[str, Tensor]]) -> None:
     """Refuse moments that are not those of the parameters: they are told apart by their place alone."""
-    place = 0
-    for group in seat.optimizer.param_groups:
-        kinds = set()
-        for parameter in group["params"]:
-            moments, place = state.get(place, {}), place + 1
-            kinds |= {frozenset(moments)} if moments else set()
-            if any(one.ndim and one.shape != parameter.shape for one in moments.values()):
-                raise KeyError(f"optimizer.{seat.player.name}: moments of another shape than their weights")
-        if len(kinds) > 1:
-            raise KeyError(f"optimizer.{seat.player.name}: moments of two optimisers where one is")
+    owners = [(group, own) for group in seat.optimizer.param_groups for own in group["params"]]
+    for place, moments in state.items():
+        if place >= len(owners):
+            raise KeyError(f"optimizer.{seat.player.name}: moments of more than {len(owners)} weights")
+        group, parameter = owners[place]
+        expected = MUON if group.get("muon") else ADAMW
+        if set(moments) != expected:
+            wanted, found = (", ".join(sorted(names)) for names in (expected, moments))
+            raise KeyError(f"optimizer.{seat.player.name}: moments {found} in the place of {wanted}")
+        if any(one.ndim and one.shape != parameter.shape for one in moments.values()):
+            raise KeyError(f"optimizer.{seat.player.name}: moments of another shape than their weights")

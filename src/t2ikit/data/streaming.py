@@ -25,7 +25,7 @@ Gather = Callable[[list[tuple[str, ...]]], list[list[tuple[str, ...]]]]
 AHEAD = 4
 """Steps whose pictures are read before they are asked for."""
 STALLED = 10.0
-"""Seconds to wait at the end for the picture that is just being read; a source may never answer."""
+"""Seconds to wait at the end for what is just being read, a picture or a shard; a source may never answer."""
 
 
 class StreamedShares:
@@ -105,8 +105,8 @@ def _draw(captions: tuple[str, ...], seed: int, what: str, number: int) -> str:
 def _read_ahead(records: Iterator[Record], count: int) -> Generator[list[Record], None, None]:
     """Lists of `count` records, read by a thread while the model trains.
 
-    The thread has ended when this is closed, or else when the interpreter is about to: one that is at work
-    in torch while the interpreter goes down aborts the process.
+    The thread ends when this is closed, or else when the interpreter is about to: one that is at work in
+    torch while the interpreter goes down aborts the process. Both wait for it, though not for ever.
     """
     ready: queue.Queue[list[Record] | BaseException] = queue.Queue(AHEAD)
     stopped = threading.Event()
@@ -141,4 +141,5 @@ def _read_ahead(records: Iterator[Record], count: int) -> Generator[list[Record]
             yield item
     finally:
         stop()
-        atexit.unregister(stop)
+        if not thread.is_alive():
+            atexit.unregister(stop)

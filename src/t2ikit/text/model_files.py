@@ -94,8 +94,10 @@ def _sample(path: Path) -> bytes:
 
 def name_tokenizers(folder: Path) -> None:
     """Give fast tokenizers in a saved pipeline the name that transformers 4 and 5 both know."""
-    parts = (folder / part / "tokenizer_config.json" for part in ("tokenizer", "text_encoder"))
-    for path in filter(Path.is_file, (folder / "model_index.json", *parts)):
+    index = folder / "model_index.json"
+    parts = json.loads(index.read_text(encoding="utf-8"))
+    configs = (folder / part / "tokenizer_config.json" for part in parts)
+    for path in filter(Path.is_file, (index, *configs)):
         text = path.read_text(encoding="utf-8")
         named = text.replace('"TokenizersBackend"', '"PreTrainedTokenizerFast"')
         if named != text:

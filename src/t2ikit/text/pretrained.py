@@ -6,6 +6,7 @@ The model is loaded only when a caption is not in the cache of embeddings, and l
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -175,8 +176,8 @@ class Loaded:
         try:
             clip = isinstance(config, ClipTextConfig)
             kind = transformers.CLIPTextModel if clip else _kind(transformers, files)
-            tokenizer = transformers.AutoTokenizer.from_pretrained(files.folder)
-            model: Any = kind.from_pretrained(files.folder, use_safetensors=True)
+            tokenizer = transformers.AutoTokenizer.from_pretrained(files.folder, trust_remote_code=False)
+            model: Any = open_whole(kind, files.folder)
         except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
             raise UserError(
                 f"text.model: {files.name} cannot be opened as a text encoder",
@@ -224,6 +225,33 @@ class Loaded:
             Embedded(states[real].cpu(), one.to(hidden.dtype).cpu())
             for states, real, one in zip(hidden, mask, pooled, strict=True)
         ]
+
+
+def open_whole(kind: Any, folder: Path, dtype: torch.dtype | None = None, **options: Any) -> Any:
+    """A model of transformers, none of whose weights is missing: those would be drawn at random.
+
+    A pooler may be: it is no part of many text models, and nothing looks at it here.
+
+    Args:
+        kind: a class with `from_pretrained`.
+        folder: with weights in safetensors.
+        dtype: of the weights; None: as transformers chooses.
+        **options: of `from_pretrained`.
+
+    Raises:
+        ValueError: weights are missing.
+        OSError, RuntimeError: a file is missing or damaged, or weights are of other shapes.
+    """
+    import transformers
+
+    if dtype is not None:
+        options["torch_dtype" if transformers.__version__.startswith("4.") else "dtype"] = dtype
+    fixed = {"use_safetensors": True, "trust_remote_code": False, "output_loading_info": True}
+    model, found = kind.from_pretrained(folder, **options, **fixed)
+    missing = sorted(name for name in found["missing_keys"] if not name.startswith("pooler."))
+    if missing:
+        raise ValueError(f"weights are missing in {folder}: {', '.join(missing[:3])}")
+    return model
 
 
 def _mean(hidden: Tensor, mask: Tensor) -> Tensor:
