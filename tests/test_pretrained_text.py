@@ -277,6 +277,14 @@ def pickled(path: Path) -> str:
     return str(folder)
 
 
+def without(path: Path, prefix: str) -> str:
+    weights = load_file(path / "model.safetensors")
+    kept = {name: weight for name, weight in weights.items() if not name.startswith(prefix)}
+    assert len(kept) < len(weights)
+    save_file(kept, path / "model.safetensors", metadata={"format": "pt"})
+    return str(path)
+
+
 def without_tokenizer(path: Path) -> str:
     folder = Path(t5_folder(path))
     for file in folder.glob("token*"):
@@ -302,6 +310,7 @@ def own_code(path: Path) -> str:
         (pickled, "weights in other formats are never opened"),
         (without_tokenizer, "no tokenizer"),
         (own_code, "cannot be opened as a text encoder"),
+        (lambda path: without(Path(t5_folder(path)), "encoder.block.1"), "weights are missing"),
     ],
 )
 def test_models_that_cannot_be_used_are_explained(tmp_path, monkeypatch, make, words) -> None:
@@ -315,6 +324,15 @@ def test_models_that_cannot_be_used_are_explained(tmp_path, monkeypatch, make, w
         ).prepare(CAPTIONS)
     assert words in str(caught.value)
     assert "fix:" in str(caught.value)
+
+
+def test_a_model_without_a_pooler_is_whole(tmp_path) -> None:
+    shutil.copytree(minilm(), tmp_path / "model")
+    tokens = []
+    for model in (minilm(), without(tmp_path / "model", "pooler.")):
+        config = PretrainedConfig(model=model, cache=str(tmp_path / "cache"))
+        tokens.append(PretrainedEncoder(config).encode(CAPTIONS).tokens)
+    assert torch.equal(*tokens)
 
 
 def test_a_padded_encoder_reads_as_the_pipeline_of_deepfloyd_does(tmp_path) -> None:
