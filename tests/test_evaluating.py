@@ -131,6 +131,12 @@ def test_a_sweep_over_samplers_keeps_what_is_asked_for_all(tiny_run):
         point = evaluator.sampling_model({"use": name}).recipe.parts["sampler"]
         assert point.entry.canonical == f"imagen/{name}"
         assert (point.config.steps, point.config.guidance) == (3, 2)
+    only = Evaluator(tiny_run, Question(n=2, metrics=["colours"], settings=["sampler.order=1"]))
+    points = {name: only.sampling_model({"use": name}).recipe.parts["sampler"] for name in ("dpm++", "ddim")}
+    assert points["dpm++"].config.order == 1
+    assert "order" not in points["ddim"].table()
+    with pytest.raises(UserError, match="order"):  # what a point itself says is not left out
+        only.sampling_model({"use": "ddim", "order": "1"})
     changed = evaluator.sampling_model({"guidance": "4"}).recipe.parts["sampler"]
     assert (changed.entry.canonical, changed.config.guidance) == ("imagen/ddim", 4)
     other = Evaluator(tiny_run, Question(n=2, metrics=["colours"], sampler="euler"))

@@ -414,10 +414,13 @@ def test_code_in_a_folder_is_not_run(runs, tmp_path, part, value, file):
             for value in (["diffusers", 3], [None, "T5EncoderModel"], ["a", "b", "c"], [])
         ),
         {"generator": ["diffusers", "NoSuchModel"]},
+        {"generator": ["transformers", "pipeline"]},
+        {"text_encoder": ["transformers", "T5Tokenizer"]},
+        {"tokenizer": ["transformers", "__version__"]},
     ],
 )
 def test_a_damaged_index_is_told(runs, tmp_path, changed):
-    ImagenPipeline.from_run(runs / "imagen").save_pretrained(tmp_path / "out")
+    ImagenPipeline.from_run(runs / "t5").save_pretrained(tmp_path / "out")
     index = tmp_path / "out" / "model_index.json"
     whole = {**json.loads(index.read_text()), **changed} if changed else changed
     index.write_text(json.dumps(whole))
@@ -432,6 +435,45 @@ def test_a_damaged_config_of_the_generator_is_told(runs, tmp_path, changed):
     config.write_text(json.dumps({"_class_name": "GeneratorModel", **changed}))
     with pytest.raises(UserError):
         ImagenPipeline.from_pretrained(tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        *(("text_encoder/config.json", content) for content in ("[]", "3", '{"model_type": [1]}')),
+        *(("tokenizer/tokenizer_config.json", content) for content in ("[]", "null")),
+        *(("tokenizer/tokenizer.json", content) for content in ("[]", "{}")),
+        ("generator/config.json", "[]"),
+    ],
+)
+def test_a_damaged_file_of_a_part_is_told(runs, tmp_path, file, content):
+    ImagenPipeline.from_run(runs / "t5").save_pretrained(tmp_path / "out")
+    (tmp_path / "out" / file).write_text(content)
+    with pytest.raises(UserError):
+        ImagenPipeline.from_pretrained(tmp_path / "out")
+
+
+def test_a_pipeline_that_is_not_whole_is_told(runs, tmp_path):
+    ImagenPipeline.from_run(runs / "t5").save_pretrained(tmp_path / "out")
+    index = tmp_path / "out" / "model_index.json"
+    whole = json.loads(index.read_text())
+    opened = [ImagenPipeline.from_pretrained(tmp_path / "out", tokenizer=None)]
+    for recipe in (3, ["a", "b"], {}):
+        index.write_text(json.dumps({**whole, "recipe": recipe}))
+        opened.append(ImagenPipeline.from_pretrained(tmp_path / "out"))
+    opened.append(ImagenPipeline.from_run(runs / "t5"))
+    opened[-1].register_modules(generator=torch.nn.Linear(2, 2))
+    for pipeline, words in zip(opened, ["tokenizer", "recipe 3", "recipe", "recipe", "Linear"], strict=True):
+        with pytest.raises(UserError, match="the pipeline is not whole") as error:
+            pipeline("a red cat")
+        assert words in error.value.got
+
+
+def test_a_compiled_generator_draws(runs):
+    pipeline = ImagenPipeline.from_run(runs / "imagen")
+    expected = pipeline(PROMPTS[:1], output_type="pt").images
+    pipeline.generator = torch.compile(pipeline.generator, backend="eager")
+    assert torch.equal(pipeline(PROMPTS[:1], output_type="pt").images, expected)
 
 
 def test_memory_that_runs_out_is_not_taken_for_damage(runs, tmp_path, monkeypatch):
@@ -496,6 +538,22 @@ class Staged(ImagenPipeline):
     def __init__(self, generator, scheduler=None, text_encoder=None, tokenizer=None, recipe=None, stages=()):
         super().__init__(generator, scheduler, text_encoder, tokenizer, recipe)
         self.register_to_config(stages=list(stages))
+
+
+def test_a_repository_has_the_folder_s_name(runs, tmp_path, monkeypatch):
+    asked = []
+
+    def create(repo_id, **options):
+        asked.append(repo_id)
+        raise OSError("no network")
+
+    monkeypatch.setattr("diffusers.pipelines.pipeline_utils.create_repo", create)
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path / "mine")
+    for options in ({}, {"repo_id": "me/other"}):
+        with pytest.raises(OSError, match="no network"):
+            ImagenPipeline.from_run(runs / "imagen").save_pretrained(".", push_to_hub=True, **options)
+    assert asked == ["mine", "me/other"]
 
 
 def test_an_upload_while_saving_is_of_what_was_saved(runs, tmp_path, monkeypatch):
@@ -574,14 +632,30 @@ def test_a_text_encoder_of_other_weights_is_told(runs, tmp_path):
         ({**weights, name: torch.zeros(3, 1)}, "cannot be opened as a pipeline"),
     ):
         save_file(changed, path, metadata={"format": "pt"})
-        with pytest.raises(UserError, match=words):
-            ImagenPipeline.from_pretrained(tmp_path / "out")
+        for options in ({}, {"device_map": None}):
+            with pytest.raises(UserError, match=words):
+                ImagenPipeline.from_pretrained(tmp_path / "out", **options)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"torch_dtype": "float16"},
+        {"dtype": {"default": "auto"}},
+        {"dtype": torch.float32, "torch_dtype": torch.bfloat16},
+    ],
+)
+def test_precisions_are_torch_s_own_and_one(runs, tmp_path, options):
+    ImagenPipeline.from_run(runs / "imagen").save_pretrained(tmp_path / "out")
+    with pytest.raises(UserError, match="dtype="):
+        ImagenPipeline.from_pretrained(tmp_path / "out", **options)
+
+
+@pytest.mark.parametrize("name", ["dtype", "torch_dtype"])
 @pytest.mark.parametrize("given", [torch.bfloat16, {"text_encoder": torch.bfloat16}])
-def test_the_text_encoder_takes_the_precision_that_is_asked_for(runs, tmp_path, given):
+def test_the_text_encoder_takes_the_precision_that_is_asked_for(runs, tmp_path, given, name):
     ImagenPipeline.from_run(runs / "t5").save_pretrained(tmp_path / "out", variant="own")
-    opened = ImagenPipeline.from_pretrained(tmp_path / "out", torch_dtype=given, variant="own")
+    opened = ImagenPipeline.from_pretrained(tmp_path / "out", variant="own", **{name: given})
     assert opened.text_encoder.dtype == torch.bfloat16
     wanted = torch.float32 if isinstance(given, dict) else given
     assert opened.generator.dtype == wanted

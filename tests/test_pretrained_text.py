@@ -277,6 +277,11 @@ def pickled(path: Path) -> str:
     return str(folder)
 
 
+def damaged(path: Path, file: str, content: str) -> str:
+    (Path(t5_folder(path)) / file).write_text(content)
+    return str(path)
+
+
 def without(path: Path, prefix: str) -> str:
     weights = load_file(path / "model.safetensors")
     kept = {name: weight for name, weight in weights.items() if not name.startswith(prefix)}
@@ -310,6 +315,15 @@ def own_code(path: Path) -> str:
         (pickled, "weights in other formats are never opened"),
         (without_tokenizer, "no tokenizer"),
         (own_code, "cannot be opened as a text encoder"),
+        (lambda path: damaged(path, "tokenizer_config.json", "[]"), "cannot be opened as a text encoder"),
+        (
+            lambda path: damaged(path, "config.json", '{"model_type": [1], "d_model": 24}'),
+            "cannot be opened as a text encoder",
+        ),
+        (
+            lambda path: damaged(path, "config.json", '{"model_type": "t5", "d_model": 24, "d_kv": null}'),
+            "cannot be opened as a text encoder",
+        ),
         (lambda path: without(Path(t5_folder(path)), "encoder.block.1"), "weights are missing"),
     ],
 )

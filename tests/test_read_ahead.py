@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import itertools
 import subprocess
 import sys
@@ -72,14 +71,36 @@ def test_a_source_that_never_answers_does_not_keep_the_run(monkeypatch) -> None:
 
     shares = StreamedShares(Stalled(), 0, 4).steps(0)
     next(shares)
-    left = []
-    monkeypatch.setattr(atexit, "unregister", left.append)
     shares.close()
     (reader,) = readers()
-    assert not left  # it is waited for once more when the process ends
     answered.set()
     reader.join(60)
     assert not readers()
+
+
+def test_the_thread_itself_may_close_the_shares(monkeypatch) -> None:
+    """As where its garbage collector finds them."""
+    left, closed, shares = [], threading.Event(), []
+    monkeypatch.setattr(sys, "unraisablehook", left.append)
+
+    class Closing(Busy):
+        def records(self, *where: int) -> Iterator[Record]:
+            for number, record in enumerate(super().records(*where)):
+                yield record
+                if number == 7:
+                    ready.wait(60)
+                    shares.pop().close()
+                    closed.set()
+
+    ready = threading.Event()
+    shares.append(StreamedShares(Closing(), 0, 4).steps(0))
+    next(shares[0])
+    (reader,) = readers()
+    ready.set()
+    reader.join(60)
+    assert closed.is_set()
+    assert not readers()
+    assert not left
 
 
 @pytest.mark.parametrize("how", ["shares.close()", "pass"])

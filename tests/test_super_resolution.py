@@ -583,12 +583,21 @@ def test_an_upsampler_of_the_gan_is_validated_on_whole_pictures_without_its_crit
 
 def test_errors_of_a_stage_leave_paths_as_they_are():
     error = UserError("runs/my-sampler.v2: sampler.steps is wrong", fix="--set sampler.steps=3")
-    found = reworded(UserErrors("two", [error, error]), "sampler.", "upscale.2.").errors[1]
+    found = reworded(UserErrors("two", [error, error]), "sampler.", "upscale.2.", "runs/other").errors[1]
     assert found.what == "runs/my-sampler.v2: upscale.2.steps is wrong"
     assert (found.fix, found.got) == ("--set upscale.2.steps=3", None)
-    for path in ("sampler.sr/recipe.toml", "/my sampler.v2/run", r"C:\my sampler.v2\run"):
-        same = reworded(UserError(f"{path}: cannot be used"), "sampler.", "upscale.2.")
-        assert same.what == f"{path}: cannot be used"
+    for path in (
+        "s",
+        "sampler",
+        "sampler.sr",
+        "sampler.sr/old",
+        "/my sampler.v2/run",
+        r"C:\my sampler.v2\run",
+    ):
+        error = UserError(f"{path}/recipe.toml: sampler.steps is wrong", fix=f"look into {path}")
+        found = reworded(error, "sampler.", "upscale.", path)
+        assert found.what == f"{path}/recipe.toml: upscale.steps is wrong"
+        assert found.fix == f"look into {path}"
 
 
 def test_critics_are_told_of_pieces_that_do_not_fit(runs):

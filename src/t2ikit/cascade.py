@@ -41,7 +41,7 @@ def open_stages(base: Model, paths: Sequence[Path], settings: Sequence[str], ope
             model = opened(path, of_stage)
         except UserError as error:
             prefix = f"upscale.{number}." if len(paths) > 1 else "upscale."
-            raise reworded(error, "sampler.", prefix) from error
+            raise reworded(error, "sampler.", prefix, str(path)) from error
         enlarges, side = model.generator.enlarges, model.context.image_size
         if enlarges is None:
             raise UserError(

@@ -55,15 +55,18 @@ class UserErrors(UserError):
         return "\n".join([self.what, *(f"- {error}" for error in self.errors)])
 
 
-def reworded(error: UserError, old: str, new: str) -> UserError:
-    """The error with another name for what it speaks of, as the user knows it."""
-    name = re.compile(rf"(?<![\w./-]){re.escape(old)}(?![^\s:=]*[/\\])")  # not within a path
+def reworded(error: UserError, old: str, new: str, path: str = "") -> UserError:
+    """The error with another name for what it speaks of, as the user knows it; `path` stays as it is."""
+    kept = rf"{re.escape(path)}(?!\.?[\w-])|" if path else ""
+    name = re.compile(rf"(?<![\w./-])(?:{kept}{re.escape(old)})")
 
     def said(value: object) -> str | None:
-        return None if value is None else name.sub(new, str(value))
+        if value is None:
+            return None
+        return name.sub(lambda found: found[0] if found[0] == path else new, str(value))
 
     if isinstance(error, UserErrors):
-        return UserErrors(str(said(error.what)), [reworded(one, old, new) for one in error.errors])
+        return UserErrors(str(said(error.what)), [reworded(one, old, new, path) for one in error.errors])
     rest = {"expected": said(error.expected), "got": said(error.got), "fix": said(error.fix)}
     return UserError(str(said(error.what)), **rest)
 

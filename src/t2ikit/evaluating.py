@@ -174,10 +174,13 @@ class Evaluator:
         if not changes:
             return self.model
         changes = {key.removeprefix("sampler."): value for key, value in changes.items()}
-        use = changes.pop("use", self._sampler)
-        settings = self._told + [f"sampler.{key}={value}" for key, value in changes.items()]
+        use, told = changes.pop("use", None), self._told
+        if use is not None:  # what was told is of the samplers that know it
+            known = self.registry.find("samplers", use).spec.config.model_fields
+            told = [setting for setting in told if parse_setting(setting)[0][1] in known]
+        settings = told + [f"sampler.{key}={value}" for key, value in changes.items()]
         where = str(self.run.path / "recipe.toml")
-        table = sampling_table(self.registry, self.run.table, use, settings)
+        table = sampling_table(self.registry, self.run.table, use or self._sampler, settings)
         recipe = resolve(self.registry, table, where, settings=settings, only=SAMPLING)
         sampler = build_sampler(recipe.parts["sampler"], self.model.context, self.model.generator)
         return replace(self.model, recipe=recipe, sampler=sampler)

@@ -16,7 +16,6 @@ import torch
 from diffusers import ConfigMixin, DiffusionPipeline, ImagePipelineOutput, ModelMixin
 from diffusers.configuration_utils import FrozenDict, register_to_config
 from PIL import Image
-from safetensors import SafetensorError
 from torch import Tensor
 from typing_extensions import Self
 
@@ -28,7 +27,15 @@ from t2ikit.grids import to_pil
 from t2ikit.hub import folder_of
 from t2ikit.interfaces import Generator, TextEncoder
 from t2ikit.memory import is_out_of_memory
-from t2ikit.pipeline_checks import check_index, check_installed, prompts_of, text_encoder_in, to_enlarge
+from t2ikit.pipeline_checks import (
+    check_index,
+    check_installed,
+    check_parts,
+    one_dtype,
+    prompts_of,
+    text_encoder_in,
+    to_enlarge,
+)
 from t2ikit.recipe import SAMPLING, Part, resolve
 from t2ikit.registry import Registry
 from t2ikit.run import Run, open_run, portable
@@ -179,17 +186,16 @@ class TextToImagePipeline(DiffusionPipeline):
             UserError: a file is missing or damaged, the Hub does not give it, or the folder names code that
                 is not installed.
         """
+        one_dtype(options)
         folder = folder_of(path, options)
         fixed = {"use_safetensors": True, "trust_remote_code": False, "custom_pipeline": None}
         try:
             index = cls.load_config(folder)
             check_index(cls, folder, index, options)
-            opened = super().from_pretrained(
-                folder, **{**options, **fixed, **text_encoder_in(folder, index, options)}
-            )
-            return without_place(opened)
-        except (OSError, ValueError, AttributeError, RuntimeError, SafetensorError) as error:
-            if is_out_of_memory(error):
+            text = text_encoder_in(folder, index, options)
+            return without_place(super().from_pretrained(folder, **{**options, **fixed, **text}))
+        except Exception as error:  # a damaged file of a library may end in any
+            if isinstance(error, UserError) or is_out_of_memory(error):
                 raise
             raise UserError(
                 f"{path} cannot be opened as a pipeline",
@@ -206,7 +212,9 @@ class TextToImagePipeline(DiffusionPipeline):
             *given, **options: diffusers' own; `push_to_hub=True` uploads it to `repo_id`, or to a repository
                 of the folder's name.
         """
-        super().save_pretrained(str(Path(folder)), *given, **options)
+        if options.get("push_to_hub"):
+            options.setdefault("repo_id", Path(folder).resolve().name)
+        super().save_pretrained(str(folder), *given, **options)
         name_tokenizers(Path(folder))
 
     def _upload_folder(self, working_dir: Any, *given: Any, **options: Any) -> Any:
@@ -261,9 +269,11 @@ class TextToImagePipeline(DiffusionPipeline):
         """Encoder, generator and sampler as t2ikit's functions take them.
 
         Raises:
-            UserError: a plugin that the recipe names is not installed, a text encoder of another size, or
-                weights in a precision that the device does not draw in.
+            UserError: a plugin that the recipe names is not installed, a part that is missing or of another
+                kind, a text encoder of another size, or weights in a precision that the device does not
+                draw in.
         """
+        check_parts(self)
         registry = Registry.load()
         tables = {key: value for key, value in self.config.recipe.items() if key != "image_size"}
         recipe = resolve(registry, tables, "the pipeline's recipe", only=SAMPLING)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers.utils import deprecation_utils
 from PIL import Image
 from torch import Tensor
 
@@ -14,6 +15,9 @@ from t2ikit.errors import UserError
 from t2ikit.grids import from_pil
 from t2ikit.registry import Registry
 from t2ikit.run import Run
+
+DTYPE = "dtype" if hasattr(deprecation_utils, "_resolve_dtype") else "torch_dtype"
+"""What diffusers calls the precision of weights."""
 
 
 def check_index(kind: Any, folder: Path, index: Any, given: Container[str] = ()) -> None:
@@ -68,18 +72,56 @@ def text_encoder_in(folder: Path, index: Mapping[str, Any], options: Mapping[str
         ValueError, RuntimeError: weights are missing, or of other shapes.
     """
     library, name = index.get("text_encoder", ("", ""))
-    if library != "transformers" or {"text_encoder", "device_map", "quantization_config"} & set(options):
+    elsewhere = any(options.get(name) is not None for name in ("device_map", "quantization_config"))
+    if library != "transformers" or "text_encoder" in options or elsewhere:
         return {}
     import transformers
 
     from t2ikit.text.pretrained import open_whole
 
     place, variant = folder / "text_encoder", options.get("variant")
-    dtype = options.get("dtype") or options.get("torch_dtype")
+    dtype = options.get(DTYPE)
     if isinstance(dtype, Mapping):
         dtype = dtype.get("text_encoder", dtype.get("default", torch.float32))
     narrow = {"variant": variant} if variant and any(place.glob(f"*.{variant}*")) else {}
     return {"text_encoder": open_whole(getattr(transformers, name), place, dtype, **narrow)}
+
+
+def one_dtype(options: dict[str, Any]) -> None:
+    """Give `dtype` and `torch_dtype` the name that the installed diffusers knows.
+
+    Raises:
+        UserError: both are given, or what is no `torch.dtype`.
+    """
+    given = [options.pop(name) for name in ("dtype", "torch_dtype") if options.get(name) is not None]
+    kinds = [kind for one in given for kind in (one.values() if isinstance(one, Mapping) else [one])]
+    if len(given) > 1 or not all(isinstance(kind, torch.dtype) for kind in kinds):
+        raise UserError(
+            "dtype= does not say one precision",
+            expected="a torch.dtype, or a dict of them by part",
+            got=", ".join(map(str, given)),
+            fix="dtype=torch.bfloat16",
+        )
+    if given:
+        options[DTYPE] = given[0]
+
+
+def check_parts(pipeline: Any) -> None:
+    """Refuse a pipeline that has not what drawing needs, as where a part was exchanged for another."""
+    found = None
+    if not hasattr(pipeline.generator, "generator"):  # a compiled one has, too
+        found = f"a generator that is {type(pipeline.generator).__name__}"
+    elif not isinstance(pipeline.config.recipe, Mapping) or "image_size" not in pipeline.config.recipe:
+        found = f"the recipe {pipeline.config.recipe!r}"
+    elif pipeline.text_encoder is not None and pipeline.tokenizer is None:
+        found = "a text encoder without a tokenizer"
+    if found is not None:
+        raise UserError(
+            "the pipeline is not whole",
+            expected="a GeneratorModel, the recipe it was trained with, a tokenizer for its text encoder",
+            got=found,
+            fix="open what `t2ikit export --format diffusers` wrote",
+        )
 
 
 def check_installed(run: Run) -> None:

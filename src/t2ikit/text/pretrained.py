@@ -16,6 +16,7 @@ from t2ikit.batch import TextEmbedding
 from t2ikit.cache import cache_folder
 from t2ikit.errors import UserError
 from t2ikit.interfaces import TextEncoder
+from t2ikit.memory import is_out_of_memory
 from t2ikit.progress import counting
 from t2ikit.text.cache import Embedded, EmbeddingCache
 from t2ikit.text.model_files import ModelFiles, find_model
@@ -178,7 +179,9 @@ class Loaded:
             kind = transformers.CLIPTextModel if clip else _kind(transformers, files)
             tokenizer = transformers.AutoTokenizer.from_pretrained(files.folder, trust_remote_code=False)
             model: Any = open_whole(kind, files.folder)
-        except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        except Exception as error:  # a damaged file may end in any
+            if is_out_of_memory(error):
+                raise
             raise UserError(
                 f"text.model: {files.name} cannot be opened as a text encoder",
                 expected="a model and a tokenizer that transformers knows; no code of its own",
