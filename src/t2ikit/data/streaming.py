@@ -10,7 +10,6 @@ import atexit
 import itertools
 import queue
 import threading
-import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, suppress
 
@@ -128,13 +127,10 @@ def _read_ahead(records: Iterator[Record], count: int) -> Generator[list[Record]
 
     thread = threading.Thread(target=read, daemon=True, name="t2ikit stream")
 
-    deadline: list[float] = []
-
     def stop() -> None:
         stopped.set()
-        deadline.append(time.monotonic() + STALLED)
         if thread is not threading.current_thread():  # where its garbage collector closes this
-            thread.join(max(0.0, deadline[0] - time.monotonic()))
+            thread.join(STALLED)
 
     thread.start()
     atexit.register(stop)
