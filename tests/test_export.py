@@ -272,6 +272,31 @@ def test_half_an_export_does_not_stay(runs, tmp_path, monkeypatch):
         assert path.stat().st_mode & 0o444 == 0o444
 
 
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (KeyboardInterrupt(), KeyboardInterrupt),
+        (UserError("no"), UserError),
+        (SafetensorError("full"), UserError),
+        (ValueError(), ValueError),
+    ],
+)
+@pytest.mark.parametrize("existed", [False, True])
+def test_half_an_export_never_bars_the_next(runs, tmp_path, monkeypatch, error, kind, existed):
+    def ends(*_):
+        raise error
+
+    out = tmp_path / "out"
+    if existed:
+        out.mkdir()
+    monkeypatch.setattr(t2ikit.exporting, "write_card", ends)
+    with pytest.raises(kind):
+        export(runs / "imagen", "diffusers", out)
+    assert out.exists() == existed
+    monkeypatch.undo()
+    export(runs / "imagen", "diffusers", out)
+
+
 def test_the_card_s_grid_is_not_of_later_steps(runs, tmp_path):
     run = shutil.copytree(runs / "imagen", tmp_path / "run")
     Image.new("RGB", (8, 8)).save(run / "samples" / "step-00000003.png")

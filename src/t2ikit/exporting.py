@@ -58,9 +58,12 @@ def export(path: Path, name: str, out: Path, *, plugins: Sequence[str] = ()) -> 
     existed = out.exists()
     try:
         write(run, out)
-    except (OSError, SafetensorError) as error:
-        if not existed:
-            shutil.rmtree(out, ignore_errors=True)  # half an export would bar the way of the next
+    except BaseException as error:
+        shutil.rmtree(out, ignore_errors=True)  # half an export would bar the way of the next
+        if existed:
+            out.mkdir(exist_ok=True)
+        if not isinstance(error, (OSError, SafetensorError)):
+            raise
         raise UserError(
             f"--out {out}: the export cannot be written",
             expected="a folder in which files can be made, with room for the model",
