@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 
 import pytest
@@ -12,6 +13,20 @@ from conftest import TOYS
 from t2ikit import checkpoint as ckpt
 from t2ikit.run import open_run
 from t2ikit.runlog import TIMED, read_log
+
+WITNESS = """
+import atexit, os
+from pathlib import Path
+
+def tell():
+    threads = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+    place = Path(__file__).parent / f"threads-{os.environ['RANK']}"
+    place.write_text("\\n".join(name for name in threads if "gloo" in name))
+
+if "RANK" in os.environ:
+    atexit.register(tell)
+"""
+"""sitecustomize.py: which of gloo's threads are left when a process of torchrun ends."""
 
 
 def two_processes() -> tuple[str, ...]:
@@ -28,8 +43,14 @@ def test_two_processes_and_two_micro_batches_equal_one_process(kind, cli, tmp_pa
     words = ["train", "--plugin", TOYS, "--recipe", f"toys/{kind}", "--device", "cpu"]
     one = cli(*words, "--out", "one")
     assert one.returncode == 0, one.stderr
-    two = cli(*words, "--set", "train.micro_batch=2", "--out", "two", launcher=two_processes(), timeout=120)
+    (tmp_path / "witness").mkdir()
+    (tmp_path / "witness" / "sitecustomize.py").write_text(WITNESS)
+    words += ["--set", "train.micro_batch=2", "--out", "two"]
+    env = {"PYTHONPATH": os.pathsep.join([str(tmp_path / "witness"), os.environ.get("PYTHONPATH", "")])}
+    two = cli(*words, env=env, launcher=two_processes(), timeout=120)
     assert two.returncode == 0, two.stderr
+    left = {path.name: path.read_text() for path in (tmp_path / "witness").glob("threads-*")}
+    assert left == {"threads-0": "", "threads-1": ""}  # they would abort or hang the process that ends
     assert open_run(tmp_path / "two").info["processes"] == 2
     a, b = (ckpt.checkpoints(tmp_path / name)[-1] for name in ("one", "two"))
     names = {path.name for path in a.glob("*.safetensors")}

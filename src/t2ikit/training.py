@@ -154,19 +154,26 @@ def _train(
     own_micro_batch: bool = False,
 ) -> Outcome:
     lock = None
+
+    def to_the_end() -> bool:
+        trainer = make_trainer(recipe, cast, accelerator, display)
+        session = Session(run, cast, trainer, registry, display)
+        start = session.resume(own_micro_batch=own_micro_batch) if resume else 0
+        if start > recipe.train.steps:
+            raise _too_few_steps(run, start, recipe.train.steps)
+        return session.train(start)
+
     try:
         lock = _lock(run) if accelerator.is_main_process else None
         for warning in cast.dataset.warnings:
             display.say(f"warning: {warning}")
         for message in cast.model.encoder.prepare(_captions(cast, recipe)):
             display.say(message)
-        trainer = make_trainer(recipe, cast, accelerator, display)
-        session = Session(run, cast, trainer, registry, display)
-        start = session.resume(own_micro_batch=own_micro_batch) if resume else 0
-        if start > recipe.train.steps:
-            raise _too_few_steps(run, start, recipe.train.steps)
-        finished = session.train(start)
-        accelerator.end_training()  # gloo aborts a process that ends while its threads still run
+        finished = to_the_end()
+        # Gloo's threads abort or hang a process that ends before them. They end with the process group, which
+        # distributed models hold in cycles: once the trainer is gone, `free_memory` collects those.
+        accelerator.free_memory()
+        accelerator.end_training()
         return Outcome(run, finished, cast.model.generator.enlarges is not None)
     except OSError as error:
         if error.errno in FULL or str(error.filename or "").startswith(str(run.path)):
