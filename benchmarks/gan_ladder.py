@@ -31,12 +31,12 @@ from t2ikit.compose import build_cast
 from t2ikit.data.creatures_drawing import draw
 from t2ikit.data.creatures_grammar import parse
 from t2ikit.data.loader import Shares
-from t2ikit.drawing import open_model
 from t2ikit.evaluating import evaluation_data
 from t2ikit.metrics.prompt_accuracy import PromptAccuracy
 from t2ikit.registry import Registry
 from t2ikit.run import load_state, open_run
-from t2ikit.sample import sample
+from t2ikit.sampling.draw import sample
+from t2ikit.sampling.open import open_model
 from t2ikit.step import Step
 from t2ikit_gigagan import load_clip
 

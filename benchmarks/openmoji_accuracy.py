@@ -22,7 +22,6 @@ from PIL import Image
 from torch import Tensor
 
 from t2ikit import Dataset
-from t2ikit.drawing import open_model
 from t2ikit.errors import UserError
 from t2ikit.evaluating import evaluation_data
 from t2ikit.files import write_json
@@ -30,7 +29,8 @@ from t2ikit.grids import contact_sheet, to_pil
 from t2ikit.metrics.prompt_accuracy import wilson
 from t2ikit.registry import Registry
 from t2ikit.run import open_run
-from t2ikit.sample import sample
+from t2ikit.sampling.draw import sample
+from t2ikit.sampling.open import open_model
 
 SEED = 4_711
 

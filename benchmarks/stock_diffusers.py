@@ -20,7 +20,6 @@ from measuring import processor
 from PIL import Image
 
 from t2ikit import open_run
-from t2ikit.drawing import open_model
 from t2ikit.evaluating import evaluation_data
 from t2ikit.evaluation_pictures import as_saved
 from t2ikit.exporting import export
@@ -29,7 +28,8 @@ from t2ikit.grids import from_pil, labelled_grid, to_pil
 from t2ikit.metrics.creature_reader import CreatureReader
 from t2ikit.metrics.prompt_accuracy import measure, parse
 from t2ikit.registry import Registry
-from t2ikit.sample import sample
+from t2ikit.sampling.draw import sample
+from t2ikit.sampling.open import open_model
 
 SHOWN = 6
 

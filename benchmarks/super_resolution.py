@@ -24,7 +24,6 @@ from torch import Tensor
 
 from t2ikit import NotMeasured, open_run
 from t2ikit.data.loader import Shares
-from t2ikit.drawing import open_model
 from t2ikit.enlarging import Enlarging, enlarge, shrink
 from t2ikit.errors import UserError
 from t2ikit.evaluating import evaluation_data
@@ -35,7 +34,8 @@ from t2ikit.metrics.configs import LpipsConfig
 from t2ikit.metrics.intervals import mean_interval
 from t2ikit.metrics.perceptual import Lpips
 from t2ikit.registry import Registry
-from t2ikit.sample import sample
+from t2ikit.sampling.draw import sample
+from t2ikit.sampling.open import open_model
 from t2ikit_gigagan.paired import PerceptualLoss
 
 SAMPLES = 8

@@ -17,7 +17,6 @@ from t2ikit import checkpoint as ckpt
 from t2ikit.cli import main
 from t2ikit.data.creatures import Creatures
 from t2ikit.data.creatures_config import CreaturesConfig
-from t2ikit.drawing import open_model
 from t2ikit.evaluating import Evaluator, Question, evaluate
 from t2ikit.evaluation_files import describe, write_evaluation
 from t2ikit.evaluation_pictures import reference
@@ -25,6 +24,7 @@ from t2ikit.files import save_picture
 from t2ikit.metrics.chosen import choose_metrics
 from t2ikit.recipe import read_recipe
 from t2ikit.registry import Registry
+from t2ikit.sampling.open import open_model
 from t2ikit.sweeping import describe_sweep, measure_and_write, parse_axes, run_sweep, write_sweep
 from t2ikit.training import start_run
 from test_resume import IMAGEN

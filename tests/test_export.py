@@ -27,14 +27,14 @@ import t2ikit_imagen.pipeline
 from conftest import TOYS
 from t2ikit import UserError, open_run
 from t2ikit.batch import mix
-from t2ikit.drawing import open_model
 from t2ikit.evaluating import Question, evaluate
 from t2ikit.evaluation_files import write_evaluation
 from t2ikit.exporting import export, find_format, push
 from t2ikit.pipeline import GeneratorModel, TextToImagePipeline
 from t2ikit.recipe import read_recipe
 from t2ikit.registry import Registry
-from t2ikit.sample import sample
+from t2ikit.sampling.draw import sample
+from t2ikit.sampling.open import open_model
 from t2ikit.testing import check_exporter
 from t2ikit.text.model_files import name_tokenizers
 from t2ikit.training import start_run

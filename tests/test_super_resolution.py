@@ -21,7 +21,6 @@ from t2ikit.compose import build_cast
 from t2ikit.data.creatures import Creatures
 from t2ikit.data.creatures_config import CreaturesConfig
 from t2ikit.data.loader import Shares
-from t2ikit.drawing import Request, draw, open_model, with_sampler
 from t2ikit.enlarging import Enlarging, enlarge, prepared, shrink, with_noise
 from t2ikit.errors import UserErrors, reworded
 from t2ikit.evaluating import Question, evaluate
@@ -29,7 +28,9 @@ from t2ikit.predict_memory.forecast import forecast
 from t2ikit.recipe import read_recipe
 from t2ikit.registry import Registry
 from t2ikit.run import open_run
-from t2ikit.sample import sample
+from t2ikit.sampling.draw import sample
+from t2ikit.sampling.open import open_model, with_sampler
+from t2ikit.sampling.sample import Request, draw
 from t2ikit.step import Step
 from t2ikit.testing import check_generator
 from t2ikit.training import start_run

@@ -400,7 +400,7 @@ def test_memory_that_runs_out_in_the_optimiser_is_not_tried_again():
 
 def test_drawing_halves_its_batch_when_memory_runs_out():
     from t2ikit.errors import UserError
-    from t2ikit.sample import sample
+    from t2ikit.sampling.draw import sample
 
     model = make_toy("denoiser").cast.model
     whole = sample(model, ["a red square", "a blue square"], samples=range(3))

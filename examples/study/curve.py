@@ -15,11 +15,11 @@ import typer
 
 from t2ikit import checkpoint as ckpt
 from t2ikit import open_run
-from t2ikit.drawing import open_model
 from t2ikit.evaluating import Question, evaluate
 from t2ikit.files import write_json
 from t2ikit.grids import labelled_grid, to_pil
-from t2ikit.sample import sample
+from t2ikit.sampling.draw import sample
+from t2ikit.sampling.open import open_model
 
 SHOWN = 5
 """Prompts of the picture."""

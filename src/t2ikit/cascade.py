@@ -14,7 +14,7 @@ from t2ikit.batch import mix
 from t2ikit.compose import Model
 from t2ikit.config import parse_setting
 from t2ikit.errors import UserError, reworded
-from t2ikit.sample import Progress, sample
+from t2ikit.sampling.draw import Progress, sample
 
 Open = Callable[[Path, Sequence[str]], Model]
 """Opens a run with settings of its sampler."""

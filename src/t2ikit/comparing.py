@@ -20,7 +20,7 @@ from t2ikit.given import real_pictures, small_pictures
 from t2ikit.interfaces import Denoiser, Measure
 from t2ikit.run import Run
 from t2ikit.runlog import read_log
-from t2ikit.sample import sample
+from t2ikit.sampling.draw import sample
 
 PROMPTS, SAMPLES = 6, 2
 """Prompts drawn side by side, and pictures of each."""

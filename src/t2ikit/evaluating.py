@@ -13,7 +13,6 @@ from typing import Any
 from t2ikit import __version__
 from t2ikit.compose import Model, build_sampler
 from t2ikit.config import parse_setting, validate
-from t2ikit.drawing import check_call, named_sampler, open_model, sampling_table
 from t2ikit.errors import UserError
 from t2ikit.evaluation_pictures import Costs, Pictures, costs, draw_all, reference, telling
 from t2ikit.given import real_pictures
@@ -23,6 +22,7 @@ from t2ikit.metrics.identity import versions
 from t2ikit.recipe import SAMPLING, find_dataset, resolve
 from t2ikit.registry import Registry
 from t2ikit.run import Run, open_run
+from t2ikit.sampling.open import check_call, named_sampler, open_model, sampling_table
 
 ENOUGH = 100
 """Pictures below which every number is to be read with care."""

@@ -18,7 +18,7 @@ from t2ikit.compose import Model
 from t2ikit.given import small_pictures
 from t2ikit.interfaces import Dataset, Denoiser, Drawn
 from t2ikit.progress import counting
-from t2ikit.sample import sample
+from t2ikit.sampling.draw import sample
 
 if TYPE_CHECKING:
     from t2ikit.evaluating import Question

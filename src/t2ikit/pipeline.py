@@ -21,7 +21,6 @@ from typing_extensions import Self
 
 from t2ikit.compose import Model, build_sampler
 from t2ikit.config import validate
-from t2ikit.drawing import check_call
 from t2ikit.errors import UserError
 from t2ikit.grids import to_pil
 from t2ikit.hub import folder_of
@@ -39,7 +38,8 @@ from t2ikit.pipeline_checks import (
 from t2ikit.recipe import SAMPLING, Part, resolve
 from t2ikit.registry import Registry
 from t2ikit.run import Run, open_run, portable
-from t2ikit.sample import sample
+from t2ikit.sampling.draw import sample
+from t2ikit.sampling.open import check_call
 from t2ikit.specs import Context
 from t2ikit.text.held import HeldEncoder
 from t2ikit.text.model_files import name_tokenizers

@@ -33,7 +33,7 @@ from t2ikit.modes import evaluating
 from t2ikit.registry import Registry
 from t2ikit.run import Run
 from t2ikit.runlog import append, cut_after
-from t2ikit.sample import sample
+from t2ikit.sampling.draw import sample
 from t2ikit.specs import Needs
 from t2ikit.trainer import Trainer, learning_rate
 

@@ -28,10 +28,10 @@ def command(
 ) -> None:
     """Compare trained runs in one HTML file that opens from disk."""
     from t2ikit.comparing import compare
-    from t2ikit.drawing import read_prompts
     from t2ikit.evaluating import Question
     from t2ikit.files import write_report
     from t2ikit.report import render
+    from t2ikit.sampling.sample import read_prompts
 
     check_out(out)
     question = Question(

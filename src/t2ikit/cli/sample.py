@@ -47,7 +47,7 @@ def command(
     device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.auto,
 ) -> None:
     """Draw pictures of prompts with a trained run: PNG files and a labelled grid."""
-    from t2ikit.drawing import Request, draw, read_prompts
+    from t2ikit.sampling.sample import Request, draw, read_prompts
 
     request = Request(
         prompts=read_prompts(prompt or [], prompts),

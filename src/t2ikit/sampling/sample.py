@@ -5,26 +5,22 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from t2ikit.cascade import open_stages
 from t2ikit.cascade import upscale as upscale_all
-from t2ikit.compose import Model, build_sampler, check_guidance, check_steps
-from t2ikit.config import apply_settings, parse_setting, validate
-from t2ikit.devices import find_device
+from t2ikit.compose import Model
 from t2ikit.errors import UserError
 from t2ikit.files import save_picture
 from t2ikit.grids import labelled_grid, to_pil
-from t2ikit.interfaces import Denoiser
 from t2ikit.progress import counting
-from t2ikit.recipe import SAMPLING, resolve
-from t2ikit.registry import Registry
 from t2ikit.run import Run, open_run
-from t2ikit.sample import Progress, check_low_res, chunk_progress, sample
+from t2ikit.sampling.draw import Progress, check_low_res, chunk_progress, sample
+from t2ikit.sampling.open import check_call, open_model
 
 
 @dataclass(frozen=True)
@@ -72,68 +68,6 @@ def read_prompts(given: Sequence[str], path: Path | None) -> list[str]:
             fix='t2ikit sample RUN "a green cat with red eyes"',
         )
     return prompts
-
-
-def open_model(
-    run: Run,
-    *,
-    sampler: str | None = None,
-    settings: Sequence[str] = (),
-    weights: str = "ema",
-    checkpoint: int | None = None,
-    plugins: Sequence[str] = (),
-    device: str = "auto",
-) -> Model:
-    """A run's model with another sampler or other sampler options.
-
-    Raises:
-        UserError: a setting that is not the sampler's, an unknown sampler, or one that does not fit.
-    """
-    registry = Registry.load(plugins)
-    for setting in settings:
-        if parse_setting(setting)[0][0] != "sampler":
-            raise UserError(
-                f"--set {setting}: only the sampler can change after training",
-                expected="sampler.KEY=VALUE",
-                got=setting,
-                fix="see `t2ikit options NAME` for the sampler's options",
-            )
-    sampler, settings = named_sampler(sampler, settings)
-    run.check_plugins(registry, training=False)
-    table = sampling_table(registry, run.table, sampler, settings)
-    where = str(run.path / "recipe.toml")
-    recipe = resolve(registry, table, where, settings=settings, only=SAMPLING)
-    model = run.model(registry, weights=weights, checkpoint=checkpoint, device=find_device(device))
-    chosen = build_sampler(recipe.parts["sampler"], model.context, model.generator)
-    return replace(model, recipe=recipe, sampler=chosen)
-
-
-def named_sampler(sampler: str | None, settings: Sequence[str]) -> tuple[str | None, list[str]]:
-    """The sampler that is meant, `sampler` or else the settings' sampler.use, and the other settings."""
-    parsed = [(setting, *parse_setting(setting)) for setting in settings]
-    named = [str(value) for _, keys, value in parsed if keys == ("sampler", "use")]
-    others = [setting for setting, keys, _ in parsed if keys != ("sampler", "use")]
-    return sampler or (named[-1] if named else None), others
-
-
-def sampling_table(
-    registry: Registry, table: dict[str, Any], sampler: str | None, settings: Sequence[str]
-) -> dict[str, Any]:
-    """A recipe's tables with another sampler (None: its own), and then with settings."""
-    if sampler is not None:
-        table = {**table, "sampler": with_sampler(registry, table["sampler"], sampler)}
-    return apply_settings(table, settings)
-
-
-def with_sampler(registry: Registry, now: dict[str, Any], name: str) -> dict[str, Any]:
-    """A recipe's [sampler] for another sampler: what was told and both can be stays, but for the steps."""
-    entry = registry.find("samplers", name)
-    if entry.canonical == now["use"]:
-        return now
-    known = set(entry.spec.config.model_fields) - {"steps"}
-    usual = registry.find("samplers", now["use"]).spec.config.model_construct().model_dump(mode="json")
-    told = {key: value for key, value in now.items() if key in known and value != usual.get(key)}
-    return {**told, "use": entry.canonical}
 
 
 def draw(
@@ -215,29 +149,6 @@ def _draw_columns(
 
 def _stage_progress(progress: Progress, first: int, parts: int, stage: int) -> Progress | None:
     return chunk_progress(progress, first + stage, parts)
-
-
-def check_call(model: Model, name: Literal["steps", "guidance"], value: float | None) -> None:
-    """Refuse --steps or --guidance that the model or its sampler cannot use; None is the sampler's own.
-
-    Raises:
-        UserError: the model draws in one step, or the value is out of bounds.
-    """
-    if value is None:
-        return
-    where = f"--{name} {value:g}"
-    if not isinstance(model.generator, Denoiser):
-        raise UserError(
-            f"{where}: this model draws in one step, without guidance",
-            expected="a diffusion run",
-            got=type(model.generator).__name__,
-            fix=f"leave --{name} out",
-        )
-    config = model.recipe.parts["sampler"].config
-    if name in type(config).model_fields:
-        validate(type(config), {**config.model_dump(mode="json"), name: value}, where=where)
-    check = check_steps if name == "steps" else check_guidance
-    check(model.generator, value, where)
 
 
 def _out_folder(run: Run, out: Path | None) -> Path:

@@ -1,0 +1,1 @@
+"""From prompts to images: open a run, sample it, write what came of it."""
