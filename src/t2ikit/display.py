@@ -6,7 +6,14 @@ import time
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 PLAIN_SECONDS = 10.0
 
@@ -45,7 +52,8 @@ class Live:
 
     def __init__(self, console: Console) -> None:
         columns = (
-            TextColumn("step {task.completed:.0f}/{task.total:.0f}"),
+            TextColumn("step"),
+            MofNCompleteColumn(),
             BarColumn(bar_width=24),
             TimeElapsedColumn(),
             TextColumn("eta"),
