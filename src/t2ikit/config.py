@@ -16,6 +16,7 @@ from tomlkit.exceptions import TOMLKitError
 
 from t2ikit.config_types import model_at, option_at, options, phrase
 from t2ikit.errors import UserError, UserErrors, did_you_mean
+from t2ikit.settings import as_settings as as_settings
 from t2ikit.specs import Config
 
 C = TypeVar("C", bound=Config)
