@@ -143,10 +143,13 @@ def retrieval(embedder: Embedder, dataset: Dataset, limit: int = 512) -> tuple[f
     """How well held-out pictures find their own caption among the first captions of all of them.
 
     Returns:
-        The share whose nearest caption is, word for word, their own; and of how many pictures.
+        The share whose nearest caption is, word for word, their own; and of how many images (0: none is held
+        out).
     """
     embedder.model.eval()
     count = min(limit, dataset.size("validation"))
+    if count == 0:
+        return 0.0, 0
     captions = [dataset.captions("validation", index)[0] for index in range(count)]
     text = embedder.texts(captions)
     hits = 0

@@ -163,6 +163,8 @@ class Evaluator:
         self.prompts = list(dict.fromkeys(self.dataset.prompts(question.n, question.seed)))
         self.step = self.run.step(question.checkpoint)
         self._notes = _few(len(self.prompts), question.n)
+        if question.data is None and self.dataset.trained_prompts:
+            self._notes.append("the prompts are captions of training images: this run held none out")
         self._reference: Pictures | None = None
 
     def sampling_model(self, changes: dict[str, str]) -> Model:

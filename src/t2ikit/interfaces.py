@@ -162,14 +162,18 @@ class Dataset(ABC):
     Attributes:
         warnings: what a person should know before training on it, such as what was skipped.
         indexed_training: whether "train" can be read by index, as "validation" always can.
+        notes: what a person should know of it that is no fault, such as which folders are its splits.
+        trained_prompts: whether `prompts` gives captions that training shows, as nothing is held out.
     """
 
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     indexed_training: bool = True
+    trained_prompts: bool = False
 
     @abstractmethod
     def size(self, split: Split) -> int:
-        """Number of pictures in the split."""
+        """Number of images in the split; 0 for "validation" where none are held out."""
 
     @abstractmethod
     def record(self, split: Split, index: int) -> Record:

@@ -41,8 +41,8 @@ class DatasetConfig(Config):
     """where the pictures come from: a dataset's name or a folder, as after --data"""
     size: int = Field(32, ge=8, le=1024)
     """height and width of the training pictures, pixels"""
-    validation: float = Field(0.05, gt=0, lt=0.5)
-    """share of the pictures held out of training for the validation loss"""
+    validation: float = Field(0.05, ge=0, lt=0.5)
+    """share of the images held out of training for the validation loss; 0: none are"""
 
 
 @dataclass(frozen=True)

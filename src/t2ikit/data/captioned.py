@@ -30,6 +30,7 @@ class Captioned(Dataset):
     Args:
         config: how its pictures are read.
         source: where they come from.
+        least: how many images must be usable; None: one for each split that is to have any.
 
     Attributes:
         source: what was found, and what is wrong with it.
@@ -38,30 +39,33 @@ class Captioned(Dataset):
         warnings: what was skipped, in a few lines; nothing where all is well.
 
     Raises:
-        UserError: fewer than two pictures can be used, or a larger share than `max_bad` cannot.
+        UserError: too few images can be used (one suffices where none is held out), or a larger share
+            than `max_bad` cannot.
     """
 
-    def __init__(self, config: CaptionedConfig, source: Source) -> None:
+    def __init__(self, config: CaptionedConfig, source: Source, *, least: int | None = None) -> None:
         self.config, self.source = config, source
         self.ready: Ready = prepare(source, config)
         for place in sorted(self.ready.bad):
             source.problems.add(f"{source.entries[place].name} ({self.ready.bad[place]})", UNREADABLE_PICTURE)
         usable = [entry for place, entry in enumerate(source.entries) if place not in self.ready.bad]
-        self._check(len(usable))
+        self._check(len(usable), least or (2 if config.validation else 1))
         self.entries = split(usable, config.validation)
         self._place = {entry.name: place for place, entry in enumerate(source.entries)}
         self.warnings = self._warnings(len(usable))
+        self.trained_prompts = not self.entries["validation"]
 
-    def _check(self, usable: int) -> None:
+    def _check(self, usable: int, least: int) -> None:
         problems, config = self.source.problems, self.config
         if len(problems) > config.max_bad * (len(problems) + usable):
             problems.raise_all(
                 f"{len(problems)} problems beside {usable} pictures that can be used, more than the share "
                 f"data.max_bad={config.max_bad:g} allows"
             )
-        if usable < 2:
-            problems.raise_all(f"{usable} pictures that can be used, and these problems")
-            raise _too_few(self.source.label, usable)
+        if usable < least:
+            too_few = _too_few(self.source.label, usable)
+            more = [too_few] if usable or not problems else []
+            problems.raise_all(f"{usable} image(s) that can be used, and these problems", more)
 
     def _warnings(self, usable: int) -> tuple[str, ...]:
         problems = self.source.problems
@@ -107,8 +111,9 @@ class Captioned(Dataset):
         )
 
     def prompts(self, n: int, seed: int) -> list[str]:
-        """Captions of the validation split, each once before any comes again."""
-        captions = dict.fromkeys(c for entry in self.entries["validation"] for c in self._captions(entry))
+        """Captions of the validation split, each once before any comes again; of training if it is empty."""
+        entries = self.entries["validation"] or self.entries["train"]
+        captions = dict.fromkeys(c for entry in entries for c in self._captions(entry))
         order = sorted(captions, key=lambda caption: mix(seed, "prompts", caption))
         return [order[i % len(order)] for i in range(n)]
 
@@ -129,9 +134,11 @@ def split(entries: Sequence[Entry], validation: float) -> dict[Split, list[Entry
     """Part entries by a hash of their names; about the share `validation` is held out.
 
     Args:
-        entries: at least two.
-        validation: share in (0, 1).
+        entries: at least one. A single one is for training.
+        validation: share in [0, 1); 0: none is held out, else at least one of several.
     """
+    if validation == 0 or len(entries) < 2:
+        return {"train": list(entries), "validation": []}
     draw = {entry.name: mix(SALT, entry.name) / 2**63 for entry in entries}
     ranked = sorted(draw.values())
     limit = min(max(validation, ranked[0]), ranked[-2])
@@ -145,5 +152,7 @@ def _too_few(label: str, count: int) -> UserError:
         f"{label}: too few captioned pictures",
         expected="at least 2, one to train on and one to validate on",
         got=count,
-        fix="add pictures with captions",
+        fix="train on that one alone, with none held out: --set data.validation=0"
+        if count
+        else "add images with captions",
     )

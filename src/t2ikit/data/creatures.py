@@ -37,7 +37,7 @@ class Creatures(Dataset):
 
     def __init__(self, config: CreaturesConfig) -> None:
         self.config = config
-        held_out = max(1, round(config.count * config.validation))
+        held_out = max(1, round(config.count * config.validation)) if config.validation else 0
         self._sizes: dict[Split, int] = {"train": config.count - held_out, "validation": held_out}
 
     def size(self, split: Split) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from typing_extensions import Self
 
 from t2ikit.specs import DatasetConfig
 
@@ -16,7 +17,13 @@ class CreaturesConfig(DatasetConfig):
     """where the pictures come from: the name of this dataset"""
     size: int = Field(default=32, ge=16, le=1024)
     """height and width of the pictures, pixels"""
-    count: int = Field(default=20_000, ge=2)
-    """number of pictures, training and validation together"""
+    count: int = Field(default=20_000, ge=1)
+    """number of images, training and validation together"""
     seed: int = Field(default=0, ge=0)
     """which pictures: another seed draws other pictures of the same kind"""
+
+    @model_validator(mode="after")
+    def _has_something_to_train_on(self) -> Self:
+        if self.count == 1 and self.validation:
+            raise ValueError("a single image can be trained on with validation=0 only")
+        return self

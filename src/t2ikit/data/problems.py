@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from t2ikit.errors import UserError, UserErrors
@@ -55,13 +56,13 @@ class Problems:
         """One error a kind, which names the first places and counts the rest."""
         return [self._error(kind, places) for kind, places in self.found.items()]
 
-    def raise_all(self, what: str) -> None:
-        """Raise everything that was noted, headed by `what` where there are several kinds.
+    def raise_all(self, what: str, more: Sequence[UserError] = ()) -> None:
+        """Raise everything that was noted, and `more`, headed by `what` where there are several kinds.
 
         Raises:
             UserError, UserErrors: there is something.
         """
-        errors = self.errors()
+        errors = [*self.errors(), *more]
         if len(errors) == 1:
             raise errors[0]
         if errors:

@@ -33,7 +33,8 @@ GROUP = 4
 class ShardStream(StreamingDataset):
     """The samples of shards too many to be looked at before training.
 
-    Validation is a part of the first shard, by a hash of the names; everything else is trained on.
+    Validation is a part of the first shard, by a hash of the names (with data.validation=0 it is empty);
+    everything else is trained on.
 
     Args:
         config: the pattern, and how pictures are read.
@@ -52,17 +53,19 @@ class ShardStream(StreamingDataset):
         self._open = functools.lru_cache(maxsize=2 * GROUP)(self._prepare)
         self.first = self._open(0)
         self.warnings = self.first.warnings
+        self.trained_prompts = self.first.trained_prompts
 
     def _prepare(self, number: int) -> Captioned:
         """One shard's usable samples, resized and kept in the cache: another epoch decodes nothing."""
         url, column = self.urls[number], self.config.caption_column
+        least = 1 if number else None  # nothing is held out of the later shards
         if not is_remote(url):
             path = Path(url)
-            return Captioned(self.config, ShardSource(path.name, [path], column))
+            return Captioned(self.config, ShardSource(path.name, [path], column), least=least)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"shard-{number:06d}.tar"
             fetch(url, path)
-            return Captioned(self.config, ShardSource(url, [path], column, origin=url))
+            return Captioned(self.config, ShardSource(url, [path], column, origin=url), least=least)
 
     def _samples(self, number: int) -> list[tuple[int, Split, int]]:
         """What a shard gives to training; nothing where there is nothing in it that can be used."""
@@ -104,7 +107,7 @@ class ShardStream(StreamingDataset):
         return self.first.captions(split, index)
 
     def prompts(self, n: int, seed: int) -> list[str]:
-        """Captions of the validation split."""
+        """Captions of the validation split, or of the first shard where that is empty."""
         return self.first.prompts(n, seed)
 
     @property

@@ -44,10 +44,12 @@ def check_dataset(name: str, registry: Registry | None = None, /, **config: Any)
 def _check_split(part: Subject, first: Dataset, second: Dataset, split: Split) -> set[str]:
     """Check the pictures of a split and give their keys."""
     size, keys = first.size(split), []
+    empty = split == "validation" and part.config.validation == 0
     require(
-        size >= 1, f"{part.title}: there is nothing to {'train on' if split == 'train' else 'validate with'}"
+        size >= 1 or empty,
+        f"{part.title}: there is nothing to {'train on' if split == 'train' else 'validate with'}",
     )
-    for index in range(0, size, math.ceil(size / LOOKED_AT)):
+    for index in range(0, size, math.ceil(size / LOOKED_AT) or 1):
         title = f"{part.title}: picture {index} of {split}"
         record, again = first.record(split, index), second.record(split, index)
         _check_record(title, record, part.config.size)
