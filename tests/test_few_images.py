@@ -52,7 +52,7 @@ def shards(root: Path, counts: list[int]) -> str:
                     (f"{number}.png", png(number)),
                     (f"{number}.txt", b"image %d" % number),
                 ):
-                    member = tarfile.TarInfo(f"{number}.{ending}")
+                    member = tarfile.TarInfo(name)
                     member.size = len(content)
                     shard.addfile(member, io.BytesIO(content))
                 number += 1
