@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from t2ikit.evaluation_pictures import processor as machine
+from t2ikit.sampling.costs import processor as machine
 
 Step = Callable[[], Any]
 

@@ -18,24 +18,25 @@ from t2ikit.cli import main
 from t2ikit.comparing import (
     MOST_PROMPTS,
     best,
-    compare,
+    compare_runs,
     differences,
     read_numbers,
     short_names,
     stages,
     training_seconds,
 )
-from t2ikit.evaluating import Evaluator, Question
-from t2ikit.evaluation_pictures import Costs
+from t2ikit.evaluating import Evaluator
+from t2ikit.evaluation_results import EvaluationOptions
 from t2ikit.grids import to_pil
 from t2ikit.recipe import read_recipe
 from t2ikit.registry import Registry
 from t2ikit.report import embed, render
+from t2ikit.sampling.costs import Costs
 from t2ikit.training import start_run
 from test_resume import IMAGEN
 
 MISSING = ["metrics.clip-score.model=./no-clip"]
-QUESTION = Question(n=4, metrics=["colours", "prompt-accuracy", "clip-score"], settings=MISSING)
+QUESTION = EvaluationOptions(n=4, metrics=["colours", "prompt-accuracy", "clip-score"], settings=MISSING)
 PROMPTS = ["a red cat", "a <b>blue</b> dog"]
 
 
@@ -56,7 +57,7 @@ def comparison(runs, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("torch")))
         patch.setenv("HF_HUB_OFFLINE", "1")
-        yield compare(runs, QUESTION, PROMPTS, device="cpu")
+        yield compare_runs(runs, QUESTION, PROMPTS, device="cpu")
 
 
 class Page(HTMLParser):
@@ -199,7 +200,7 @@ def test_more_prompts_are_refused_before_any_work(monkeypatch):
     monkeypatch.setattr("t2ikit.comparing.Evaluator", lambda *a, **k: pytest.fail("a run was opened"))
     prompts = [str(number) for number in range(MOST_PROMPTS + 1)]
     with pytest.raises(UserError, match="too many") as caught:
-        compare([Path("first"), Path("second")], QUESTION, prompts)
+        compare_runs([Path("first"), Path("second")], QUESTION, prompts)
     assert (caught.value.expected, caught.value.got) == ("at most 200 prompts", 201)
 
 
@@ -232,7 +233,7 @@ def test_a_picture_larger_than_the_format_holds_is_halved():
 
 def test_evaluations_are_read_where_they_were_made_before(runs, comparison, monkeypatch):
     monkeypatch.setattr(Evaluator, "draw", lambda *a: pytest.fail("it was measured again"))
-    again = compare(runs, QUESTION, ["a red cat"], device="cpu")
+    again = compare_runs(runs, QUESTION, ["a red cat"], device="cpu")
     assert [one.numbers for one in again.runs] == [one.numbers for one in comparison.runs]
 
 
@@ -241,7 +242,7 @@ def test_a_damaged_evaluation_is_made_anew_and_said_so(runs, comparison):
     found = (runs[0] / "evaluations").glob("*/evaluation.json")
     (kept,) = (path for path in found if read_numbers(path) == before)
     kept.write_text(kept.read_text()[:100])
-    again = compare(runs, QUESTION, ["a cat"], device="cpu", say=said.append).runs[0].numbers
+    again = compare_runs(runs, QUESTION, ["a cat"], device="cpu", say=said.append).runs[0].numbers
     assert said == [f"{kept} is damaged: measuring anew"]
     assert again.measures == before.measures
     assert read_numbers(kept) == again
@@ -250,7 +251,7 @@ def test_a_damaged_evaluation_is_made_anew_and_said_so(runs, comparison):
 def test_an_evaluation_in_which_a_metric_failed_is_made_anew(runs, comparison, monkeypatch):
     before, said = comparison.runs[0].numbers, []
     monkeypatch.setattr("t2ikit.comparing.read_numbers", lambda path: replace(before, failed=("fid",)))
-    again = compare(runs, QUESTION, ["a cat"], device="cpu", say=said.append).runs[0].numbers
+    again = compare_runs(runs, QUESTION, ["a cat"], device="cpu", say=said.append).runs[0].numbers
     assert "failed before: fid; measuring anew" in said[0]
     assert (again.measures, again.failed) == (before.measures, ())
 
@@ -363,9 +364,9 @@ def test_names_are_as_long_as_it_takes_to_tell_runs_apart(paths, names, tmp_path
 @pytest.mark.parametrize("count", [0, 1])
 def test_one_run_is_nothing_to_compare(runs, count):
     with pytest.raises(UserError, match="nothing to compare"):
-        compare(runs[:count], QUESTION)
+        compare_runs(runs[:count], QUESTION)
     with pytest.raises(UserError, match="nothing to compare"):
-        compare([runs[0], runs[0]], QUESTION)
+        compare_runs([runs[0], runs[0]], QUESTION)
 
 
 def command(runs, out, *more):
@@ -392,7 +393,7 @@ def test_the_command_writes_the_file_and_passes_over_a_damaged_grid(runs, tmp_pa
     "out", ["gone/report.html", "folder", "file/report.html", "taken.html", "long" * 100]
 )
 def test_a_report_that_cannot_be_written_is_refused_before_any_work(out, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("t2ikit.comparing.compare", lambda *a, **k: pytest.fail("runs were compared"))
+    monkeypatch.setattr("t2ikit.measuring.compare_runs", lambda *a, **k: pytest.fail("runs were compared"))
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").touch()
     (tmp_path / ".taken.html.writing").mkdir()  # as a folder without leave to write, for root too

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,20 +13,21 @@ import torch
 from PIL import Image
 
 from clip_support import clip_folder
-from t2ikit import Measure, UserError
+from t2ikit import Measure, UserError, open_run
 from t2ikit import checkpoint as ckpt
 from t2ikit.cli import main
 from t2ikit.data.creatures import Creatures
 from t2ikit.data.creatures_config import CreaturesConfig
-from t2ikit.evaluating import Evaluator, Question, evaluate
-from t2ikit.evaluation_files import describe, write_evaluation
+from t2ikit.evaluating import Evaluator, measure_run
+from t2ikit.evaluation_files import measure_into
 from t2ikit.evaluation_pictures import reference
+from t2ikit.evaluation_results import EvaluationOptions
 from t2ikit.files import save_picture
 from t2ikit.metrics.chosen import choose_metrics
 from t2ikit.recipe import read_recipe
 from t2ikit.registry import Registry
 from t2ikit.sampling.open import open_model
-from t2ikit.sweeping import describe_sweep, measure_and_write, parse_axes, run_sweep, write_sweep
+from t2ikit.sweeping import measure_and_write, parse_axes, run_sweep, sweep_and_write, write_sweep
 from t2ikit.training import start_run
 from test_resume import IMAGEN
 
@@ -60,7 +62,9 @@ def test_a_file_plugin_adds_a_metric_and_its_options(tmp_path, tiny_run):
     )
     plugins = [str(tmp_path / "mine.py")]
     values = [
-        evaluate(tiny_run, Question(n=4, metrics=["mean"], settings=settings), plugins=plugins).measures
+        measure_run(
+            tiny_run, EvaluationOptions(n=4, metrics=["mean"], settings=settings), plugins=plugins
+        ).measures
         for settings in ([], ["metrics.mean.scale=2"])
     ]
     one, two = (found["mean/mean"] for found in values)
@@ -69,10 +73,10 @@ def test_a_file_plugin_adds_a_metric_and_its_options(tmp_path, tiny_run):
 
 
 def test_what_is_written_is_what_was_measured(tiny_run):
-    question = Question(n=6, metrics=["colours", "neighbours", "lpips"], again=2, copies=2)
-    evaluation = evaluate(tiny_run, question)
-    folder = write_evaluation(evaluation, tiny_run)
-    again = evaluate(tiny_run, question)
+    question = EvaluationOptions(n=6, metrics=["colours", "neighbours", "lpips"], again=2, copies=2)
+    evaluation = measure_into(Evaluator(tiny_run, question))
+    folder = evaluation.folder
+    again = measure_run(tiny_run, question)
     assert again.measures == evaluation.measures  # to the bit
     assert torch.equal(again.drawn.images, evaluation.drawn.images)
     files = sorted((folder / "drawn").glob("*.png"))
@@ -90,7 +94,7 @@ def test_what_is_written_is_what_was_measured(tiny_run):
     assert table["costs"]["threads"] == torch.get_num_threads()
     assert table["costs"]["processor"]
     assert (folder / "neighbours.png").is_file()
-    other = evaluate(tiny_run, Question(n=6, metrics=["colours"], seed=1, again=2, copies=2))
+    other = measure_run(tiny_run, EvaluationOptions(n=6, metrics=["colours"], seed=1, again=2, copies=2))
     assert other.name != evaluation.name
 
 
@@ -101,8 +105,8 @@ def test_an_earlier_checkpoint_is_measured_alone(tiny_run, tmp_path):
     for tensor in newest.tensors["ema"].values():
         tensor.mul_(0.5)
     ckpt.save(run, replace(newest, step=1))
-    question = Question(n=4, metrics=["colours"], again=0)
-    found = {step: evaluate(run, replace(question, checkpoint=step)) for step in (None, 1, 2)}
+    question = EvaluationOptions(n=4, metrics=["colours"], again=0)
+    found = {step: measure_run(run, replace(question, checkpoint=step)) for step in (None, 1, 2)}
     assert found[1].settings["step"] == 1
     assert torch.equal(found[2].drawn.images, found[None].drawn.images)
     assert not torch.equal(found[1].drawn.images, found[None].drawn.images)
@@ -113,11 +117,11 @@ def test_an_earlier_checkpoint_is_measured_alone(tiny_run, tmp_path):
 
 def test_a_sweep_goes_over_samplers_too(tiny_run):
     """As `--sampler` does: what the recipe says stays, but for the steps and what the other does not know."""
-    question = Question(n=4, metrics=["colours"], again=0)
+    question = EvaluationOptions(n=4, metrics=["colours"], again=0)
     evaluator = Evaluator(tiny_run, question)
     found = run_sweep(evaluator, parse_axes(["sampler.use=ddim,euler", "steps=2"])).evaluations
     for name, evaluation in zip(("ddim", "euler"), found):
-        alone = evaluate(tiny_run, replace(question, sampler=name, settings=["sampler.steps=2"]))
+        alone = measure_run(tiny_run, replace(question, sampler=name, settings=["sampler.steps=2"]))
         assert evaluation.settings["sampler"] == alone.settings["sampler"]
         assert evaluation.settings["sampler"]["use"] == f"imagen/{name}"
         assert evaluation.measures == alone.measures
@@ -125,13 +129,13 @@ def test_a_sweep_goes_over_samplers_too(tiny_run):
 
 def test_a_sweep_over_samplers_keeps_what_is_asked_for_all(tiny_run):
     settings = ["sampler.steps=3", "sampler.guidance=2", "sampler.use=ddim"]
-    evaluator = Evaluator(tiny_run, Question(n=2, metrics=["colours"], settings=settings))
+    evaluator = Evaluator(tiny_run, EvaluationOptions(n=2, metrics=["colours"], settings=settings))
     own = evaluator.run.table["sampler"]
     for name in ("ddim", "euler", "dpm++"):
         point = evaluator.sampling_model({"use": name}).recipe.parts["sampler"]
         assert point.entry.canonical == f"imagen/{name}"
         assert (point.config.steps, point.config.guidance) == (3, 2)
-    only = Evaluator(tiny_run, Question(n=2, metrics=["colours"], settings=["sampler.order=1"]))
+    only = Evaluator(tiny_run, EvaluationOptions(n=2, metrics=["colours"], settings=["sampler.order=1"]))
     points = {name: only.sampling_model({"use": name}).recipe.parts["sampler"] for name in ("dpm++", "ddim")}
     assert points["dpm++"].config.order == 1
     assert "order" not in points["ddim"].table()
@@ -139,27 +143,27 @@ def test_a_sweep_over_samplers_keeps_what_is_asked_for_all(tiny_run):
         only.sampling_model({"use": "ddim", "order": "1"})
     changed = evaluator.sampling_model({"guidance": "4"}).recipe.parts["sampler"]
     assert (changed.entry.canonical, changed.config.guidance) == ("imagen/ddim", 4)
-    other = Evaluator(tiny_run, Question(n=2, metrics=["colours"], sampler="euler"))
+    other = Evaluator(tiny_run, EvaluationOptions(n=2, metrics=["colours"], sampler="euler"))
     back = other.sampling_model({"use": own["use"]}).recipe.parts["sampler"]
     assert back.table() == open_model(other.run).recipe.parts["sampler"].table()
 
 
 def test_a_sweep_measures_every_combination_as_one_evaluation_would(tiny_run):
     axes = parse_axes(["guidance=0.5,3", "sampler.thresholding=none,dynamic"])
-    question = Question(n=4, metrics=["colours"], again=0)
+    question = EvaluationOptions(n=4, metrics=["colours"], again=0)
     sweep = run_sweep(Evaluator(tiny_run, question), axes)
     assert sweep.points[1] == {"guidance": "0.5", "thresholding": "dynamic"}
     assert len(sweep.evaluations) == 4
     settings = ["sampler.guidance=3", "sampler.thresholding=none"]
-    alone = evaluate(tiny_run, Question(n=4, metrics=["colours"], again=0, settings=settings))
+    alone = measure_run(tiny_run, EvaluationOptions(n=4, metrics=["colours"], again=0, settings=settings))
     assert alone.measures == sweep.evaluations[2].measures
     assert torch.equal(alone.drawn.images[:3], sweep.evaluations[2].drawn.images)  # those of the grid
     assert sweep.evaluations[0].settings["guidance"] == 0.5
-    lines = [line.split() for line in describe_sweep(sweep).splitlines()]
+    lines = [line.split() for line in sweep.text().splitlines()]
     assert lines[0] == ["guidance", "0.5", "0.5", "3", "3"]
     assert lines[1] == ["thresholding", "none", "dynamic", "none", "dynamic"]
     assert lines[2][0] == "colours/saturation"
-    path = write_sweep(sweep, tiny_run)
+    path = write_sweep(sweep, open_run(tiny_run)).grid
     assert Image.open(path).size[0] > 4 * 32
     table = json.loads(path.with_suffix(".json").read_text())
     assert [point["at"] for point in table["points"]] == sweep.points
@@ -180,7 +184,7 @@ def test_a_sweep_of_too_many_combinations():
 
 def test_a_sweep_is_refused_before_anything_is_drawn(tiny_run, monkeypatch):
     monkeypatch.setattr("t2ikit.evaluating.draw_all", lambda *a: pytest.fail("it was drawn"))
-    evaluator = Evaluator(tiny_run, Question(n=4, metrics=["colours"]))
+    evaluator = Evaluator(tiny_run, EvaluationOptions(n=4, metrics=["colours"]))
     for given in ("guidance=1,-1", "colour=red", "thresholding=none,some", "steps=5,x"):
         with pytest.raises(UserError):
             run_sweep(evaluator, parse_axes([given]))
@@ -191,10 +195,10 @@ def test_a_folder_that_cannot_be_written_is_told_before_anything_is_drawn(tiny_r
     shutil.copytree(tiny_run, run, ignore=shutil.ignore_patterns("evaluations"))
     (run / "evaluations").write_text("a file in the way")
     monkeypatch.setattr("t2ikit.evaluating.draw_all", lambda *a: pytest.fail("it was drawn"))
-    evaluator = Evaluator(run, Question(n=4, metrics=["colours"]))
-    for axes in ({}, {"steps": ["1", "2"]}):
+    evaluator = Evaluator(run, EvaluationOptions(n=4, metrics=["colours"]))
+    for measure in (measure_and_write, partial(sweep_and_write, axes={"steps": ["1", "2"]})):
         with pytest.raises(UserError, match="cannot be written"):
-            measure_and_write(evaluator, axes)
+            measure(evaluator)
 
 
 def test_large_training_pictures_are_fewer(monkeypatch):
@@ -217,7 +221,7 @@ def few(tmp_path):
 
 
 def test_a_caption_that_would_come_again_counts_once(tiny_run, few):
-    evaluator = Evaluator(tiny_run, Question(data=str(few), n=256, metrics=["colours"]))
+    evaluator = Evaluator(tiny_run, EvaluationOptions(data=str(few), n=256, metrics=["colours"]))
     captions = set(evaluator.dataset.prompts(256, 0))
     assert 1 < len(captions) < 16
     found = evaluator.measure()
@@ -225,31 +229,31 @@ def test_a_caption_that_would_come_again_counts_once(tiny_run, few):
     assert found.settings["n"] == found.measures["colours/saturation"].n == len(captions)
     assert len({picture.numpy().tobytes() for picture in found.drawn.images}) == len(captions)
     assert f"only {len(captions)} different captions; -n 256 asked" in found.notes
-    assert f"note: only {len(captions)} different captions; -n 256 asked" in describe(found)
-    asked = Evaluator(tiny_run, Question(data=str(few), n=len(captions), metrics=["colours"]))
+    assert f"note: only {len(captions)} different captions; -n 256 asked" in found.text()
+    asked = Evaluator(tiny_run, EvaluationOptions(data=str(few), n=len(captions), metrics=["colours"]))
     assert asked.settings() == found.settings
 
 
 def test_creatures_that_repeat_are_drawn_once_in_their_order(tiny_run):
-    evaluator = Evaluator(tiny_run, Question(n=3000, metrics=["colours"]))
+    evaluator = Evaluator(tiny_run, EvaluationOptions(n=3000, metrics=["colours"]))
     asked = evaluator.dataset.prompts(3000, 0)
     assert evaluator.prompts == sorted(set(asked), key=asked.index)
     assert len(evaluator.prompts) < 3000
 
 
 def test_few_pictures_are_told_once_whatever_is_measured(tiny_run):
-    found = evaluate(tiny_run, Question(n=4, metrics=["colours", "neighbours"]))
-    assert describe(found).count("4 pictures are few") == 1
-    assert not evaluate(tiny_run, Question(n=100, steps=1, metrics=["colours"])).notes
+    found = measure_run(tiny_run, EvaluationOptions(n=4, metrics=["colours", "neighbours"]))
+    assert found.text().count("4 pictures are few") == 1
+    assert not measure_run(tiny_run, EvaluationOptions(n=100, steps=1, metrics=["colours"])).notes
 
 
 # ---------------------------------------------------------------- other data
 
 
 def test_neighbours_are_those_the_run_was_trained_on_whatever_the_prompts(tiny_run, few):
-    question = Question(data=str(few), n=4, metrics=["neighbours"])
-    train = evaluate(tiny_run, question).drawn.train
-    own = Evaluator(tiny_run, Question()).dataset
+    question = EvaluationOptions(data=str(few), n=4, metrics=["neighbours"])
+    train = measure_run(tiny_run, question).drawn.train
+    own = Evaluator(tiny_run, EvaluationOptions()).dataset
     assert torch.equal(train[0], own.record("train", 0).image.float() / 127.5 - 1)
 
 
@@ -258,7 +262,7 @@ def test_training_data_that_is_gone_is_told(tiny_run, few, tmp_path):
     shutil.copytree(tiny_run, run)
     recipe = (run / "recipe.toml").read_text()
     (run / "recipe.toml").write_text(recipe.replace('spec = "creatures"', 'spec = "/no/such/folder"'))
-    found = evaluate(run, Question(data=str(few), n=4, metrics=["neighbours", "colours"]))
+    found = measure_run(run, EvaluationOptions(data=str(few), n=4, metrics=["neighbours", "colours"]))
     assert "the run's own training pictures" in found.not_measured["neighbours"]
     assert "colours/saturation" in found.measures
     assert any("the run's own data cannot be opened" in note for note in found.notes)
@@ -327,7 +331,7 @@ def test_pictures_are_there_before_anything_is_measured(tiny_run, tmp_path, monk
 
     monkeypatch.setattr("t2ikit.metrics.colours.Colours.__call__", look)
     with pytest.raises(KeyboardInterrupt):
-        measure_and_write(Evaluator(run, Question(n=4, metrics=["colours"])), {})
+        measure_and_write(Evaluator(run, EvaluationOptions(n=4, metrics=["colours"])))
     assert seen == ["drawn", "real"]
 
 
@@ -356,12 +360,12 @@ def t2ikit_metrics():
 def test_metrics_of_one_name_are_both_measured(tiny_run, tmp_path):
     (tmp_path / "second.py").write_text(SECOND)
     plugins = [str(tmp_path / "second.py")]
-    question = Question(
+    question = EvaluationOptions(
         n=4,
         metrics=["t2ikit/colours", "second/colours"],
         settings=['metrics."second/colours".value=7'],
     )
-    measures = evaluate(tiny_run, question, plugins=plugins).measures
+    measures = measure_run(tiny_run, question, plugins=plugins).measures
     assert measures["second/colours/mine"].value == 7
     assert "t2ikit/colours/saturation" in measures
     registry = Registry.load(plugins)
@@ -383,7 +387,9 @@ def test_settings_tell_apart_what_numbers_depend_on(tiny_run, tmp_path):
     def settings(*more):
         options = [f"metrics.clip-score.model={clip}", *more]
         plugins = [str(tmp_path / "second.py")]
-        return Evaluator(tiny_run, Question(n=4, metrics=names, settings=options), plugins=plugins).settings()
+        return Evaluator(
+            tiny_run, EvaluationOptions(n=4, metrics=names, settings=options), plugins=plugins
+        ).settings()
 
     first = settings()
     assert settings() == first
@@ -438,7 +444,7 @@ def test_a_damaged_run_is_told_without_a_traceback(tiny_run, tmp_path, capsys, f
 def test_a_sweep_goes_on_where_it_stopped(tiny_run, tmp_path, monkeypatch):
     run = tmp_path / "run"
     shutil.copytree(tiny_run, run, ignore=shutil.ignore_patterns("evaluations"))
-    question = Question(n=5, metrics=["colours"])
+    question = EvaluationOptions(n=5, metrics=["colours"])
     axes = parse_axes(["guidance=1,3,5"])
     compute, calls = Evaluator.compute, []
 
@@ -455,7 +461,7 @@ def test_a_sweep_goes_on_where_it_stopped(tiny_run, tmp_path, monkeypatch):
     again = run_sweep(Evaluator(run, question), axes)
     assert calls == [1, 3, 5, 5]
     assert again.kept == 2
-    assert "2 of 3 were measured before" in describe_sweep(again)
+    assert "2 of 3 were measured before" in again.text()
     whole = run_sweep(Evaluator(tiny_run, question), axes)
     for one, other in zip(again.evaluations, whole.evaluations):
         assert one.measures == other.measures
@@ -468,25 +474,26 @@ def test_a_sweep_goes_on_where_it_stopped(tiny_run, tmp_path, monkeypatch):
 
 
 def test_a_metric_that_failed_is_measured_again(tiny_run, broken):
-    question = Question(n=2, metrics=["divides", "colours"])
+    question = EvaluationOptions(n=2, metrics=["divides", "colours"])
     for _ in range(2):
         evaluator = Evaluator(tiny_run, question, plugins=[broken])
-        written = measure_and_write(evaluator, parse_axes(["guidance=1,2"]))
+        written = sweep_and_write(evaluator, parse_axes(["guidance=1,2"]))
         assert written.failed == ("divides",)
-        assert "measured before" not in written.text
+        assert "measured before" not in written.text()
 
 
 def test_sweeps_of_other_values_keep_their_own_files(tiny_run):
-    question = Question(n=2, metrics=["colours"])
+    question = EvaluationOptions(n=2, metrics=["colours"])
     swept = [run_sweep(Evaluator(tiny_run, question), parse_axes([f"guidance={g}"])) for g in ("1,3", "1,5")]
-    paths = {write_sweep(sweep, tiny_run) for sweep in swept}
+    run = open_run(tiny_run)
+    paths = {write_sweep(sweep, run).grid for sweep in swept}
     assert len(paths) == 2
     other = run_sweep(Evaluator(tiny_run, replace(question, seed=3)), parse_axes(["guidance=1,3"]))
-    assert write_sweep(other, tiny_run) not in paths
+    assert write_sweep(other, run).grid not in paths
 
 
 def test_the_points_of_a_sweep_share_the_models_weights(tiny_run, monkeypatch):
-    evaluator = Evaluator(tiny_run, Question(n=2, metrics=["colours"]))
+    evaluator = Evaluator(tiny_run, EvaluationOptions(n=2, metrics=["colours"]))
     monkeypatch.setattr("t2ikit.evaluating.open_model", lambda *a, **k: pytest.fail("it was opened again"))
     model = evaluator.sampling_model({"guidance": "4"})
     assert model.generator is evaluator.model.generator
@@ -495,9 +502,9 @@ def test_the_points_of_a_sweep_share_the_models_weights(tiny_run, monkeypatch):
 
 
 def test_what_is_measured_is_told_on_a_terminal_alone(tiny_run, monkeypatch, capsys):
-    question = Question(n=2, metrics=["colours"])
-    evaluate(tiny_run, question)
+    question = EvaluationOptions(n=2, metrics=["colours"])
+    measure_run(tiny_run, question)
     assert capsys.readouterr().err == ""
     monkeypatch.setattr("rich.console.Console.is_terminal", True)
-    evaluate(tiny_run, question)
+    measure_run(tiny_run, question)
     assert "measuring colours" in capsys.readouterr().err

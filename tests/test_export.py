@@ -27,8 +27,9 @@ import t2ikit_imagen.pipeline
 from conftest import TOYS
 from t2ikit import UserError, open_run
 from t2ikit.batch import mix
-from t2ikit.evaluating import Question, evaluate
-from t2ikit.evaluation_files import write_evaluation
+from t2ikit.evaluating import Evaluator, measure_run
+from t2ikit.evaluation_files import measure_into
+from t2ikit.evaluation_results import EvaluationOptions
 from t2ikit.exporting import export, find_format, push
 from t2ikit.pipeline import GeneratorModel, TextToImagePipeline
 from t2ikit.recipe import read_recipe
@@ -204,7 +205,8 @@ def test_the_card_of_a_model_that_enlarges_says_so(runs, tmp_path):
 
 def test_the_card_holds_numbers_of_what_is_exported_alone(runs, tmp_path):
     run = shutil.copytree(runs / "imagen", tmp_path / "run")
-    whole = write_evaluation(evaluate(run, Question(n=4, metrics=["colours"], again=0)), run)
+    options = EvaluationOptions(n=4, metrics=["colours"], again=0)
+    whole = measure_into(Evaluator(run, options)).folder
     numbers = json.loads((whole / "evaluation.json").read_text())
     step = numbers["settings"]["step"]
     wrong = [{"weights": "raw"}, {"guidance": 7.0}, {"steps": 9}, {"step": step + 1}, {"data": "other"}]
@@ -247,8 +249,8 @@ def test_an_export_names_no_folder_of_this_machine(runs, tmp_path):
 
 def test_an_export_is_measured_like_its_run(runs, tmp_path):
     export(runs / "imagen", "diffusers", tmp_path / "imagen")
-    question = Question(n=4, metrics=["colours"], again=0)
-    ours, theirs = (evaluate(path, question) for path in (runs / "imagen", tmp_path / "imagen"))
+    question = EvaluationOptions(n=4, metrics=["colours"], again=0)
+    ours, theirs = (measure_run(path, question) for path in (runs / "imagen", tmp_path / "imagen"))
     assert ours.measures == theirs.measures
     assert ours.name == theirs.name
 

@@ -9,7 +9,8 @@ import pytest
 
 from clip_support import clip_folder
 from t2ikit.cli import main
-from t2ikit.evaluating import Question, evaluate
+from t2ikit.evaluating import measure_run
+from t2ikit.evaluation_results import EvaluationOptions
 from t2ikit.recipe import read_recipe
 from t2ikit.registry import Registry
 
@@ -85,7 +86,9 @@ def test_a_gan_trains_with_everything_on(tmp_path, clip, precision, multiscale):
     assert set(found) == {"adversarial", "adversarial-critic", "matching", "contrastive", "r1", "clip"}
     assert len(found["r1"]) == 3  # lazy: every second step
     assert len(found["adversarial"]) == 6
-    result = evaluate(run, Question(n=8, metrics=["colours"], settings=["sampler.truncation=0.5"]))
+    result = measure_run(
+        run, EvaluationOptions(n=8, metrics=["colours"], settings=["sampler.truncation=0.5"])
+    )
     assert result.settings["steps"] == 1
 
 

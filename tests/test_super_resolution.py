@@ -23,7 +23,8 @@ from t2ikit.data.creatures_config import CreaturesConfig
 from t2ikit.data.loader import Shares
 from t2ikit.enlarging import Enlarging, enlarge, prepared, shrink, with_noise
 from t2ikit.errors import UserErrors, reworded
-from t2ikit.evaluating import Question, evaluate
+from t2ikit.evaluating import measure_run
+from t2ikit.evaluation_results import EvaluationOptions
 from t2ikit.predict_memory.forecast import forecast
 from t2ikit.recipe import read_recipe
 from t2ikit.registry import Registry
@@ -665,8 +666,8 @@ def test_what_does_not_fit_exits_2_and_says_what_does(runs, cli):
 
 @pytest.mark.slow
 def test_an_upsampler_is_measured_on_shrunk_real_pictures(runs):
-    question = Question(n=4, metrics=["colours"], again=2, copies=2)
-    found = evaluate(runs / "gan-sr", question)
+    question = EvaluationOptions(n=4, metrics=["colours"], again=2, copies=2)
+    found = measure_run(runs / "gan-sr", question)
     assert found.drawn.images.shape == (4, 3, 32, 32)
     torch.testing.assert_close(found.drawn.low_res, shrink(found.drawn.real, 2))
     grid = Image.open(runs / "diffusion-sr" / "samples" / "step-00000002.png")

@@ -15,7 +15,8 @@ import typer
 
 from t2ikit import checkpoint as ckpt
 from t2ikit import open_run
-from t2ikit.evaluating import Question, evaluate
+from t2ikit.evaluating import measure_run
+from t2ikit.evaluation_results import EvaluationOptions
 from t2ikit.files import write_json
 from t2ikit.grids import labelled_grid, to_pil
 from t2ikit.sampling.draw import sample
@@ -39,8 +40,8 @@ def main(
     columns = []
     steps = [ckpt.step_of(path) for path in ckpt.checkpoints(run)]
     for step in steps:
-        question = Question(metrics=metrics, n=n, again=0, settings=settings, checkpoint=step)
-        found = evaluate(run, question, device=device)
+        question = EvaluationOptions(metrics=metrics, n=n, again=0, settings=settings, checkpoint=step)
+        found = measure_run(run, question, device=device)
         rows.append({"step": step, **{name: measure.value for name, measure in found.measures.items()}})
         prompts = found.drawn.prompts[:SHOWN]
         columns.append(to_pil(sample(open_model(open_run(run), checkpoint=step, device=device), prompts)))

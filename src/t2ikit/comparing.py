@@ -14,13 +14,15 @@ from torch import Tensor
 
 from t2ikit.compose import Model
 from t2ikit.errors import UserError
-from t2ikit.evaluating import Evaluator, Question, name_of
-from t2ikit.evaluation_files import FOLDER, NUMBERS, Numbers, make_folder, measure_into, read_numbers
+from t2ikit.evaluating import Evaluator
+from t2ikit.evaluation_files import NUMBERS, Numbers, make_folder, measure_into, read_numbers
+from t2ikit.evaluation_results import EvaluationOptions, name_of
 from t2ikit.given import real_pictures, small_pictures
 from t2ikit.interfaces import Denoiser, Measure
 from t2ikit.run import Run
 from t2ikit.runlog import read_log
 from t2ikit.sampling.draw import sample
+from t2ikit.sampling.outputs import evaluations_of
 
 PROMPTS, SAMPLES = 6, 2
 """Prompts drawn side by side, and pictures of each."""
@@ -69,42 +71,43 @@ class Comparison:
 
     runs: Sequence[Compared]
     prompts: Sequence[str]
-    question: Question
+    options: EvaluationOptions
 
 
-def compare(
-    paths: Sequence[Path],
-    question: Question,
+def compare_runs(
+    runs: Sequence[Run | str | Path],
+    options: EvaluationOptions,
     prompts: Sequence[str] = (),
     *,
     plugins: Sequence[str] = (),
     device: str = "auto",
     say: Callable[[str], None] = print,
 ) -> Comparison:
-    """Measure runs in the same way and draw the same prompts from each.
+    """Measure runs in the same way and sample the same prompts from each.
 
-    An evaluation that was made before with the same question is read, not made again, unless it is damaged or
+    An evaluation that was made before with the same options is read, not made again, unless it is damaged or
     a metric failed in it; `t2ikit evaluate` makes it anew, as where something was missing then.
 
     Args:
-        paths: at least two run folders.
-        question: for all of them.
-        prompts: to draw side by side, at most 200; empty takes the first of the first run's evaluation.
+        runs: at least two runs, or their folders.
+        options: for all of them.
+        prompts: to sample side by side, at most 200; empty takes the first of the first run's evaluation.
         plugins, device: as in `evaluate`.
         say: told of files of a run that are damaged and passed over.
 
     Raises:
         UserError: too few or too many runs or prompts, or a run that cannot be evaluated.
     """
+    paths = [run.path if isinstance(run, Run) else Path(run) for run in runs]
     _check(paths)
     _check_prompts(prompts)
-    evaluators = [Evaluator(path, question, plugins=plugins, device=device) for path in paths]
+    evaluators = [Evaluator(run, options, plugins=plugins, device=device) for run in runs]
     shown = list(prompts) or list(dict.fromkeys(evaluators[0].prompts))[:PROMPTS]
     # Before the first is measured, for either may be the user's to mend.
     logs = [read_log(one.run.path / "log.jsonl") for one in evaluators]
-    real = [real_pictures(one.model.generator, one.dataset, shown, question.seed) for one in evaluators]
+    real = [real_pictures(one.model.generator, one.dataset, shown, options.seed) for one in evaluators]
     each = zip(short_names(paths), evaluators, logs, real)
-    return Comparison([_compared(*about, shown, say) for about in each], shown, question)
+    return Comparison([_compared(*about, shown, say) for about in each], shown, options)
 
 
 def _check(paths: Sequence[Path]) -> None:
@@ -149,7 +152,7 @@ def _compared(
     prompts: Sequence[str],
     say: Callable[[str], None],
 ) -> Compared:
-    run, model, seed = evaluator.run, evaluator.model, evaluator.question.seed
+    run, model, seed = evaluator.run, evaluator.model, evaluator.options.seed
     numbers = _evaluated(evaluator, say)
     given = small_pictures(model.generator, real, SAMPLES)
     drawn = sample(model, prompts, samples=range(SAMPLES), seed=seed, low_res=given)
@@ -178,7 +181,7 @@ def _scaled(model: Model, prompts: Sequence[str], real: Tensor | None, seed: int
 
 def _evaluated(evaluator: Evaluator, say: Callable[[str], None]) -> Numbers:
     """The numbers of an evaluation, made before or now."""
-    kept = evaluator.run.path / FOLDER / name_of(evaluator.settings()) / NUMBERS
+    kept = evaluations_of(evaluator.run) / name_of(evaluator.settings()) / NUMBERS
     if kept.is_file():
         try:
             numbers = read_numbers(kept)
@@ -188,8 +191,8 @@ def _evaluated(evaluator: Evaluator, say: Callable[[str], None]) -> Numbers:
             if not numbers.failed:
                 return numbers
             say(f"{kept}: failed before: {', '.join(numbers.failed)}; measuring anew")
-    make_folder(evaluator.run.path)
-    found, _ = measure_into(evaluator)
+    make_folder(evaluator.run)
+    found = measure_into(evaluator)
     return Numbers(found.measures, found.not_measured, found.costs, found.failed, found.notes)
 
 

@@ -1,12 +1,10 @@
-"""`t2ikit evaluate` in code: prompts of a dataset, pictures of a run, metrics of both."""
+"""`t2ikit evaluate` in code: prompts of a dataset, images of a run, metrics of both."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,156 +12,68 @@ from t2ikit import __version__
 from t2ikit.compose import Model, build_sampler
 from t2ikit.config import parse_setting, validate
 from t2ikit.errors import UserError
-from t2ikit.evaluation_pictures import Costs, Pictures, costs, draw_all, reference, telling
+from t2ikit.evaluation_pictures import Pictures, draw_all, reference, telling
+from t2ikit.evaluation_results import Drawing, EvaluationOptions, EvaluationResult
 from t2ikit.given import real_pictures
-from t2ikit.interfaces import Dataset, Drawn, Measure, NotMeasured
+from t2ikit.interfaces import Dataset, Measure, NotMeasured
 from t2ikit.metrics.chosen import Failed, choose_metrics
 from t2ikit.metrics.identity import versions
 from t2ikit.recipe import SAMPLING, find_dataset, resolve
 from t2ikit.registry import Registry
-from t2ikit.run import Run, open_run
+from t2ikit.run import Run, as_run, plugins_of
+from t2ikit.sampling.costs import costs
 from t2ikit.sampling.open import check_call, named_sampler, open_model, sampling_table
 
 ENOUGH = 100
 """Pictures below which every number is to be read with care."""
 
 
-@dataclass(frozen=True)
-class Question:
-    """What to draw and measure.
-
-    Attributes:
-        data: a SPEC; None takes the run's own data.
-        metrics: names; empty takes all that are installed.
-        n: prompts, one picture each; as many as are different.
-        again: prompts that are drawn `copies` times more, for diversity.
-        seed: what prompts and noise are drawn from.
-        steps, guidance, sampler: as in `t2ikit sample`; None takes the recipe's.
-        settings: sampler.KEY=VALUE and metrics.NAME.KEY=VALUE.
-        weights: "ema" or "raw".
-        checkpoint: step of the checkpoint; None takes the newest.
-    """
-
-    data: str | None = None
-    metrics: Sequence[str] = ()
-    n: int = 256
-    again: int = 16
-    copies: int = 4
-    seed: int = 0
-    steps: int | None = None
-    guidance: float | None = None
-    sampler: str | None = None
-    settings: Sequence[str] = ()
-    weights: str = "ema"
-    checkpoint: int | None = None
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """Pictures that were drawn and not measured yet.
-
-    Attributes:
-        drawn: the pictures, as metrics see them.
-        costs: of drawing; depends on the machine.
-        settings: what numbers of these pictures depend on.
-    """
-
-    drawn: Drawn = field(repr=False)
-    costs: Costs
-    settings: dict[str, Any]
-
-    @property
-    def name(self) -> str:
-        """Of its folder."""
-        return name_of(self.settings)
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What was measured, and on what.
-
-    Attributes:
-        measures: by metric and name, as "prompt-accuracy/colour".
-        not_measured: by metric, what is missing.
-        settings: run, checkpoint step, data, prompts, sampler, seeds: what the numbers depend on.
-        costs: of drawing; depends on the machine.
-        drawn: the pictures that were measured; of one that was read from its folder, the first of them.
-        failed: those metrics of `not_measured` that lack nothing, but raised an error.
-        notes: what should be known before the numbers are read.
-    """
-
-    measures: dict[str, Measure]
-    not_measured: dict[str, str]
-    settings: dict[str, Any]
-    costs: Costs
-    drawn: Drawn = field(repr=False)
-    failed: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """Of its folder."""
-        return name_of(self.settings)
-
-    def table(self) -> dict[str, Any]:
-        """As JSON can hold it."""
-        return {
-            "settings": self.settings,
-            "costs": asdict(self.costs),
-            "notes": list(self.notes),
-            "measures": {name: asdict(measure) for name, measure in self.measures.items()},
-            "not_measured": self.not_measured,
-            "failed": list(self.failed),
-        }
-
-
-def name_of(settings: dict[str, Any]) -> str:
-    """Names the checkpoint and, by a hash, everything else that numbers depend on."""
-    digest = hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=4)
-    return f"step-{settings['step']:08d}-{digest.hexdigest()}"
-
-
 class Evaluator:
     """A run that is opened once and measured as often as is asked, as a sweep does.
 
     Args:
-        path: the run folder.
-        question: what to measure.
+        run: a run, or its folder.
+        options: what to sample and measure.
         plugins: ./file.py plugins that the run or a metric needs.
         device: where to compute.
 
     Attributes:
-        prompts: each once, so fewer than the question asks for where the data has no more.
+        prompts: each once, so fewer than the options ask for where the data has no more.
 
     Raises:
         UserError: what is not a run, an unknown metric, or an option that does not fit.
     """
 
     def __init__(
-        self, path: Path, question: Question, *, plugins: Sequence[str] = (), device: str = "auto"
+        self,
+        run: Run | str | Path,
+        options: EvaluationOptions,
+        *,
+        plugins: Sequence[str] = (),
+        device: str = "auto",
     ) -> None:
-        self.run, self.question = open_run(path), question
-        self.registry = Registry.load(plugins)
-        for_sampler, for_metrics = _sort_settings(question.settings)
-        self._sampler, self._told = named_sampler(question.sampler, for_sampler)
-        self.metrics = choose_metrics(self.registry, question.metrics, for_metrics)
+        self.run, self.options = as_run(run), options
+        self.registry = plugins_of(self.run, plugins)
+        for_sampler, for_metrics = _sort_settings(options.settings)
+        self._sampler, self._told = named_sampler(options.sampler, for_sampler)
+        self.metrics = choose_metrics(self.registry, options.metrics, for_metrics)
         self.model = open_model(
             self.run,
             sampler=self._sampler,
             settings=self._told,
-            weights=question.weights,
-            checkpoint=question.checkpoint,
+            weights=options.weights,
+            checkpoint=options.checkpoint,
             plugins=plugins,
             device=device,
         )
-        check_call(self.model, "steps", question.steps)
-        check_call(self.model, "guidance", question.guidance)
-        self.dataset = evaluation_data(self.run, self.registry, question.data)
+        check_call(self.model, "steps", options.steps)
+        check_call(self.model, "guidance", options.guidance)
+        self.dataset = evaluation_data(self.run, self.registry, options.data)
         # A picture depends on its prompt and the seed alone: a prompt that came again would count twice.
-        self.prompts = list(dict.fromkeys(self.dataset.prompts(question.n, question.seed)))
-        self.step = self.run.step(question.checkpoint)
-        self._notes = _few(len(self.prompts), question.n)
-        if question.data is None and self.dataset.trained_prompts:
+        self.prompts = list(dict.fromkeys(self.dataset.prompts(options.n, options.seed)))
+        self.step = self.run.step(options.checkpoint)
+        self._notes = _few(len(self.prompts), options.n)
+        if options.data is None and self.dataset.trained_prompts:
             self._notes.append("the prompts are captions of training images: this run held none out")
         self._reference: Pictures | None = None
 
@@ -187,7 +97,7 @@ class Evaluator:
         sampler = build_sampler(recipe.parts["sampler"], self.model.context, self.model.generator)
         return replace(self.model, recipe=recipe, sampler=sampler)
 
-    def measure(self, changes: dict[str, str] | None = None) -> Evaluation:
+    def measure(self, changes: dict[str, str] | None = None) -> EvaluationResult:
         """Draw and measure; `changes` are options of the sampler for this time, as in `sampling_model`.
 
         Raises:
@@ -201,13 +111,13 @@ class Evaluator:
         Raises:
             UserError: a change that does not fit the sampler.
         """
-        question, call = self.question, self._call(changes or {})
+        options, call = self.options, self._call(changes or {})
         model, beside = self.sampling_model(changes or {}), self._beside()
-        with costs(model, len(self.prompts) + self.again * question.copies) as spent:
-            drawn = draw_all(model, beside, replace(question, again=self.again), call)
+        with costs(model, len(self.prompts) + self.again * options.copies) as spent:
+            drawn = draw_all(model, beside, replace(options, again=self.again), call)
         return Drawing(drawn, spent(), self.settings(changes))
 
-    def compute(self, drawing: Drawing) -> Evaluation:
+    def compute(self, drawing: Drawing) -> EvaluationResult:
         """Measure what was drawn; a metric that fails leaves the others alone."""
         measures: dict[str, Measure] = {}
         missing: dict[str, str] = {}
@@ -222,18 +132,18 @@ class Evaluator:
             else:
                 measures |= {f"{name}/{label}": measure for label, measure in found.items()}
         of_pictures = (drawing.settings, drawing.costs, drawing.drawn)
-        return Evaluation(measures, missing, *of_pictures, tuple(failed), tuple(self._notes))
+        return EvaluationResult(measures, missing, *of_pictures, tuple(failed), tuple(self._notes))
 
     @property
     def again(self) -> int:
         """Prompts that are drawn several times: none where no metric looks at that."""
         wanted = any(metric.wants_again for metric in self.metrics.values())
-        return min(self.question.again, len(self.prompts)) if wanted else 0
+        return min(self.options.again, len(self.prompts)) if wanted else 0
 
     def _beside(self) -> Pictures:
         """What drawings are compared with, read once."""
         if self._reference is None:
-            seed = self.question.seed
+            seed = self.options.seed
             self._reference = reference(self.dataset, self.prompts, seed, self._trained_on())
             if self._reference.real is None:  # a model that enlarges pictures cannot do without
                 real_pictures(self.model.generator, self.dataset, self.prompts, seed)
@@ -241,7 +151,7 @@ class Evaluator:
 
     def _trained_on(self) -> Dataset | None:
         """The run's own data, whatever the prompts are of; None where it cannot be opened."""
-        if self.question.data is None:
+        if self.options.data is None:
             return self.dataset
         try:
             return evaluation_data(self.run, self.registry, None)
@@ -252,8 +162,8 @@ class Evaluator:
     def _call(self, changes: dict[str, str]) -> dict[str, Any]:
         """Steps and guidance for one call of the sampler; None where the sampler's own are meant."""
         return {
-            "steps": None if "steps" in changes else self.question.steps,
-            "guidance": None if "guidance" in changes else self.question.guidance,
+            "steps": None if "steps" in changes else self.options.steps,
+            "guidance": None if "guidance" in changes else self.options.guidance,
         }
 
     def settings(self, changes: dict[str, str] | None = None) -> dict[str, Any]:
@@ -262,11 +172,11 @@ class Evaluator:
         return {
             "run": self.run.path.resolve().name,
             "step": self.step,
-            "weights": self.question.weights,
+            "weights": self.options.weights,
             "data": self.dataset.fingerprint,
             "n": len(self.prompts),
-            "again": [self.again, self.question.copies],
-            "seed": self.question.seed,
+            "again": [self.again, self.options.copies],
+            "seed": self.options.seed,
             "sampler": model.recipe.parts["sampler"].table(),
             "steps": call["steps"] or model.sampler.steps,
             "guidance": model.sampler.guidance if call["guidance"] is None else call["guidance"],
@@ -293,15 +203,21 @@ def _few(count: int, asked: int) -> list[str]:
     return notes
 
 
-def evaluate(
-    path: Path, question: Question | None = None, *, plugins: Sequence[str] = (), device: str = "auto"
-) -> Evaluation:
-    """Draw one picture for each of a number of prompts the run was not trained on, and measure them.
+def measure_run(
+    run: Run | str | Path,
+    options: EvaluationOptions | None = None,
+    *,
+    plugins: Sequence[str] = (),
+    device: str = "auto",
+) -> EvaluationResult:
+    """Sample one image for each of a number of prompts the run was not trained on, and measure them.
+
+    Nothing is written.
 
     Raises:
         UserError: what is not a run, an unknown metric, or an option that does not fit.
     """
-    return Evaluator(path, question or Question(), plugins=plugins, device=device).measure()
+    return Evaluator(run, options or EvaluationOptions(), plugins=plugins, device=device).measure()
 
 
 def evaluation_data(run: Run, registry: Registry, spec: str | None) -> Dataset:
@@ -334,7 +250,7 @@ def _sort_settings(settings: Sequence[str]) -> tuple[list[str], dict[str, dict[s
     return for_sampler, for_metrics
 
 
-def check_measured(evaluations: Sequence[Evaluation]) -> None:
+def check_measured(evaluations: Sequence[EvaluationResult]) -> None:
     """Say so where nothing is there that a metric could be computed with.
 
     Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,16 +14,19 @@ from pydantic import TypeAdapter
 from torch import Tensor
 
 from t2ikit.errors import UserError
-from t2ikit.evaluating import Evaluation, Evaluator, name_of
-from t2ikit.evaluation_pictures import Costs
+from t2ikit.evaluating import Evaluator
+from t2ikit.evaluation_results import EvaluationResult, name_of
 from t2ikit.files import save_picture, write_json, write_text
 from t2ikit.grids import contact_sheet, to_pil
 from t2ikit.interfaces import Drawn, Measure
 from t2ikit.metrics.neighbours import nearest
+from t2ikit.run import Run
+from t2ikit.sampling.costs import Costs
+from t2ikit.sampling.outputs import evaluations_of
 
 SHOWN = 24
 """Pictures on the sheet of nearest neighbours."""
-FOLDER, NUMBERS = "evaluations", "evaluation.json"
+NUMBERS = "evaluation.json"
 
 
 @dataclass(frozen=True)
@@ -45,15 +48,15 @@ class Numbers:
     notes: tuple[str, ...] = ()
 
 
-def make_folder(run: Path) -> Path:
+def make_folder(run: Run) -> Path:
     """The folder of a run's evaluations, made before anything is computed.
 
     Raises:
         UserError: it cannot be made.
     """
-    folder = run / FOLDER
+    folder = evaluations_of(run)
     try:
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=run.exported, exist_ok=True)
     except OSError as error:
         raise unwritable(folder, error) from error
     return folder
@@ -69,34 +72,22 @@ def unwritable(folder: Path, error: OSError) -> UserError:
     )
 
 
-def measure_into(evaluator: Evaluator, changes: dict[str, str] | None = None) -> tuple[Evaluation, Path]:
-    """Draw, write the pictures, measure, write the numbers; returns them and their folder in the run's.
+def measure_into(evaluator: Evaluator, changes: dict[str, str] | None = None) -> EvaluationResult:
+    """Sample, write the images, measure, write the numbers, in a folder of the run's evaluations.
+
+    `drawn/`, `real/` and `again/` hold the images as they were measured, numbered like the lines of
+    `prompts.jsonl`; `evaluation.json` the numbers, `neighbours.png` some images beside the nearest training
+    image.
 
     Raises:
         UserError: a change that does not fit the sampler, or the folder cannot be written.
     """
     drawing = evaluator.draw(changes)
-    folder = evaluator.run.path / FOLDER / drawing.name
+    folder = evaluations_of(evaluator.run) / drawing.name
     write_pictures(drawing.drawn, folder)  # first: whatever befalls a metric, the pictures are kept
-    evaluation = evaluator.compute(drawing)
+    evaluation = replace(evaluator.compute(drawing), folder=folder)
     _write_numbers(evaluation, folder)
-    return evaluation, folder
-
-
-def write_evaluation(evaluation: Evaluation, run: Path) -> Path:
-    """Write an evaluation into the run's folder; returns its own folder there.
-
-    `drawn/`, `real/` and `again/` hold the pictures as they were measured, numbered like the lines of
-    `prompts.jsonl`; `evaluation.json` the numbers, `neighbours.png` some pictures beside the nearest
-    training picture.
-
-    Raises:
-        UserError: the folder cannot be written.
-    """
-    folder = run / FOLDER / evaluation.name
-    write_pictures(evaluation.drawn, folder)
-    _write_numbers(evaluation, folder)
-    return folder
+    return evaluation
 
 
 def read_numbers(path: Path) -> Numbers:
@@ -112,13 +103,13 @@ def read_numbers(path: Path) -> Numbers:
     return numbers
 
 
-def read_evaluation(evaluator: Evaluator, changes: dict[str, str], shown: int) -> Evaluation | None:
+def read_evaluation(evaluator: Evaluator, changes: dict[str, str], shown: int) -> EvaluationResult | None:
     """An evaluation that was written before with the same settings, with the first `shown` pictures.
 
     None where there is none, or a metric failed in it, or its files are damaged.
     """
     settings = evaluator.settings(changes)
-    folder = evaluator.run.path / FOLDER / name_of(settings)
+    folder = evaluations_of(evaluator.run) / name_of(settings)
     try:
         numbers = read_numbers(folder / NUMBERS)
         if numbers.failed:
@@ -127,7 +118,7 @@ def read_evaluation(evaluator: Evaluator, changes: dict[str, str], shown: int) -
         images = [_read_picture(folder / "drawn" / f"{number:05d}.png") for number in range(len(prompts))]
         drawn = Drawn(torch.stack(images), prompts, evaluator.dataset)
         found = (numbers.measures, numbers.not_measured, settings, numbers.costs, drawn)
-        return Evaluation(*found, notes=numbers.notes)
+        return EvaluationResult(*found, notes=numbers.notes, folder=folder)
     except (OSError, ValueError):
         return None
 
@@ -151,7 +142,7 @@ def write_pictures(drawn: Drawn, folder: Path) -> None:
         raise unwritable(folder, error) from error
 
 
-def _write_numbers(evaluation: Evaluation, folder: Path) -> None:
+def _write_numbers(evaluation: EvaluationResult, folder: Path) -> None:
     try:
         write_json(folder / NUMBERS, evaluation.table())
     except OSError as error:
@@ -180,32 +171,3 @@ def neighbour_sheet(images: Tensor, train: Tensor, prompts: Sequence[str]) -> Im
     beside = torch.cat([images, train[places]], 3)
     texts = [f"{prompt} ({distance:.0f})" for prompt, distance in zip(prompts, distances)]
     return contact_sheet(to_pil(beside), texts, columns=4)
-
-
-def describe(evaluation: Evaluation) -> str:
-    """The numbers as lines of text, what could not be measured, and what should be read with care."""
-    lines = [line(name, measure) for name, measure in evaluation.measures.items()]
-    costs = evaluation.costs
-    milliseconds = f"{1000 * costs.seconds / costs.pictures:.3g} ms"
-    lines.append(f"{'drawing a picture':<44} {milliseconds}, {costs.calls:g} network calls")
-    lines += [f"{name:<44} not measured: {reason}" for name, reason in evaluation.not_measured.items()]
-    cautions: dict[str, list[str]] = {}
-    for name, measure in evaluation.measures.items():
-        if measure.warning:
-            cautions.setdefault(measure.warning, []).append(name)
-    notes = [*evaluation.notes, *(f"{', '.join(names)}: {text}" for text, names in cautions.items())]
-    return "\n".join([*lines, *(f"note: {note}" for note in notes)])
-
-
-def line(name: str, measure: Measure) -> str:
-    """A measure as a line of text."""
-    interval = ""
-    if measure.low is not None and measure.high is not None:
-        interval = f"[{number(measure.low, measure.unit)}, {number(measure.high, measure.unit)}]"
-    value = f"{number(measure.value, measure.unit)} {measure.unit}"
-    return f"{name:<44} {value:<14} {interval:<18} n={measure.n}"
-
-
-def number(value: float, unit: str) -> str:
-    """A value with the digits that mean something: one after the point of a percentage, else four in all."""
-    return f"{value:.1f}" if unit == "%" else f"{value:.4g}"

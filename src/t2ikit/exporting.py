@@ -16,12 +16,12 @@ from t2ikit import __version__
 from t2ikit.compose import Model
 from t2ikit.config import dump_toml
 from t2ikit.errors import UserError, did_you_mean
-from t2ikit.evaluation_files import FOLDER
 from t2ikit.files import write_json, write_text
 from t2ikit.hub import refusals
 from t2ikit.recipe import SAMPLING
 from t2ikit.registry import BUILTIN, Entry, Registry
 from t2ikit.run import ENCODER, Run, check_new, open_run, portable
+from t2ikit.sampling.outputs import evaluations_of
 from t2ikit.text.model_files import find_model, name_tokenizers
 from t2ikit.text.pretrained import pretrained_fingerprint
 
@@ -252,7 +252,7 @@ def _call(opened_with: str, model: Model, options: str) -> list[str]:
 
 def _numbers(run: Run, model: Model) -> list[str]:
     """The newest evaluation of what is exported as a table; nothing where there is none."""
-    found = [path for path in (run.path / FOLDER).glob("step-*/evaluation.json") if path.is_file()]
+    found = [path for path in evaluations_of(run).glob("step-*/evaluation.json") if path.is_file()]
     for path in sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True):
         try:
             table = json.loads(path.read_text(encoding="utf-8"))

@@ -54,6 +54,21 @@ def check_target(path: Path, option: str = "--json") -> None:
         )
 
 
+def check_report(path: Path) -> None:
+    """Refuse a report that cannot be written, before anything is measured.
+
+    Raises:
+        UserError: its folder is missing or cannot be written, or it is a folder itself.
+    """
+    try:
+        check_target(path, "--out")
+        beside = path.with_name(f".{path.name}.writing")  # where it will be written
+        beside.touch()
+        beside.unlink()
+    except OSError as error:
+        raise _unwritable(path, "--out", error) from error
+
+
 def write_numbers(table: object, path: Path) -> None:
     """Write numbers as JSON, for --json.
 
@@ -76,9 +91,13 @@ def _write(text: str, path: Path, option: str) -> None:
     try:
         write_text(path, text)
     except OSError as error:
-        raise UserError(
-            f"{option} {path}: the file cannot be written",
-            expected="a path in a folder that exists and can be written",
-            got=error,
-            fix="choose another path",
-        ) from error
+        raise _unwritable(path, option, error) from error
+
+
+def _unwritable(path: Path, option: str, error: OSError) -> UserError:
+    return UserError(
+        f"{option} {path}: the file cannot be written",
+        expected="a path in a folder that exists and can be written",
+        got=error,
+        fix="choose another path, or make the folder writable",
+    )

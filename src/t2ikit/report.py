@@ -8,6 +8,8 @@ import io
 import math
 import platform
 from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -18,10 +20,11 @@ from torch import Tensor
 from t2ikit import __version__
 from t2ikit.comparing import SCALES, Compared, Comparison, best, differences, open_picture, same_data
 from t2ikit.curves import draw_curves
-from t2ikit.evaluation_files import number
-from t2ikit.evaluation_pictures import Costs
+from t2ikit.evaluation_results import number
+from t2ikit.files import write_report
 from t2ikit.grids import SEEN, fit, to_pil
 from t2ikit.interfaces import Measure
+from t2ikit.sampling.costs import Costs
 
 WIDEST = 900
 """Sample grids of training are shrunk to this width, pixels."""
@@ -38,14 +41,36 @@ DRAWING = "milliseconds to draw a picture"
 Answer = TypeVar("Answer", bound=Hashable)
 
 
+@dataclass(frozen=True)
+class ComparisonReport:
+    """Runs side by side, as one HTML page that needs nothing beside it.
+
+    Attributes:
+        html: the page, with all its images in it.
+        comparison: what it shows: for each run its numbers, training log and images.
+    """
+
+    html: str = field(repr=False)
+    comparison: Comparison = field(repr=False)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the page; returns its path.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        write_report(self.html, Path(path))
+        return Path(path)
+
+
 def render(comparison: Comparison) -> str:
     """The HTML."""
     template = importlib.resources.files("t2ikit").joinpath("templates/compare.html.j2")
     environment = Environment(autoescape=True, trim_blocks=True)
     return environment.from_string(template.read_text(encoding="utf-8")).render(
         made=f"t2ikit {__version__}, torch {torch.__version__}, {platform.machine()}",
-        n=comparison.question.n,
-        seed=comparison.question.seed,
+        n=comparison.options.n,
+        seed=comparison.options.seed,
         **_words(comparison.runs),
         **_pictures(comparison),
     )

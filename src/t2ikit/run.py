@@ -9,7 +9,7 @@ import os
 import platform
 import textwrap
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -199,6 +199,23 @@ def open_run(path: str | Path) -> Run:
     except (ValueError, KeyError, TypeError) as error:
         raise _damaged(recipe, error) from error
     return run
+
+
+def as_run(run: Run | str | Path) -> Run:
+    """A run as it is, or the one whose folder is named.
+
+    Raises:
+        UserError: it is none, or a file of it is damaged.
+    """
+    return run if isinstance(run, Run) else open_run(run)
+
+
+def plugins_of(run: Run, plugins: Sequence[str]) -> Registry:
+    """Where a run's parts are looked up: among the installed plugins and these files.
+
+    Where no files are named, those that the run was opened or trained with.
+    """
+    return Registry.load(plugins) if plugins or run.registry is None else run.registry
 
 
 def _no_run(path: Path) -> UserError:

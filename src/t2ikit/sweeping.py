@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,18 +14,14 @@ from PIL import Image
 
 from t2ikit.config import parse_setting
 from t2ikit.errors import UserError
-from t2ikit.evaluating import Evaluation, Evaluator, check_measured, name_of
-from t2ikit.evaluation_files import (
-    describe,
-    make_folder,
-    measure_into,
-    number,
-    read_evaluation,
-    unwritable,
-)
+from t2ikit.evaluating import Evaluator, check_measured
+from t2ikit.evaluation_files import make_folder, measure_into, read_evaluation, unwritable
+from t2ikit.evaluation_results import EvaluationResult, name_of, number
 from t2ikit.files import save_picture, write_json
 from t2ikit.grids import labelled_grid, to_pil
 from t2ikit.interfaces import Drawn
+from t2ikit.run import Run
+from t2ikit.settings import as_settings
 
 MOST = 200
 """Combinations of one sweep."""
@@ -35,20 +32,22 @@ Axes = dict[str, list[str]]
 
 @dataclass(frozen=True)
 class Sweep:
-    """Evaluations of every combination.
+    """Evaluations of every combination of sampler options.
 
     Attributes:
         axes: option to its values, as they were given; the first changes slowest.
         evaluations: one for each combination, in the order of `itertools.product`, with the pictures of
             the grid alone.
-        name: of its files: the options, and a hash of their values and of the question.
+        name: of its files: the options, and a hash of their values and of the evaluation's options.
         kept: how many of the evaluations were there before and were read.
+        grid: file of the grid, a column for each combination; None where it was not written.
     """
 
     axes: Axes
-    evaluations: Sequence[Evaluation]
+    evaluations: Sequence[EvaluationResult]
     name: str
     kept: int
+    grid: Path | None = None
 
     @property
     def points(self) -> list[dict[str, str]]:
@@ -70,25 +69,45 @@ class Sweep:
         pairs = zip(self.points, self.evaluations)
         return {"axes": self.axes, "points": [{"at": point, **found.table()} for point, found in pairs]}
 
-
-@dataclass(frozen=True)
-class Written:
-    """What came of an evaluation or a sweep.
-
-    Attributes:
-        text: the numbers as text, with the place of the files.
-        table: as JSON can hold them.
-        failed: metrics that failed.
-    """
-
-    text: str
-    table: dict[str, Any]
-    failed: tuple[str, ...]
+    def text(self) -> str:
+        """A column for each combination, headed by its options; a line for each measure; notes and files."""
+        rows = [[key, *(point[key] for point in self.points)] for key in self.axes]
+        for name in dict.fromkeys(name for found in self.evaluations for name in found.measures):
+            measures = [found.measures.get(name) for found in self.evaluations]
+            rows.append([name, *("-" if m is None else number(m.value, m.unit) for m in measures)])
+        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+        lines += [f"{name}: not measured: {reason}" for name, reason in self.not_measured.items()]
+        if self.kept:
+            lines.append(f"{self.kept} of {len(self.points)} were measured before and were read")
+        lines += [f"note: {note}" for note in self.evaluations[0].notes]
+        return "\n".join([*lines, *([] if self.grid is None else [f"grid: {self.grid}"])])
 
 
 def combinations(axes: Axes) -> list[dict[str, str]]:
     """Every combination; the first option changes slowest."""
     return [dict(zip(axes, values)) for values in itertools.product(*axes.values())]
+
+
+def read_axes(given: Mapping[str, Sequence[Any]] | Sequence[str]) -> Axes:
+    """Axes from Python, `{"guidance": [1, 3]}`, or from the command line.
+
+    Raises:
+        UserError: as in `parse_axes`, or there is no axis.
+    """
+    if isinstance(given, Mapping):
+        axes = {}
+        for key, values in given.items():
+            several = isinstance(values, (list, tuple, range))
+            settings = [as_settings({key: value})[0] for value in values] if several else []
+            axes[key.removeprefix("sampler.")] = [setting.partition("=")[2] for setting in settings]
+            if len(set(axes[key.removeprefix("sampler.")])) < max(1, len(settings)):
+                raise _bad_axis(f"{key}={values!r}")
+    else:
+        axes = parse_axes([given] if isinstance(given, str) else given)
+    if not axes:
+        raise _bad_axis("no option")
+    return _few_enough(axes)
 
 
 def parse_axes(sweeps: Sequence[str]) -> Axes:
@@ -102,18 +121,24 @@ def parse_axes(sweeps: Sequence[str]) -> Axes:
         key, _, values = sweep.partition("=")
         key, found = key.strip().removeprefix("sampler."), [v.strip() for v in values.split(",") if v.strip()]
         if not key or not found or key in axes or len(set(found)) < len(found):
-            raise UserError(
-                f"--sweep {sweep}: this is no list of values",
-                expected="KEY=VALUE,VALUE,... with different values, each key once",
-                got=sweep,
-                fix="for example --sweep guidance=1,3,5 --sweep sampler.thresholding=none,dynamic",
-            )
+            raise _bad_axis(sweep)
         for value in found:
             parse_setting(f"sampler.{key}={value}")
         axes[key] = found
-    count = 1
-    for found in axes.values():
-        count *= len(found)
+    return _few_enough(axes)
+
+
+def _bad_axis(given: str) -> UserError:
+    return UserError(
+        f"--sweep {given}: this is no list of values",
+        expected="KEY=VALUE,VALUE,... with different values, each key once",
+        got=given,
+        fix="for example --sweep guidance=1,3,5 --sweep sampler.thresholding=none,dynamic",
+    )
+
+
+def _few_enough(axes: Axes) -> Axes:
+    count = math.prod(len(found) for found in axes.values())
     if count > MOST:
         raise UserError(
             f"--sweep: {count} combinations are too many",
@@ -141,20 +166,20 @@ def run_sweep(evaluator: Evaluator, axes: Axes) -> Sweep:
     for point in points:
         before = read_evaluation(evaluator, point, SHOWN)
         kept += before is not None
-        found.append(before or _without_pictures(measure_into(evaluator, point)[0]))
+        found.append(before or _without_pictures(measure_into(evaluator, point)))
     name = f"sweep-{'-'.join(axes)}-{name_of({**evaluator.settings(), 'sweep': axes})}"
     return Sweep(axes, found, name, kept)
 
 
-def _without_pictures(evaluation: Evaluation) -> Evaluation:
+def _without_pictures(evaluation: EvaluationResult) -> EvaluationResult:
     """An evaluation that holds the pictures of the grid alone."""
     drawn = evaluation.drawn
     few = Drawn(drawn.images[:SHOWN].clone(), drawn.prompts[:SHOWN], drawn.dataset)
     return replace(evaluation, drawn=few)
 
 
-def write_sweep(sweep: Sweep, run: Path) -> Path:
-    """Write `sweep-....json` and its grid into the run's folder of evaluations; returns the grid's path.
+def write_sweep(sweep: Sweep, run: Run) -> Sweep:
+    """Write `sweep-....json` and its grid into the run's folder of evaluations; the sweep knows the grid.
 
     Raises:
         UserError: they cannot be written.
@@ -165,7 +190,7 @@ def write_sweep(sweep: Sweep, run: Path) -> Path:
         save_picture(grid(sweep), folder / f"{sweep.name}.png")
     except OSError as error:
         raise unwritable(folder, error) from error
-    return folder / f"{sweep.name}.png"
+    return replace(sweep, grid=folder / f"{sweep.name}.png")
 
 
 def grid(sweep: Sweep) -> Image.Image:
@@ -176,33 +201,25 @@ def grid(sweep: Sweep) -> Image.Image:
     return labelled_grid(rows, list(drawn[0].prompts), heads)
 
 
-def describe_sweep(sweep: Sweep) -> str:
-    """A table: a column for each combination, headed by its options; a line for each measure."""
-    rows = [[key, *(point[key] for point in sweep.points)] for key in sweep.axes]
-    for name in dict.fromkeys(name for found in sweep.evaluations for name in found.measures):
-        measures = [found.measures.get(name) for found in sweep.evaluations]
-        rows.append([name, *("-" if m is None else number(m.value, m.unit) for m in measures)])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
-    lines += [f"{name}: not measured: {reason}" for name, reason in sweep.not_measured.items()]
-    if sweep.kept:
-        lines.append(f"{sweep.kept} of {len(sweep.points)} were measured before and were read")
-    return "\n".join([*lines, *(f"note: {note}" for note in sweep.evaluations[0].notes)])
-
-
-def measure_and_write(evaluator: Evaluator, axes: Axes) -> Written:
-    """Evaluate once, or sweep where there are axes, and write what came of it into the run's folder.
+def measure_and_write(evaluator: Evaluator) -> EvaluationResult:
+    """Evaluate once, and write the images and numbers.
 
     Raises:
-        UserError: as in `run_sweep`; or nothing could be measured (the pictures are kept).
+        UserError: the folder cannot be written, or nothing could be measured (the images are kept).
     """
-    make_folder(evaluator.run.path)
-    if axes:
-        sweep = run_sweep(evaluator, axes)
-        path = write_sweep(sweep, evaluator.run.path)
-        check_measured(sweep.evaluations)
-        return Written(f"{describe_sweep(sweep)}\ngrid: {path}", sweep.table(), sweep.failed)
-    evaluation, folder = measure_into(evaluator)
+    make_folder(evaluator.run)
+    evaluation = measure_into(evaluator)
     check_measured([evaluation])
-    text = f"{describe(evaluation)}\npictures and numbers: {folder}"
-    return Written(text, evaluation.table(), evaluation.failed)
+    return evaluation
+
+
+def sweep_and_write(evaluator: Evaluator, axes: Axes) -> Sweep:
+    """Evaluate every combination, and write what came of it.
+
+    Raises:
+        UserError: as in `run_sweep`; or nothing could be measured (the images are kept).
+    """
+    make_folder(evaluator.run)
+    sweep = write_sweep(run_sweep(evaluator, axes), evaluator.run)
+    check_measured(sweep.evaluations)
+    return sweep

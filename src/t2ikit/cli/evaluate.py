@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,7 +11,8 @@ from t2ikit.cli.sample import Checkpoint, SamplerName, Weights
 from t2ikit.cli.train import Device
 
 if TYPE_CHECKING:
-    from t2ikit.sweeping import Written
+    from t2ikit.evaluation_results import EvaluationResult
+    from t2ikit.sweeping import Sweep
 
 
 def command(
@@ -43,56 +44,37 @@ def command(
 
     Exit status 1 where a metric failed; the others are measured and written all the same.
     """
-    from t2ikit.evaluating import Evaluator, Question
     from t2ikit.files import check_target
-    from t2ikit.sweeping import measure_and_write, parse_axes
+    from t2ikit.measuring import evaluate
+    from t2ikit.measuring import sweep as evaluate_each
 
     if json is not None:
         check_target(json)
-    axes = parse_axes(sweep or [])
-    question = Question(
-        data=data,
-        metrics=() if metrics is None else split_names(metrics),
-        n=n,
-        seed=seed,
-        steps=steps,
-        guidance=guidance,
-        sampler=sampler,
-        settings=settings or [],
-        weights=weights.value,
-        checkpoint=checkpoint,
-    )
-    evaluator = Evaluator(run, question, plugins=plugin or [], device=device.value)
-    tell(measure_and_write(evaluator, axes), json)
+    options: dict[str, Any] = {
+        "data": data,
+        "metrics": () if metrics is None else metrics,
+        "n": n,
+        "seed": seed,
+        "steps": steps,
+        "guidance": guidance,
+        "sampler": sampler,
+        "set": settings,
+        "weights": weights.value,
+        "checkpoint": checkpoint,
+        "plugins": plugin or [],
+        "device": device.value,
+    }
+    tell(evaluate_each(run, sweep, **options) if sweep else evaluate(run, **options), json)
 
 
-def tell(written: Written, json: Path | None) -> None:
+def tell(found: EvaluationResult | Sweep, json: Path | None) -> None:
     """Print what was measured and written; exit status 1 where a metric failed."""
     from t2ikit.files import write_numbers
 
-    typer.echo(written.text)
+    typer.echo(found.text())
     if json is not None:
-        write_numbers(written.table, json)
-    if written.failed:
-        failed = ", ".join(written.failed)
+        write_numbers(found.table(), json)
+    if found.failed:
+        failed = ", ".join(found.failed)
         typer.echo(f"error: failed: {failed}; everything else was measured and written", err=True)
         raise typer.Exit(1)
-
-
-def split_names(text: str) -> list[str]:
-    """Names separated by commas.
-
-    Raises:
-        UserError: there is none.
-    """
-    from t2ikit.errors import UserError
-
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    if not names:
-        raise UserError(
-            "--metrics: there is nothing to measure",
-            expected="names separated by commas; `t2ikit plugins` lists them",
-            got="no name",
-            fix="leave --metrics out for all of them",
-        )
-    return names

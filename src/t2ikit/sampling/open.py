@@ -13,7 +13,7 @@ from t2ikit.errors import UserError
 from t2ikit.interfaces import Denoiser
 from t2ikit.recipe import SAMPLING, resolve
 from t2ikit.registry import Registry
-from t2ikit.run import Run
+from t2ikit.run import Run, plugins_of
 
 
 def open_model(
@@ -31,7 +31,7 @@ def open_model(
     Raises:
         UserError: a setting that is not the sampler's, an unknown sampler, or one that does not fit.
     """
-    registry = Registry.load(plugins)
+    registry = plugins_of(run, plugins)
     for setting in settings:
         if parse_setting(setting)[0][0] != "sampler":
             raise UserError(

@@ -1,0 +1,78 @@
+"""What sampling cost: seconds, and evaluations of the network."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from t2ikit.compose import Model
+from t2ikit.interfaces import Denoiser
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What drawing cost.
+
+    Attributes:
+        pictures: how many were drawn.
+        seconds: for all of them.
+        calls: of the network for one picture; guidance counts twice.
+        device: "cpu", "cuda" or "mps".
+        threads: of the CPU.
+        processor: the GPU's name, or the CPU's.
+    """
+
+    pictures: int
+    seconds: float
+    calls: float
+    device: str = ""
+    threads: int = 0
+    processor: str = ""
+
+
+@contextlib.contextmanager
+def costs(model: Model, pictures: int) -> Iterator[Callable[[], Costs]]:
+    """Count seconds and calls of the network between entering and leaving; what is yielded tells them after.
+
+    Args:
+        model: whose generator's calls count.
+        pictures: how many are drawn meanwhile.
+    """
+    generator, device = model.generator, model.context.device
+    name = "denoise" if isinstance(generator, Denoiser) else "generate"
+    inner = getattr(generator, name)
+    rows, seconds = 0, 0.0
+
+    def counted(first: Any, *args: Any, **options: Any) -> Any:
+        nonlocal rows
+        rows += len(first)
+        return inner(first, *args, **options)
+
+    def spent() -> Costs:
+        machine = (device.type, torch.get_num_threads(), processor(device))
+        return Costs(pictures, seconds, rows / pictures, *machine)
+
+    generator.__dict__[name] = counted  # before the method of its class
+    began = time.perf_counter()
+    try:
+        yield spent
+    finally:
+        seconds = time.perf_counter() - began
+        del generator.__dict__[name]
+
+
+def processor(device: torch.device) -> str:
+    """The GPU's name, or the CPU's as far as the system tells it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    known = Path("/proc/cpuinfo")
+    lines = known.read_text(encoding="utf-8").splitlines() if known.is_file() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

@@ -1,0 +1,71 @@
+"""Where what comes of a run goes: into its folder; for an export, below ./outputs, never into the model's."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from t2ikit.errors import UserError
+from t2ikit.run import Run
+
+OUTPUTS = "outputs"
+
+
+def evaluations_of(run: Run) -> Path:
+    """The folder of a run's evaluations: in the run, or ./outputs/NAME-DIGEST/evaluations for an export.
+
+    The digest is of the export's recipe and weights, so that no other model's evaluation is taken for its.
+    """
+    base = run.path
+    if run.exported:
+        base = Path(OUTPUTS) / f"{run.path.resolve().name}-{_digest(run.path)}"
+    return base / "evaluations"
+
+
+def _digest(export: Path) -> str:
+    found = hashlib.blake2b(digest_size=4)
+    weights = sorted((export / "generator").glob("*.safetensors"))
+    for path in (export / "recipe.toml", export / "run.json", *weights):
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                found.update(block)
+    return found.hexdigest()
+
+
+def output_folder(run: Run, out: Path | None = None) -> Path:
+    """Where images sampled from a run go: `out`, or the first free of outputs/001, outputs/002, ...
+
+    They are numbered in the run's folder; for an export in ./outputs. The folder is tried, not left behind.
+
+    Raises:
+        UserError: it cannot be made or written.
+    """
+    folder = out or _next(Path(OUTPUTS) if run.exported else run.path / OUTPUTS)
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".probe"
+        probe.touch()
+        probe.unlink()
+        for path in made:
+            path.rmdir()
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    return folder
+
+
+def _next(folder: Path) -> Path:
+    number = 1
+    while (folder / f"{number:03d}").exists():
+        number += 1
+    return folder / f"{number:03d}"
+
+
+def unwritable(folder: Path, error: OSError) -> UserError:
+    """The error of a folder that cannot take images."""
+    return UserError(
+        f"--out {folder}: the images cannot be written",
+        expected="a folder in which files can be written, with room for them",
+        got=error,
+        fix="free some space, or choose another folder with --out",
+    )
