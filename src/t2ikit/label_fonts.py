@@ -1,6 +1,6 @@
 """Fonts for labels: DejaVu Sans, and for each character it lacks the first other font that has it.
 
-Other fonts are those of the packages of `t2ikit[fonts]` (Noto Sans CJK, Noto Emoji and Noto Sans for more
+Other fonts are those of the packages of the extra `fonts` (Noto Sans CJK, Noto Emoji and Noto Sans for more
 scripts, all under the SIL Open Font License), then the system's. A character that no font has is shown as its
 name in brackets where that reads well (an emoji), or else as an empty square.
 """
