@@ -5,7 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from t2ikit import Config, Context, ExporterSpec, GeneratorSpec, LossSpec, RecipeSpec, SamplerSpec, hookimpl
+from t2ikit import (
+    Config,
+    Context,
+    ExporterSpec,
+    GeneratorSpec,
+    LossSpec,
+    RecipeSpec,
+    SamplerConfig,
+    SamplerSpec,
+    hookimpl,
+)
 from t2ikit.extras import example, install
 from t2ikit_imagen.configs import (
     DDIMConfig,
@@ -15,7 +25,6 @@ from t2ikit_imagen.configs import (
     FlowConfig,
     IFConfig,
     MultistepConfig,
-    SamplerConfig,
     SuperResolutionConfig,
     UNetConfig,
 )
