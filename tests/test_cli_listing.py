@@ -172,7 +172,8 @@ def test_plugins_lists_parts_and_reasons(capsys, tmp_path, monkeypatch):
 def test_recipes_lists_and_prints(capsys):
     status, out, _ = run(capsys, "recipes")
     assert status == 0
-    names = [line.split("\t")[0] for line in out.splitlines()]
+    head, *names = (line.split("\t")[0] for line in out.splitlines())
+    assert head == "recipe"
     assert "imagen/default" in names
     for name in names:
         status, out, _ = run(capsys, "recipes", name)
@@ -185,9 +186,10 @@ def test_options_of_a_part_and_of_a_core_table(capsys, tmp_path):
     mine = write_plugin(tmp_path, "mine.py", SOFT)
     status, out, _ = run(capsys, "options", "losses:soft", "--plugin", mine)
     assert status == 0
-    head, *rows = out.splitlines()
+    head, columns, *rows = out.splitlines()
     assert head.startswith("# mine/soft, loss, from ")
     assert "of the generator" in head
+    assert columns == "option\ttakes\tdefault\thelp"
     assert rows == ["gamma\ta number\t5.0\thow soft, decibels"]
     status, out, _ = run(capsys, "options", "train")
     assert out.splitlines()[0].startswith("# train: ")

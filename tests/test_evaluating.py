@@ -505,6 +505,7 @@ def test_what_is_measured_is_told_on_a_terminal_alone(tiny_run, monkeypatch, cap
     question = EvaluationOptions(n=2, metrics=["colours"])
     measure_run(tiny_run, question)
     assert capsys.readouterr().err == ""
+    monkeypatch.setattr("t2ikit.console.can_move", lambda console: True)
     monkeypatch.setattr("rich.console.Console.is_terminal", True)
     measure_run(tiny_run, question)
     assert "measuring colours" in capsys.readouterr().err

@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from t2ikit.console import detail
 from t2ikit.errors import UserError
 from t2ikit.files import write_json
 
@@ -96,6 +97,7 @@ def load(checkpoint: Path) -> Snapshot:
     Raises:
         UserError: a file is missing, cut short or altered.
     """
+    detail(f"reading {checkpoint}")
     manifest = _read_manifest(checkpoint)
     for name, expected in manifest.items():
         path = checkpoint / name

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from t2ikit.batch import mix
+from t2ikit.console import detail
 from t2ikit.errors import UserError, UserErrors, reworded
 from t2ikit.interfaces import Critic, Dataset, Denoiser, Generator, OneStep, Sampler, TextEncoder
 from t2ikit.player import Term
@@ -52,6 +53,10 @@ def build_model(recipe: Recipe, registry: Registry, device: torch.device, image_
     context = Context(image_size, encoder.width, encoder.length, device, seed, registry)
     generator = _seeded(recipe.parts["generator"], context, "generator").to(device)
     sampler = build_sampler(recipe.parts["sampler"], context, generator)
+    count = sum(parameter.numel() for parameter in generator.parameters())
+    for name in ("text", "generator", "sampler"):
+        more = f", {count:,} parameters" if name == "generator" else ""
+        detail(f"{name}: {recipe.parts[name].entry.canonical}{more}")
     return Model(recipe, context, encoder, generator, sampler)
 
 

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from tomlkit.exceptions import TOMLKitError
 
 from t2ikit.config_types import model_at, option_at, options, phrase
+from t2ikit.console import detail
 from t2ikit.errors import UserError, UserErrors, did_you_mean
 from t2ikit.settings import as_settings as as_settings
 from t2ikit.specs import Config
@@ -28,6 +29,7 @@ def load_toml(path: Path) -> dict[str, Any]:
     Raises:
         UserError: there is no such file, it is a folder, not UTF-8, or not TOML (with line and column).
     """
+    detail(f"reading {path}")
     try:
         text = Path(path).read_bytes().decode("utf-8-sig")
     except OSError as error:

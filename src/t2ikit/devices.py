@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from t2ikit.console import detail
 from t2ikit.errors import UserError
 
 
@@ -15,7 +16,7 @@ def find_device(name: str) -> torch.device:
     """
     here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
-        return torch.device(next(kind for kind, available in here.items() if available))
+        name = next(kind for kind, available in here.items() if available)
     if not here.get(name, False):
         raise UserError(
             f"--device {name}: there is no such device here",
@@ -23,4 +24,5 @@ def find_device(name: str) -> torch.device:
             got=name,
             fix="leave --device out to use the best there is",
         )
+    detail(f"device: {name}, CPU threads {torch.get_num_threads()}, PyTorch {torch.__version__}")
     return torch.device(name)

@@ -36,6 +36,10 @@ class UserError(Exception):
         return "\n".join(parts)
 
 
+class T2ikitWarning(UserWarning):
+    """A warning of ours: the command line shows it in one line, and none of a library's."""
+
+
 class UserErrors(UserError):
     """Several mistakes found in one reading, reported together.
 

@@ -12,12 +12,13 @@ from t2ikit import __version__
 from t2ikit.compose import Model, build_sampler
 from t2ikit.config import parse_setting, validate
 from t2ikit.errors import UserError
-from t2ikit.evaluation_pictures import Pictures, draw_all, reference, telling
+from t2ikit.evaluation_pictures import Pictures, draw_all, reference
 from t2ikit.evaluation_results import Drawing, EvaluationOptions, EvaluationResult
 from t2ikit.given import real_pictures
 from t2ikit.interfaces import Dataset, Measure, NotMeasured
 from t2ikit.metrics.chosen import Failed, choose_metrics
 from t2ikit.metrics.identity import versions
+from t2ikit.progress import phase
 from t2ikit.recipe import SAMPLING, find_dataset, resolve
 from t2ikit.registry import Registry
 from t2ikit.run import Run, as_run, plugins_of
@@ -123,9 +124,9 @@ class Evaluator:
         missing: dict[str, str] = {}
         failed = []
         for name, metric in self.metrics.items():
-            telling(f"measuring {name}")
             try:
-                found = metric.measure(drawing.drawn)
+                with phase(f"measuring {name}"):
+                    found = metric.measure(drawing.drawn)
             except NotMeasured as error:
                 missing[name] = str(error)
                 failed += [name] * isinstance(error, Failed)

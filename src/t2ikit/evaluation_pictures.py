@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from rich.console import Console
 from torch import Tensor
 
 from t2ikit.compose import Model
 from t2ikit.given import small_pictures
 from t2ikit.interfaces import Dataset, Drawn
-from t2ikit.progress import counting
+from t2ikit.progress import progress_bar
 from t2ikit.sampling.draw import sample
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ def draw_all(model: Model, beside: Pictures, options: EvaluationOptions, call: d
     """One picture for each prompt and `copies` more for the first `again` of them."""
     few, copies = options.again, options.copies
     given = small_pictures(model.generator, beside.real)
-    with counting("drawing") as progress:
+    with progress_bar("sampling") as progress:
         images = sample(model, beside.prompts, seed=options.seed, progress=progress, low_res=given, **call)
     again = None
     if few and copies:
@@ -74,10 +73,3 @@ def draw_all(model: Model, beside: Pictures, options: EvaluationOptions, call: d
         more = sample(model, prompts, samples=numbers, seed=options.seed, low_res=again_of, **call)
         again = as_saved(more).unflatten(0, (few, copies))
     return Drawn(as_saved(images), beside.prompts, beside.dataset, beside.real, again, beside.train, given)
-
-
-def telling(what: str) -> None:
-    """Say on a terminal what is being done."""
-    console = Console(stderr=True)
-    if console.is_terminal:
-        console.print(what, markup=False, highlight=False)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import functools
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from t2ikit.comparing import compare_runs
+from t2ikit.console import log
 from t2ikit.errors import UserError
 from t2ikit.evaluating import Evaluator, check_measured
 from t2ikit.evaluation_results import EvaluationOptions, EvaluationResult
@@ -175,8 +174,7 @@ def compare(
     if out is not None:
         check_report(Path(out))
     options = EvaluationOptions(data=data, metrics=_names(metrics), n=n, seed=seed, settings=as_settings(set))
-    say = functools.partial(print, file=sys.stderr)
-    comparison = compare_runs(runs, options, prompts, plugins=plugins, device=device, say=say)
+    comparison = compare_runs(runs, options, prompts, plugins=plugins, device=device, say=log)
     report = ComparisonReport(render(comparison), comparison)
     if out is not None:
         report.save(out)

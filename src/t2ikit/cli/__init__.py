@@ -12,6 +12,10 @@ import typer
 
 from t2ikit import __version__
 from t2ikit.cli import compare, data, evaluate, export, memory, options, plugins, recipes, sample, train
+from t2ikit.cli.command import Command, Group, Quiet, Verbose, choose_verbosity, prepared
+from t2ikit.cli.libraries import quiet_libraries
+from t2ikit.cli.output import print_error
+from t2ikit.console import SCREEN, Verbosity, set_verbosity
 from t2ikit.errors import UserError
 
 app = typer.Typer(
@@ -20,18 +24,12 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,  # panels would cost a fifth of the time `--help` takes
     pretty_exceptions_enable=False,
-    add_completion=False,
+    cls=Group,
 )
-app.command("train")(train.command)
-app.command("sample")(sample.command)
-app.command("evaluate")(evaluate.command)
-app.command("compare")(compare.command)
-app.command("export")(export.command)
-app.command("data")(data.command)
-app.command("memory")(memory.command)
-app.command("plugins")(plugins.command)
-app.command("recipes")(recipes.command)
-app.command("options")(options.command)
+for _module in (train, sample, evaluate, compare, export, data, memory, plugins, recipes, options):
+    _name = _module.__name__.rpartition(".")[2]
+    _computes = _module not in (plugins, recipes, options)
+    app.command(_name, cls=Command)(prepared(_name, _module.command, computes=_computes))
 
 
 def _version(wanted: bool) -> None:
@@ -45,19 +43,30 @@ def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
-    pass
+    choose_verbosity(quiet, verbose)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and give its exit status; `arguments` default to those of the process."""
+    set_verbosity(Verbosity.normal)
+    try:
+        with quiet_libraries():
+            return _run(arguments)
+    finally:
+        set_verbosity(Verbosity.normal)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
         app(arguments, prog_name="t2ikit")
         sys.stdout.flush()
     except SystemExit as leaving:
         return _status(leaving.code)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print_error(error)
         return 2
     except KeyboardInterrupt:
         return _interrupted()
@@ -66,6 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception:  # noqa: BLE001 - the outermost place: shown in full, then the agreed status
+        SCREEN.clear()
         traceback.print_exc()
         return 1
     return 0

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from t2ikit.cli.output import print_result
 from t2ikit.cli.train import Device
 
 
@@ -42,4 +43,4 @@ def command(
         plugins=plugin or [],
         device=device.value,
     )
-    typer.echo(f"report: {out}")
+    print_result([("report", out)])

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-from t2ikit.cli.output import print_rows
+from t2ikit.cli.output import echo, print_result, print_rows
+from t2ikit.console import Verbosity, verbosity
+from t2ikit.progress import phase
 
 
 def command(
@@ -27,9 +29,13 @@ def command(
 
     check_target(out)
     dataset = open_dataset(Registry.load(plugin or []), spec, settings or [])
-    found = survey(dataset)
-    print_rows(["", spec], found.rows)
-    save_picture(sheet(dataset, min(n, dataset.size("train"))), out)
-    typer.echo(f"contact sheet: {out}")
-    for problem in found.problems:
-        typer.echo(f"\nskipped: {problem}")
+    with phase("looking at the data"):
+        found = survey(dataset)
+    with phase("drawing the contact sheet"):
+        save_picture(sheet(dataset, min(n, dataset.size("train"))), out)
+    if verbosity() > Verbosity.quiet:
+        print_rows(["", spec], found.rows)
+    print_result([("contact sheet", out)])
+    if verbosity() > Verbosity.quiet:
+        for problem in found.problems:
+            echo(f"\nskipped: {problem}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from t2ikit.cli.output import echo, print_error
 from t2ikit.cli.sample import Checkpoint, SamplerName, Weights
 from t2ikit.cli.train import Device
 
@@ -71,10 +72,10 @@ def tell(found: EvaluationResult | Sweep, json: Path | None) -> None:
     """Print what was measured and written; exit status 1 where a metric failed."""
     from t2ikit.files import write_numbers
 
-    typer.echo(found.text())
+    echo(found.text())
     if json is not None:
         write_numbers(found.table(), json)
     if found.failed:
         failed = ", ".join(found.failed)
-        typer.echo(f"error: failed: {failed}; everything else was measured and written", err=True)
+        print_error(f"failed: {failed}; everything else was measured and written")
         raise typer.Exit(1)

@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from t2ikit.cli.output import print_result
+from t2ikit.progress import phase
+
 
 def command(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
@@ -21,7 +24,10 @@ def command(
     """Write a run as a folder that other programs open."""
     from t2ikit.exporting import export, push
 
-    written = export(run, format, out, plugins=plugin or [])
-    typer.echo(f"written: {written}")
+    with phase("exporting"):
+        written = export(run, format, out, plugins=plugin or [])
+    print_result([("written", written)])
     if push_to is not None:
-        typer.echo(f"uploaded: {push(written, push_to, private=private)}")
+        with phase("uploading"):
+            address = push(written, push_to, private=private)
+        print_result([("uploaded", address)])

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-from t2ikit.cli.output import print_rows
+from t2ikit.cli.output import echo, print_rows
+from t2ikit.console import Verbosity, verbosity
+from t2ikit.progress import phase
 
 
 def command(
@@ -35,8 +37,12 @@ def command(
 
     if json is not None:
         check_target(json)
-    found = forecast(chosen if batch is None else at_once(chosen, batch), registry)
-    typer.echo(report.summary(found))
-    print_rows(report.COLUMNS, report.rows(found))
+    with phase("predicting"):
+        found = forecast(chosen if batch is None else at_once(chosen, batch), registry)
+    if verbosity() == Verbosity.quiet:
+        echo(report.size(found.total))
+    else:
+        echo(report.summary(found))
+        print_rows(report.COLUMNS, report.rows(found))
     if json is not None:
         write_numbers(found.table(), json)

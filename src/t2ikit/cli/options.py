@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from t2ikit.cli.output import print_rows
+from t2ikit.cli.output import echo, print_rows
 
 
 def command(
@@ -23,6 +23,6 @@ def command(
     from t2ikit.schema_lookup import find_config
 
     found = find_config(Registry.load(plugin or []), name)
-    typer.echo(f"# {found.title}")
+    echo(f"# {found.title}")
     rows = [[row.key, row.type, row.default, row.help] for row in describe(found.config)]
     print_rows(["option", "takes", "default", "help"], rows)

@@ -1,24 +1,92 @@
-"""Rows for people and for programs: a table on a terminal, tab-separated lines in a pipe."""
+"""Standard output, for people and for programs: a table on a terminal, tab-separated lines in a pipe."""
 
 from __future__ import annotations
 
+import re
+import shlex
+import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
+
+from t2ikit.console import SCREEN, Verbosity, make_console, verbosity
+
+
+def echo(text: object = "") -> None:
+    """Print lines on standard output, wrapped at words on a terminal; bars give way to them."""
+    SCREEN.clear()
+    lines = str(text).split("\n")
+    print("\n".join(map(wrapped, lines) if sys.stdout.isatty() else lines))
+
+
+def print_result(rows: Sequence[tuple[str, object]]) -> None:
+    """Print what came of a command, a labelled line each; with `--quiet` the first value alone.
+
+    Args:
+        rows: label and value; the values stand below each other.
+    """
+    SCREEN.clear()
+    width = max(len(label) for label, _ in rows)
+    if verbosity() == Verbosity.quiet:
+        print(rows[0][1])
+        return
+    for label, value in rows:
+        print(f"{label + ':':<{width + 1}} {value}")
+
+
+def print_command(what: str, words: Sequence[str]) -> None:
+    """Print a command that is to be copied, quoted for a shell and on a line of its own."""
+    SCREEN.clear()
+    print(f"{what}\n{shlex.join(words)}")
 
 
 def print_rows(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print rows of text; in a pipe without a header, and nothing is cut."""
+    """Print rows of text under a header; in a pipe they are separated by tabs, and nothing is cut."""
+    SCREEN.clear()
     if not sys.stdout.isatty():
-        for row in rows:
+        for row in (columns, *rows):
             print("\t".join(" ".join(cell.split()) for cell in row))
         return
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    console = make_console(stderr=False)
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    for place, column in enumerate(columns):
+        longest = max([len(column), *(len(row[place]) for row in rows)])
+        whole = place == 0 and longest <= console.width // 2
+        table.add_column(column, overflow="fold", no_wrap=whole)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    Console().print(table)
+    console.print(table)
+
+
+def print_error(error: object) -> None:
+    """Print an error on standard error, wrapped at words on a terminal."""
+    SCREEN.clear()
+    lines = f"error: {error}".split("\n")
+    text = "\n".join(map(wrapped, lines) if sys.stderr.isatty() else lines)
+    print(text, file=sys.stderr)
+
+
+def wrapped(line: str) -> str:
+    """A line in several where it is longer than the terminal is wide.
+
+    The next are indented as far as what stands behind its label. What stands in backquotes is a command to be
+    copied: it is not broken.
+    """
+    width = shutil.get_terminal_size().columns
+    if len(line) <= width:
+        return line
+    label = re.match(r"\s*(?:[\w-]+:\s+|-\s+)?", line)
+    indent = len(label[0]) if label else 0
+    joined = re.sub(r"`[^`]*`", lambda quoted: quoted[0].replace(" ", "\0"), line[indent:])
+    lines = textwrap.wrap(
+        joined,
+        width,
+        initial_indent=line[:indent],
+        subsequent_indent=" " * (indent if indent <= width // 3 else 2),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return "\n".join(lines).replace("\0", " ")

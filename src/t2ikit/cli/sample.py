@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from t2ikit.cli.output import print_result
 from t2ikit.cli.train import Device
 
 
@@ -68,4 +69,4 @@ def command(
         plugins=plugin or [],
         device=device.value,
     )
-    typer.echo(f"grid: {grid}")
+    print_result([("grid", grid)])

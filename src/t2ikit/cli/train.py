@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from t2ikit.cli.output import print_command, print_result
 from t2ikit.errors import UserError
 
 
@@ -56,12 +58,18 @@ def command(
         outcome = start_run(registry, chosen, out, device=device.value)
     path = outcome.run.path
     if not outcome.finished:
-        typer.echo(f"stopped and saved; go on with: t2ikit train --resume {path}")
+        print_command("stopped and saved; go on with:", ["t2ikit", "train", "--resume", str(path)])
         raise typer.Exit(1)
     grids = sorted((path / "samples").glob("step-*.png"))
-    typer.echo(f"run:    {path}\ngrid:   {grids[-1]}\nlosses: {path / 'losses.png'}")
     base = "BASE --upscale " if outcome.enlarges else ""
-    typer.echo(f'sample: t2ikit sample {base}{path} "a prompt"')
+    print_result(
+        [
+            ("run", path),
+            ("grid", grids[-1]),
+            ("losses", path / "losses.png"),
+            ("sample", f't2ikit sample {base}{shlex.quote(str(path))} "a prompt"'),
+        ]
+    )
 
 
 def _check_options(resume: Path | None, **others: object) -> None:

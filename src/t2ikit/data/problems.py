@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from t2ikit.errors import UserError, UserErrors
-from t2ikit.quoting import visible
 
 SHOWN = 10
 """How many places a message names before it only counts."""
@@ -48,7 +47,7 @@ class Problems:
 
     def add(self, where: str, kind: Kind) -> None:
         """Note one place."""
-        self.found.setdefault(kind, []).append(visible(where))
+        self.found.setdefault(kind, []).append(where)
 
     def __len__(self) -> int:
         return sum(len(places) for places in self.found.values())

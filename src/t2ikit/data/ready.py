@@ -26,7 +26,7 @@ from t2ikit.data.captioned_config import CaptionedConfig
 from t2ikit.data.pictures import UNREADABLE, open_picture, read_picture
 from t2ikit.data.source import Entry, Source, digest
 from t2ikit.errors import UserError
-from t2ikit.progress import counting
+from t2ikit.progress import progress_bar
 
 VERSION = 1
 """Raise it whenever decoding or resizing changes."""
@@ -153,7 +153,7 @@ def _decode_all(source: Source, config: CaptionedConfig, pixels: np.memmap) -> d
         return content_digest, size, None
 
     digests, sizes, bad = [], [], {}
-    with counting("reading pictures") as progress, ThreadPoolExecutor(max_workers=_workers()) as pool:
+    with progress_bar("reading pictures") as progress, ThreadPoolExecutor(max_workers=_workers()) as pool:
         for place, (found, size, why) in enumerate(pool.map(decode, range(len(entries)))):
             digests.append(found)
             sizes.append(size)

@@ -22,7 +22,7 @@ from t2ikit.batch import Record, mix
 from t2ikit.data.captioned import Captioned
 from t2ikit.data.shards import ShardSource, existing_shards, expand, is_remote
 from t2ikit.data.shards_config import ShardsConfig
-from t2ikit.errors import UserError
+from t2ikit.errors import T2ikitWarning, UserError
 from t2ikit.extras import import_extra
 from t2ikit.interfaces import Split, StreamingDataset
 
@@ -74,7 +74,8 @@ class ShardStream(StreamingDataset):
             shard = self._open(number)
         except UserError as error:
             if number not in self.skipped:
-                warnings.warn(f"{self.urls[number]}: this shard is skipped: {error}", stacklevel=2)
+                skipped = f"{self.urls[number]}: this shard is skipped: {error}"
+                warnings.warn(skipped, T2ikitWarning, stacklevel=2)
             self.skipped.add(number)
             if len(self.skipped) > self.config.max_bad * len(self.urls):
                 raise

@@ -17,7 +17,7 @@ from t2ikit.compose import Model
 from t2ikit.errors import UserError
 from t2ikit.files import save_picture
 from t2ikit.grids import labelled_grid, to_pil
-from t2ikit.progress import counting
+from t2ikit.progress import progress_bar
 from t2ikit.run import Run, open_run
 from t2ikit.sampling.draw import Progress, check_low_res, chunk_progress, sample
 from t2ikit.sampling.open import check_call, open_model
@@ -130,7 +130,7 @@ def _draw_columns(
     columns: list[torch.Tensor] = []
     which: dict[str, Any] = {"samples": range(request.count), "seed": request.seed}
     parts = len(scales) * (1 + len(stages))
-    with counting("drawing") as progress:
+    with progress_bar("sampling") as progress:
         for place, scale in enumerate(scales):
             first = place * (1 + len(stages))
             images = sample(

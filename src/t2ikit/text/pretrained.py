@@ -17,7 +17,7 @@ from t2ikit.cache import cache_folder
 from t2ikit.errors import UserError
 from t2ikit.interfaces import TextEncoder
 from t2ikit.memory import is_out_of_memory
-from t2ikit.progress import counting
+from t2ikit.progress import progress_bar
 from t2ikit.text.cache import Embedded, EmbeddingCache
 from t2ikit.text.model_files import ModelFiles, find_model
 from t2ikit.text.pretrained_config import ClipTextConfig, PretrainedConfig
@@ -70,7 +70,7 @@ class PretrainedEncoder(TextEncoder):
         if not captions:  # another process has done it meanwhile
             return []
         model = self._load()
-        with counting(f"encoding captions with {self.files.name}") as progress:
+        with progress_bar(f"encoding captions with {self.files.name}") as progress:
             for start in range(0, len(captions), PART):
                 part = captions[start : start + PART]
                 done = model.encode(part, lambda n, at=start: progress(at + n, len(captions)))

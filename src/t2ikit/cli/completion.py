@@ -1,0 +1,105 @@
+"""What a shell completes: names of parts, runs, settings. Nothing heavy is imported.
+
+Where nothing here begins with what was typed, the shell completes files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+Names = Callable[[str], list[str]]
+
+
+def plugin_names(incomplete: str) -> list[str]:
+    """Installed plugins."""
+    from t2ikit.registry import BUILTIN, Registry
+
+    return [name for name in Registry.load().plugins if name != BUILTIN]
+
+
+def recipe_names(incomplete: str) -> list[str]:
+    """Recipes of all plugins."""
+    return _canonical("recipes")
+
+
+def sampler_names(incomplete: str) -> list[str]:
+    """Samplers of all plugins."""
+    return _short("samplers")
+
+
+def exporter_names(incomplete: str) -> list[str]:
+    """Formats to export to."""
+    return _short("exporters")
+
+
+def metric_names(incomplete: str) -> list[str]:
+    """Metrics, behind those that are there already."""
+    before, comma, _ = incomplete.rpartition(",")
+    given = before.split(",")
+    return [before + comma + name for name in _short("metrics") if name not in given]
+
+
+def data_specs(incomplete: str) -> list[str]:
+    """Datasets that have a name."""
+    return _short("datasets")
+
+
+def part_names(incomplete: str) -> list[str]:
+    """Whatever `t2ikit options` describes."""
+    from t2ikit.schema import SECTIONS
+    from t2ikit.specs import KINDS, RecipeSpec
+
+    parts = [name for spec in KINDS if spec is not RecipeSpec for name in _canonical(spec.kind)]
+    return [*SECTIONS, *parts]
+
+
+def run_folders(incomplete: str) -> list[str]:
+    """The runs of this folder."""
+    return sorted(path.parent.as_posix() for path in Path("runs").glob("*/recipe.toml"))
+
+
+def setting_keys(incomplete: str) -> list[str]:
+    """What can be set of training."""
+    from t2ikit.schema import SECTIONS
+
+    return [f"train.{key}=" for key in SECTIONS["train"].model_fields]
+
+
+COMPLETIONS: dict[str, Names] = {
+    "plugin": plugin_names,
+    "recipe": recipe_names,
+    "recipes.name": recipe_names,
+    "options.name": part_names,
+    "sampler": sampler_names,
+    "format": exporter_names,
+    "metrics": metric_names,
+    "data": data_specs,
+    "spec": data_specs,
+    "run": run_folders,
+    "runs": run_folders,
+    "resume": run_folders,
+    "upscale": run_folders,
+    "train.settings": setting_keys,
+}
+"""By a parameter's name, or by that of its command and its own."""
+
+
+def completion(command: str, parameter: str) -> Names | None:
+    """What completes a command's parameter; None leaves it to the shell."""
+    return COMPLETIONS.get(f"{command}.{parameter}") or COMPLETIONS.get(parameter)
+
+
+def _canonical(kind: str) -> list[str]:
+    from t2ikit.registry import Registry
+
+    return [entry.canonical for entry in Registry.load().entries(kind)]
+
+
+def _short(kind: str) -> list[str]:
+    """Names, whole where several plugins have one of that name."""
+    from t2ikit.registry import Registry
+
+    entries = Registry.load().entries(kind)
+    short = [entry.spec.name for entry in entries]
+    return [entry.spec.name if short.count(entry.spec.name) == 1 else entry.canonical for entry in entries]

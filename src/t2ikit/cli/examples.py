@@ -1,0 +1,51 @@
+"""Two lines for each command that work as they stand, at the end of its `--help`."""
+
+from __future__ import annotations
+
+EXAMPLES: dict[str, tuple[str, ...]] = {
+    "": (
+        "t2ikit train --plugin imagen",
+        't2ikit sample runs/imagen-001 "a green cat with red eyes"',
+    ),
+    "train": (
+        "t2ikit train --plugin imagen --data path/to/images --set train.steps=4000",
+        "t2ikit train --resume runs/imagen-001",
+    ),
+    "sample": (
+        't2ikit sample runs/imagen-001 "a green cat with red eyes" "a blue fish"',
+        "t2ikit sample runs/imagen-001 --prompts prompts.txt -n 2 --guidance 1 --guidance 3",
+    ),
+    "evaluate": (
+        "t2ikit evaluate runs/imagen-001 --metrics prompt-accuracy -n 1024",
+        "t2ikit evaluate runs/imagen-001 --sweep guidance=1,3,5 --json sweep.json",
+    ),
+    "compare": (
+        "t2ikit compare runs/imagen-001 runs/gigagan-001 --out report.html",
+        "t2ikit compare runs/* --prompts prompts.txt -n 64 --out report.html",
+    ),
+    "export": (
+        "t2ikit export runs/imagen-001 --format diffusers --out my-model",
+        "t2ikit export runs/imagen-001 --format diffusers --out my-model --push-to me/my-model",
+    ),
+    "data": (
+        "t2ikit data creatures",
+        "t2ikit data path/to/images --out sheet.png -n 100",
+    ),
+    "memory": (
+        "t2ikit memory --plugin imagen",
+        "t2ikit memory --plugin gigagan --set data.size=64 --batch 8 --json memory.json",
+    ),
+    "plugins": (
+        "t2ikit plugins",
+        "t2ikit plugins --plugin ./my_loss.py",
+    ),
+    "recipes": (
+        "t2ikit recipes",
+        "t2ikit recipes imagen/default > my.toml",
+    ),
+    "options": (
+        "t2ikit options imagen/unet",
+        "t2ikit options train",
+    ),
+}
+"""By command; the empty name stands for `t2ikit` itself."""

@@ -1,1 +1,0 @@
-"""What models are made of: noise schedules, predictions."""
