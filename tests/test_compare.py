@@ -187,6 +187,16 @@ def test_what_was_trained_on_other_data_is_ranked_on_the_same_data(comparison):
     assert "measured on the same data, but not trained on the same" in page.text
 
 
+def test_a_prompt_of_5000_words_is_shortened_on_the_page_and_an_empty_one_is_named(comparison):
+    long = " ".join(f"word{number}" for number in range(5000))
+    page = Page(render(replace(comparison, prompts=[long, ""])))
+    assert page.captions[0].startswith("word0 word1 ")
+    assert page.captions[0].endswith("…")
+    assert page.captions[1] == "(no prompt)"
+    assert max(map(len, [*page.captions, *page.alts])) < 500
+    assert "-webkit-line-clamp: 3" in render(comparison)
+
+
 def test_as_many_prompts_as_are_taken_fit_the_page(comparison):
     prompts = [f"prompt {number}" for number in range(MOST_PROMPTS)]
     drawn = torch.zeros(MOST_PROMPTS, 1, 3, 16, 16)

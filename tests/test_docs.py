@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
+import pkgutil
 import re
 from pathlib import Path
 
 import pytest
 import torch
 
+import t2ikit
 from t2ikit import hookspecs
 from t2ikit.registry import Registry
 from t2ikit.schema import TrainConfig
@@ -53,12 +56,44 @@ def test_the_loss_guide_shows_the_example_itself():
 
 
 def test_every_public_name_loads():
-    import t2ikit
-
     for name in t2ikit.__all__:
         assert getattr(t2ikit, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = t2ikit.nothing
+
+
+def test_what_type_checkers_see_is_what_loads():
+    """The imports under TYPE_CHECKING, the table of the modules and `__all__` name the same things."""
+    tree = ast.parse(Path(t2ikit.__file__).read_text(encoding="utf-8"))
+    (block,) = [node for node in tree.body if isinstance(node, ast.If)]
+    seen = {node.module.removeprefix("t2ikit."): {name.name for name in node.names} for node in block.body}
+    assert seen == {module: set(names) for module, names in t2ikit._MODULES.items()}
+    assert {name for names in seen.values() for name in names} == set(t2ikit.__all__) - {"__version__"}
+
+
+def test_no_module_hides_a_public_function():
+    modules = {module.name for module in pkgutil.iter_modules(t2ikit.__path__)}
+    assert not modules & set(t2ikit.__all__)
+
+
+@pytest.mark.parametrize("name", sorted(set(t2ikit.__all__) - {"__version__", "hookimpl"}))
+def test_every_public_name_is_documented(name):
+    thing = getattr(t2ikit, name)
+    own = vars(thing).get("__doc__") if inspect.isclass(thing) else thing.__doc__
+    assert own, name
+    assert not own.startswith(f"{name}("), "this is what dataclass writes where there is none"
+    if not inspect.isclass(thing):
+        takes = set(inspect.signature(thing).parameters)
+        if len(takes) > 3:
+            told = own.split("Args:")[1].split("Returns:")[0]
+            assert {word for word in takes if not re.search(rf"\b{word}\b", told)} == set()
+        return
+    methods = [
+        getattr(thing, key)
+        for key, value in vars(thing).items()
+        if inspect.isfunction(value) and not key.startswith("_") and value.__name__ == key
+    ]
+    assert [method.__qualname__ for method in methods if not inspect.getdoc(method)] == []
 
 
 SNIPPETS = [

@@ -315,7 +315,7 @@ def test_what_cannot_be_used_is_said(tmp_path, monkeypatch):
     def unreachable(*_, **__):
         raise OSError("no connection")
 
-    monkeypatch.setattr(clip.AutoConfig, "from_pretrained", unreachable)
+    monkeypatch.setattr(clip, "download", unreachable)
     with pytest.raises(UserError, match="no connection") as caught:
         load_clip("someone/clip")
     assert "train_clip.py" in str(caught.value)

@@ -7,8 +7,8 @@ import torch
 from diffusers import DPMSolverMultistepScheduler
 
 from imagen_support import PREDICTIONS, exact_output, make_condition, make_model, options
-from t2ikit_imagen import MultistepConfig, noise
-from t2ikit_imagen.guidance import Guide, guided, threshold
+from t2ikit import GuidedDenoiser, SamplerConfig, clamp_images, guided, threshold, to_clean
+from t2ikit_imagen import MultistepConfig
 
 
 @pytest.mark.parametrize(("guidance", "calls"), [(0.0, 3), (1.0, 3), (3.0, 6)])
@@ -71,9 +71,9 @@ def test_guidance_is_used_inside_its_interval_only():
     x = torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     for t, weight in ((100, 1.0), (400, 5.0), (900, 1.0)):
         with torch.no_grad():
-            found = Guide(model, condition, config, 5.0, alphas).at_timestep(x, torch.tensor(t))
+            found = GuidedDenoiser(model, condition, config, 5.0, alphas).at_timestep(x, torch.tensor(t))
             output = guided(model, x, torch.full((3,), t), condition, weight)
-        expected = noise.to_clean("v_prediction", output, x, alphas[t].sqrt(), (1 - alphas[t]).sqrt())
+        expected = to_clean("v_prediction", output, x, alphas[t].sqrt(), (1 - alphas[t]).sqrt())
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
@@ -103,7 +103,7 @@ def test_clean_pictures_are_right_on_both_paths_whatever_the_model_predicts(pred
         return exact_output(prediction, x.double(), goal, alpha, sigma).float()
 
     model.denoise = exact
-    guide = Guide(model, make_condition(), MultistepConfig(thresholding="none"), 1.0, alphas)
+    guide = GuidedDenoiser(model, make_condition(), MultistepConfig(thresholding="none"), 1.0, alphas)
     for t in (5, 400, 900):
         x = alphas[t].sqrt() * goal + (1 - alphas[t]).sqrt() * fresh
         torch.testing.assert_close(guide.at_timestep(x, torch.tensor(t)), goal, atol=2e-3, rtol=0)
@@ -133,9 +133,45 @@ def test_a_self_conditioned_model_is_shown_its_last_estimate():
     model = make_model(options(self_conditioning=0.5), speaks=True).eval()
     seen = []
     model.unet.register_forward_pre_hook(lambda module, args: seen.append(args[0][:, 12:].abs().max()))
-    guide = Guide(model, make_condition(), MultistepConfig(), 3.0, model.alphas_cumprod)
+    guide = GuidedDenoiser(model, make_condition(), MultistepConfig(), 3.0, model.alphas_cumprod)
     with torch.no_grad():
         guide.at_timestep(torch.randn(3, 3, 16, 16), torch.tensor(900))
         guide.at_timestep(torch.randn(3, 3, 16, 16), torch.tensor(800))
     assert seen[0] == 0
     assert seen[1] > 0
+
+
+@pytest.mark.parametrize("thresholding", ["none", "static", "dynamic"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_what_is_not_finite_is_not_hidden_by_thresholding(thresholding, value):
+    model = make_model(speaks=True).eval()
+    denoise = model.denoise
+
+    def broken(x, t, condition, previous=None):
+        output = denoise(x, t, condition, previous)
+        output[1, 0, 3, 3] = value
+        return output
+
+    model.denoise = broken
+    denoiser = GuidedDenoiser(model, make_condition(), SamplerConfig(thresholding=thresholding), 1.0)
+    with torch.no_grad():
+        clean = denoiser.at_timestep(torch.randn(3, 3, 16, 16), torch.tensor(500))
+    assert clean[1].isnan().any()
+    assert clean[0].isfinite().all()
+    assert clean[2].isfinite().all()
+
+
+def test_clamped_images_keep_what_is_not_finite_in_sight():
+    images = torch.tensor([0.5, 2.0, -3.0, float("inf"), -float("inf"), float("nan")])
+    found = clamp_images(images)
+    assert found[:3].tolist() == [0.5, 1, -1]
+    assert found[3:].isnan().all()
+
+
+def test_a_denoiser_s_own_schedule_and_weight_are_the_defaults():
+    model = make_model(speaks=True).eval()
+    x, t, config = torch.randn(3, 3, 16, 16), torch.tensor(700), SamplerConfig(guidance=2.5)
+    with torch.no_grad():
+        told = GuidedDenoiser(model, make_condition(), config, 2.5, model.alphas_cumprod).at_timestep(x, t)
+        own = GuidedDenoiser(model, make_condition(), config).at_timestep(x, t)
+    torch.testing.assert_close(own, told)

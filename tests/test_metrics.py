@@ -7,31 +7,38 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import version
 from importlib.util import find_spec
 
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import constants
 from PIL import Image
 from scipy.linalg import sqrtm
 
 from clip_support import clip_folder
-from t2ikit import Dataset, Drawn, NotMeasured
+from t2ikit import Dataset, Drawn, NotMeasured, hub
 from t2ikit.batch import Record
+from t2ikit.clip import Pixels
 from t2ikit.data.creatures import Creatures
 from t2ikit.data.creatures_config import CreaturesConfig
 from t2ikit.evaluation_pictures import as_saved
-from t2ikit.metrics import clip_files, features, hub_weights
+from t2ikit.grids import to_pil
+from t2ikit.metrics import clip_files, hub_weights
 from t2ikit.metrics.chosen import choose_metrics
-from t2ikit.metrics.clip_score import ClipScore
+from t2ikit.metrics.clip_score import ClipScore, prepare
 from t2ikit.metrics.colours import Colours, border_noise, saturation
 from t2ikit.metrics.configs import ClipScoreConfig, FeatureConfig, LpipsConfig
 from t2ikit.metrics.coverage import covered, share_interval
-from t2ikit.metrics.distances import FeatureDistance, frechet, mmd
+from t2ikit.metrics.distances import FeatureDistance, frechet, kernel_distance, mmd
 from t2ikit.metrics.diversity import between
+from t2ikit.metrics.features import ReaderNetwork
 from t2ikit.metrics.intervals import below_interval, mean_interval, spread_interval
 from t2ikit.metrics.neighbours import Neighbours, nearest
+from t2ikit.metrics.packages import library
 from t2ikit.metrics.perceptual import LEAST, Lpips
 from t2ikit.registry import Registry
 from t2ikit.testing import check_metric
@@ -95,7 +102,32 @@ def test_kernel_distance_beside_plain_loops():
 
 
 def reader_distance(names=ALL, **config):
-    return FeatureDistance(FeatureConfig(**config), features.creature_reader, names)
+    return FeatureDistance(FeatureConfig(**config), ReaderNetwork(), names)
+
+
+@with_libraries
+@pytest.mark.parametrize(("size", "subsets"), [(20, 7), (30, 1)])
+def test_kernel_distances_are_means_over_the_subsets_of_torch_fidelity(size, subsets):
+    rng = np.random.default_rng(5)
+    a, b = rng.normal(size=(30, 6)), 1.2 * rng.normal(size=(40, 6)) + 0.1
+    options = {"kid_subset_size": size, "kid_subsets": subsets, "verbose": False}
+    theirs = library("torch_fidelity.metric_kid").kid_features_to_metric(
+        *map(torch.tensor, (a, b)), **options
+    )
+    expected = theirs["kernel_inception_distance_mean"]
+    assert kernel_distance(a, b, size, subsets) == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_kernel_distance_of_whole_sets_is_that_of_plain_loops():
+    rng = np.random.default_rng(1)
+    a, b = rng.normal(size=(6, 3)), rng.normal(size=(6, 3)) + 0.5
+
+    def mean(x, y, skip):
+        pairs = [(i, j) for i in range(6) for j in range(6) if not (skip and i == j)]
+        return sum((float(x[i] @ y[j]) / 3 + 1) ** 3 for i, j in pairs) / len(pairs)
+
+    slow = mean(a, a, True) + mean(b, b, True) - 2 * mean(a, b, False)
+    assert kernel_distance(a, b, 6, 1) == pytest.approx(slow, rel=1e-12)
 
 
 @with_libraries
@@ -129,7 +161,7 @@ class Reader(FeatureExtractorBase):
         return False
     def forward(self, images):
         maps = self.net.trunk(images.float() / 127.5 - 1)
-        return (torch.cat([maps.mean((2, 3)), maps.amax((2, 3))], 1),)
+        return (torch.cat([maps.mean((2, 3)), maps.amax((2, 3))], 1).double(),)  # as we compute
 
 torch_fidelity.register_feature_extractor("reader", Reader)
 found = torch_fidelity.calculate_metrics(
@@ -146,19 +178,16 @@ print(json.dumps(found))
     assert found["recall"].value == pytest.approx(100 * theirs["recall"], abs=1e-3)
 
 
-@with_libraries
 def test_distances_have_intervals_around_them_and_say_what_they_stand_on():
     found = reader_distance()(drawn(40))
     assert all(one.low <= one.value <= one.high and one.n == 40 for one in found.values())
     assert all("creature reader v1" in one.provenance for one in found.values())
-    assert all("torch-fidelity 0." in one.provenance for one in found.values())
     assert "1 subset of 40" in found["kd"].provenance
     assert "100 bootstrap samples" in found["fd"].provenance
     assert "too large" in found["fd"].warning
     assert not found["kd"].warning
 
 
-@with_libraries
 def test_large_frechet_distances_are_resampled_less_unless_asked(monkeypatch):
     asked = []
     monkeypatch.setattr(
@@ -172,14 +201,12 @@ def test_large_frechet_distances_are_resampled_less_unless_asked(monkeypatch):
     assert "25 bootstrap samples" in found.provenance
 
 
-@with_libraries
 def test_real_pictures_that_repeat_are_told():
     real = pictures(6, 1).repeat(2, 1, 1, 1)
     found = reader_distance()(Drawn(pictures(12), PROMPTS, CREATURES, real=real))
     assert all("only 6 of 12 real pictures are different" in one.warning for one in found.values())
 
 
-@with_libraries
 def test_equal_sets_are_near_and_other_sets_are_far():
     real = torch.stack(CREATURES.pictures(CREATURES.prompts(60, 0), 1)).float() / 127.5 - 1
     near = torch.stack(CREATURES.pictures(CREATURES.prompts(60, 0), 2)).float() / 127.5 - 1
@@ -195,7 +222,7 @@ def test_equal_sets_are_near_and_other_sets_are_far():
     ("shown", "reason"),
     [
         (Drawn(pictures(12), PROMPTS, CREATURES), "needs a real picture of each prompt"),
-        (Drawn(pictures(2), PROMPTS[:2], CREATURES, real=pictures(2)), "at least 5 pictures"),
+        (Drawn(pictures(2), PROMPTS[:2], CREATURES, real=pictures(2)), "at least 5 images"),
     ],
 )
 def test_distances_that_cannot_be_had(shown, reason):
@@ -245,26 +272,39 @@ def test_damaged_weights_are_not_opened(no_network):
         Lpips(LpipsConfig())(drawn())
 
 
-def test_a_download_is_announced_and_its_failure_told(monkeypatch, tmp_path, capsys):
+@pytest.fixture
+def server():
+    """The address of a server that has nothing."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as one:
+        BaseHTTPRequestHandler.log_message = lambda *words: None
+        threading.Thread(target=one.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{one.server_port}"
+        one.shutdown()
+
+
+@pytest.fixture
+def online(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    monkeypatch.setitem(hub_weights.MEGABYTES, "net-00000000.pth", 7)
-    url = "http://localhost:9/net-00000000.pth"
+    monkeypatch.setattr(hub, "_known", {})
+
+
+def test_a_download_is_announced_and_its_failure_told(online, server, monkeypatch, tmp_path, capsys):
+    url = f"{server}/net-00000000.pth"
+    monkeypatch.setitem(hub_weights.MEGABYTES, url, 7)
     with pytest.raises(NotMeasured, match=r"needs net-00000000\.pth .* the download failed"):
         hub_weights.need_weights(url)
     told = f"downloading net-00000000.pth (7 MB) to {tmp_path}/hub/checkpoints from {url}"
     assert told in capsys.readouterr().err
 
 
-def test_a_place_for_weights_that_cannot_be_made_is_told(monkeypatch, tmp_path):
+def test_a_place_for_weights_that_cannot_be_made_is_told(online, server, monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "file"))
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     with pytest.raises(NotMeasured, match=r"needs net-00000000\.pth .* the download failed"):
-        hub_weights.need_weights("http://localhost:9/net-00000000.pth")
+        hub_weights.need_weights(f"{server}/net-00000000.pth")
 
 
-@with_libraries
 @pytest.mark.parametrize("name", ["clip-score", "clip-distance", "clip-diversity"])
 def test_a_clip_that_cannot_be_had_is_named_with_its_files(name, tmp_path, monkeypatch):
     again = pictures(4).unflatten(0, (2, 2))
@@ -275,27 +315,30 @@ def test_a_clip_that_cannot_be_had_is_named_with_its_files(name, tmp_path, monke
     (tmp_path / "clip" / "model.safetensors").unlink()
     with pytest.raises(NotMeasured, match=r"no model\.safetensors"):
         built(name, model=folder)(drawn(again=again))
-    monkeypatch.setattr(clip_files.constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(clip_files.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(NotMeasured, match=rf"needs {files} of nobody/no-clip in {tmp_path}/hub: .*offline"):
         built(name, model="nobody/no-clip")(drawn(again=again))
 
 
-def test_a_download_from_the_hub_is_announced(capsys, monkeypatch):
-    monkeypatch.setattr(clip_files.constants, "HF_HUB_OFFLINE", False)
-    clip_files.announce("nobody/no-clip")
-    told = capsys.readouterr().err
-    assert "downloading nobody/no-clip (config.json, model.safetensors, tokenizer.json) to " in told
-    clip_files.announce("./no-such-folder")
-    assert capsys.readouterr().err == ""
+@with_libraries
+def test_the_weights_of_the_table_are_those_that_the_libraries_open():
+    theirs = library("torch_fidelity.feature_extractor_inceptionv3").URL_INCEPTION_V3
+    assert theirs == hub_weights.INCEPTION
+    models = library("torchvision.models")
+    for kind, url in (("AlexNet", hub_weights.ALEXNET), ("SqueezeNet1_1", hub_weights.SQUEEZENET)):
+        assert getattr(models, f"{kind}_Weights").DEFAULT.url == url
+    weights = models.VGG16_Weights.DEFAULT
+    assert weights.url == hub_weights.VGG16
+    assert weights.meta["_file_size"] == pytest.approx(hub_weights.MEGABYTES[hub_weights.VGG16] / 1.048576, 2)
 
 
 @with_libraries
 @pytest.mark.slow
 def test_fid_is_that_of_the_librarys_command(tmp_path, monkeypatch):
     """With random weights under the file's name: the library's command reads the same file."""
-    inception = features.library("torch_fidelity.feature_extractor_inceptionv3")
+    inception = library("torch_fidelity.feature_extractor_inceptionv3")
     place = tmp_path / "hub" / "checkpoints"
     place.mkdir(parents=True)
     file = place / inception.URL_INCEPTION_V3.rsplit("/", 1)[1]
@@ -306,7 +349,7 @@ def test_fid_is_that_of_the_librarys_command(tmp_path, monkeypatch):
         patch.setattr(torch.nn.Module, "load_state_dict", lambda *a, **k: None)
         random = inception.FeatureExtractorInceptionV3("inception-v3-compat", ["2048"])
     torch.save(random.state_dict(), file)
-    monkeypatch.setattr(features, "need_weights", lambda url: file)
+    monkeypatch.setattr(hub_weights, "need_weights", lambda url: file)
     shown = drawn(8)
     found = built("fid", resamples=10)(shown)
     for name, images in (("a", shown.images), ("b", shown.real)):
@@ -379,15 +422,36 @@ def test_equal_pictures_of_a_prompt_have_no_diversity(random_lpips, monkeypatch)
     assert Lpips(LpipsConfig())(shown)["diversity"].value == 0
 
 
+def image_processor():
+    """The class of transformers that prepares images with Pillow, whatever else is installed."""
+    import transformers
+
+    return getattr(transformers, "CLIPImageProcessorPil", None) or transformers.CLIPImageProcessor
+
+
+def _sizes(side):
+    return {"size": {"shortest_edge": side}, "crop_size": {"height": side, "width": side}}
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (49, 40), (20, 31)])
+@pytest.mark.parametrize("resampling", [Image.Resampling.BICUBIC, Image.Resampling.BILINEAR])
+def test_images_are_prepared_as_transformers_prepares_them(shape, resampling):
+    images = as_saved(torch.rand(3, 3, *shape, generator=torch.Generator().manual_seed(0)) * 2 - 1)
+    wanted = Pixels((24, 24), (0.5, 0.4, 0.3), (0.25, 0.2, 0.3))
+    means = {"image_mean": list(wanted.mean), "image_std": list(wanted.std)}
+    processor = image_processor()(resample=resampling, **_sizes(24), **means)
+    theirs = processor(to_pil(images), return_tensors="pt")["pixel_values"]
+    torch.testing.assert_close(prepare(images, wanted, resampling), theirs, atol=1e-6, rtol=0)
+
+
 def test_clip_score_is_that_of_transformers(tmp_path):
-    from transformers import CLIPImageProcessor, CLIPModel, PreTrainedTokenizerFast
+    from transformers import CLIPModel, PreTrainedTokenizerFast
 
     folder = clip_folder(tmp_path / "clip")
     shown = drawn(4)
     found = ClipScore(ClipScoreConfig(model=str(folder), batch=3))(shown)
     model = CLIPModel.from_pretrained(folder).eval()
-    sizes = {"size": {"shortest_edge": 16}, "crop_size": {"height": 16, "width": 16}}
-    processor = CLIPImageProcessor.from_pretrained(folder, **sizes)
+    processor = image_processor().from_pretrained(folder, **_sizes(16))
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
     scores = []
     for picture, prompt in zip(shown.images, shown.prompts):
@@ -401,7 +465,7 @@ def test_clip_score_is_that_of_transformers(tmp_path):
         scores.append(100 * float(image @ text / image.norm() / text.norm()))
     assert found["score"].value == pytest.approx(np.mean(scores), abs=1e-3)
     assert set(found) == {"score", "shuffled", "real"}
-    assert "bicubic and cut to 16 x 16 px by transformers " in found["score"].provenance
+    assert "bicubic and cut to 16 x 16 px by Pillow " in found["score"].provenance
 
 
 def test_a_clip_that_does_not_say_how_it_wants_pictures_gets_them_as_clip_does(tmp_path, monkeypatch):
@@ -436,7 +500,7 @@ def test_a_clips_contents_are_told_apart_whatever_their_times_say(tmp_path):
 def test_reader_diversity_beside_plain_loops():
     again = pictures(6, 5).unflatten(0, (2, 3))
     found = built("reader-diversity", batch=4)(drawn(again=again))
-    seen = features.creature_reader()(again.flatten(0, 1), 6).double().numpy()
+    seen = ReaderNetwork().open()(again.flatten(0, 1), 6).double().numpy()
     seen /= np.linalg.norm(seen, axis=1, keepdims=True)
     pairs = list(itertools.combinations(range(6), 2))
     within = [1 - seen[a] @ seen[b] for a, b in pairs if a // 3 == b // 3]
@@ -459,14 +523,12 @@ def test_equal_pictures_have_no_diversity_and_one_of_a_prompt_tells_nothing(tmp_
         built("reader-diversity")(Drawn(pictures(2), ["a sofa", "a bed"], CREATURES, again=same))
 
 
-@with_libraries
 def test_clip_distance_sees_the_towers_features(tmp_path):
     folder = clip_folder(tmp_path / "clip")
     found = built("clip-distance", model=str(folder), resamples=10)(drawn(8))
     assert list(found) == ["kd-clip", "fd-clip", "precision", "recall"]
     for measure in found.values():
         assert f"CLIP {folder}, antialiased bicubic to 16 x 16 px, transformers " in measure.provenance
-        assert "torch-fidelity 0." in measure.provenance
 
 
 # ---------------------------------------------------------------- pixels
@@ -552,7 +614,7 @@ def test_shares_among_neighbours_are_covered():
 
 @with_libraries
 def test_the_covered_share_is_that_of_torch_fidelity():
-    prc = features.library("torch_fidelity.metric_prc")
+    prc = library("torch_fidelity.metric_prc")
     torch.manual_seed(0)
     ours, real = torch.randn(40, 6), 1.3 * torch.randn(50, 6)
     theirs = prc.prc_features_to_metric(ours, real, verbose=False, save_cpu_ram=True)
@@ -563,7 +625,7 @@ def test_the_covered_share_is_that_of_torch_fidelity():
 
 @pytest.mark.parametrize(
     "name",
-    ["colours", "neighbours", "reader-diversity", pytest.param("reader-distance", marks=with_libraries)],
+    ["colours", "neighbours", "reader-diversity", "reader-distance", "prompt-accuracy"],
 )
 def test_metrics_that_need_nothing_keep_the_contract(name):
     check_metric(name)

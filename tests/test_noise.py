@@ -9,9 +9,9 @@ import torch
 from pydantic import ValidationError
 
 from imagen_support import PREDICTIONS, exact_output, options
-from t2ikit import UserError
-from t2ikit_imagen import noise
+from t2ikit import UserError, noise_levels, noise_target, signal_to_noise, to_clean
 from t2ikit_imagen.losses import snr_weight
+from t2ikit_imagen.noise import make_scheduler
 
 
 def _alpha_bar(schedule: str, steps: int) -> list[float]:
@@ -37,15 +37,15 @@ def _sigmoid(x: float) -> float:
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine", "sigmoid"])
 def test_schedules_are_those_of_the_papers(schedule):
-    found = noise.make_scheduler(options(schedule=schedule, zero_snr=False)).alphas_cumprod.double()
+    found = make_scheduler(options(schedule=schedule, zero_snr=False)).alphas_cumprod.double()
     expected = torch.tensor(_alpha_bar(schedule, 1000), dtype=torch.float64)
     torch.testing.assert_close(found, expected, atol=2e-5, rtol=1e-3)
 
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine", "sigmoid"])
 def test_zero_snr_keeps_the_first_step_and_ends_in_pure_noise(schedule):
-    plain = noise.make_scheduler(options(schedule=schedule, zero_snr=False)).alphas_cumprod.double()
-    found = noise.make_scheduler(options(schedule=schedule)).alphas_cumprod.double()
+    plain = make_scheduler(options(schedule=schedule, zero_snr=False)).alphas_cumprod.double()
+    found = make_scheduler(options(schedule=schedule)).alphas_cumprod.double()
     root = plain.sqrt()
     expected = ((root - root[-1]) * root[0] / (root[0] - root[-1])) ** 2
     assert found[-1] == 0
@@ -54,9 +54,7 @@ def test_zero_snr_keeps_the_first_step_and_ends_in_pure_noise(schedule):
 
 @pytest.mark.parametrize("steps", [100, 4000])
 def test_the_linear_schedule_keeps_its_noise_at_other_lengths(steps):
-    last = noise.make_scheduler(options(schedule="linear", zero_snr=False, timesteps=steps)).alphas_cumprod[
-        -1
-    ]
+    last = make_scheduler(options(schedule="linear", zero_snr=False, timesteps=steps)).alphas_cumprod[-1]
     assert float(last.log()) == pytest.approx(math.log(4.0e-5), rel=0.15)
 
 
@@ -69,17 +67,15 @@ def test_epsilon_with_zero_snr_is_refused():
 def test_target_and_clean_picture_undo_each_other(prediction):
     generator = torch.Generator().manual_seed(0)
     clean, fresh = torch.randn(2, 4, 3, 8, 8, generator=generator, dtype=torch.float64)
-    alphas = noise.make_scheduler(options(prediction=prediction)).alphas_cumprod.double()
+    alphas = make_scheduler(options(prediction=prediction)).alphas_cumprod.double()
     flow = prediction == "flow_prediction"
     t = torch.tensor([1.5, 300.0, 800.0, 1000.0]) if flow else torch.tensor([0, 300, 800, 998])
-    alpha, sigma = noise.levels(prediction, alphas, t)
+    alpha, sigma = noise_levels(prediction, alphas, t)
     alpha, sigma = alpha.double(), sigma.double()
     x = alpha * clean + sigma * fresh
-    output = noise.target(prediction, clean, fresh, alpha, sigma)
+    output = noise_target(prediction, clean, fresh, alpha, sigma)
     torch.testing.assert_close(output, exact_output(prediction, x, clean, alpha, sigma), atol=1e-6, rtol=1e-6)
-    torch.testing.assert_close(
-        noise.to_clean(prediction, output, x, alpha, sigma), clean, atol=1e-6, rtol=1e-6
-    )
+    torch.testing.assert_close(to_clean(prediction, output, x, alpha, sigma), clean, atol=1e-6, rtol=1e-6)
     if flow:
         torch.testing.assert_close(alpha + sigma, torch.ones_like(alpha))
     else:
@@ -121,9 +117,9 @@ def test_epsilon_is_not_weighed_without_bound():
 @pytest.mark.parametrize("schedule", ["linear", "cosine", "sigmoid"])
 def test_snr_weights_are_finite_at_every_step(prediction, schedule, weighting):
     config = options(prediction=prediction, schedule=schedule)
-    alphas = noise.make_scheduler(config).alphas_cumprod
+    alphas = make_scheduler(config).alphas_cumprod
     t = torch.arange(1000)
-    snr = noise.signal_to_noise(*noise.levels(prediction, alphas, t))
+    snr = signal_to_noise(*noise_levels(prediction, alphas, t))
     weight = snr_weight(snr, 5.0, prediction, weighting=weighting)
     assert snr.isfinite().all()
     assert weight.isfinite().all()

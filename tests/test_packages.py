@@ -62,6 +62,12 @@ def test_the_wheel_is_used_and_not_the_clone(environment):
 
 
 @pytest.mark.slow
+def test_the_wheel_says_that_it_is_typed(environment):
+    for package in ("t2ikit", "t2ikit_imagen", "t2ikit_gigagan"):
+        assert (environment.site / package / "py.typed").is_file()
+
+
+@pytest.mark.slow
 def test_the_packages_are_listed(environment):
     result = environment.run("-m", "t2ikit", "plugins")
     assert result.returncode == 0, result.stderr

@@ -15,7 +15,7 @@ from PIL import Image
 
 from clip_support import clip_folder
 from imagen_support import CAPTIONS, ENCODER, make_batch, make_condition
-from t2ikit import Draws, Prediction, UserError
+from t2ikit import Draws, Prediction, UserError, guided
 from t2ikit.cascade import open_stages
 from t2ikit.compose import build_cast
 from t2ikit.data.creatures import Creatures
@@ -39,7 +39,6 @@ from t2ikit_gigagan.paired import PerceptualLoss, pixel_loss
 from t2ikit_gigagan.sampler import OneStepSampler
 from t2ikit_gigagan.upsampler import GigaUpsampler
 from t2ikit_imagen.configs import DDIMConfig, SuperResolutionConfig
-from t2ikit_imagen.guidance import guided
 from t2ikit_imagen.samplers import DDIMSampler
 from t2ikit_imagen.super_resolution import ImagenUpsampler, tints
 from t2ikit_imagen.text_attention import TextAttention

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from t2ikit import NotMeasured, UserError
 from t2ikit.clip import open_model
+from t2ikit.extras import example
 from t2ikit.metrics.configs import LpipsConfig
 from t2ikit.metrics.perceptual import Lpips
 from t2ikit.step import Step
@@ -52,7 +53,7 @@ class PerceptualLoss(nn.Module):
                     expected="the package lpips and the weights it stands on",
                     got=error,
                     fix="get what is missing, or set losses.perceptual.model to a CLIP "
-                    "(examples/train_clip.py makes one)",
+                    f"({example('train_clip.py', '--out', 'clip-creatures')} makes one)",
                 ) from error
             return
         clip, pixels = open_model(model)

@@ -17,6 +17,7 @@ from t2ikit import (
     SamplerSpec,
     hookimpl,
 )
+from t2ikit.extras import example, install
 from t2ikit_gigagan.configs import (
     AdversarialConfig,
     AugmentConfig,
@@ -205,14 +206,24 @@ def t2ikit_exporters() -> list[ExporterSpec]:
 def t2ikit_recipes() -> list[RecipeSpec]:
     """The recipes beside this file."""
     ladder = ("unconditional", "text", "matching", "clip", "multiscale", "filter-bank", "vision-aided")
+    made = ["--data", "creatures", "--steps", "600", "--out", "clip-creatures"]
+    clip = f"a small CLIP, made by: {example('train_clip.py', *made)}"
+    hub = "openai/clip-vit-base-patch32 from the Hub (605 MB), or --set losses.clip.weight=0"
     return [
         RecipeSpec("default", RECIPES / "default.toml", "32 px, creatures, minutes on a CPU"),
         RecipeSpec("sr-32-64", RECIPES / "sr-32-64.toml", "32 to 64 px, creatures, minutes on a CPU"),
-        RecipeSpec("gigagan-64", RECIPES / "gigagan-64.toml", "64 px with everything on, for one GPU"),
-        RecipeSpec("openmoji-32", RECIPES / "openmoji-32.toml", "emoji at 32 px, on a CPU"),
-        RecipeSpec("openmoji-64", RECIPES / "openmoji-64.toml", "emoji at 64 px"),
+        RecipeSpec("gigagan-64", RECIPES / "gigagan-64.toml", "64 px with everything on, for one GPU", hub),
+        RecipeSpec(
+            "openmoji-32", RECIPES / "openmoji-32.toml", "emoji at 32 px, on a CPU", install("openmoji")
+        ),
+        RecipeSpec("openmoji-64", RECIPES / "openmoji-64.toml", "emoji at 64 px", install("openmoji")),
         *(
-            RecipeSpec(f"ladder-{name}", RECIPES / f"ladder-{name}.toml", f"a rung of the ladder: {name}")
+            RecipeSpec(
+                f"ladder-{name}",
+                RECIPES / f"ladder-{name}.toml",
+                f"a rung of the ladder: {name}",
+                clip if name in ladder[3:] else "",
+            )
             for name in ladder
         ),
     ]

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from t2ikit import Condition, Draws, Sampler, UserError
+from t2ikit import Condition, Draws, Sampler, UserError, clamp_images
 
 
 class OneStepSampler(Sampler):
@@ -34,7 +34,7 @@ class OneStepSampler(Sampler):
         draws: Draws,
         progress: Callable[[int, int], None] | None = None,
     ) -> Tensor:
-        """Pictures (B, 3, H, W) in [-1, 1].
+        """Images (B, 3, H, W) in [-1, 1]; NaN where the model gave what is not finite.
 
         Raises:
             UserError: more than one step, or guidance, which this model has not.
@@ -54,4 +54,4 @@ class OneStepSampler(Sampler):
         images = model.generate(condition, draws, self.truncation)[-1]
         if progress is not None:
             progress(1, 1)
-        return images.clamp(-1, 1)
+        return clamp_images(images)

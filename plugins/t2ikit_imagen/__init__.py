@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from t2ikit_imagen.moved import moved
+
 _HOMES = {
     "deepfloyd": ("IFDenoiser",),
     "denoiser": ("ImagenDenoiser",),
@@ -16,7 +18,6 @@ _HOMES = {
     "unet": ("build_unet",),
     "losses": ("DenoiseLoss", "snr_weight"),
     "augmentation": ("augment",),
-    "guidance": ("guided", "threshold"),
     "samplers": (
         "DDIMSampler",
         "DDPMSampler",
@@ -37,13 +38,14 @@ _HOMES = {
         "UNetConfig",
     ),
 }
+_moved = moved(__name__, {"guided": "guided", "threshold": "threshold"}, depth=3)
 _LAZY = {name: home for home, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return getattr(importlib.import_module(f"t2ikit_imagen.{_LAZY[name]}"), name)
-    raise AttributeError(f"module 't2ikit_imagen' has no attribute {name!r}")
+    return _moved(name)
 
 
 __all__ = list(_LAZY)

@@ -1,7 +1,7 @@
 """The denoiser: text tower, U-Net, noise schedule and what training does with them.
 
-Sources: Imagen, arXiv 2205.11487; caption dropout, arXiv 2207.12598; self-conditioning, arXiv 2208.04202
-(section 3.2); logit-normal timesteps, arXiv 2403.03206 (section 3.1); the rest in `noise.py`.
+Sources: Imagen, arXiv 2205.11487; self-conditioning, arXiv 2208.04202 (section 3.2); noise and what is
+predicted: `t2ikit.nn.noise`.
 """
 
 from __future__ import annotations
@@ -13,11 +13,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from t2ikit import Batch, Condition, Denoiser, Draws, Prediction, TextTower, UserError
+from t2ikit import (
+    Batch,
+    Condition,
+    Denoiser,
+    Draws,
+    Prediction,
+    TextTower,
+    UserError,
+    noise_levels,
+    noised_prediction,
+    random_timesteps,
+    to_clean,
+)
 from t2ikit.muon import not_matrices
-from t2ikit_imagen import noise
 from t2ikit_imagen.augmentation import LABELS, augment
 from t2ikit_imagen.configs import UNetConfig
+from t2ikit_imagen.noise import make_scheduler
 from t2ikit_imagen.unet import build_unet
 
 
@@ -52,7 +64,7 @@ class ImagenDenoiser(Denoiser):
         not_matrices(self.unet.conv_in.weight, self.unet.conv_out.weight)
         if config.augment:
             self.labels = nn.Linear(LABELS, config.text_width, bias=False)
-        scheduler = noise.make_scheduler(config)
+        scheduler = make_scheduler(config)
         self.scheduler_config: dict[str, Any] = {**scheduler.config, "prediction_type": config.prediction}
         self.register_buffer("alphas_cumprod", scheduler.alphas_cumprod.float(), persistent=False)
 
@@ -115,58 +127,38 @@ class ImagenDenoiser(Denoiser):
         return F.pad(tokens, (0, 0, 0, 1)), F.pad(mask, (0, 1))
 
     def forward(self, batch: Batch, draws: Draws) -> Prediction:
-        """Noise the pictures, drop some captions, predict, and derive the clean picture."""
-        kind = self.config.prediction
+        """Noise the images, drop some captions, predict, and derive the clean images."""
         t = self._timesteps(draws)
-        keep = draws.rand() >= self.caption_dropout
-        fresh = draws.randn(*batch.images.shape[1:])
-        real, labels = batch.images, None
+        real, labels = None, None
         if self.config.augment:
-            real, labels = augment(real, self.config.augment, draws.named("augment"))
-        alpha, sigma = noise.levels(kind, self.alphas_cumprod, t)
-        x = alpha * real + sigma * fresh
-        text = batch.condition.text.where(keep, batch.condition.empty.expand(len(batch)))
-        condition = replace(batch.condition, text=text)
-        previous = self._first_estimate(x, t, condition, labels, draws)
-        output = self._predict(x, t, condition, previous, labels).float()
-        snr = noise.signal_to_noise(alpha, sigma)
-        return Prediction(
-            images=[noise.to_clean(kind, output, x, alpha, sigma)],
-            image_weight=snr / (snr + 1),
-            output=output,
-            target=noise.target(kind, real, fresh, alpha, sigma),
-            timestep=t,
-            snr=snr,
-            prediction_type=kind,
-            real=None if labels is None else real,
-        )
+            real, labels = augment(batch.images, self.config.augment, draws.named("augment"))
+
+        def predict(x: Tensor, t: Tensor, condition: Condition) -> Tensor:
+            previous = self._first_estimate(x, t, condition, labels, draws)
+            return self._predict(x, t, condition, previous, labels)
+
+        return noised_prediction(self, batch, draws, self.alphas_cumprod, predict=predict, t=t, images=real)
 
     def _timesteps(self, draws: Draws) -> Tensor:
         """Timesteps (B,): integers, or any number in (0, T) for a flow model."""
-        if self.config.timestep_sampling == "logit_normal":
-            place = torch.sigmoid(draws.randn())
-        else:
-            place = draws.rand()
-        shift = self.config.timestep_shift
-        place = shift * place / (1 + (shift - 1) * place)
-        scaled = place * self.config.timesteps
-        if self.config.prediction == noise.FLOW:
-            return scaled
-        return scaled.long().clamp(max=self.config.timesteps - 1)
+        config = self.config
+        return random_timesteps(
+            draws,
+            config.timesteps,
+            prediction=config.prediction,
+            sampling=config.timestep_sampling,
+            shift=config.timestep_shift,
+        )
 
     def _first_estimate(
         self, x: Tensor, t: Tensor, condition: Condition, labels: Tensor | None, draws: Draws
     ) -> Tensor | None:
-        """The clean pictures as seen without an estimate, for a share of the samples, else 0; no gradient."""
+        """The clean images as seen without an estimate, for a share of the samples, else 0; no gradient."""
         if not self.self_conditioning:
             return None
+        kind = self.config.prediction
         chosen = draws.named("self-conditioning").rand() < self.config.self_conditioning
         with torch.no_grad():
             output = self._predict(x, t, condition, None, labels).float()
-            clean = noise.to_clean(
-                self.config.prediction,
-                output,
-                x,
-                *noise.levels(self.config.prediction, self.alphas_cumprod, t),
-            )
+            clean = to_clean(kind, output, x, *noise_levels(kind, self.alphas_cumprod, t))
         return clean.clamp(-1, 1) * chosen[:, None, None, None]

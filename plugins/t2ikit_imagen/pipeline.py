@@ -9,11 +9,9 @@ from typing import Any, ClassVar
 import torch
 from typing_extensions import Self
 
-from t2ikit import Denoiser, Draws, UserError
+from t2ikit import Denoiser, Draws, SamplerConfig, ScheduledSampler, UserError, schedule_config
 from t2ikit.compose import Model
 from t2ikit.pipeline import GeneratorModel, TextToImagePipeline
-from t2ikit_imagen.configs import SamplerConfig
-from t2ikit_imagen.samplers import ScheduledSampler, schedule_config
 
 WORKING = (
     "DDIMScheduler",

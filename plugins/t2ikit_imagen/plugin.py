@@ -5,7 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from t2ikit import Config, Context, ExporterSpec, GeneratorSpec, LossSpec, RecipeSpec, SamplerSpec, hookimpl
+from t2ikit import (
+    Config,
+    Context,
+    ExporterSpec,
+    GeneratorSpec,
+    LossSpec,
+    RecipeSpec,
+    SamplerConfig,
+    SamplerSpec,
+    hookimpl,
+)
+from t2ikit.extras import example, install
 from t2ikit_imagen.configs import (
     DDIMConfig,
     DDPMConfig,
@@ -14,7 +25,6 @@ from t2ikit_imagen.configs import (
     FlowConfig,
     IFConfig,
     MultistepConfig,
-    SamplerConfig,
     SuperResolutionConfig,
     UNetConfig,
 )
@@ -121,15 +131,21 @@ def t2ikit_exporters() -> list[ExporterSpec]:
 @hookimpl
 def t2ikit_recipes() -> list[RecipeSpec]:
     """The recipes beside this file."""
+    t5 = f"a small T5, made by: {example('train_t5.py', '--out', 't5-creatures')}"
+    hub = "google-t5/t5-small from the Hub (242 MB)"
     return [
         RecipeSpec("default", RECIPES / "default.toml", "32 px, creatures, minutes on a CPU"),
         RecipeSpec("long", RECIPES / "long.toml", "32 px, creatures, nearly three times as long"),
         RecipeSpec("imagen-64", RECIPES / "imagen-64.toml", "the reference configuration, for a GPU"),
         RecipeSpec("imagen-64-v", RECIPES / "imagen-64-v.toml", "the same size with better settings"),
-        RecipeSpec("imagen-64-t5", RECIPES / "imagen-64-t5.toml", "imagen-64-v with T5-small for the text"),
-        RecipeSpec("openmoji-32", RECIPES / "openmoji-32.toml", "emoji at 32 px, on a CPU"),
-        RecipeSpec("imagen-if", RECIPES / "imagen-if.toml", "32 px, exported for stock diffusers"),
+        RecipeSpec(
+            "imagen-64-t5", RECIPES / "imagen-64-t5.toml", "imagen-64-v with T5-small for the text", hub
+        ),
+        RecipeSpec(
+            "openmoji-32", RECIPES / "openmoji-32.toml", "emoji at 32 px, on a CPU", install("openmoji")
+        ),
+        RecipeSpec("imagen-if", RECIPES / "imagen-if.toml", "32 px, exported for stock diffusers", t5),
         RecipeSpec("sr-32-64", RECIPES / "sr-32-64.toml", "32 to 64 px, creatures, minutes on a CPU"),
         RecipeSpec("sr-64-256", RECIPES / "sr-64-256.toml", "64 to 256 px, for a GPU with 12 GB"),
-        RecipeSpec("openmoji-64", RECIPES / "openmoji-64.toml", "emoji at 64 px"),
+        RecipeSpec("openmoji-64", RECIPES / "openmoji-64.toml", "emoji at 64 px", install("openmoji")),
     ]

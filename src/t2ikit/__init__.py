@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from t2ikit.batch import Batch, Condition, Draws, Prediction, Record, TextEmbedding
     from t2ikit.errors import UserError
+    from t2ikit.evaluation_results import EvaluationOptions, EvaluationResult
     from t2ikit.hookspecs import hookimpl
     from t2ikit.interfaces import (
         Critic,
         Dataset,
         Denoiser,
+        Download,
         Drawn,
         Generator,
         Measure,
@@ -26,7 +28,22 @@ if TYPE_CHECKING:
         StreamingDataset,
         TextEncoder,
     )
+    from t2ikit.measuring import compare, evaluate, sweep
+    from t2ikit.nn.noise import (
+        noise_levels,
+        noise_schedule,
+        noise_target,
+        noised_prediction,
+        random_timesteps,
+        sigmoid_betas,
+        signal_to_noise,
+        to_clean,
+    )
+    from t2ikit.report import ComparisonReport
     from t2ikit.run import Run, open_run
+    from t2ikit.sampling.configs import SamplerConfig
+    from t2ikit.sampling.denoising import DenoiserSampler, ScheduledSampler
+    from t2ikit.sampling.guidance import GuidedDenoiser, clamp_images, guided, schedule_config, threshold
     from t2ikit.specs import (
         Config,
         Context,
@@ -42,6 +59,7 @@ if TYPE_CHECKING:
         TextEncoderSpec,
     )
     from t2ikit.step import Step
+    from t2ikit.sweeping import Sweep
     from t2ikit.text.tower import TextTower
 
 __version__ = "0.1.0"
@@ -49,11 +67,13 @@ __version__ = "0.1.0"
 _MODULES = {
     "batch": ("Batch", "Condition", "Draws", "Prediction", "Record", "TextEmbedding"),
     "errors": ("UserError",),
+    "evaluation_results": ("EvaluationOptions", "EvaluationResult"),
     "hookspecs": ("hookimpl",),
     "interfaces": (
         "Critic",
         "Dataset",
         "Denoiser",
+        "Download",
         "Drawn",
         "Generator",
         "Measure",
@@ -64,7 +84,22 @@ _MODULES = {
         "StreamingDataset",
         "TextEncoder",
     ),
+    "measuring": ("compare", "evaluate", "sweep"),
+    "nn.noise": (
+        "noise_levels",
+        "noise_schedule",
+        "noise_target",
+        "noised_prediction",
+        "random_timesteps",
+        "sigmoid_betas",
+        "signal_to_noise",
+        "to_clean",
+    ),
+    "report": ("ComparisonReport",),
     "run": ("Run", "open_run"),
+    "sampling.configs": ("SamplerConfig",),
+    "sampling.denoising": ("DenoiserSampler", "ScheduledSampler"),
+    "sampling.guidance": ("GuidedDenoiser", "clamp_images", "guided", "schedule_config", "threshold"),
     "specs": (
         "Config",
         "Context",
@@ -80,6 +115,7 @@ _MODULES = {
         "TextEncoderSpec",
     ),
     "step": ("Step",),
+    "sweeping": ("Sweep",),
     "text.tower": ("TextTower",),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
@@ -93,6 +129,7 @@ def __getattr__(name: str) -> Any:
 
 __all__ = [
     "Batch",
+    "ComparisonReport",
     "Condition",
     "Config",
     "Context",
@@ -102,11 +139,16 @@ __all__ = [
     "DatasetConfig",
     "DatasetSpec",
     "Denoiser",
+    "DenoiserSampler",
+    "Download",
     "Drawn",
     "Draws",
+    "EvaluationOptions",
+    "EvaluationResult",
     "ExporterSpec",
     "Generator",
     "GeneratorSpec",
+    "GuidedDenoiser",
     "LossSpec",
     "Measure",
     "Metric",
@@ -118,15 +160,33 @@ __all__ = [
     "Record",
     "Run",
     "Sampler",
+    "SamplerConfig",
     "SamplerSpec",
+    "ScheduledSampler",
     "Step",
     "StreamingDataset",
+    "Sweep",
     "TextEmbedding",
     "TextEncoder",
     "TextEncoderSpec",
     "TextTower",
     "UserError",
     "__version__",
+    "clamp_images",
+    "compare",
+    "evaluate",
+    "guided",
     "hookimpl",
+    "noise_levels",
+    "noise_schedule",
+    "noise_target",
+    "noised_prediction",
     "open_run",
+    "random_timesteps",
+    "schedule_config",
+    "sigmoid_betas",
+    "signal_to_noise",
+    "sweep",
+    "threshold",
+    "to_clean",
 ]

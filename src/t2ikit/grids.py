@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import unicodedata
 from collections.abc import Sequence
-from pathlib import Path
+from typing import Protocol
 
-import matplotlib
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from torch import Tensor
+
+from t2ikit.label_fonts import FONT_SIZE, LabelFont, label_fonts
 
 SEEN = 96
 """Pictures are enlarged to at least this many pixels."""
 GAP = 6
 MARGIN = 12
-FONT_SIZE = 13
 LABEL_WIDTH = 170
+LABEL_LINES = 3
+"""What a longer label has beyond so many lines is left out."""
+TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 INK, PAPER = "#202020", "#ffffff"
 
 
@@ -46,8 +48,8 @@ def labelled_grid(
 
     Args:
         rows: pictures, row by row; a row may be shorter than the longest.
-        row_labels: one for each row, drawn at its left and wrapped.
-        column_labels: one for each column, drawn above and wrapped; all empty: no such line.
+        row_labels: one for each row, drawn at its left in at most three lines.
+        column_labels: one for each column, drawn above in at most three lines; all empty: no such line.
         cell: side of a cell, pixels: small pictures are enlarged by the largest whole factor that fits,
             larger ones are shrunk. None: the smallest whole multiple of the largest picture's side that
             is at least 96.
@@ -64,9 +66,9 @@ def labelled_grid(
     if cell is None:
         side = max(max(picture.size) for row in rows for picture in row)
         cell = side * math.ceil(SEEN / side)
-    font = label_font()
-    heads = [wrap(label, font, cell) for label in column_labels]
-    texts = [wrap(label, font, LABEL_WIDTH) for label in row_labels]
+    font = label_fonts()
+    heads = [wrap(label, font, cell, LABEL_LINES) for label in column_labels]
+    texts = [wrap(label, font, LABEL_WIDTH, LABEL_LINES) for label in row_labels]
     left = MARGIN + (LABEL_WIDTH + MARGIN if any(texts) else 0)
     heights = [max(cell, _height(text)) for text in texts]
     top = MARGIN + max(map(_height, heads)) + (GAP if any(heads) else 0)
@@ -92,13 +94,13 @@ def contact_sheet(
 
     Args:
         pictures: at least one.
-        captions: one a picture, wrapped to its width.
+        captions: one an image, wrapped to its width, at most three lines of it.
         columns: pictures in a row.
     """
     side = max(max(picture.size) for picture in pictures)
-    cell, font = max(side * math.ceil(SEEN / side), LABEL_WIDTH // 2 + 32), label_font()
+    cell, font = max(side * math.ceil(SEEN / side), LABEL_WIDTH // 2 + 32), label_fonts()
     rows = [range(at, min(at + columns, len(pictures))) for at in range(0, len(pictures), columns)]
-    texts = [wrap(caption, font, cell - GAP) for caption in captions]
+    texts = [wrap(caption, font, cell - GAP, LABEL_LINES) for caption in captions]
     heights = [cell + GAP + max(_height(texts[i]) for i in row) for row in rows]
     width = 2 * MARGIN + min(columns, len(pictures)) * (cell + GAP) - GAP
     sheet = Image.new("RGB", (width, 2 * MARGIN + sum(heights) + GAP * (len(rows) - 1)), PAPER)
@@ -123,36 +125,43 @@ def fit(picture: Image.Image, cell: int) -> Image.Image:
     return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
 
 
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+class Measures(Protocol):
+    """What knows how wide a text is: a font of Pillow, or `LabelFont`."""
+
+    def getlength(self, text: str) -> float:
+        """Pixels."""
 
 
-@functools.lru_cache(maxsize=1)
-def label_font() -> Font:
-    """DejaVu Sans, which comes with matplotlib and has Latin with accents, Greek, Cyrillic and Arabic.
+def wrap(text: str, font: Measures, width: int, most: int | None = None) -> list[str]:
+    """Break a label into lines at most `width` pixels wide, within words only where one is too long.
 
-    Where it was taken out, Pillow's own font, which has the letters of English.
+    Lines beyond `most` are left out, and an ellipsis at the end of the last one says so.
     """
-    try:
-        return ImageFont.truetype(
-            str(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf")), FONT_SIZE
-        )
-    except OSError:
-        return ImageFont.load_default(size=FONT_SIZE)
-
-
-def wrap(text: str, font: Font, width: int) -> list[str]:
-    """Break a label into lines at most `width` pixels wide, within words only where one is too long."""
+    text = " ".join(_printable(text).split())
+    room = len(text) if most is None else most * width  # a letter takes a pixel at least
     lines: list[str] = []
-    for word in _printable(text).split():
+    for word in text[:room].split():
         joined = f"{lines[-1]} {word}" if lines else word
         if lines and font.getlength(joined) <= width:
             lines[-1] = joined
         else:
             lines += _pieces(word, font, width)
-    return lines
+        if most is not None and len(lines) > most:
+            break
+    if len(text) <= room and (most is None or len(lines) <= most):
+        return lines
+    kept = lines[:most]
+    return [*kept[:-1], _ended(kept[-1], font, width)]
 
 
-def _pieces(word: str, font: Font, width: int) -> list[str]:
+def _ended(line: str, font: Measures, width: int) -> str:
+    """A line with an ellipsis at its end, still at most `width` pixels wide."""
+    while line and font.getlength(f"{line}…") > width:
+        line = line[:-1]
+    return f"{line.rstrip()}…"
+
+
+def _pieces(word: str, font: Measures, width: int) -> list[str]:
     pieces = [""]
     for letter in word:
         if pieces[-1] and font.getlength(pieces[-1] + letter) > width:
@@ -162,8 +171,12 @@ def _pieces(word: str, font: Font, width: int) -> list[str]:
 
 
 def _printable(text: str) -> str:
-    """Text that any font takes: lone surrogates and control characters become spaces."""
-    return "".join(" " if unicodedata.category(letter) in ("Cs", "Cc") else letter for letter in text)
+    """Text that any font takes: lone surrogates and control characters become spaces.
+
+    What turns the direction of text around goes, too: a label would read otherwise than it is.
+    """
+    kept = (" " if unicodedata.category(letter) in ("Cs", "Cc", "Zl", "Zp") else letter for letter in text)
+    return "".join(letter for letter in kept if letter not in TURNING)
 
 
 def _line_height() -> int:
@@ -174,6 +187,6 @@ def _height(lines: Sequence[str]) -> int:
     return len(lines) * _line_height()
 
 
-def _write(draw: ImageDraw.ImageDraw, font: Font, lines: Sequence[str], x: int, y: int) -> None:
+def _write(draw: ImageDraw.ImageDraw, font: LabelFont, lines: Sequence[str], x: int, y: int) -> None:
     for number, line in enumerate(lines):
-        draw.text((x, y + number * _line_height()), line, fill=INK, font=font)
+        font.write(draw, x, y + number * _line_height(), line, INK)

@@ -283,13 +283,49 @@ class Drawn:
             )
 
 
+@dataclass(frozen=True)
+class Download:
+    """Something that is not on this machine and would have to be fetched.
+
+    Attributes:
+        name: of the file, or of the repository on the Hub.
+        megabytes: its size, 10^6 bytes; None where it is not known.
+        url: of the file or its server, which is asked first whether it answers; empty: nobody is asked.
+    """
+
+    name: str
+    megabytes: float | None = None
+    url: str = ""
+
+
 class NotMeasured(Exception):
-    """A metric cannot be computed here. The message says what is missing and where it goes."""
+    """A metric cannot be computed here. The message says what is missing and where it goes.
+
+    Args:
+        message: a clause after "not measured: ".
+        packages: distributions that are missing, as `pip install` takes them.
+        downloads: what would have to be fetched.
+    """
+
+    def __init__(
+        self, message: str = "", *, packages: Sequence[str] = (), downloads: Sequence[Download] = ()
+    ) -> None:
+        super().__init__(message)
+        self.packages, self.downloads = tuple(packages), tuple(downloads)
 
 
 @runtime_checkable
 class Metric(Protocol):
-    """Pictures to numbers. One that looks at `Drawn.again` has an attribute `wants_again = True`."""
+    """Images to numbers. Beside the call, a metric may have any of these:
+
+    - `wants_again = True`: it looks at `Drawn.again`.
+    - `stands_on() -> dict[str, str]`: what its numbers depend on beside its options.
+    - `downloads() -> list[Download]`: what it would have to fetch, empty where everything is here. Nothing is
+      fetched unless the metric was asked for: until then it is named with these sizes and not called. May
+      raise `NotMeasured`.
+    - `fetch() -> None`: fetches that, before anything is sampled; without it the call does. May raise
+      `NotMeasured`.
+    """
 
     def __call__(self, drawn: Drawn) -> dict[str, Measure]:
         """Measure what was drawn; the same numbers every time.

@@ -24,6 +24,7 @@ from t2ikit.evaluation_results import number
 from t2ikit.files import write_report
 from t2ikit.grids import SEEN, fit, to_pil
 from t2ikit.interfaces import Measure
+from t2ikit.quoting import shortened
 from t2ikit.sampling.costs import Costs
 
 WIDEST = 900
@@ -32,6 +33,8 @@ LARGEST = 256
 """Drawn pictures are shrunk to this side, pixels."""
 DRAWN_BYTES, GRID_BYTES, CURVES_BYTES = 20_000, 120_000, 150_000
 """The most a picture takes: of three runs, 72 drawn ones, 12 grids and 3 of losses, 4.5 MB in base64."""
+PROMPT = 400
+"""Characters of a prompt that are shown; the page shows at most three lines of them."""
 MOST_SIDE = 16383
 """Pixels of a side that WebP can hold."""
 HIDDEN = ("unseen-pairs/", "held-out-captions/", "shuffled/", "real-")
@@ -223,7 +226,7 @@ def _side_by_side(comparison: Comparison) -> list[dict[str, Any]]:
     cell = _side(max(one.drawn.shape[-1] for one in comparison.runs))
     return [
         {
-            "prompt": prompt,
+            "prompt": shortened(prompt, PROMPT),
             "cells": [_drawn(one.name, one.drawn[place], cell) for one in comparison.runs],
         }
         for place, prompt in enumerate(comparison.prompts)
@@ -235,7 +238,7 @@ def _scaled(pictures: Tensor, prompts: Sequence[str]) -> list[dict[str, Any]]:
     cell = _side(pictures.shape[-1])
     return [
         {
-            "prompt": prompt,
+            "prompt": shortened(prompt, PROMPT),
             "cells": [_drawn(f"guidance {scale:g}", row[k : k + 1], cell) for k, scale in enumerate(SCALES)],
         }
         for prompt, row in zip(prompts, pictures)

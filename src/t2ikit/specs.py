@@ -159,12 +159,16 @@ class RecipeSpec:
 
     Attributes:
         path: the TOML file.
+        summary: one line.
+        needs: what a plain installation lacks to train it, as `t2ikit recipes` shows it: a command that
+            makes or installs it, or a download with its size; empty: nothing.
     """
 
     kind: ClassVar[str] = "recipes"
     name: str
     path: Path
     summary: str = ""
+    needs: str = ""
 
 
 KINDS: tuple[type[Any], ...] = (

@@ -27,6 +27,7 @@ from PIL import Image
 
 from t2ikit.batch import mix
 from t2ikit.errors import UserError, did_you_mean
+from t2ikit.extras import install
 from t2ikit.files import write_text
 
 Say = Callable[[str], None]
@@ -106,7 +107,7 @@ def _check(name: str) -> None:
     if importlib.util.find_spec(name) is None:
         raise UserError(
             f"the tracker {name!r} needs the package {name}, which is not installed",
-            fix=f"pip install 't2ikit[{name}]', or leave {name} out of train.trackers",
+            fix=f"{install(name)}, or leave {name} out of train.trackers",
         )
 
 

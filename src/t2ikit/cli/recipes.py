@@ -15,11 +15,12 @@ def command(
         list[str] | None, typer.Option(help="Also look into ./file.py; may be repeated.")
     ] = None,
 ) -> None:
-    """List the recipes, or print one to start your own from."""
+    """List the recipes and what each needs beside t2ikit, or print one to start your own from."""
     from t2ikit.registry import Registry
 
     registry = Registry.load(plugin or [])
     if name is not None:
         print(registry.find("recipes", name).spec.path.read_text(encoding="utf-8"), end="")
         return
-    print_rows(["recipe", "summary"], [[e.canonical, e.spec.summary] for e in registry.entries("recipes")])
+    rows = [[e.canonical, e.spec.summary, e.spec.needs] for e in registry.entries("recipes")]
+    print_rows(["recipe", "summary", "needs"], rows)

@@ -5,6 +5,7 @@ Pictures are read as the bytes that were uploaded, so the same pictures in a fol
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import Any
 
@@ -14,7 +15,7 @@ from t2ikit.data.table import Rows, cell_bytes, choose_columns
 from t2ikit.data.table_config import HubConfig
 from t2ikit.errors import UserError, did_you_mean
 from t2ikit.extras import import_extra
-from t2ikit.offline import why_unreachable
+from t2ikit.hub import endpoint, kept_offline, reason, unreachable
 
 WITHDRAWN = {"lambdalabs/pokemon-blip-captions": "it was withdrawn by its owners"}
 """Datasets that many guides name and nobody can load any more."""
@@ -71,10 +72,12 @@ def load(label: str, name: str, split: str, config: HubConfig) -> Any:
         UserError: what was tried, and why it did not work.
     """
     datasets = import_extra("datasets", "hub", f"--data {label}")
+    silent = "" if os.path.isdir(name) else unreachable([endpoint()]).get(endpoint(), "")
     try:
-        found = datasets.load_dataset(name, config.subset, revision=config.revision)
+        with kept_offline(datasets.config) if silent else contextlib.nullcontext():  # it may be kept here
+            found = datasets.load_dataset(name, config.subset, revision=config.revision)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        raise _unreachable(label, name, error) from error
+        raise _unreachable(label, name, silent or reason(error)) from error
     splits = list(found)
     if split and split not in splits:
         raise UserError(
@@ -86,12 +89,11 @@ def load(label: str, name: str, split: str, config: HubConfig) -> Any:
     return found[split or ("train" if "train" in splits else splits[0])]
 
 
-def _unreachable(label: str, name: str, error: Exception) -> UserError:
-    why, said = why_unreachable("dataset of that name"), " ".join(str(error).split())[:160]
+def _unreachable(label: str, name: str, why: str) -> UserError:
     return UserError(
         f"{label}: this dataset cannot be loaded",
         expected=f"the dataset {name} on the Hub, or what an earlier run kept of it on this machine",
-        got=f"{why}: {type(error).__name__}: {said}",
+        got=why,
         fix="check the name; or get the pictures elsewhere and give their folder: --data FOLDER",
     )
 

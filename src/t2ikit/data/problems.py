@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from t2ikit.errors import UserError, UserErrors
+from t2ikit.quoting import visible
 
 SHOWN = 10
 """How many places a message names before it only counts."""
@@ -47,7 +48,7 @@ class Problems:
 
     def add(self, where: str, kind: Kind) -> None:
         """Note one place."""
-        self.found.setdefault(kind, []).append(where)
+        self.found.setdefault(kind, []).append(visible(where))
 
     def __len__(self) -> int:
         return sum(len(places) for places in self.found.values())

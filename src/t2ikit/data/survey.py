@@ -14,9 +14,12 @@ from t2ikit.batch import mix
 from t2ikit.data.captioned import Captioned
 from t2ikit.grids import contact_sheet
 from t2ikit.interfaces import Dataset, Split
+from t2ikit.quoting import quoted, shortened, visible
 
 LOOKED_AT = 20_000
 """Captions of at most this many pictures are counted."""
+SHOWN = 80
+"""Characters of a caption or word that are shown."""
 WORD = re.compile(r"\w+")
 SPLITS: tuple[Split, ...] = ("train", "validation")
 
@@ -87,7 +90,7 @@ def _repeats(dataset: Captioned, good: Sequence[int]) -> str:
         name = dataset.source.entries[place].name
         before = first.setdefault(dataset.ready.digests[place], name)
         if before != name:
-            repeats.append(f"{name} = {before}")
+            repeats.append(visible(f"{name} = {before}"))
     shown = "; ".join(repeats[:3]) + ("; ..." if len(repeats) > 3 else "")
     return f"{len(repeats):,} repeat another" + (f": {shown}" if repeats else "")
 
@@ -102,11 +105,11 @@ def _captions(dataset: Dataset) -> list[tuple[str, str]]:
             pictures += 1
     lengths = sorted(len(WORD.findall(caption)) for caption in counts.elements())
     words = Counter(word for caption, n in counts.items() for word in WORD.findall(caption.lower()) * n)
-    common = ", ".join(f"{word} {n:,}" for word, n in words.most_common(12))
+    common = ", ".join(f"{shortened(word, SHOWN)} {n:,}" for word, n in words.most_common(12))
     often, times = counts.most_common(1)[0]
     return [
         ("captions", f"{sum(counts.values()):,} of {pictures:,} pictures, {len(counts):,} different"),
         ("words a caption", f"{lengths[0]} to {lengths[-1]}, median {statistics.median(lengths):g}"),
         ("vocabulary", f"{len(words):,} words; {common}"),
-        ("most frequent", f"{times:,} x {often!r}"),
+        ("most frequent", f"{times:,} x {quoted(often, SHOWN)}"),
     ]

@@ -1,97 +1,102 @@
-"""The files of a CLIP that a metric looks through: where they are, which are missing, what they hold."""
+"""A CLIP that a metric looks through: where its files are, which are missing, what they hold."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import Any
 
-from huggingface_hub import constants, try_to_load_from_cache
-from transformers import CLIPImageProcessor
-
-from t2ikit.clip import FILES, Pixels
+from t2ikit.clip import FILES, find_folder, missing_files, open_model, pooled
 from t2ikit.errors import UserError
-from t2ikit.interfaces import NotMeasured
+from t2ikit.hub import MEGABYTES, cache, endpoint, is_id, kept
+from t2ikit.interfaces import Download, NotMeasured
+from t2ikit.metrics.features import Features, Network
 from t2ikit.metrics.identity import folder_digest, versions
-from t2ikit.offline import why_unreachable
-
-MEGABYTES = {"openai/clip-vit-base-patch32": 605}
-"""Sizes of weights on the Hub, as far as they are known."""
 
 
-def place_of(model: str) -> str:
-    """The folder that is meant, or the name as it is where it is an id on the Hub."""
-    folder = Path(model).expanduser()
-    return str(folder) if folder.is_dir() else model
+class ClipNetwork(Network):
+    """The projected image embedding of a CLIP, not normalised.
+
+    Args:
+        model: a folder, or an id on the Hub.
+    """
+
+    def __init__(self, model: str) -> None:
+        self.model = model
+
+    def stands_on(self) -> dict[str, str]:
+        """Its files, and the package that runs it."""
+        return stands_on(self.model)
+
+    def downloads(self) -> list[Download]:
+        """The model, unless it is here."""
+        return downloads(self.model)
+
+    def fetch(self) -> None:
+        """Fetch the model."""
+        fetch(self.model)
+
+    def open(self) -> Features:
+        """The image tower."""
+        try:
+            clip, pixels = open_model(self.model)
+        except UserError as error:
+            raise unopened(self.model, error) from error
+        clip.eval()
+        height, width = pixels.size
+        return Features(
+            f"CLIP {self.model}, antialiased bicubic to {height} x {width} px, "
+            f"transformers {versions('transformers')['transformers']}",
+            lambda images: pooled(clip.get_image_features(pixels(images / 127.5 - 1))),
+        )
 
 
 def stands_on(model: str) -> dict[str, str]:
-    """What the numbers of a CLIP depend on: its files, and the package that runs it."""
+    """What the numbers of a CLIP depend on: its files, and the packages that run it."""
     folder = _folder(model)
     return {
         "files": "not here" if folder is None else folder_digest(folder),
-        **versions("transformers"),
+        **versions("transformers", "pillow"),
     }
 
 
-def announce(model: str) -> None:
-    """Say on stderr what is about to be downloaded, if anything is."""
-    missing = _missing(model)
-    if missing and _on_the_hub(model) and not constants.HF_HUB_OFFLINE:
-        size = f", {MEGABYTES[model]} MB" if model in MEGABYTES else ""
-        print(f"downloading {model} ({', '.join(missing)}{size}) to {_cache()}", file=sys.stderr)
+def downloads(model: str) -> list[Download]:
+    """What would have to be fetched of a CLIP: all of it, or nothing."""
+    if not is_id(model) or not _missing(model):
+        return []
+    return [Download(model, MEGABYTES.get(model), endpoint())]
+
+
+def fetch(model: str) -> None:
+    """Fetch a CLIP, if it is not here.
+
+    Raises:
+        NotMeasured: it cannot be had.
+    """
+    try:
+        find_folder(model)
+    except UserError as error:
+        raise unopened(model, error) from error
 
 
 def unopened(model: str, error: UserError) -> NotMeasured:
     """Why a CLIP could not be opened: which files are missing, and where they go."""
-    if _on_the_hub(model) and (missing := _missing(model)):
-        reason = why_unreachable("such model on the Hub")
+    if is_id(model) and (missing := _missing(model)):
         return NotMeasured(
-            f"needs {', '.join(missing)} of {model} in {_cache()}: {reason}; or a folder with them, "
-            "--set metrics.NAME.model=FOLDER"
+            f"needs {', '.join(missing)} of {model} in {cache()}: {error.got}; or a folder with them, "
+            "--set metrics.NAME.model=FOLDER",
+            downloads=downloads(model),
         )
     got = "" if str(error.got) == model else f" ({error.got})"
     return NotMeasured(f"needs {model}: {error.what}{got}; wanted: {error.expected}; {error.fix}")
 
 
-def image_processor(model: str, pixels: Pixels) -> CLIPImageProcessor:
-    """The model's own preparation of pictures, CLIP's with its means where it has no file that says how."""
-    height, width = pixels.size
-    sizes: dict[str, Any] = {
-        "size": {"shortest_edge": min(height, width)},
-        "crop_size": {"height": height, "width": width},
-    }
-    try:
-        return CLIPImageProcessor.from_pretrained(place_of(model), **sizes)
-    except OSError:  # no preprocessor_config.json
-        return CLIPImageProcessor(image_mean=list(pixels.mean), image_std=list(pixels.std), **sizes)
-
-
-def _on_the_hub(model: str) -> bool:
-    local = model.startswith((".", "~")) or Path(model).is_absolute() or model.count("/") != 1
-    return not local and not Path(model).is_dir()
-
-
 def _folder(model: str) -> Path | None:
     """Where its files are on this machine; None where they are not."""
-    if not _on_the_hub(model):
-        folder = Path(model).expanduser()
-        return folder if folder.is_dir() else None
-    try:
-        kept = try_to_load_from_cache(model, "config.json")
-    except ValueError:  # no id that the Hub would take
-        return None
-    return Path(kept).parent if isinstance(kept, str) else None
+    if is_id(model):
+        return kept(model)
+    folder = Path(model).expanduser()
+    return folder if folder.is_dir() else None
 
 
 def _missing(model: str) -> list[str]:
     folder = _folder(model)
-    return [
-        name
-        for name, patterns in FILES.items()
-        if folder is None or not any(any(folder.glob(pattern)) for pattern in patterns)
-    ]
-
-
-def _cache() -> str:
-    return str(constants.HF_HUB_CACHE).replace(str(Path.home()), "~", 1)
+    return list(FILES) if folder is None else missing_files(folder)

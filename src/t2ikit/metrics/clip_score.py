@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from transformers import CLIPImageProcessor
+from PIL import Image
 
-from t2ikit.clip import ClipTeacher, load_clip, pooled
+from t2ikit.clip import ClipTeacher, Pixels, find_folder, load_clip, pooled, read_preprocessor
 from t2ikit.errors import UserError
 from t2ikit.grids import to_pil
-from t2ikit.interfaces import Drawn, Measure
+from t2ikit.interfaces import Download, Drawn, Measure
 from t2ikit.metrics import clip_files
 from t2ikit.metrics.configs import ClipScoreConfig
 from t2ikit.metrics.identity import versions
@@ -27,20 +28,32 @@ class ClipScore:
 
     def __init__(self, config: ClipScoreConfig) -> None:
         self.config = config
-        self._opened: tuple[ClipTeacher, CLIPImageProcessor] | None = None
+        self._opened: tuple[ClipTeacher, Image.Resampling] | None = None
 
     def stands_on(self) -> dict[str, str]:
         """What its numbers depend on beside its options."""
         return clip_files.stands_on(self.config.model)
 
-    def _open(self) -> tuple[ClipTeacher, CLIPImageProcessor]:
+    def downloads(self) -> list[Download]:
+        """The model, unless it is here."""
+        return clip_files.downloads(self.config.model)
+
+    def fetch(self) -> None:
+        """Fetch the model.
+
+        Raises:
+            NotMeasured: it cannot be had.
+        """
+        clip_files.fetch(self.config.model)
+
+    def _open(self) -> tuple[ClipTeacher, Image.Resampling]:
         name = self.config.model
-        clip_files.announce(name)
         try:
             teacher = load_clip(name)
+            filters = read_preprocessor(find_folder(name)).get("resample", Image.Resampling.BICUBIC)
         except UserError as error:
             raise clip_files.unopened(name, error) from error
-        return teacher, clip_files.image_processor(name, teacher.pixels)
+        return teacher, Image.Resampling(filters)
 
     @torch.no_grad()
     def __call__(self, drawn: Drawn) -> dict[str, Measure]:
@@ -62,10 +75,10 @@ class ClipScore:
     def _embed(self, images: torch.Tensor) -> torch.Tensor:
         """Unit embeddings of pictures, prepared as the model's own processor prepares them."""
         assert self._opened is not None
-        teacher, processor = self._opened
+        teacher, resampling = self._opened
         parts = []
         for part in images.split(self.config.batch):
-            pixels = processor(to_pil(part), return_tensors="pt")["pixel_values"]
+            pixels = prepare(part, teacher.pixels, resampling)
             parts.append(F.normalize(pooled(teacher.model.get_image_features(pixels)), dim=-1))
         return torch.cat(parts)
 
@@ -74,7 +87,25 @@ class ClipScore:
         mean, low, high = mean_interval((100 * (images * texts).sum(-1)).double().numpy())
         height, width = self._opened[0].pixels.size
         provenance = (
-            f"CLIP {self.config.model}, 100 x cosine, bicubic and cut to {height} x {width} px "
-            f"by transformers {versions('transformers')['transformers']}"
+            f"CLIP {self.config.model}, 100 x cosine, {self._opened[1].name.lower()} and cut to {height} x "
+            f"{width} px by Pillow {versions('pillow')['pillow']}"
         )
         return Measure(mean, len(images), low, high, "", provenance)
+
+
+def prepare(images: torch.Tensor, pixels: Pixels, resampling: Image.Resampling) -> torch.Tensor:
+    """Images (N, 3, H, W) in [-1, 1] as the preprocessor of published CLIPs gives them, (N, 3, h, w).
+
+    The shorter side is resized to the model's, the middle cut out, and red, green and blue are normalised.
+    By Pillow, so that the same numbers come of every installation: transformers takes one of several ways.
+    """
+    height, width = pixels.size
+    parts = []
+    for image in to_pil(images):
+        side, shorter = min(height, width), min(image.size)
+        resized = image.resize((side * image.width // shorter, side * image.height // shorter), resampling)
+        left, top = (resized.width - width) // 2, (resized.height - height) // 2
+        parts.append(np.asarray(resized.crop((left, top, left + width, top + height))))
+    levels = torch.from_numpy(np.stack(parts)).permute(0, 3, 1, 2).float() / 255
+    mean, std = (torch.tensor(values)[:, None, None] for values in (pixels.mean, pixels.std))
+    return (levels - mean) / std

@@ -1,29 +1,32 @@
 """Distances between drawn and real pictures in the features of a frozen network.
 
 Sources: Frechet distance, arXiv 1706.08500 (section 3); kernel distance, arXiv 1801.01401 (section 3);
-precision and recall, arXiv 1904.06991 (section 2). The values are torch-fidelity's; only the intervals are
-computed here. The Frechet distance's are conservative, see `spread_interval`.
+precision and recall, arXiv 1904.06991 (section 2). Computed in float64, where torch-fidelity rounds to
+float32; else the values are the same. The Frechet distance's intervals are conservative: `spread_interval`.
 
 Letters: N and M pictures, D features.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from t2ikit.interfaces import Drawn, Measure, NotMeasured
 from t2ikit.metrics.configs import FeatureConfig
-from t2ikit.metrics.coverage import share_interval
-from t2ikit.metrics.features import Features, library, to_bytes
-from t2ikit.metrics.identity import versions
+from t2ikit.metrics.coverage import covered, share_interval
+from t2ikit.metrics.features import Features, Network, to_bytes
 from t2ikit.metrics.intervals import spread_interval
 
-SUBSET = 1000
-"""Pictures of a subset of the kernel distance, as published."""
+SUBSET, SUBSETS, SEED = 1000, 100, 2020
+"""Images of a subset of the kernel distance and how many subsets, as published; the seed is torch-fidelity's,
+so that the subsets are the same."""
+FEWEST_IMAGES = 5
+"""Fewer images have no meaningful distance."""
 ENOUGH = 2048
 """Below so many pictures the Frechet distance is known to come out too large."""
 QUICK, FEWEST = 512, 10
@@ -36,27 +39,22 @@ class FeatureDistance:
 
     Args:
         config: batch and resamples.
-        features: opens the network; called once, when first needed.
+        network: whose features are compared; opened once, when first needed.
         names: what each measure is called, in the order they are shown.
         readable: whether the network can make sense of the prompts' pictures; None: of any.
-        network: what the network's numbers depend on, beside torch-fidelity.
     """
 
     def __init__(
         self,
         config: FeatureConfig,
-        features: Callable[[], Features],
+        network: Network,
         names: dict[str, str],
         readable: Callable[[Sequence[str]], bool] | None = None,
-        network: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
-        self.config, self.open, self.names, self.readable = config, features, names, readable
-        self.network = network
+        self.config, self.names, self.readable = config, names, readable
+        self.stands_on, self.downloads, self.fetch = network.stands_on, network.downloads, network.fetch
+        self._open = network.open
         self._features: Features | None = None
-
-    def stands_on(self) -> dict[str, str]:
-        """What its numbers depend on beside its options."""
-        return {**versions("torch-fidelity"), **self.network()}
 
     def __call__(self, drawn: Drawn) -> dict[str, Measure]:
         """Measure the drawn pictures against the real ones of the same prompts.
@@ -68,12 +66,12 @@ class FeatureDistance:
             raise NotMeasured("its features tell creatures apart, and these prompts ask for something else")
         if drawn.real is None:
             raise NotMeasured("needs a real picture of each prompt, and the dataset has none for some")
-        if len(drawn.images) < 5:
-            raise NotMeasured(f"needs at least 5 pictures, got {len(drawn.images)}")
-        library("torch_fidelity")
+        if len(drawn.images) < FEWEST_IMAGES:
+            raise NotMeasured(f"needs at least {FEWEST_IMAGES} images, got {len(drawn.images)}")
         if self._features is None:
-            self._features = self.open()
-        ours, real = (self._features(images, self.config.batch) for images in (drawn.images, drawn.real))
+            self._features = self._open()
+        sets = (drawn.images, drawn.real)
+        ours, real = (self._features(images, self.config.batch).double() for images in sets)
         computed = {
             "frechet": lambda: self._frechet(ours, real),
             "kernel": lambda: self._kernel(ours, real),
@@ -92,8 +90,7 @@ class FeatureDistance:
 
     def _provenance(self, how: str) -> str:
         assert self._features is not None
-        version = versions("torch-fidelity")["torch-fidelity"]
-        return f"{self._features.name}, torch-fidelity {version}, a real picture a prompt, {how}"
+        return f"{self._features.name}, a real picture a prompt, {how}"
 
     def _resamples(self, side: int) -> int:
         """Bootstrap samples of the Frechet distance of matrices with so many rows and columns."""
@@ -103,28 +100,25 @@ class FeatureDistance:
         return min(asked, max(FEWEST, round(asked * (QUICK / side) ** 2)))
 
     def _frechet(self, ours: Tensor, real: Tensor) -> Measure:
-        fid = library("torch_fidelity.metric_fid")
-        statistics = [fid.fid_features_to_statistics(x) for x in (ours, real)]
-        value = fid.fid_statistics_to_metric(*statistics, False)["frechet_inception_distance"]
-        a, b = ours.double().numpy(), real.double().numpy()
+        a, b = ours.numpy(), real.numpy()
 
         def again(rng: np.random.Generator) -> float:
             return frechet(a[rng.integers(len(a), size=len(a))], b[rng.integers(len(b), size=len(b))])
 
         few = f"fewer than {ENOUGH} pictures: too large; compare at equal N alone" if len(a) < ENOUGH else ""
         resamples = self._resamples(min(a.shape[1], max(len(a), len(b))))
+        value = frechet(a, b)
         interval = spread_interval(value, again, resamples)
         provenance = self._provenance(f"{resamples} bootstrap samples, conservative interval")
         return Measure(value, len(a), *interval, "", provenance, few, "lower")
 
     def _kernel(self, ours: Tensor, real: Tensor) -> Measure:
-        kid = library("torch_fidelity.metric_kid")
-        size = min(SUBSET, len(ours), len(real))
-        subsets = 100 if max(len(ours), len(real)) > size else 1
-        options = {"kid_subset_size": size, "kid_subsets": subsets, "verbose": False}
-        value = kid.kid_features_to_metric(ours, real, **options)["kernel_inception_distance_mean"]
-        a, b = (x.double().numpy()[: 2 * SUBSET] for x in (ours, real))
-        kernels = [kid.kernel_poly(x, y) for x, y in ((a, a), (a, b), (b, b))]
+        a, b = ours.numpy(), real.numpy()
+        size = min(SUBSET, len(a), len(b))
+        subsets = SUBSETS if max(len(a), len(b)) > size else 1
+        value = kernel_distance(a, b, size, subsets)
+        a, b = a[: 2 * SUBSET], b[: 2 * SUBSET]
+        kernels = [polynomial(x, y) for x, y in ((a, a), (a, b), (b, b))]
 
         def again(rng: np.random.Generator) -> float:
             i, j = rng.integers(len(a), size=len(a)), rng.integers(len(b), size=len(b))
@@ -135,9 +129,8 @@ class FeatureDistance:
         return Measure(value, len(ours), *interval, "", provenance, "", "lower")
 
     def _share(self, ours: Tensor, real: Tensor, which: str) -> Measure:
-        prc = library("torch_fidelity.metric_prc")
-        share = prc.prc_features_to_metric(ours, real, verbose=False, save_cpu_ram=True)[which]
         inner, outer = (ours, real) if which == "precision" else (real, ours)
+        share = covered(torch.cdist(outer, outer).numpy(), torch.cdist(outer, inner).numpy())
         low, high = share_interval(share, inner, outer, self.config.resamples)
         provenance = self._provenance("interval from random halves")
         return Measure(100 * share, len(inner), 100 * low, 100 * high, "%", provenance, "", "higher")
@@ -148,7 +141,7 @@ def frechet(a: np.ndarray, b: np.ndarray) -> float:
 
     The trace of the root of the covariances' product is the nuclear norm of the product of their roots:
     the centred features themselves, or, where they are more than D, the triangles of their QR
-    decompositions. No larger than min(N, D), where torch-fidelity's eigenvalues take D x D.
+    decompositions. No larger than min(N, D), where the eigenvalues of the product take D x D.
     """
     offset = a.mean(0) - b.mean(0)
     roots = [(x - x.mean(0)) / np.sqrt(len(x) - 1) for x in (a, b)]
@@ -156,6 +149,22 @@ def frechet(a: np.ndarray, b: np.ndarray) -> float:
     traces = sum(float((root**2).sum()) for root in roots)
     shared = float(np.linalg.svd(roots[0] @ roots[1].T, compute_uv=False).sum())
     return float(offset @ offset) + traces - 2 * shared
+
+
+def polynomial(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The kernel (x . y / D + 1) ** 3 of features (N, D) and (M, D): (N, M)."""
+    kernel: np.ndarray = (x @ y.T / x.shape[1] + 1) ** 3
+    return kernel
+
+
+def kernel_distance(a: np.ndarray, b: np.ndarray, size: int, subsets: int) -> float:
+    """Mean over `subsets` random subsets of `size` of features (N, D) and (M, D) of `mmd`."""
+    rng, every = np.random.RandomState(SEED), np.arange(size)
+    found = []
+    for _ in range(subsets):
+        x, y = (features[rng.choice(len(features), size, replace=False)] for features in (a, b))
+        found.append(mmd(polynomial(x, x), polynomial(x, y), polynomial(y, y), every, every))
+    return float(np.mean(found))
 
 
 def mmd(aa: np.ndarray, ab: np.ndarray, bb: np.ndarray, i: np.ndarray, j: np.ndarray) -> float:

@@ -5,14 +5,14 @@ Letters: P prompts, K pictures of each, D features.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from t2ikit.interfaces import Drawn, Measure, NotMeasured
-from t2ikit.metrics.features import Features
+from t2ikit.metrics.features import Features, Network
 from t2ikit.metrics.intervals import mean_interval
 
 
@@ -26,8 +26,7 @@ class FeatureDiversity:
 
     Args:
         batch: pictures looked at once.
-        features: opens the network; called once, when first needed.
-        stands_on: what the network's numbers depend on.
+        network: whose features are compared; opened once, when first needed.
         readable: whether the network can make sense of the prompts' pictures; None: of any.
     """
 
@@ -36,11 +35,12 @@ class FeatureDiversity:
     def __init__(
         self,
         batch: int,
-        features: Callable[[], Features],
-        stands_on: Callable[[], Mapping[str, str]],
+        network: Network,
         readable: Callable[[Sequence[str]], bool] | None = None,
     ) -> None:
-        self.batch, self.open, self.stands_on, self.readable = batch, features, stands_on, readable
+        self.batch, self.readable = batch, readable
+        self.stands_on, self.downloads, self.fetch = network.stands_on, network.downloads, network.fetch
+        self._open = network.open
         self._features: Features | None = None
 
     def __call__(self, drawn: Drawn) -> dict[str, Measure]:
@@ -54,7 +54,7 @@ class FeatureDiversity:
         if drawn.again is None or drawn.again.shape[1] < 2:
             raise NotMeasured("needs at least two pictures of a prompt, drawn from different noise")
         if self._features is None:
-            self._features = self.open()
+            self._features = self._open()
         prompts, copies = drawn.again.shape[:2]
         seen = F.normalize(self._features(drawn.again.flatten(0, 1), self.batch).double(), dim=-1)
         seen = seen.unflatten(0, (prompts, copies))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import socket
 import sys
 import urllib.error
@@ -13,17 +12,32 @@ from pathlib import Path
 
 import torch
 
-from t2ikit.interfaces import NotMeasured
+from t2ikit import hub
+from t2ikit.interfaces import Download, NotMeasured
 
-SECONDS = 10
-"""How long a server may be silent."""
-MEGABYTES = {
-    "weights-inception-2015-12-05-6726825d.pth": 96,
-    "vgg16-397923af.pth": 553,
-    "alexnet-owt-7be5be79.pth": 244,
-    "squeezenet1_1-b8a52dc0.pth": 5,
-}
-"""Sizes of files, as far as they are known."""
+INCEPTION = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
+VGG16 = "https://download.pytorch.org/models/vgg16-397923af.pth"
+ALEXNET = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"
+SQUEEZENET = "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth"
+MEGABYTES = {INCEPTION: 96, VGG16: 553, ALEXNET: 244, SQUEEZENET: 5}
+"""Sizes of the files behind these addresses, 10^6 bytes."""
+
+
+def place(url: str) -> Path:
+    """Where torch.hub keeps the file of an address."""
+    return Path(torch.hub.get_dir(), "checkpoints", url.rsplit("/", 1)[1]).expanduser()
+
+
+def downloads(url: str) -> list[Download]:
+    """The file of an address, unless it is here."""
+    path = place(url)
+    return [] if path.is_file() else [Download(path.name, MEGABYTES.get(url), url)]
+
+
+def present(url: str) -> str:
+    """The name of the file of an address, which holds its hash, for what numbers depend on; "not here"."""
+    path = place(url)
+    return path.name if path.is_file() else "not here"
 
 
 def need_weights(url: str) -> Path:
@@ -34,8 +48,7 @@ def need_weights(url: str) -> Path:
     Raises:
         NotMeasured: it cannot be had, or is another file.
     """
-    name = url.rsplit("/", 1)[1]
-    path = Path(torch.hub.get_dir(), "checkpoints", name).expanduser()
+    path = place(url)
     if not path.is_file():
         _download(url, path)
     prefix = path.stem.rsplit("-", 1)[1]
@@ -46,19 +59,22 @@ def need_weights(url: str) -> Path:
 
 
 def _download(url: str, path: Path) -> None:
-    place = str(path.parent).replace(str(Path.home()), "~", 1)
-    missing = f"needs {path.name} in {place} (from {url})"
-    if os.environ.get("HF_HUB_OFFLINE", "0").lower() in ("1", "true", "yes", "on"):
-        raise NotMeasured(f"{missing}; not looked for, as HF_HUB_OFFLINE is set")
-    prefix = path.stem.rsplit("-", 1)[1]
-    size = f" ({MEGABYTES[path.name]} MB)" if path.name in MEGABYTES else ""
-    print(f"downloading {path.name}{size} to {place} from {url}", file=sys.stderr)
+    folder = str(path.parent).replace(str(Path.home()), "~", 1)
+    missing = downloads(url)
+    size = f" ({MEGABYTES[url]} MB)" if url in MEGABYTES else ""
     try:
+        hub.require(url)
+        print(f"downloading {path.name}{size} to {folder} from {url}", file=sys.stderr)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _patience(SECONDS):
-            torch.hub.download_url_to_file(url, str(path), hash_prefix=prefix, progress=True)
+        with _patience(hub.SECONDS):
+            torch.hub.download_url_to_file(
+                url, str(path), hash_prefix=path.stem.rsplit("-", 1)[1], progress=True
+            )
     except (urllib.error.URLError, OSError, RuntimeError) as error:
-        raise NotMeasured(f"{missing}; the download failed: {error}") from error
+        why = str(error) if isinstance(error, ConnectionError) else f"the download failed: {error}"
+        raise NotMeasured(
+            f"needs {path.name}{size} in {folder} (from {url}): {why}", downloads=missing
+        ) from error
 
 
 @contextlib.contextmanager

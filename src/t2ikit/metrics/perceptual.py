@@ -12,18 +12,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from t2ikit.interfaces import Drawn, Measure, NotMeasured
+from t2ikit.interfaces import Download, Drawn, Measure, NotMeasured
 from t2ikit.metrics.configs import LpipsConfig
-from t2ikit.metrics.features import VGG16, library
-from t2ikit.metrics.hub_weights import need_weights
+from t2ikit.metrics.hub_weights import ALEXNET, SQUEEZENET, VGG16, downloads, need_weights, present
 from t2ikit.metrics.identity import versions
 from t2ikit.metrics.intervals import mean_interval
+from t2ikit.metrics.packages import check_installed, library
 
-WEIGHTS = {
-    "alex": "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
-    "vgg": VGG16,
-    "squeeze": "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth",
-}
+WEIGHTS = {"alex": ALEXNET, "vgg": VGG16, "squeeze": SQUEEZENET}
 LEAST = {"alex": 31, "vgg": 16, "squeeze": 17}
 """Height and width, pixels, below which nothing is left after a network's poolings."""
 
@@ -43,7 +39,25 @@ class Lpips:
 
     def stands_on(self) -> dict[str, str]:
         """What its numbers depend on beside its options."""
-        return versions("lpips", "torchvision")
+        return {**versions("lpips", "torchvision"), "weights": present(WEIGHTS[self.config.net])}
+
+    def downloads(self) -> list[Download]:
+        """The weights of the network below, unless they are here; the package has its own.
+
+        Raises:
+            NotMeasured: the package is not installed.
+        """
+        missing = downloads(WEIGHTS[self.config.net])
+        check_installed("lpips", missing)
+        return missing
+
+    def fetch(self) -> None:
+        """Fetch those weights.
+
+        Raises:
+            NotMeasured: they cannot be had.
+        """
+        need_weights(WEIGHTS[self.config.net])
 
     def open(self) -> Any:
         """The network, with its trained weights.

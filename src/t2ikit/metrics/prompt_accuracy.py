@@ -50,9 +50,9 @@ class PromptAccuracy:
 
     def stands_on(self) -> dict[str, str]:
         """What its numbers depend on beside its options."""
-        from t2ikit.metrics.features import reader_stands_on
+        from t2ikit.metrics.features import ReaderNetwork
 
-        return reader_stands_on()
+        return ReaderNetwork().stands_on()
 
     def __call__(self, drawn: Drawn) -> dict[str, Measure]:
         """Measure what was drawn; the prompts alone say what is right.

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from t2ikit.errors import UserError
+from t2ikit.extras import example
 from t2ikit.files import write_text
-from t2ikit.offline import why_unreachable
+from t2ikit.hub import download, has_weights, kept, reason, refusals
 
 WIDTHS = ("d_model", "hidden_size", "n_embd", "dim")
 """What configs call the width of their tokens, the surest name first."""
@@ -125,34 +126,30 @@ def find_model(name: str, revision: str | None = None) -> ModelFiles:
 
 
 def _download(name: str, revision: str | None) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    def get(*, local: bool) -> Path:
-        return Path(
-            snapshot_download(name, revision=revision, allow_patterns=PATTERNS, local_files_only=local)
-        )
-
+    folder = kept(name, revision)
+    if folder is not None and _whole(folder):
+        return folder
+    errors: tuple[type[Exception], ...] = (*refusals(), ValueError)
     try:
-        return get(local=True)
-    except (LocalEntryNotFoundError, HFValidationError, OSError):
-        pass  # not kept here yet, or no id at all: the next call says which
-    try:
-        return get(local=False)
-    except (LocalEntryNotFoundError, HFValidationError, HfHubHTTPError, OSError, ValueError) as error:
+        return download(name, revision=revision, allow_patterns=PATTERNS)
+    except errors as error:
         raise _unreachable(name, error) from error
 
 
-def _unreachable(name: str, error: Exception) -> UserError:
+def _whole(folder: Path) -> bool:
+    return has_weights(folder) and any((folder / tokenizer).is_file() for tokenizer in TOKENIZERS)
+
+
+def _unreachable(name: str, error: BaseException) -> UserError:
     fix = (
         "check the id; or download the model's files elsewhere and give their folder: --set text.model=FOLDER"
     )
     if "/" not in name:  # what imagen/imagen-if names, or another folder that is to be made
-        fix += f"; or train a small T5 without a download: python examples/train_t5.py --out {name}"
+        fix = f"train a small T5 without a download: {example('train_t5.py', '--out', name)}; or {fix}"
     return UserError(
         f"text.model: {name} cannot be had",
         expected="a folder, or the Hub id of a model that is kept on this machine or can be reached",
-        got=f"no folder of that name; {why_unreachable('model of that id')}: {type(error).__name__}",
+        got=f"no folder of that name; {reason(error)}",
         fix=fix,
     )
 

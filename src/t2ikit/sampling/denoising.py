@@ -1,0 +1,104 @@
+"""The loop that samplers of denoisers share, for any denoiser, whatever it predicts.
+
+A scheduler is told that the model predicts the clean images (`prediction_type="sample"`), which a
+`GuidedDenoiser` works out; timesteps are "trailing", so that sampling begins at the last one (arXiv
+2305.08891, section 3.3).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, TypeVar
+
+import torch
+from diffusers import DDPMScheduler
+from torch import Tensor
+
+from t2ikit.batch import Condition, Draws
+from t2ikit.interfaces import Denoiser, Sampler
+from t2ikit.sampling.configs import SamplerConfig
+from t2ikit.sampling.guidance import GuidedDenoiser, clamp_images, schedule_config
+
+ConfigT = TypeVar("ConfigT", bound=SamplerConfig)
+
+
+class DenoiserSampler(Sampler, Generic[ConfigT]):
+    """A sampler of denoisers: what it adds is `denoise_loop`, the images after each step.
+
+    Args:
+        config: steps, guidance, thresholding and what the sampler itself takes.
+
+    Example:
+        >>> class Euler(DenoiserSampler[SamplerConfig]):
+        ...     def denoise_loop(self, denoiser, x, steps, draws):
+        ...         for step in range(steps):
+        ...             sigma, after = 1 - step / steps, 1 - (step + 1) / steps
+        ...             clean = denoiser.at_flow(x, sigma)
+        ...             x = clean + after / sigma * (x - clean)
+        ...             yield x
+    """
+
+    def __init__(self, config: ConfigT) -> None:
+        self.config = config
+        self.steps, self.guidance = config.steps, config.guidance
+
+    @abstractmethod
+    def denoise_loop(self, denoiser: GuidedDenoiser, x: Tensor, steps: int, draws: Draws) -> Iterator[Tensor]:
+        """Images after each of the steps, from pure noise x (B, 3, H, W) of unit variance."""
+
+    def schedule(self, model: Denoiser) -> Tensor:
+        """Cumulative alphas (T,) of the model's own schedule."""
+        return DDPMScheduler.from_config(schedule_config(model)).alphas_cumprod
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        model: Denoiser,
+        condition: Condition,
+        *,
+        steps: int | None = None,
+        guidance: float | None = None,
+        draws: Draws,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Tensor:
+        """Images (B, 3, H, W) in [-1, 1]; NaN where the model gave what is not finite."""
+        weight, count = self.guidance if guidance is None else guidance, steps or self.steps
+        size = (model.image_size, model.image_size)
+        if model.enlarges is not None and condition.level is None:
+            condition = model.enlarges.augmented(condition, size, draws, self.config.augmentation)
+        denoiser = GuidedDenoiser(model, condition, self.config, weight, self.schedule(model))
+        x = draws.randn(3, model.image_size, model.image_size)
+        for done, reached in enumerate(self.denoise_loop(denoiser, x, count, draws), 1):
+            images = reached
+            if progress is not None:
+                progress(done, count)
+        return clamp_images(images)
+
+
+class ScheduledSampler(DenoiserSampler[ConfigT]):
+    """A sampler whose steps are those of a diffusers scheduler on the diffusion schedule.
+
+    Example:
+        >>> class Heun(ScheduledSampler[SamplerConfig]):
+        ...     def scheduler(self, model):
+        ...         return HeunDiscreteScheduler.from_config(schedule_config(model))
+    """
+
+    @abstractmethod
+    def scheduler(self, model: Denoiser) -> Any:
+        """The scheduler for a model's noise schedule, made from its `schedule_config`."""
+
+    def denoise_loop(self, denoiser: GuidedDenoiser, x: Tensor, steps: int, draws: Draws) -> Iterator[Tensor]:
+        """Images after each of the scheduler's steps."""
+        scheduler = self.scheduler(denoiser.model)
+        scheduler.set_timesteps(steps, device=x.device)
+        x = x * scheduler.init_noise_sigma
+        for t in scheduler.timesteps:
+            clean = denoiser.at_timestep(scheduler.scale_model_input(x, t), t)
+            x = scheduler.step(clean, t, x, **self.options(draws)).prev_sample
+            yield x
+
+    def options(self, draws: Draws) -> dict[str, Any]:
+        """What else the scheduler's `step` takes: nothing, unless it draws noise."""
+        return {}

@@ -1,0 +1,182 @@
+"""From a denoiser's raw output to the clean images that samplers work with.
+
+Every sampler asks for the clean images, so guidance, thresholding and self-conditioning are the same for
+all of them, also for those whose diffusers scheduler has no thresholding (Euler, flow).
+
+Sources: classifier-free guidance, arXiv 2207.12598; guidance interval, arXiv 2404.07724; static and dynamic
+thresholding, Imagen (arXiv 2205.11487, section 2.3 and figure A.10).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from diffusers import DDPMScheduler
+from torch import Tensor
+
+from t2ikit.batch import Condition, TextEmbedding
+from t2ikit.interfaces import Denoiser
+from t2ikit.nn import noise
+from t2ikit.sampling.configs import SamplerConfig
+
+
+def guided(
+    model: Denoiser,
+    x: Tensor,
+    t: Tensor,
+    condition: Condition,
+    guidance: float,
+    previous: Tensor | None = None,
+) -> Tensor:
+    """empty + guidance (text - empty), both branches in one call; one branch alone where one suffices.
+
+    Args:
+        model: predicts anything that is linear in the clean images.
+        x: (B, 3, H, W), noisy images.
+        t: (B,), timesteps.
+        condition: of B captions.
+        guidance: the weight; 1 takes the text branch alone, 0 the empty one.
+        previous: (B, 3, H, W), the last clean images, for a self-conditioned model.
+    """
+    empty = condition.empty.expand(len(x))
+    if guidance == 1:
+        return _call(model, x, t, condition, previous)
+    if guidance == 0:
+        return _call(model, x, t, replace(condition, text=empty), previous)
+    both = replace(
+        condition,
+        captions=condition.captions * 2,
+        text=TextEmbedding.cat([empty, condition.text]),
+        low_res=_twice(condition.low_res),
+        level=None if condition.level is None else condition.level.repeat(2),
+    )
+    output = _call(model, x.repeat(2, 1, 1, 1), t.repeat(2), both, _twice(previous))
+    without, with_text = output.float().chunk(2)
+    return without + guidance * (with_text - without)
+
+
+def _call(model: Denoiser, x: Tensor, t: Tensor, condition: Condition, previous: Tensor | None) -> Tensor:
+    if model.self_conditioning:
+        return model.denoise(x, t, condition, previous)
+    return model.denoise(x, t, condition)
+
+
+def _twice(images: Tensor | None) -> Tensor | None:
+    return None if images is None else images.repeat(2, 1, 1, 1)
+
+
+def threshold(clean: Tensor, kind: str, percentile: float = 0.95, maximum: float = 100.0) -> Tensor:
+    """Bring clean images (B, 3, H, W) into [-1, 1].
+
+    Static clips. Dynamic takes the `percentile` s of each image's absolute values, between 1 and
+    `maximum`, clips to [-s, s] and divides by s; with `maximum` 1 it is static. "none" changes nothing.
+
+    Args:
+        clean: (B, 3, H, W).
+        kind: "none", "static" or "dynamic".
+        percentile: share of the values that are not clipped, in (0, 1].
+        maximum: greatest s.
+    """
+    if kind == "none":
+        return clean
+    if kind == "static":
+        return clean.clamp(-1, 1)
+    s = torch.quantile(clean.abs().flatten(1).float(), percentile, dim=1).clamp(1, maximum)
+    s = s.to(clean.dtype)[:, None, None, None]
+    return clean.clamp(-s, s) / s
+
+
+def clamp_images(images: Tensor) -> Tensor:
+    """Images (B, 3, H, W) clipped to [-1, 1]; what is infinite becomes NaN, so that nothing hides it."""
+    return _infinite_as_nan(images).clamp(-1, 1)
+
+
+def _infinite_as_nan(values: Tensor) -> Tensor:
+    return torch.where(values.isfinite(), values, torch.nan)
+
+
+def schedule_config(model: Denoiser) -> dict[str, Any]:
+    """A model's scheduler config as samplers use it: of clean images, trailing, with no clipping."""
+    return {
+        **model.scheduler_config,
+        "prediction_type": "sample",
+        "timestep_spacing": "trailing",
+        "clip_sample": False,
+        "thresholding": False,
+    }
+
+
+class GuidedDenoiser:
+    """A denoiser with prompts and options of sampling, asked for clean images step by step.
+
+    It guides, thresholds and gives a self-conditioned model its last estimate, whatever the model predicts.
+
+    Args:
+        model: its `scheduler_config` says what it predicts and on which schedule.
+        condition: of B captions.
+        config: guidance interval and thresholding.
+        guidance: the weight within the interval; None takes the config's.
+        schedule: (T,), the cumulative alphas that `at_timestep` means; None takes the model's own.
+
+    Example:
+        >>> denoiser = GuidedDenoiser(model, condition, SamplerConfig(guidance=3.0))
+        >>> clean = denoiser.at_timestep(x, torch.tensor(999))
+    """
+
+    def __init__(
+        self,
+        model: Denoiser,
+        condition: Condition,
+        config: SamplerConfig,
+        guidance: float | None = None,
+        schedule: Tensor | None = None,
+    ) -> None:
+        if schedule is None:
+            schedule = DDPMScheduler.from_config(schedule_config(model)).alphas_cumprod
+        self.model, self.condition = model, model.prepare(condition)
+        self.config, self.schedule = config, schedule.double()
+        self.guidance = config.guidance if guidance is None else guidance
+        self.kind: str = model.scheduler_config["prediction_type"]
+        self.previous: Tensor | None = None
+
+    def at_timestep(self, x: Tensor, t: Tensor) -> Tensor:
+        """Clean images for x (B, 3, H, W) at timestep t of the schedule, alpha² + sigma² = 1."""
+        place = int(t)
+        alpha, sigma = self.schedule[place].sqrt(), (1 - self.schedule[place]).sqrt()
+        if self.kind != noise.FLOW:
+            return self._clean(x, t, alpha, sigma)
+        total = alpha + sigma
+        return self._clean(x / total.to(x), sigma / total * len(self.schedule), alpha / total, sigma / total)
+
+    def at_flow(self, x: Tensor, sigma: float) -> Tensor:
+        """Clean images for x = (1 - sigma) x0 + sigma noise."""
+        level = torch.tensor(sigma, dtype=torch.float64)
+        if self.kind == noise.FLOW:
+            return self._clean(x, level * len(self.schedule), 1 - level, level)
+        ratios = ((1 - self.schedule) / self.schedule.clamp_min(1e-12)).sqrt().cpu()
+        # A schedule that never reaches pure noise is asked at its last timestep for anything beyond.
+        ratio = (level / (1 - level)).clamp(ratios[0], ratios[-1])
+        alpha = 1 / (1 + ratio**2).sqrt()
+        norm = ((1 - level) ** 2 + level**2).sqrt()
+        return self._clean(x / norm.to(x), _between(ratios, ratio), alpha, ratio * alpha)
+
+    def _clean(self, x: Tensor, t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+        low, high = self.config.guidance_interval
+        inside = low <= float(t) / len(self.schedule) <= high
+        times = t.to(x.device if t.dtype == torch.int64 else x).expand(len(x))
+        weight = self.guidance if inside else 1.0
+        output = guided(self.model, x, times, self.condition, weight, self.previous).float()
+        output = _infinite_as_nan(output)  # thresholding would hide it
+        clean = noise.to_clean(self.kind, output, x, alpha.to(x), sigma.to(x))
+        clean = threshold(clean, self.config.thresholding, self.config.percentile, self.config.maximum)
+        self.previous = clean.clamp(-1, 1)
+        return clean
+
+
+def _between(ratios: Tensor, ratio: Tensor) -> Tensor:
+    """The timestep, between two of the schedule's where need be, at which sigma / alpha is `ratio`."""
+    after = int(torch.searchsorted(ratios, ratio).clamp(1, len(ratios) - 1))
+    before, beyond = ratios[after - 1].log(), ratios[after].log()
+    return after - 1 + (ratio.log() - before) / (beyond - before)
