@@ -34,10 +34,11 @@ from t2ikit.data.loader import Shares
 from t2ikit.evaluating import evaluation_data
 from t2ikit.metrics.prompt_accuracy import PromptAccuracy
 from t2ikit.registry import Registry
-from t2ikit.run import load_state, open_run
+from t2ikit.run import open_run
 from t2ikit.sampling.draw import sample
 from t2ikit.sampling.open import open_model
 from t2ikit.step import Step
+from t2ikit.weights import load_state
 from t2ikit_gigagan import load_clip
 
 NAMES = ("colour", "species", "action", "eyes")

@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from t2ikit.console import detail
-from t2ikit.errors import UserError
+from t2ikit.errors import UserError, command
 from t2ikit.files import write_json
 
 _NAME = re.compile(r"step-\d{8,}")
@@ -36,11 +36,30 @@ class Snapshot:
         step: optimiser steps done.
         tensors: part name -> tensor name -> tensor.
         state: part name -> what JSON can hold.
+        notes: one sentence for each newer checkpoint that is damaged and was passed over.
     """
 
     step: int
     tensors: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     state: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+class Damaged(UserError):
+    """A file of a checkpoint is missing, cut short or altered.
+
+    Attributes:
+        file: the file.
+    """
+
+    def __init__(self, file: Path, expected: object, got: object) -> None:
+        self.file = file
+        super().__init__(
+            f"{file} is missing or damaged",
+            expected=expected,
+            got=got,
+            fix="restore the file, or delete this checkpoint's folder to go on from the one before",
+        )
 
 
 def checkpoints(run: Path) -> list[Path]:
@@ -81,58 +100,91 @@ def save(run: Path, snapshot: Snapshot) -> Path:
         _sync(folder, files=False)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(working, ignore_errors=True)
+        go_on = command("t2ikit", "train", "--resume", run)
         raise UserError(
             f"checkpoint of step {snapshot.step} could not be written to {folder}",
             expected="a folder that can be written, with room for the model, its average and its optimiser",
             got=error,
-            fix="free some space or permissions, then go on with `t2ikit train --resume RUN`: "
-            f"{_latest(run)}",
+            fix=f"free some space or permissions, then go on with `{go_on}`: {_latest(run)}",
         ) from error
     return final
 
 
 def load(checkpoint: Path) -> Snapshot:
-    """Read a checkpoint on the CPU after checking every file against the manifest.
+    """Read a checkpoint on the CPU. Every file of it must be as the manifest says, whichever are needed.
 
     Raises:
-        UserError: a file is missing, cut short or altered.
+        Damaged: a file is missing, cut short or altered, or cannot be read.
     """
     detail(f"reading {checkpoint}")
     manifest = _read_manifest(checkpoint)
     for name, expected in manifest.items():
-        path = checkpoint / name
-        if not path.is_file():
-            raise _damaged(checkpoint, name, "a file listed in manifest.json", "no such file")
-        found = _digest(path)
-        if found != expected:
-            raise _damaged(checkpoint, name, f"{expected['bytes']} bytes, as in manifest.json", found)
+        _check_file(checkpoint / name, expected)
+    unlisted = {path.name for path in checkpoint.glob("*.safetensors")} - set(manifest)
+    if unlisted:
+        raise Damaged(checkpoint / "manifest.json", "a line for each file", f"none for {min(unlisted)}")
     parts = [name.removesuffix(".safetensors") for name in manifest if name.endswith(".safetensors")]
+    step, state = _read_state(checkpoint / "state.json")
+    tensors = {part: _read_tensors(checkpoint / f"{part}.safetensors") for part in parts}
+    return Snapshot(step, tensors, state)
+
+
+def _check_file(path: Path, expected: Mapping[str, Any]) -> None:
+    if not path.is_file():
+        raise Damaged(path, "a file listed in manifest.json", "no such file")
     try:
-        state = json.loads((checkpoint / "state.json").read_text())
-        tensors = {part: load_file(checkpoint / f"{part}.safetensors") for part in parts}
-        return Snapshot(state.pop("step"), tensors, state)
-    except (ValueError, KeyError, AttributeError, SafetensorError) as error:
-        raise _damaged(checkpoint, "state.json", "a checkpoint as t2ikit writes it", error) from error
+        found = _digest(path)
+    except OSError as error:
+        raise Damaged(path, "a file that can be read", error) from error
+    if found != expected:
+        raise Damaged(path, f"{_shown(expected)}, as in manifest.json", _shown(found))
 
 
-def load_latest(run: Path) -> tuple[Snapshot, list[UserError]]:
+def _shown(digest: Mapping[str, Any]) -> str:
+    return f"{digest['bytes']} bytes with SHA-256 {digest['sha256'][:16]}"
+
+
+def _read_state(path: Path) -> tuple[int, dict[str, Any]]:
+    try:
+        state = dict(json.loads(path.read_text(encoding="utf-8")))
+        return int(state.pop("step")), state
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Damaged(path, "a checkpoint's state as t2ikit writes it", error) from error
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise Damaged(path, "tensors as t2ikit writes them", error) from error
+
+
+def load_latest(run: Path) -> tuple[Snapshot, list[Damaged]]:
     """The newest checkpoint that is whole, and what is wrong with the newer ones.
 
     Raises:
         UserError: there is none.
     """
-    damaged: list[UserError] = []
+    damaged: list[Damaged] = []
     for checkpoint in reversed(checkpoints(run)):
         try:
-            return load(checkpoint), damaged
-        except UserError as error:
+            snapshot = load(checkpoint)
+        except Damaged as error:
             damaged.append(error)
+        else:
+            snapshot.notes = tuple(_passed_over(run, error, snapshot.step) for error in damaged)
+            return snapshot, damaged
     raise UserError(
         f"{run}: there is no checkpoint to go on from",
         expected="a folder checkpoints/step-NNNNNNNN that is whole",
         got="; ".join(error.what for error in damaged) or "none",
         fix="start the run anew in another folder with `t2ikit train ... --out DIR`",
     )
+
+
+def _passed_over(run: Path, error: Damaged, step: int) -> str:
+    """Without the run's own place, so that it can be shown anywhere."""
+    return f"{error.file.relative_to(run).as_posix()} is missing or damaged: step {step} is used instead"
 
 
 def load_at(run: Path, step: int | None) -> Snapshot:
@@ -190,20 +242,11 @@ def _score(checkpoint: Path) -> float | None:
 
 def _read_manifest(checkpoint: Path) -> dict[str, Any]:
     try:
-        manifest = dict(json.loads((checkpoint / "manifest.json").read_text())["files"])
-        _ = manifest["state.json"]["bytes"]
+        manifest = dict(json.loads((checkpoint / "manifest.json").read_text(encoding="utf-8"))["files"])
+        _ = manifest["state.json"], [(int(one["bytes"]), str(one["sha256"])) for one in manifest.values()]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _damaged(checkpoint, "manifest.json", "the list of the checkpoint's files", error) from error
+        raise Damaged(checkpoint / "manifest.json", "the list of the checkpoint's files", error) from error
     return manifest
-
-
-def _damaged(checkpoint: Path, name: str, expected: object, got: object) -> UserError:
-    return UserError(
-        f"{checkpoint / name} is missing or damaged",
-        expected=expected,
-        got=got,
-        fix="restore the file, or delete this checkpoint's folder to go on from the one before",
-    )
 
 
 def _digest(path: Path) -> dict[str, Any]:

@@ -44,6 +44,7 @@ class Compared:
         name: of the run, unique in the comparison.
         run: its folder, opened.
         step: of the checkpoint that was drawn from.
+        notes: which newer checkpoints are damaged and were passed over.
         data: fingerprint of the data it was measured on.
         numbers: of its evaluation.
         training_seconds: spent on the steps, from the log; None where it has no speeds.
@@ -56,6 +57,7 @@ class Compared:
     name: str
     run: Run
     step: int
+    notes: tuple[str, ...]
     data: str
     numbers: Numbers
     training_seconds: float | None
@@ -160,6 +162,7 @@ def _compared(
         name,
         run,
         evaluator.step,
+        model.notes,
         evaluator.dataset.fingerprint,
         numbers,
         training_seconds(log, run.table["train"].get("batch", 0)),

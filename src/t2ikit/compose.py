@@ -23,13 +23,21 @@ FAMILIES = {"Denoiser": Denoiser, "OneStep": OneStep}
 
 @dataclass
 class Model:
-    """What sampling needs: encoder, generator and sampler, built from a recipe."""
+    """What sampling needs: encoder, generator and sampler, built from a recipe.
+
+    Attributes:
+        step: of training, whose weights the generator has; None where they are of no checkpoint.
+        notes: one sentence for each newer checkpoint that is damaged and was passed over. `Run.model` has
+            warned of them; they are for reports, cards and JSON.
+    """
 
     recipe: Recipe
     context: Context
     encoder: TextEncoder
     generator: Generator
     sampler: Sampler
+    step: int | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 
 
@@ -77,6 +78,15 @@ def reworded(error: UserError, old: str, new: str, path: str = "") -> UserError:
 
 def _revive(what: str, expected: str | None, got: str | None, fix: str | None) -> UserError:
     return UserError(what, expected=expected, got=got, fix=fix)
+
+
+def command(*words: object) -> str:
+    """A command line to be copied into a shell, quoted so that every word arrives as it is.
+
+    Args:
+        *words: the program and its arguments, such as paths and names.
+    """
+    return shlex.join(str(word) for word in words)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -72,7 +72,7 @@ class Evaluator:
         self.dataset = evaluation_data(self.run, self.registry, options.data)
         # A picture depends on its prompt and the seed alone: a prompt that came again would count twice.
         self.prompts = list(dict.fromkeys(self.dataset.prompts(options.n, options.seed)))
-        self.step = self.run.step(options.checkpoint)
+        self.step = self.model.step or 0
         self._notes = _few(len(self.prompts), options.n)
         if options.data is None and self.dataset.trained_prompts:
             self._notes.append("the prompts are captions of training images: this run held none out")
@@ -133,7 +133,8 @@ class Evaluator:
             else:
                 measures |= {f"{name}/{label}": measure for label, measure in found.items()}
         of_pictures = (drawing.settings, drawing.costs, drawing.drawn)
-        return EvaluationResult(measures, missing, *of_pictures, tuple(failed), tuple(self._notes))
+        notes = (tuple(self._notes), self.model.notes)
+        return EvaluationResult(measures, missing, *of_pictures, tuple(failed), *notes)
 
     @property
     def again(self) -> int:

@@ -118,7 +118,8 @@ def read_evaluation(evaluator: Evaluator, changes: dict[str, str], shown: int) -
         images = [_read_picture(folder / "drawn" / f"{number:05d}.png") for number in range(len(prompts))]
         drawn = Drawn(torch.stack(images), prompts, evaluator.dataset)
         found = (numbers.measures, numbers.not_measured, settings, numbers.costs, drawn)
-        return EvaluationResult(*found, notes=numbers.notes, folder=folder)
+        notes = (numbers.notes, evaluator.model.notes)
+        return EvaluationResult(*found, (), *notes, folder)
     except (OSError, ValueError):
         return None
 

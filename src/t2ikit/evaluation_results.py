@@ -83,6 +83,7 @@ class EvaluationResult:
         drawn: the pictures that were measured; of one that was read from its folder, the first of them.
         failed: those metrics of `not_measured` that lack nothing, but raised an error.
         notes: what should be known before the numbers are read.
+        checkpoint_notes: which newer checkpoints are damaged, so that an older one was measured.
         folder: where its files are; None where it was not written.
     """
 
@@ -93,6 +94,7 @@ class EvaluationResult:
     drawn: Drawn = field(repr=False)
     failed: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    checkpoint_notes: tuple[str, ...] = ()
     folder: Path | None = None
 
     @property
@@ -125,6 +127,7 @@ class EvaluationResult:
             "settings": self.settings,
             "costs": asdict(self.costs),
             "notes": list(self.notes),
+            "checkpoint_notes": list(self.checkpoint_notes),
             "measures": {name: asdict(measure) for name, measure in self.measures.items()},
             "not_measured": self.not_measured,
             "failed": list(self.failed),

@@ -153,8 +153,8 @@ def export_pipeline(run: Run, out: Path, pipeline_class: Any) -> None:
     pipeline = pipeline_class.from_run(run)
     pipeline.save_pretrained(out)
     encoder = pipeline.tokenizer is not None
-    info = {**run.info, "step": run.step()}
     model = pipeline.model()
+    info = {**run.info, "step": model.step, "checkpoint_notes": list(model.notes)}
     if encoder:  # so that one folder holds a whole text encoder; written anew, its files are others
         pipeline.tokenizer.save_pretrained(out / ENCODER)
         name_tokenizers(out)
@@ -177,7 +177,7 @@ def write_card(run: Run, out: Path, opened_with: str, model: Model, options: str
         model: the run's.
         options: for the call, where the pipeline does not know the recipe's own.
     """
-    grids = [(step, path) for step, path in _grids(run) if step <= run.step()]
+    grids = [(step, path) for step, path in _grids(run) if step <= (model.step or 0)]
     if grids:
         shutil.copyfile(grids[-1][1], out / GRID)
     held = (out / ENCODER).is_dir()
@@ -196,6 +196,7 @@ def write_card(run: Run, out: Path, opened_with: str, model: Model, options: str
         *_what_it_does(model),
         *([f"![Pictures of validation prompts at step {grids[-1][0]}]({GRID})", ""] if grids else []),
         *_call(opened_with, model, options),
+        *_weights(run, model),
         f"Data: `{data['spec']}`, fingerprint `{run.info['data_fingerprint']}`. Seed {run.info['seed']}.",
         "",
         *_numbers(run, model),
@@ -250,6 +251,13 @@ def _call(opened_with: str, model: Model, options: str) -> list[str]:
     ]
 
 
+def _weights(run: Run, model: Model) -> list[str]:
+    """Which weights they are, and what is wrong with those that they are not."""
+    planned = run.table["train"].get("steps", 0)
+    of = f" of {planned}" if planned >= (model.step or 0) else ""
+    return [f"Weights of step {model.step}{of}.", "", *(f"Note: {note}.\n" for note in model.notes)]
+
+
 def _numbers(run: Run, model: Model) -> list[str]:
     """The newest evaluation of what is exported as a table; nothing where there is none."""
     found = [path for path in evaluations_of(run).glob("step-*/evaluation.json") if path.is_file()]
@@ -267,7 +275,7 @@ def _is_of(settings: Mapping[str, Any], run: Run, model: Model) -> bool:
     """Whether an evaluation is of the exported weights, with the recipe's sampler, on the run's own data."""
     sampler = model.recipe.parts["sampler"].table()
     expected = {
-        "step": run.step(),
+        "step": model.step,
         "weights": "ema",
         "data": run.info["data_fingerprint"],
         "sampler": sampler,

@@ -43,6 +43,7 @@ from t2ikit.sampling.open import check_call
 from t2ikit.specs import Context
 from t2ikit.text.held import HeldEncoder
 from t2ikit.text.model_files import name_tokenizers
+from t2ikit.weights import check_finite
 
 __all__ = ["GeneratorModel", "ModelMixin", "TextToImagePipeline"]  # ModelMixin: diffusers looks for it here
 
@@ -89,10 +90,11 @@ class GeneratorModel(ModelMixin, ConfigMixin):
         entry = registry.find("generators", use)
         config = validate(entry.spec.config, options, where="config.json", key="options")
         context = Context(image_size, text_width, text_length, torch.device("cpu"), 0, registry)
-        self.generator = entry.spec.build(config, context)
+        self.generator: Generator = entry.spec.build(config, context)
         for module in self.generator.modules():
             if isinstance(module, (torch.nn.LayerNorm, torch.nn.GroupNorm)):
                 module.register_forward_pre_hook(_as_narrow_as_weights)
+        self._new = {name: own for name, own in self.state_dict().items() if not own.isfinite().all()}
 
     def forward(self, *args: Any, **options: Any) -> Any:
         """What the generator predicts in training."""
@@ -111,6 +113,9 @@ class GeneratorModel(ModelMixin, ConfigMixin):
 
         Buffers that are no weights (a noise schedule) are computed when a generator is built, and stay in
         float32. Pickled weights are not opened.
+
+        Raises:
+            UserError: the weights are not the generator's, or not finite in the precision asked for.
         """
         fixed = {
             "low_cpu_mem_usage": False,
@@ -132,6 +137,8 @@ class GeneratorModel(ModelMixin, ConfigMixin):
         if wanted is not None:
             for weight in opened.parameters():
                 weight.data = weight.data.to(wanted)
+        where = f"{path}: the generator in {opened.dtype}"
+        check_finite(opened.state_dict(), opened._new, where, "export it again, or give another dtype")
         return opened
 
 
@@ -171,6 +178,7 @@ class TextToImagePipeline(DiffusionPipeline):
         self.register_modules(generator=generator, text_encoder=text_encoder, tokenizer=tokenizer)
         self.register_to_config(recipe=recipe or {})
         self._encoder: tuple[tuple[Any, ...], TextEncoder] | None = None
+        self._trained: tuple[int | None, tuple[str, ...]] = (None, ())
 
     @classmethod
     def from_pretrained(cls, path: Any, **options: Any) -> Self:
@@ -242,12 +250,14 @@ class TextToImagePipeline(DiffusionPipeline):
         options = {key: value for key, value in tables["generator"].items() if key != "use"}
         wrapped = GeneratorModel(tables["generator"]["use"], options, run.image_size, text.width, text.length)
         wrapped.generator.load_state_dict(model.generator.state_dict())
-        return cls(
+        pipeline = cls(
             wrapped.eval(),
             text_encoder=encoder,
             tokenizer=tokenizer,
             recipe={**tables, "image_size": run.image_size},
         )
+        pipeline._trained = model.step, model.notes
+        return pipeline
 
     @classmethod
     def _check_family(cls, generator: Generator) -> None:
@@ -284,9 +294,8 @@ class TextToImagePipeline(DiffusionPipeline):
             self.image_size, encoder.width, encoder.length, self.device, recipe.train.seed, registry
         )
         network = self.generator.generator.eval()
-        return Model(
-            recipe, context, encoder, network, build_sampler(recipe.parts["sampler"], context, network)
-        )
+        sampler = build_sampler(recipe.parts["sampler"], context, network)
+        return Model(recipe, context, encoder, network, sampler, *self._trained)
 
     def _text(self, part: Part) -> TextEncoder:
         """The text encoder, made anew where its model or tokenizer were exchanged, moved or cast."""

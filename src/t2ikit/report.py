@@ -211,9 +211,9 @@ def _other_data(runs: Sequence[Compared]) -> str:
 
 
 def _cautions(runs: Sequence[Compared]) -> list[str]:
-    """Notes on whole evaluations, then warnings of single measures, each once."""
+    """Notes on checkpoints, on whole evaluations, then warnings of single measures, each once."""
     notes = dict.fromkeys(note for one in runs for note in one.numbers.notes)
-    found = []
+    found = [f"{one.name}: {note}" for one in runs for note in one.notes]
     for note in notes:
         for _, who in _by_answer(runs, [note if note in one.numbers.notes else None for one in runs]):
             found.append(f"{who}: {note}" if who else note)

@@ -7,25 +7,24 @@ import importlib.metadata
 import json
 import os
 import platform
-import textwrap
 import time
+import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from t2ikit import checkpoint as ckpt
 from t2ikit.compose import Model, build_model
 from t2ikit.config import apply_settings, dump_toml, load_toml
-from t2ikit.errors import UserError
+from t2ikit.errors import T2ikitWarning, UserError
 from t2ikit.files import write_json, write_text
 from t2ikit.interfaces import TextEncoder
 from t2ikit.recipe import SAMPLING, TABLES, Recipe, resolve
 from t2ikit.registry import Registry
+from t2ikit.weights import another_checkpoint, check_finite, exported_weights, load_state
 
 ENCODER = "text_encoder"
 """Folder of an export's text encoder."""
@@ -75,22 +74,38 @@ class Run:
             checkpoint: step of the checkpoint; None takes the newest that is whole.
             device: where the model goes.
 
+        Warns:
+            T2ikitWarning: a newer checkpoint is damaged and was passed over; the model's `notes` say so, too.
+
         Raises:
-            UserError: there is no such checkpoint, or a plugin is missing.
+            UserError: there is no such checkpoint, its weights are not finite, or a plugin is missing.
         """
+        if self.exported and weights != "ema":
+            raise self._one_set_of_weights(f"weights {weights}")
         registry = registry or self.registry or Registry.load()
         self.check_plugins(registry, training=False)
         recipe = self.recipe(registry, sampling=True)
         model = build_model(recipe, registry, torch.device(device), self.image_size)
         self.check_text(model.encoder)
-        load_state(model.generator, self._weights(weights, checkpoint), self.path)
+        snapshot = self.snapshot(checkpoint)
+        for note in snapshot.notes:
+            warnings.warn(f"{self.path}: {note}", T2ikitWarning, stacklevel=1)  # one place: told once
+        tensors = snapshot.tensors["ema" if weights == "ema" and "ema" in snapshot.tensors else "generator"]
+        where = f"{self.path}: the model of step {snapshot.step}"
+        check_finite(tensors, model.generator.state_dict(), where, self._instead_of(snapshot.step))
+        load_state(model.generator, tensors, self.path)
         model.generator.eval()
-        return model
+        return replace(model, step=snapshot.step, notes=snapshot.notes)
 
     @property
     def exported(self) -> bool:
         """It is what `t2ikit export --format diffusers` wrote: the averaged weights, and no checkpoints."""
         return (self.path / "model_index.json").is_file()
+
+    @property
+    def steps(self) -> list[int]:
+        """Steps of the checkpoints there are, whole or not; an export has none."""
+        return [ckpt.step_of(path) for path in ckpt.checkpoints(self.path)]
 
     def step(self, checkpoint: int | None = None) -> int:
         """Steps done at a checkpoint, the newest whole one where None is asked for.
@@ -98,16 +113,39 @@ class Run:
         Raises:
             UserError: there is no such checkpoint.
         """
-        if self.exported:
-            return int(self.info.get("step", 0))
-        return ckpt.load_at(self.path, checkpoint).step
+        return self._exported_step if self.exported else self.snapshot(checkpoint).step
 
-    def _weights(self, weights: str, checkpoint: int | None) -> dict[str, torch.Tensor]:
+    def snapshot(self, checkpoint: int | None = None) -> ckpt.Snapshot:
+        """What a checkpoint holds, the newest whole one where None is asked for.
+
+        Its `notes` say which newer ones are damaged. Of an export it has the part "ema" alone.
+
+        Raises:
+            UserError: there is no such checkpoint, or it is damaged.
+        """
+        if not self.exported:
+            return ckpt.load_at(self.path, checkpoint)
+        if checkpoint is not None:
+            raise self._one_set_of_weights(f"checkpoint {checkpoint}")
+        return ckpt.Snapshot(self._exported_step, {"ema": exported_weights(self.path)})
+
+    def _instead_of(self, step: int) -> str:
+        """What to do where the weights of a step are not finite."""
         if self.exported:
-            return exported_weights(self.path, weights, checkpoint)
-        snapshot = ckpt.load_at(self.path, checkpoint)
-        part = "ema" if weights == "ema" and "ema" in snapshot.tensors else "generator"
-        return snapshot.tensors[part]
+            return "export the run again, from a checkpoint whose weights are"
+        return another_checkpoint([one for one in self.steps if one != step])
+
+    @property
+    def _exported_step(self) -> int:
+        return int(self.info.get("step", 0))
+
+    def _one_set_of_weights(self, got: str) -> UserError:
+        return UserError(
+            f"{self.path}: an export holds the averaged weights of one checkpoint alone",
+            expected="no --weights raw and no --checkpoint",
+            got=got,
+            fix="use the run folder it was made from",
+        )
 
     def check_plugins(self, registry: Registry, *, training: bool) -> None:
         """Refuse to go on without the plugins this run was made with.
@@ -143,42 +181,6 @@ class Run:
         """Whether the generator, the sampler or the text encoder is of this plugin."""
         parts = [self.table.get(key) for key in ("generator", "sampler", "text")]
         return any(isinstance(part, dict) and str(part.get("use")).startswith(f"{plugin}/") for part in parts)
-
-
-def exported_weights(path: Path, weights: str, checkpoint: int | None) -> dict[str, torch.Tensor]:
-    """Those of the generator in an exported folder.
-
-    Raises:
-        UserError: raw weights or a checkpoint are asked for, which an export has not, or a file is missing.
-    """
-    if weights != "ema" or checkpoint is not None:
-        raise UserError(
-            f"{path}: an export holds the averaged weights of one checkpoint alone",
-            expected="no --weights raw and no --checkpoint",
-            got=f"weights {weights}, checkpoint {checkpoint}",
-            fix="use the run folder it was made from",
-        )
-    files = sorted((path / "generator").glob("*.safetensors"))
-    try:
-        tensors = {key: tensor for file in files for key, tensor in load_file(file).items()}
-    except (OSError, SafetensorError) as error:
-        raise _damaged(path / "generator", error) from error
-    if not tensors:
-        raise _damaged(path / "generator", FileNotFoundError("no *.safetensors"))
-    return {key.removeprefix("generator."): tensor for key, tensor in tensors.items()}
-
-
-def load_state(module: torch.nn.Module, tensors: dict[str, torch.Tensor], path: Path) -> None:
-    """Load weights that must fit exactly."""
-    try:
-        module.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise UserError(
-            f"{path}: the weights do not fit the recipe",
-            expected="the model that recipe.toml describes",
-            got=textwrap.shorten(str(error).split("\n", 1)[-1], 200),
-            fix="restore recipe.toml, and use the plugin versions that run.json names",
-        ) from error
 
 
 def open_run(path: str | Path) -> Run:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from t2ikit.checkpoint import Snapshot
 from t2ikit.errors import UserError
 from t2ikit.trainer import Trainer
+from t2ikit.weights import check_finite
 
 MUON, ADAMW = {"momentum"}, {"step", "exp_avg", "exp_avg_sq"}
 """What optimisers keep of a weight."""
@@ -67,8 +68,9 @@ def restore(trainer: Trainer, snapshot: Snapshot, *, own_micro_batch: bool = Fal
             have halved).
 
     Raises:
-        UserError: the snapshot is of another recipe.
+        UserError: the snapshot is of another recipe, or holds numbers that are not finite.
     """
+    _check_finite(trainer, snapshot)
     try:
         for name, (module, own) in _parts(trainer).items():
             found = snapshot.tensors[name]
@@ -91,6 +93,18 @@ def restore(trainer: Trainer, snapshot: Snapshot, *, own_micro_batch: bool = Fal
     trainer.sums = snapshot.state["sums"]
     if trainer.accelerator.scaler is not None and "scaler" in snapshot.state:
         trainer.accelerator.scaler.load_state_dict(snapshot.state["scaler"])
+
+
+def _check_finite(trainer: Trainer, snapshot: Snapshot) -> None:
+    new = {name: own for name, (_, own) in _parts(trainer).items()}
+    new["ema"] = new.get("generator", {})
+    fix = (
+        "delete or rename its folder to go on from the checkpoint before, or start a new run; a training "
+        "that diverged writes such numbers: a lower optimizer.*.lr may help"
+    )
+    for part, tensors in snapshot.tensors.items():
+        where = f"the checkpoint of step {snapshot.step}: {part}.safetensors"
+        check_finite(tensors, new.get(part, {}), where, fix)
 
 
 def _optimizer_state(seat: Any, snapshot: Snapshot) -> dict[str, Any]:
