@@ -19,7 +19,7 @@ from t2ikit.interfaces import Dataset, Measure, NotMeasured
 from t2ikit.metrics.chosen import Failed, choose_metrics
 from t2ikit.metrics.identity import versions
 from t2ikit.progress import phase
-from t2ikit.recipe import SAMPLING, find_dataset, resolve
+from t2ikit.recipe import SAMPLING, data_of_run, find_dataset, resolve
 from t2ikit.registry import Registry
 from t2ikit.run import Run, as_run, plugins_of
 from t2ikit.sampling.costs import costs
@@ -224,7 +224,8 @@ def measure_run(
 
 def evaluation_data(run: Run, registry: Registry, spec: str | None) -> Dataset:
     """The dataset whose prompts are used: the run's own, or the one a SPEC names."""
-    table = {**run.table["data"], **({"spec": spec} if spec is not None else {})}
+    kept = {key: value for key, value in run.table["data"].items() if key != "splits"}
+    table = data_of_run(registry, run.table["data"]) if spec is None else {**kept, "spec": spec}
     entry = find_dataset(registry, table["spec"])
     own = {key: value for key, value in table.items() if key in entry.spec.config.model_fields}
     config = validate(entry.spec.config, own, where=str(run.path / "recipe.toml"), key="data")

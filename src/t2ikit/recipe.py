@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from t2ikit.config import Problems, apply_settings, load_toml, merge
+from t2ikit.data.captioned_config import before_splits
 from t2ikit.errors import UserError, did_you_mean
 from t2ikit.registry import Entry, Registry
 from t2ikit.schema import LossTerm, OptimizerConfig, TrainConfig
@@ -189,6 +190,15 @@ def find_dataset(registry: Registry, spec: str) -> Entry:
         got=spec,
         fix=did_you_mean(spec, [e.spec.name for e in known]),
     )
+
+
+def data_of_run(registry: Registry, table: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's [data], with what was meant by options that an older version did not write.
+
+    Raises:
+        UserError: no dataset knows what to do with its SPEC.
+    """
+    return before_splits(find_dataset(registry, str(table.get("spec", ""))).spec.config, table)
 
 
 def _replace_data(registry: Registry, table: Any, spec: str) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from t2ikit.config import apply_settings, dump_toml, load_toml
 from t2ikit.errors import T2ikitWarning, UserError
 from t2ikit.files import write_json, write_text
 from t2ikit.interfaces import TextEncoder
-from t2ikit.recipe import SAMPLING, TABLES, Recipe, resolve
+from t2ikit.recipe import SAMPLING, TABLES, Recipe, data_of_run, resolve
 from t2ikit.registry import Registry
 from t2ikit.weights import another_checkpoint, check_finite, exported_weights, load_state
 
@@ -56,7 +56,8 @@ class Run:
         """The recipe, checked; for sampling only the tables that sampling needs."""
         where = str(self.path / "recipe.toml")
         only = SAMPLING if sampling else TABLES
-        return resolve(registry, apply_settings(self.table, settings), where, settings=settings, only=only)
+        table = self.table if sampling else {**self.table, "data": data_of_run(registry, self.table["data"])}
+        return resolve(registry, apply_settings(table, settings), where, settings=settings, only=only)
 
     def model(
         self,

@@ -167,6 +167,8 @@ def _train(
         lock = _lock(run) if accelerator.is_main_process else None
         for warning in cast.dataset.warnings:
             display.say(f"warning: {warning}")
+        for note in cast.dataset.notes:
+            display.say(note)
         for message in cast.model.encoder.prepare(_captions(cast, recipe)):
             display.say(message)
         finished = to_the_end()

@@ -27,7 +27,7 @@ def command(
     from t2ikit.files import check_target, save_picture
     from t2ikit.registry import Registry
 
-    check_target(out)
+    check_target(out, "--out")
     dataset = open_dataset(Registry.load(plugin or []), spec, settings or [])
     with phase("looking at the data"):
         found = survey(dataset)

@@ -12,9 +12,10 @@ from t2ikit.batch import Record, mix
 from t2ikit.data.captioned_config import PLACE, CaptionedConfig
 from t2ikit.data.problems import UNREADABLE_PICTURE
 from t2ikit.data.ready import Ready, prepare
-from t2ikit.data.source import Entry, Source
+from t2ikit.data.source import Entry, Layout, Source
 from t2ikit.errors import UserError
 from t2ikit.interfaces import Dataset, Split
+from t2ikit.quoting import visible
 
 SALT = "t2ikit folder split 1"
 MIRRORED = "#mirrored"
@@ -25,7 +26,8 @@ class Captioned(Dataset):
     """The pictures of a source that can be used; those that cannot are skipped, counted and told.
 
     A picture's split follows from its name alone: adding others does not move it. Only where that would
-    leave a split with nothing, the picture nearest to it goes there.
+    leave a split with nothing, the picture nearest to it goes there. A source whose layout names splits
+    keeps them.
 
     Args:
         config: how its pictures are read.
@@ -50,10 +52,29 @@ class Captioned(Dataset):
             source.problems.add(f"{source.entries[place].name} ({self.ready.bad[place]})", UNREADABLE_PICTURE)
         usable = [entry for place, entry in enumerate(source.entries) if place not in self.ready.bad]
         self._check(len(usable), least or (2 if config.validation else 1))
-        self.entries = split(usable, config.validation)
+        self.entries = self._split(usable)
         self._place = {entry.name: place for place, entry in enumerate(source.entries)}
         self.warnings = self._warnings(len(usable))
         self.trained_prompts = not self.entries["validation"]
+
+    def _split(self, usable: list[Entry]) -> dict[Split, list[Entry]]:
+        """The usable entries of each split, by the layout's names or else by a hash of their own.
+
+        Raises:
+            UserError: a split that the layout names has nothing that can be used.
+        """
+        layout = self.source.layout
+        if layout is None:
+            return split(usable, self.config.validation)
+        train, held_out = ([e for e in usable if e.split == part] for part in ("train", "validation"))
+        if not self.config.validation:
+            held_out = []
+        self.notes = (layout_note(layout, len(train), len(held_out)),)
+        wanted = {layout.train: train, **({layout.validation: held_out} if self.config.validation else {})}
+        empty = [_empty_split(self.source.label, part) for part, entries in wanted.items() if not entries]
+        if empty:
+            self.source.problems.raise_all("a split with nothing that can be used", empty)
+        return {"train": train, "validation": held_out}
 
     def _check(self, usable: int, least: int) -> None:
         problems, config = self.source.problems, self.config
@@ -127,7 +148,8 @@ class Captioned(Dataset):
             for place, entry in enumerate(self.source.entries)
             if place not in self.ready.bad
         ]
-        return hashlib.blake2b(json.dumps([reading, rows]).encode(), digest_size=16).hexdigest()
+        named = [] if self.source.layout is None else ["named splits"]
+        return hashlib.blake2b(json.dumps([reading, rows, *named]).encode(), digest_size=16).hexdigest()
 
 
 def split(entries: Sequence[Entry], validation: float) -> dict[Split, list[Entry]]:
@@ -145,6 +167,26 @@ def split(entries: Sequence[Entry], validation: float) -> dict[Split, list[Entry
     held_out = [entry for entry in entries if draw[entry.name] <= limit]
     kept = [entry for entry in entries if draw[entry.name] > limit]
     return {"train": kept, "validation": held_out}
+
+
+def layout_note(layout: Layout, train: int, validation: int) -> str:
+    """One line that tells which parts of a source are its splits."""
+    note = f"splits: {train:,} images of {layout.train} to train on, "
+    if validation:
+        note += f"{validation:,} of {layout.validation} to validate on"
+    else:
+        note += f"none to validate on ({layout.validation} is left out)"
+    rest = [name if count is None else f"{name} ({count:,})" for name, count in sorted(layout.unused.items())]
+    return visible(note + (f"; not used: {', '.join(rest)}" if rest else ""))
+
+
+def _empty_split(label: str, part: str) -> UserError:
+    return UserError(
+        f"{label}: no captioned image of {part} can be used",
+        expected=f"captioned images in {part}, which is named as one of the splits",
+        got="none",
+        fix="mend what is in it, or mix all images with --set data.splits=false",
+    )
 
 
 def _too_few(label: str, count: int) -> UserError:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from t2ikit.specs import DatasetConfig
+from t2ikit.specs import Config, DatasetConfig
 
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 """`hf:` and the like; one letter alone is a drive."""
@@ -45,3 +46,16 @@ class CaptionedConfig(DatasetConfig):
         if not value or any(template.count(PLACE) != 1 for template in value):
             raise ValueError(f"each template holds {PLACE} once")
         return value
+
+
+class SplitConfig(CaptionedConfig):
+    """Captioned pictures whose folders, files or rows may be named as splits."""
+
+    splits: bool = True
+    """keep parts named as splits (train, and validation, valid, val, dev or test); false: mix them"""
+
+
+def before_splits(config_class: type[Config], table: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's data table as it was meant: before there was `splits`, what is named as splits was mixed."""
+    old = "splits" in config_class.model_fields and "splits" not in table
+    return {**table, **({"splits": False} if old else {})}

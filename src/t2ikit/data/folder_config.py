@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from t2ikit.data.captioned_config import SCHEME, CaptionedConfig
+from t2ikit.data.captioned_config import SCHEME, SplitConfig
 
 FILE_ENDINGS = (".parquet", ".jsonl", ".tar", ".zip", ".csv", ".toml")
 
 
-class FolderConfig(CaptionedConfig):
-    """A folder of pictures with a `metadata.jsonl` or `metadata.csv`, or with a .txt file beside each."""
+class FolderConfig(SplitConfig):
+    """A folder: pictures with `metadata.jsonl` or `metadata.csv` or a .txt beside each; .parquet; .tar."""
 
     caption_column: str | None = None
     """key of the caption in metadata; none: the first of text, caption, captions, prompt, description"""
+    image_column: str | None = None
+    """key of the picture in .parquet files; none: the first of image, file_name, picture, img, jpg, png"""
 
 
 def accepts_folder(spec: str) -> bool:

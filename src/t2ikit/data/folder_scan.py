@@ -8,16 +8,20 @@ import json
 import os
 import unicodedata
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from t2ikit.data.captions import captions_of, tidy
+from t2ikit.data.folder_hints import METADATA, captions_from_names, nothing_found
 from t2ikit.data.pictures import SUFFIXES
-from t2ikit.data.problems import SHOWN, Kind, Problems
+from t2ikit.data.problems import Kind, Problems
 from t2ikit.data.source import Entry
 from t2ikit.errors import UserError
+from t2ikit.files import decoded
 
-METADATA = ("metadata.jsonl", "metadata.csv")
+CAPTION_ENDINGS = (".txt", ".caption")
+"""Of files with captions, in any case."""
 NO_CAPTION = Kind(
     "a picture without a caption",
     "a .txt file of the same name beside each picture",
@@ -58,20 +62,21 @@ ABSENT = Kind(
     "every file_name to be a picture, relative to the metadata file",
     "put the pictures in place, or remove their lines",
 )
-NOT_UTF8 = Kind("text that is not UTF-8", "UTF-8", "save the file as UTF-8")
+NOT_UTF8 = Kind("text that is not UTF-8", "UTF-8, or UTF-16 with a byte-order mark", "save the file as UTF-8")
 FORBIDDEN = Kind("a file that cannot be read", "a file you may read", "check its permissions")
 
 
-def scan(root: Path, caption_column: str | None, problems: Problems) -> tuple[list[Entry], list[str]]:
-    """Find the captioned pictures under `root`, nested folders included, sorted by name.
+def scan(
+    root: Path, files: list[Path], caption_column: str | None, problems: Problems
+) -> tuple[list[Entry], list[str]]:
+    """Find the captioned pictures among the files under `root`, sorted by name.
 
     Any `metadata.jsonl` or `metadata.csv` says alone which pictures there are. Without one every picture
-    needs a .txt file of the same stem beside it, with a caption a line.
+    needs a .txt or .caption file of the same stem beside it, with a caption a line.
 
     Returns:
         the entries, whose place is their path, and the names of pictures that metadata leaves out.
     """
-    files = sorted(_files(root), key=lambda path: _name(root, path))
     metadata = [path for path in files if path.name in METADATA]
     pictures = [path for path in files if path.suffix.lower() in SUFFIXES]
     if metadata:
@@ -85,38 +90,30 @@ def scan(root: Path, caption_column: str | None, problems: Problems) -> tuple[li
     else:
         entries = _from_pairs(root, files, pictures, problems)
     if not entries and not problems:
-        raise _nothing_found(root, files)
+        raise nothing_found(root, files)
     if not metadata:
         return entries, []
     used = {entry.name for entry in entries}
     return entries, [name for name in (_name(root, path) for path in pictures) if name not in used]
 
 
-def _files(root: Path) -> Iterator[Path]:
-    """All files under `root` but hidden ones."""
+def visible_files(root: Path) -> list[Path]:
+    """All files under `root`, nested folders included, but hidden ones; sorted by name."""
+    found: list[Path] = []
     for folder, folders, names in os.walk(root):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (Path(folder) / name for name in names if not name.startswith("."))
+        found += (Path(folder) / name for name in names if not name.startswith("."))
+    return sorted(found, key=lambda path: _name(root, path))
 
 
 def _name(root: Path, path: Path) -> str:
     return unicodedata.normalize("NFC", path.relative_to(root).as_posix())
 
 
-def _nothing_found(root: Path, files: list[Path]) -> UserError:
-    endings = sorted({path.suffix.lower() or path.name for path in files})
-    return UserError(
-        f"{root}: no captioned picture in this folder",
-        expected=f"{METADATA[0]} with the keys file_name and text, or pictures with a .txt file beside each",
-        got=f"{len(files)} files ({', '.join(endings[:SHOWN])})" if files else "an empty folder",
-        fix=f"write captions beside the pictures (cat.png, cat.txt) or one line a picture into {METADATA[0]}",
-    )
-
-
 def read_text(path: Path, name: str, problems: Problems) -> str | None:
     """A text file's content; None where it is no text, which is noted under `name`."""
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return decoded(path.read_bytes())
     except UnicodeDecodeError as error:
         problems.add(f"{name} (byte {error.start})", NOT_UTF8)
     except OSError as error:
@@ -126,11 +123,15 @@ def read_text(path: Path, name: str, problems: Problems) -> str | None:
 
 def _from_pairs(root: Path, files: list[Path], pictures: list[Path], problems: Problems) -> list[Entry]:
     entries = []
+    texts = _caption_files(files)
+    no_caption = NO_CAPTION
+    if not any(_stem(path) in texts for path in pictures):
+        no_caption = replace(NO_CAPTION, fix=captions_from_names(root, pictures))
     for path in pictures:
-        beside = path.with_suffix(".txt")
+        beside = texts.get(_stem(path))
         name = _name(root, path)
-        if not beside.is_file():
-            problems.add(name, NO_CAPTION)
+        if beside is None:
+            problems.add(name, no_caption)
             continue
         text = read_text(beside, _name(root, beside), problems)
         captions = tuple(dict.fromkeys(line for line in map(tidy, (text or "").splitlines()) if line))
@@ -139,11 +140,26 @@ def _from_pairs(root: Path, files: list[Path], pictures: list[Path], problems: P
         elif text is not None:
             problems.add(_name(root, beside), EMPTY_FILE)
     if entries:  # else they are notes
-        stems = {path.with_suffix("") for path in pictures}
-        for path in files:
-            if path.suffix == ".txt" and path.with_suffix("") not in stems and not _is_note(path):
+        stems = set(map(_stem, pictures))
+        for stem, path in texts.items():
+            if stem not in stems and not _is_note(path):
                 problems.add(_name(root, path), NO_PICTURE)
     return entries
+
+
+def _stem(path: Path) -> str:
+    """The path without its ending, as a picture and its caption file have it in common."""
+    return unicodedata.normalize("NFC", str(path.with_suffix("")))
+
+
+def _caption_files(files: list[Path]) -> dict[str, Path]:
+    """Files with captions by their stems; where a stem has several, the one of the first ending."""
+    found: dict[str, Path] = {}
+    for ending in CAPTION_ENDINGS:
+        for path in files:
+            if path.suffix.lower() == ending:
+                found.setdefault(_stem(path), path)
+    return found
 
 
 def _is_note(path: Path) -> bool:

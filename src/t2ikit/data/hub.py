@@ -11,6 +11,7 @@ from typing import Any
 
 from t2ikit.data.captioned import Captioned
 from t2ikit.data.source import Entry
+from t2ikit.data.splits import Joined, named_splits
 from t2ikit.data.table import Rows, cell_bytes, choose_columns
 from t2ikit.data.table_config import HubConfig
 from t2ikit.errors import UserError, did_you_mean
@@ -31,7 +32,13 @@ def open_hub(config: HubConfig) -> Captioned:
     label = f"hf:{name}"
     if name.lower() in WITHDRAWN:
         raise _withdrawn(label, name.lower())
-    return Captioned(config, HubSource(label, load(label, name, split, config), config))
+    found = load(label, name, config)
+    parts = named_splits(list(found)) if config.splits and not split else None
+    if parts is None:
+        return Captioned(config, HubSource(label, _chosen(label, found, split), config))
+    sources = {part: HubSource(label, found[part], config) for part in parts}
+    unused = {part: len(found[part]) for part in found if part not in parts}
+    return Captioned(config, Joined(label, sources, unused))
 
 
 class HubSource(Rows):
@@ -53,7 +60,7 @@ class HubSource(Rows):
             rows = rows.cast_column(image, datasets.Image(decode=False))
         self._rows, self._image, self._version = rows, image, rows._fingerprint
         names = (_name(cell) for cell in rows[image])
-        super().__init__(label, zip(names, rows[caption], strict=True), caption)
+        super().__init__(label, zip(names, rows[caption], strict=True), caption, splits=config.splits)
 
     def read(self, entry: Entry) -> bytes:
         """The bytes that were uploaded."""
@@ -65,8 +72,8 @@ def _name(cell: Any) -> str | None:
     return os.path.basename(path) if path else None
 
 
-def load(label: str, name: str, split: str, config: HubConfig) -> Any:
-    """Load the rows of one split, from the Hub or from what is kept of it on this machine.
+def load(label: str, name: str, config: HubConfig) -> Any:
+    """Load a dataset's splits by their names, from the Hub or from what is kept of it on this machine.
 
     Raises:
         UserError: what was tried, and why it did not work.
@@ -78,6 +85,15 @@ def load(label: str, name: str, split: str, config: HubConfig) -> Any:
             found = datasets.load_dataset(name, config.subset, revision=config.revision)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         raise _unreachable(label, name, silent or reason(error)) from error
+    return found
+
+
+def _chosen(label: str, found: Any, split: str) -> Any:
+    """The rows of one split: the one that is asked for, or else that of training.
+
+    Raises:
+        UserError: there is none of that name.
+    """
     splits = list(found)
     if split and split not in splits:
         raise UserError(

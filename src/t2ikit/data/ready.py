@@ -152,14 +152,14 @@ def _decode_all(source: Source, config: CaptionedConfig, pixels: np.memmap) -> d
             return content_digest, (0, 0), reason(error)
         return content_digest, size, None
 
-    digests, sizes, bad = [], [], {}
+    digests, sizes, bad = [""] * len(entries), [(0, 0)] * len(entries), {}
+    places = sorted(range(len(entries)), key=lambda place: source.order(entries[place]))
     with progress_bar("reading pictures") as progress, ThreadPoolExecutor(max_workers=_workers()) as pool:
-        for place, (found, size, why) in enumerate(pool.map(decode, range(len(entries)))):
-            digests.append(found)
-            sizes.append(size)
+        for done, (place, one) in enumerate(zip(places, pool.map(decode, places), strict=True), 1):
+            digests[place], sizes[place], why = one
             if why is not None:
                 bad[place] = why
-            progress(place + 1, len(entries))
+            progress(done, len(entries))
     return {"digests": digests, "sizes": sizes, "bad": bad}
 
 

@@ -1,4 +1,4 @@
-"""Tar shards in the WebDataset format: files of one stem are a sample, a picture beside a .txt or .json.
+"""Tar shards in the WebDataset format: files of one key are a sample, a picture beside a .txt or .json.
 
 Shards on this machine are indexed once, by their headers; pictures are then read where they lie.
 """
@@ -8,20 +8,20 @@ from __future__ import annotations
 import json
 import os
 import tarfile
-import unicodedata
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from t2ikit.data.captioned import Captioned
 from t2ikit.data.captions import EMPTY, captions_of, tidy
-from t2ikit.data.pictures import SUFFIXES
 from t2ikit.data.problems import Kind, Problems
+from t2ikit.data.shard_samples import Member, Sample, samples
 from t2ikit.data.shards_config import ShardsConfig
 from t2ikit.data.source import Entry, Source
 from t2ikit.errors import UserError
 from t2ikit.extras import import_extra
+from t2ikit.files import decoded
 from t2ikit.interfaces import Dataset
+from t2ikit.quoting import visible
 
 BROKEN = Kind(
     "a shard that cannot be read to its end",
@@ -39,33 +39,6 @@ NO_PICTURE = Kind(
     "write the shard again with pictures",
 )
 NO_TEXT = Kind("a caption that is not text", "UTF-8 text, or JSON with a caption", "write the shard again")
-
-
-@dataclass(frozen=True)
-class Member:
-    """A file inside a shard: where its bytes lie."""
-
-    shard: Path
-    name: str
-    offset: int
-    size: int
-
-    def read(self) -> bytes:
-        """The file's bytes."""
-        with self.shard.open("rb") as file:
-            file.seek(self.offset)
-            content = file.read(self.size)
-        if len(content) < self.size:
-            raise OSError("the shard ends within it")
-        return content
-
-
-@dataclass
-class Sample:
-    """The files of one stem."""
-
-    picture: Member | None = None
-    texts: dict[str, Member] = field(default_factory=dict)
 
 
 def open_shards(config: ShardsConfig) -> Dataset:
@@ -129,8 +102,9 @@ class ShardSource(Source):
         self.label, self.unused, self.origin = f"wds:{label}", [], origin
         self.problems = Problems(self.label)
         found: dict[str, Entry] = {}
+        seen: list[str] = []
         for shard in shards:
-            for stem, sample in index(shard, self.problems).items():
+            for stem, sample in index(shard, self.problems, seen).items():
                 captions = self._captions(stem, sample, caption_column)
                 if captions is None or sample.picture is None:
                     continue
@@ -141,10 +115,10 @@ class ShardSource(Source):
         self.entries = sorted(found.values(), key=lambda entry: entry.name)
         if not self.entries and not self.problems:
             raise UserError(
-                f"{self.label}: no captioned picture in {len(shards)} shards",
+                f"{self.label}: no captioned image in {len(shards)} shard(s)",
                 expected="samples such as 000.png beside 000.txt or 000.json",
-                got="none",
-                fix="check how the shards were written",
+                got=", ".join(map(visible, seen[:3])) if seen else "no file in them",
+                fix="write the shards again with each image and its caption under one name",
             )
 
     def _captions(self, stem: str, sample: Sample, column: str | None) -> tuple[str, ...] | None:
@@ -178,10 +152,11 @@ class ShardSource(Source):
 def read_sample_captions(
     texts: dict[str, bytes], column: str | None
 ) -> tuple[tuple[str, ...], None] | tuple[None, Kind]:
-    """The captions in a sample's .txt, one a line, or else in its .json; or what is wrong with them."""
+    """The captions in a sample's .txt or .caption, one a line, or else in its .json; or what is wrong."""
     try:
-        if ".txt" in texts:
-            lines = texts[".txt"].decode("utf-8-sig").splitlines()
+        plain = texts.get(".txt", texts.get(".caption"))
+        if plain is not None:
+            lines = decoded(plain).splitlines()
             found = tuple(dict.fromkeys(line for line in map(tidy, lines) if line))
             return (found, None) if found else (None, EMPTY)
         row: Any = json.loads(texts[".json"])
@@ -196,30 +171,24 @@ def read_sample_captions(
     return captions, None
 
 
-def index(shard: Path, problems: Problems) -> dict[str, Sample]:
-    """The samples of one shard by their stems, from its headers."""
-    samples: dict[str, Sample] = {}
+def index(shard: Path, problems: Problems, seen: list[str] | None = None) -> dict[str, Sample]:
+    """The samples of one shard by their keys, from its headers.
+
+    Args:
+        shard: a tar file.
+        problems: where it is noted that it is damaged.
+        seen: gets the names of its first files.
+    """
+    members: list[Member] = []
     try:
         with tarfile.open(shard, "r:") as archive:
             for member in archive:
                 if member.isfile():
-                    _add(samples, Member(shard, member.name, member.offset_data, member.size))
+                    members.append(Member(shard, member.name, member.offset_data, member.size))
             if shard.stat().st_size < archive.offset + tarfile.BLOCKSIZE:
                 problems.add(f"{shard.name} (it has no empty blocks at its end)", BROKEN)
     except (tarfile.TarError, OSError, EOFError) as error:
         problems.add(f"{shard.name} ({error})", BROKEN)
-    return samples
-
-
-def _add(samples: dict[str, Sample], member: Member) -> None:
-    name = unicodedata.normalize("NFC", member.name.removeprefix("./"))
-    folder, _, base = name.rpartition("/")
-    stem, dot, ending = base.partition(".")
-    if not stem or not dot:
-        return
-    key, suffix = f"{folder}/{stem}".lstrip("/"), f".{ending.lower()}"
-    member = Member(member.shard, name, member.offset, member.size)
-    if suffix in SUFFIXES:
-        samples.setdefault(key, Sample()).picture = member
-    elif suffix in (".txt", ".json"):
-        samples.setdefault(key, Sample()).texts[suffix] = member
+    if seen is not None:
+        seen += [member.name for member in members[:3]]
+    return samples(members)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from t2ikit.data.problems import Problems
+
+Split = Literal["train", "validation"]
 
 
 @dataclass(frozen=True)
@@ -19,11 +22,27 @@ class Entry:
             relative to the folder with forward slashes, in Unicode's composed form.
         captions: one or more, none of them empty.
         place: what its source finds it by.
+        split: where its source's layout says to which split it belongs.
     """
 
     name: str
     captions: tuple[str, ...]
     place: Any = None
+    split: Split | None = None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which parts of a source are its splits, by names that it gives them.
+
+    Attributes:
+        train, validation: what is trained on and what is held out.
+        unused: other parts, which are left out, and the number of images of each; None: not counted.
+    """
+
+    train: str
+    validation: str
+    unused: Mapping[str, int | None]
 
 
 class Source(ABC):
@@ -34,12 +53,14 @@ class Source(ABC):
         entries: what was found, sorted by name.
         problems: what was found wrong, which is not among the entries.
         unused: names of pictures that were found but have no caption where captions are listed.
+        layout: where parts of it are named as splits, and every entry has its own.
     """
 
     label: str
     entries: list[Entry]
     problems: Problems
     unused: list[str]
+    layout: Layout | None = None
 
     @abstractmethod
     def read(self, entry: Entry) -> bytes:
@@ -52,6 +73,10 @@ class Source(ABC):
     def identity(self, entry: Entry) -> str:
         """Changes when the picture does; cheaper than reading it where the source knows a way."""
         return digest(self.read(entry))
+
+    def order(self, entry: Entry) -> tuple[object, ...]:
+        """Sorts entries as they are read fastest."""
+        return (entry.name,)
 
 
 def digest(content: bytes) -> str:

@@ -38,6 +38,7 @@ def survey(dataset: Dataset) -> Survey:
     if isinstance(dataset, Captioned):
         rows += _pictures(dataset)
     rows += _captions(dataset)
+    rows += [("note", note) for note in dataset.notes]
     rows.append(("fingerprint", dataset.fingerprint))
     problems = []
     if isinstance(dataset, Captioned):

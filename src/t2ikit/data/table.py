@@ -18,9 +18,9 @@ from t2ikit.data.folder import Files
 from t2ikit.data.folder_scan import find_picture, read_rows
 from t2ikit.data.problems import Problems
 from t2ikit.data.source import Entry, Source
+from t2ikit.data.splits import by_folder
 from t2ikit.data.table_config import TableConfig
 from t2ikit.errors import UserError, did_you_mean
-from t2ikit.extras import import_extra
 
 IMAGE_KEYS = ("image", "file_name", "picture", "img", "jpg", "png")
 """Where pictures are looked for when no key is given, in this order."""
@@ -40,9 +40,12 @@ def open_table(config: TableConfig) -> Captioned:
             got=f"{path.parent} does not exist" if not path.parent.is_dir() else None,
             fix="check the path after --data; it is relative to where the command runs",
         )
+    columns = (config.image_column, config.caption_column)
     if path.suffix.lower() == ".parquet":
-        return Captioned(config, ParquetSource(path, config.image_column, config.caption_column))
-    return Captioned(config, LinesSource(path, config.image_column, config.caption_column))
+        from t2ikit.data.parquet import ParquetSource
+
+        return Captioned(config, ParquetSource(str(path), [path], *columns, splits=config.splits))
+    return Captioned(config, LinesSource(path, *columns, splits=config.splits))
 
 
 class LinesSource(Files):
@@ -51,7 +54,9 @@ class LinesSource(Files):
     Several rows of one picture are several captions of it.
     """
 
-    def __init__(self, path: Path, image_column: str | None, caption_column: str | None) -> None:
+    def __init__(
+        self, path: Path, image_column: str | None, caption_column: str | None, *, splits: bool = True
+    ) -> None:
         self.label, self.unused = str(path), []
         self.problems = Problems(self.label)
         found: dict[str, Entry] = {}
@@ -68,6 +73,7 @@ class LinesSource(Files):
         self.entries = sorted(found.values(), key=lambda entry: entry.name)
         if not self.entries and not self.problems:
             raise _no_rows(self.label)
+        self.entries, self.layout = by_folder(self.entries, splits)
 
 
 class Rows(Source):
@@ -77,9 +83,12 @@ class Rows(Source):
         label: for messages.
         rows: what each row's picture is called, if anything, and what stands in its column of captions.
         caption: the name of that column.
+        splits: keep folders that are named as splits, in what pictures are called.
     """
 
-    def __init__(self, label: str, rows: Iterable[tuple[Any, Any]], caption: str) -> None:
+    def __init__(
+        self, label: str, rows: Iterable[tuple[Any, Any]], caption: str, *, splits: bool = True
+    ) -> None:
         self.label, self.unused = label, []
         self.problems = Problems(label)
         found: dict[str, Entry] = {}
@@ -95,35 +104,7 @@ class Rows(Source):
         self.entries = sorted(found.values(), key=lambda entry: entry.name)
         if not self.entries and not self.problems:
             raise _no_rows(label)
-
-
-class ParquetSource(Rows):
-    """A .parquet file with the bytes of a picture file in each row; read with pyarrow, row by row."""
-
-    def __init__(self, path: Path, image_column: str | None, caption_column: str | None) -> None:
-        parquet = import_extra("pyarrow.parquet", "hub", f"{path}: reading parquet")
-        arrow = import_extra("pyarrow", "hub", f"{path}: reading parquet")
-        try:
-            table = parquet.read_table(path, memory_map=True)
-        except (arrow.ArrowException, OSError) as error:
-            raise UserError(
-                f"{path}: this is no parquet file",
-                expected="a table with pictures and captions",
-                got=str(error).splitlines()[0][:120],
-                fix="write it again, or give another file",
-            ) from error
-        image, caption = choose_columns(str(path), table.column_names, image_column, caption_column)
-        self._cells = table.column(image)
-        names = (_cell_name(cell.as_py()) for cell in self._cells)
-        super().__init__(str(path), zip(names, table.column(caption).to_pylist(), strict=True), caption)
-
-    def read(self, entry: Entry) -> bytes:
-        """The cell's bytes."""
-        return cell_bytes(self._cells[entry.place].as_py())
-
-
-def _cell_name(cell: Any) -> str | None:
-    return cell.get("path") if isinstance(cell, Mapping) else None
+        self.entries, self.layout = by_folder(self.entries, splits)
 
 
 def cell_bytes(cell: Any) -> bytes:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from t2ikit.data.captioned_config import CaptionedConfig
+from t2ikit.data.captioned_config import SplitConfig
 
 ENDINGS = (".parquet", ".jsonl")
 
 
-class TableConfig(CaptionedConfig):
+class TableConfig(SplitConfig):
     """A `.jsonl` or `.parquet` file with a picture and its captions in each row."""
 
     image_column: str | None = None

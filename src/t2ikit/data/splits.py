@@ -1,0 +1,140 @@
+"""Layouts that name splits: folders or files called train, and test, validation or the like.
+
+Such a layout is kept: what is under train is trained on, and of the others the first in `HELD_OUT` is for
+validation. Everything else in it is left out, for it may be a test set.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from t2ikit.data.problems import Problems
+from t2ikit.data.source import Entry, Layout, Source, Split
+
+TRAIN = ("train", "training")
+HELD_OUT = ("validation", "valid", "val", "dev", "test", "testing")
+"""Names of what is not trained on; the first that there is is for validation."""
+WORD = re.compile(rf"(?<![^\W\d_])(?:{'|'.join((*TRAIN, *HELD_OUT))})(?![^\W\d_])", re.IGNORECASE)
+"""One of these names with no letter beside it."""
+
+
+def named_splits(names: Collection[str]) -> tuple[str, str] | None:
+    """Which of several names is for training and which for validation; None where either is missing."""
+    lower = {name.lower(): name for name in names}
+    train = next((lower[name] for name in TRAIN if name in lower), None)
+    validation = next((lower[name] for name in HELD_OUT if name in lower), None)
+    return None if train is None or validation is None else (train, validation)
+
+
+def by_folder(entries: list[Entry], wanted: bool) -> tuple[list[Entry], Layout | None]:
+    """Entries whose folders name splits, each with its own, and the layout; None where they do not.
+
+    The folders that count are those right below the one that all entries have in common.
+
+    Args:
+        entries: sorted by name.
+        wanted: whether such names count.
+    """
+    parts = [entry.name.split("/")[:-1] for entry in entries]
+    common = 0
+    while parts and all(len(part) > common and part[common] == parts[0][common] for part in parts):
+        common += 1
+    groups: dict[str, list[Entry]] = {}
+    for entry, part in zip(entries, parts, strict=True):
+        groups.setdefault(part[common] if len(part) > common else "", []).append(entry)
+    found = named_splits(groups) if wanted else None
+    if found is None:
+        return entries, None
+    above = "".join(f"{name}/" for name in parts[0][:common])
+    train, validation = (groups.pop(name) for name in found)
+    kept = [replace(entry, split="train") for entry in train]
+    kept += [replace(entry, split="validation") for entry in validation]
+    places = {name: f"{above}{name}/" if name else f"beside {found[0]}/" for name in groups}
+    unused = {places[name]: len(rest) for name, rest in groups.items()}
+    layout = Layout(f"{above}{found[0]}/", f"{above}{found[1]}/", unused)
+    return sorted(kept, key=lambda entry: entry.name), layout
+
+
+def split_of(path: Path, root: Path) -> str | None:
+    """The split that a file's name or else the nearest folder's below `root` says; None: none."""
+    inside = path.relative_to(root)
+    for name in (inside.stem, *(folder.name for folder in inside.parents if folder.name)):
+        word = WORD.search(name)
+        if word is not None:
+            return word[0].lower()
+    return None
+
+
+def grouped(files: Sequence[Path], root: Path) -> dict[str, list[Path]]:
+    """Files by the split that their names say; under "" those that say none."""
+    groups: dict[str, list[Path]] = {}
+    for path in files:
+        groups.setdefault(split_of(path, root) or "", []).append(path)
+    return groups
+
+
+def of_files(
+    label: str, files: Sequence[Path], root: Path, wanted: bool, open_part: Callable[[list[Path]], Source]
+) -> Source:
+    """Files of one kind as a source, their splits kept where their names say them.
+
+    Args:
+        label: for messages.
+        files: sorted.
+        root: the folder they are in.
+        wanted: whether such names count.
+        open_part: opens some of them as one.
+    """
+    groups = grouped(files, root)
+    found = named_splits([name for name in groups if name]) if wanted else None
+    if found is None:
+        return open_part(list(files))
+    parts = {name: open_part(groups.pop(name)) for name in found}
+    rest = {name or ", ".join(path.name for path in paths[:3]): None for name, paths in groups.items()}
+    return Joined(label, parts, rest)
+
+
+class Joined(Source):
+    """Two sources as the two splits of one. An entry's place is its source and its entry there.
+
+    Args:
+        label: for messages.
+        parts: by the splits' own names, that of training first.
+        unused: what was left out, and how much.
+    """
+
+    def __init__(self, label: str, parts: Mapping[str, Source], unused: Mapping[str, int | None]) -> None:
+        self.label, self.unused = label, [name for part in parts.values() for name in part.unused]
+        self.problems = Problems(label)
+        self.entries: list[Entry] = []
+        self._parts = list(parts.values())
+        splits: tuple[Split, Split] = ("train", "validation")
+        for (name, part), split in zip(parts.items(), splits, strict=True):
+            for kind, places in part.problems.found.items():
+                for place in places:
+                    self.problems.add(f"{name}: {place}", kind)
+            self.entries += [
+                Entry(f"{name}/{entry.name}", entry.captions, (part, entry), split) for entry in part.entries
+            ]
+        self.entries.sort(key=lambda entry: entry.name)
+        train, validation = parts
+        self.layout = Layout(train, validation, unused)
+
+    def read(self, entry: Entry) -> bytes:
+        """The picture's bytes, from its own source."""
+        part, inner = entry.place
+        content: bytes = part.read(inner)
+        return content
+
+    def identity(self, entry: Entry) -> str:
+        """As its own source knows it."""
+        part, inner = entry.place
+        return f"{self._parts.index(part)} {part.identity(inner)}"
+
+    def order(self, entry: Entry) -> tuple[object, ...]:
+        """One source after the other."""
+        part, inner = entry.place
+        return (self._parts.index(part), *part.order(inner))
