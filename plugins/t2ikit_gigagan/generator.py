@@ -169,7 +169,7 @@ def check_levels(image_size: int, **levels: tuple[object, ...]) -> None:
             f"data.size: {image_size} pixels are not reached by doubling 4",
             expected="8, 16, 32, 64, 128, ...",
             got=image_size,
-            fix=f"--set data.size={4 * 2**count}",
+            fix=f"--set data.size={4 * 2**count:d}",
         )
     for name, values in levels.items():
         if len(values) != count:

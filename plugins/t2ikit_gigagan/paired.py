@@ -64,7 +64,7 @@ class PerceptualLoss(nn.Module):
                 f"losses.perceptual: {model} has {layers} layers",
                 expected=f"depths from 1 to {layers}",
                 got=depths,
-                fix=f"--set losses.perceptual.depths={layers}",
+                fix=f"--set losses.perceptual.depths={layers:d}",
             )
         self.depths = [round(layers * (i + 1) / depths) for i in range(depths)]
 

@@ -197,5 +197,5 @@ def check_sizes(image_size: int, ratio: int, crop: int, *levels: tuple[object, .
                 f"{name}: {side} pixels cannot be halved {count - 1} times, or exceed data.size",
                 expected=f"a multiple of {step}, at most data.size",
                 got=side,
-                fix=f"--set {name}={max(step, min(side, image_size) // step * step)}",
+                fix=f"--set {name}={max(step, min(side, image_size) // step * step):d}",
             )

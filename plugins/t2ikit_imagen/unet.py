@@ -164,7 +164,7 @@ def _check(config: UNetConfig, image_size: int) -> None:
             f"data.size: {image_size} pixels cannot be halved {len(config.channels) - 1} times after folding",
             expected=f"a multiple of {step} (generator.patch {config.patch}, {len(config.channels)} levels)",
             got=image_size,
-            fix=f"--set data.size={max(step, image_size // step * step)}",
+            fix=f"--set data.size={max(step, image_size // step * step):d}",
         )
     if len(config.attention) != len(config.channels):
         raise UserError(

@@ -56,7 +56,7 @@ def open_stages(base: Model, paths: Sequence[Path], settings: Sequence[str], ope
                 expected=f"a run that enlarges {size} px, what the stage before draws",
                 got=f"one that enlarges {side // enlarges.ratio} px",
                 fix=f"choose a base that draws {side // enlarges.ratio} px, or train this stage with "
-                f"--set data.size={size * enlarges.ratio}",
+                f"--set data.size={size * enlarges.ratio:d}",
             )
         stages.append(model)
         size = side

@@ -11,7 +11,7 @@ import torch
 
 from t2ikit.batch import mix
 from t2ikit.console import detail
-from t2ikit.errors import UserError, UserErrors, reworded
+from t2ikit.errors import UserError, UserErrors, command, reworded
 from t2ikit.interfaces import Critic, Dataset, Denoiser, Generator, OneStep, Sampler, TextEncoder
 from t2ikit.player import Term
 from t2ikit.recipe import Part, Recipe
@@ -97,7 +97,7 @@ def check_augmentation(generator: Generator, level: float) -> None:
             "sampler.augmentation: the model was not trained on so much noise",
             expected=f"at most {generator.enlarges.augmentation}, its generator.augmentation",
             got=level,
-            fix=f"--set sampler.augmentation={generator.enlarges.augmentation}, or train with more",
+            fix=f"--set sampler.augmentation={generator.enlarges.augmentation:g}, or train with more",
         )
 
 
@@ -245,7 +245,7 @@ def _unmet(name: str, part: Part, need: str, got: str) -> UserError:
         f"losses.{name} ({part.entry.canonical}) cannot be computed here",
         expected=need,
         got=got,
-        fix=f"leave it out with --set losses.{name}.weight=0, or add what it needs",
+        fix=f"leave it out with {command('--set', f'losses.{name}.weight=0')}, or add what it needs",
     )
 
 

@@ -16,7 +16,7 @@ from tomlkit.exceptions import TOMLKitError
 
 from t2ikit.config_types import model_at, option_at, options, phrase
 from t2ikit.console import detail
-from t2ikit.errors import UserError, UserErrors, did_you_mean
+from t2ikit.errors import UserError, UserErrors, command, did_you_mean
 from t2ikit.settings import as_settings as as_settings
 from t2ikit.specs import Config
 
@@ -249,7 +249,7 @@ class Problems:
 def _where_to_look(key: str) -> str:
     section = key.split(".")[0]
     name = section if section in ("train", "optimizer") else "NAME"
-    return f"correct it; `t2ikit options {name}` shows what can be set"
+    return f"correct it; `{command('t2ikit', 'options', name)}` shows what can be set"
 
 
 def _as_json(table: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from t2ikit import __version__
 from t2ikit.compose import Model
 from t2ikit.config import dump_toml
-from t2ikit.errors import UserError, did_you_mean
+from t2ikit.errors import UserError, command, did_you_mean
 from t2ikit.files import write_json, write_text
 from t2ikit.hub import refusals
 from t2ikit.recipe import SAMPLING
@@ -102,12 +102,12 @@ def push(folder: Path, repository: str, *, private: bool = False) -> str:
             )
         huggingface_hub.upload_folder(repo_id=made.repo_id, folder_path=folder)
     except refusals() as error:
+        later = command("hf", "upload", repository, folder, *["--private"] * private)
         raise UserError(
             f"--push-to {repository}: the Hub did not take it",
             expected="OWNER/NAME, a network, and a token that may write (hf auth login)",
             got=" ".join(str(error).split())[:200],
-            fix=f"the export is whole in {folder}; try later: hf upload {repository} {folder}"
-            + " --private" * private,
+            fix=f"the export is whole in {folder}; try later: `{later}`",
         ) from error
     return str(made)
 

@@ -15,7 +15,7 @@ from typing import Any
 import pluggy
 
 from t2ikit import __version__, hookspecs
-from t2ikit.errors import UserError, did_you_mean
+from t2ikit.errors import UserError, command, did_you_mean
 from t2ikit.plugin_loading import NAME, PluginError, check_hooks, collect, load_file, load_module
 from t2ikit.specs import KINDS
 
@@ -170,7 +170,7 @@ class Registry:
         raise UserError(
             f"which recipe is meant is not clear: {what} a default recipe",
             expected="exactly one requested plugin with a default recipe" + ("" if found else f": {plugins}"),
-            fix=f"say which with --recipe NAME ({listed})",
+            fix=f"say which with --recipe NAME, one of: {listed}",
         )
 
     # ------------------------------------------------------------------ loading
@@ -215,7 +215,8 @@ class Registry:
             return self._request_file(text)
         plugin = self.plugins.get(text)
         if plugin is None:
-            near = f"--plugin ./{text}.py for the file" if Path(f"{text}.py").is_file() else None
+            file = Path(f"{text}.py")
+            near = f"{command('--plugin', f'./{file}')} for the file" if file.is_file() else None
             raise UserError(
                 f"--plugin {text}: there is no such plugin",
                 expected="an installed plugin or a .py file",

@@ -19,11 +19,12 @@ import torch
 from t2ikit import checkpoint as ckpt
 from t2ikit.compose import Model, build_model
 from t2ikit.config import apply_settings, dump_toml, load_toml
-from t2ikit.errors import T2ikitWarning, UserError
+from t2ikit.errors import T2ikitWarning, UserError, command
 from t2ikit.files import write_json, write_text
 from t2ikit.interfaces import TextEncoder
 from t2ikit.recipe import SAMPLING, TABLES, Recipe, data_of_run, resolve
 from t2ikit.registry import Registry
+from t2ikit.run_plugins import check_present, check_same_files, record
 from t2ikit.weights import another_checkpoint, check_finite, exported_weights, load_state
 
 ENCODER = "text_encoder"
@@ -154,18 +155,11 @@ class Run:
         Sampling needs those of the generator, the sampler and the text encoder; resuming all of them,
         and a file plugin must be the very same file.
         """
-        for plugin in self.info["plugins"]:
-            needed = training or self.draws_with(plugin["name"])
-            here = registry.plugins.get(plugin["name"])
-            if needed and (here is None or here.error):
-                raise _plugin_missing(self.path, plugin)
-            if training and here is not None and plugin["sha256"] and here.sha256 != plugin["sha256"]:
-                raise UserError(
-                    f"{self.path}: the plugin file {plugin['origin']} has changed since the run began",
-                    expected=f"sha256 {plugin['sha256']}",
-                    got=f"sha256 {here.sha256} at {here.origin}",
-                    fix="give the file as it was, or start a new run",
-                )
+        plugins = self.info["plugins"]
+        needed = [plugin for plugin in plugins if training or self.draws_with(plugin["name"])]
+        check_present(str(self.path), needed, registry)
+        if training:
+            check_same_files(self.path, needed, registry)
 
     def check_text(self, encoder: TextEncoder) -> None:
         """Refuse a text encoder whose embeddings are not those the run was trained on."""
@@ -231,8 +225,8 @@ def _no_run(path: Path) -> UserError:
     if (path / "model_index.json").is_file():
         got = "a pipeline of diffusers, which they are not part of"
         fix = (
-            f'open it in Python: DiffusionPipeline.from_pretrained("{path}"), or the class that its '
-            "model_index.json names; for t2ikit: t2ikit export RUN --format diffusers"
+            f"open it in Python: DiffusionPipeline.from_pretrained({str(path)!r}), or the class that its "
+            "model_index.json names; for t2ikit: `t2ikit export RUN --format diffusers`"
         )
     return UserError(
         f"{path} is not a run folder",
@@ -314,7 +308,7 @@ def create_run(
         "data_fingerprint": data,
         "text_fingerprint": text,
         "versions": {"python": platform.python_version(), **_versions()},
-        "plugins": _plugins(recipe, registry),
+        "plugins": record(recipe, registry),
     }
     try:
         (path / "samples").mkdir(parents=True, exist_ok=True)
@@ -325,16 +319,20 @@ def create_run(
     return Run(path, table, info)
 
 
-def check_new(
-    path: Path, fix: str = "choose another folder, or go on with that run: `t2ikit train --resume RUN`"
-) -> None:
-    """Refuse a folder to write that holds something already, or that cannot be made."""
+def check_new(path: Path, fix: str | None = None) -> None:
+    """Refuse a folder to write that holds something already, or that cannot be made.
+
+    Args:
+        path: the folder.
+        fix: what to do where it holds something; None: what there is to do of a run.
+    """
     if path.is_dir() and any(path.iterdir()):
+        resume = command("t2ikit", "train", "--resume", path)
         raise UserError(
             f"--out {path}: the folder is not empty",
             expected="a folder that does not exist yet, or an empty one",
             got=", ".join(sorted(entry.name for entry in path.iterdir())[:5]),
-            fix=fix,
+            fix=fix or f"choose another folder, or go on with that run: `{resume}`",
         )
     existed = path.exists()
     try:
@@ -366,34 +364,8 @@ def _unwritable(path: Path, error: OSError) -> UserError:
     )
 
 
-def _plugin_missing(path: Path, plugin: dict[str, Any]) -> UserError:
-    is_file = bool(plugin["sha256"])
-    return UserError(
-        f"{path} was made with plugin {plugin['name']!r}, which is not here",
-        expected=f"{plugin['origin']}",
-        got="no such plugin loaded",
-        fix=f"add --plugin PATH/{plugin['name']}.py"
-        if is_file
-        else f"pip install {plugin['origin'].split(' ')[0]}",
-    )
-
-
 def _versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in PACKAGES}
-
-
-def _plugins(recipe: Recipe, registry: Registry) -> list[dict[str, Any]]:
-    """The plugins whose parts the recipe uses; a file is known by its name and hash, not its place."""
-    parts = [*recipe.parts.values(), *recipe.critics.values(), *(use.part for use in recipe.losses.values())]
-    found = [registry.plugins[name] for name in sorted({part.entry.plugin for part in parts})]
-    return [
-        {
-            "name": plugin.name,
-            "origin": plugin.path.name if plugin.path else plugin.origin,
-            "sha256": plugin.sha256,
-        }
-        for plugin in found
-    ]
 
 
 def fingerprint(text: str) -> str:

@@ -160,7 +160,7 @@ class Trainer:
             raise self._too_large(error) from error
         self.say(
             f"out of memory at micro-batch {self.micro_batch}: going on with {smaller}; gradients "
-            f"accumulate, so the batch is the same. To start there: --set train.micro_batch={smaller}"
+            f"accumulate, so the batch is the same. To start there: --set train.micro_batch={smaller:d}"
         )
         self.micro_batch = smaller
 
@@ -170,7 +170,7 @@ class Trainer:
             f"out of memory at micro-batch {self.micro_batch} on {processes} process(es)",
             expected="weights, gradients, optimiser and one micro-batch to fit the device",
             got=str(error).split("\n")[0] or type(error).__name__,
-            fix=f"--set train.micro_batch={smaller}, beginning or resuming; the batch is the same"
+            fix=f"--set train.micro_batch={smaller:d}, beginning or resuming; the batch is the same"
             if smaller
             else "train with smaller pictures (data.size), a smaller generator or train.precision=bf16",
         )
@@ -306,5 +306,5 @@ def _check_processes(config: TrainConfig, accelerator: Accelerator) -> None:
             f"train.batch: {config.batch} pictures cannot be shared by {processes} processes",
             expected=f"a multiple of {processes}",
             got=config.batch,
-            fix=f"--set train.batch={processes * max(1, config.batch // processes)}",
+            fix=f"--set train.batch={processes * max(1, config.batch // processes):d}",
         )

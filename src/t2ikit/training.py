@@ -15,7 +15,7 @@ from t2ikit.compose import Cast, build_cast
 from t2ikit.config import parse_setting
 from t2ikit.display import Display, Silent, make_display
 from t2ikit.ema import Average
-from t2ikit.errors import UserError
+from t2ikit.errors import UserError, command
 from t2ikit.interfaces import Split, StreamingDataset
 from t2ikit.player import Player, make_players
 from t2ikit.recipe import Recipe
@@ -223,7 +223,7 @@ def _too_few_steps(run: Run, done: int, steps: int) -> UserError:
         f"{run.path}: the run is past train.steps already",
         expected=f"train.steps at least {done}, the steps done",
         got=steps,
-        fix=f"leave it out, or --set train.steps={2 * done} to go on",
+        fix=f"leave it out, or --set train.steps={2 * done:d} to go on",
     )
 
 
@@ -232,5 +232,6 @@ def _unwritten(run: Run, error: OSError) -> UserError:
         f"{run.path}: a file of the run cannot be written",
         expected="a folder that can be written, with room for checkpoints, pictures and the log",
         got=error,
-        fix=f"free some space or permissions, then go on with `t2ikit train --resume {run.path}`",
+        fix="free some space or permissions, then go on with "
+        f"`{command('t2ikit', 'train', '--resume', run.path)}`",
     )

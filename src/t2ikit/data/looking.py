@@ -7,7 +7,7 @@ from typing import Any
 
 from t2ikit.config import apply_settings, validate
 from t2ikit.data.captioned_config import CaptionedConfig
-from t2ikit.errors import UserError
+from t2ikit.errors import UserError, command
 from t2ikit.interfaces import Dataset
 from t2ikit.recipe import find_dataset
 from t2ikit.registry import Registry
@@ -34,7 +34,7 @@ def open_dataset(registry: Registry, spec: str, settings: Sequence[str]) -> Data
             f"--set {others[0]}: this is no option of the data",
             expected="data.KEY=VALUE",
             got=", ".join(settings),
-            fix=f"`t2ikit options {entry.spec.name}` shows what can be set",
+            fix=f"`{command('t2ikit', 'options', entry.spec.name)}` shows what can be set",
         )
     config = validate(entry.spec.config, table["data"], where="--set", key="data")
     dataset: Dataset = entry.spec.build(config, None)
