@@ -18,7 +18,7 @@ CORE = {"name": "imagen", "origin": "t2ikit 0.1.0", "sha256": None}
     ("plugin", "expected", "fix"),
     [
         (BLUR, "t2ikit-blur 1.2", "`pip install t2ikit-blur==1.2`"),
-        ({**BLUR, "origin": "blur.plugin"}, "blur.plugin", "`pip install blur.plugin`"),
+        ({**BLUR, "origin": "blur.plugin"}, "blur.plugin", "install the package with the module blur.plugin"),
         (FILE, "the plugin file my toys.py (SHA-256 abc)", "add --plugin 'PATH/my toys.py'"),
         ({**CORE, "name": "later"}, "t2ikit 0.1.0", "install t2ikit 0.1.0, from its source"),
     ],
