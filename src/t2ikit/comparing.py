@@ -19,6 +19,7 @@ from t2ikit.evaluation_files import NUMBERS, Numbers, make_folder, measure_into,
 from t2ikit.evaluation_results import EvaluationOptions, name_of
 from t2ikit.given import real_pictures, small_pictures
 from t2ikit.interfaces import Denoiser, Measure
+from t2ikit.metrics.downloads import lacking
 from t2ikit.run import Run
 from t2ikit.runlog import read_log
 from t2ikit.sampling.draw import sample
@@ -95,7 +96,7 @@ def compare_runs(
         options: for all of them.
         prompts: to sample side by side, at most 200; empty takes the first of the first run's evaluation.
         plugins, device: as in `evaluate`.
-        say: told of files of a run that are damaged and passed over.
+        say: told of files of a run that are damaged and passed over, and of metrics that need a download.
 
     Raises:
         UserError: too few or too many runs or prompts, or a run that cannot be evaluated.
@@ -104,7 +105,9 @@ def compare_runs(
     _check(paths)
     _check_prompts(prompts)
     evaluators = [Evaluator(run, options, plugins=plugins, device=device) for run in runs]
-    shown = list(prompts) or list(dict.fromkeys(evaluators[0].prompts))[:PROMPTS]
+    for line in lacking({name: needs for one in evaluators for name, needs in one.needs.items()}):
+        say(line)
+    shown = list(dict.fromkeys(prompts)) or list(dict.fromkeys(evaluators[0].prompts))[:PROMPTS]
     # Before the first is measured, for either may be the user's to mend.
     logs = [read_log(one.run.path / "log.jsonl") for one in evaluators]
     real = [real_pictures(one.model.generator, one.dataset, shown, options.seed) for one in evaluators]
@@ -196,7 +199,7 @@ def _evaluated(evaluator: Evaluator, say: Callable[[str], None]) -> Numbers:
             say(f"{kept}: failed before: {', '.join(numbers.failed)}; measuring anew")
     make_folder(evaluator.run)
     found = measure_into(evaluator)
-    return Numbers(found.measures, found.not_measured, found.costs, found.failed, found.notes)
+    return Numbers(found.measures, found.not_measured, found.costs, found.failed, found.notes, found.needs)
 
 
 def training_seconds(log: Sequence[dict[str, Any]], batch: int) -> float | None:

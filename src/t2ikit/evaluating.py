@@ -16,7 +16,8 @@ from t2ikit.evaluation_pictures import Pictures, draw_all, reference
 from t2ikit.evaluation_results import Drawing, EvaluationOptions, EvaluationResult
 from t2ikit.given import real_pictures
 from t2ikit.interfaces import Dataset, Measure, NotMeasured
-from t2ikit.metrics.chosen import Failed, choose_metrics
+from t2ikit.metrics.chosen import Failed, choose_metrics, fetch_missing
+from t2ikit.metrics.downloads import Needs
 from t2ikit.metrics.identity import versions
 from t2ikit.progress import phase
 from t2ikit.recipe import SAMPLING, data_of_run, find_dataset, resolve
@@ -77,6 +78,7 @@ class Evaluator:
         if options.data is None and self.dataset.trained_prompts:
             self._notes.append("the prompts are captions of training images: this run held none out")
         self._reference: Pictures | None = None
+        self.metrics = fetch_missing(self.metrics, asked=bool(options.metrics))  # after all else is in order
 
     def sampling_model(self, changes: dict[str, str]) -> Model:
         """The model with options of its sampler changed, as `{"guidance": "3"}`; its weights are shared.
@@ -133,8 +135,13 @@ class Evaluator:
             else:
                 measures |= {f"{name}/{label}": measure for label, measure in found.items()}
         of_pictures = (drawing.settings, drawing.costs, drawing.drawn)
-        notes = (tuple(self._notes), self.model.notes)
-        return EvaluationResult(measures, missing, *of_pictures, tuple(failed), *notes)
+        told = (tuple(self._notes), self.model.notes, self.needs)
+        return EvaluationResult(measures, missing, *of_pictures, tuple(failed), *told)
+
+    @property
+    def needs(self) -> dict[str, Needs]:
+        """By metric, what it lacks that can be had."""
+        return {name: metric.needs for name, metric in self.metrics.items() if metric.needs}
 
     @property
     def again(self) -> int:

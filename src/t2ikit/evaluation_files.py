@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from t2ikit.evaluation_results import EvaluationResult, name_of
 from t2ikit.files import save_picture, write_json, write_text
 from t2ikit.grids import contact_sheet, to_pil
 from t2ikit.interfaces import Drawn, Measure
+from t2ikit.metrics.downloads import Needs
 from t2ikit.metrics.neighbours import nearest
 from t2ikit.run import Run
 from t2ikit.sampling.costs import Costs
@@ -39,6 +40,7 @@ class Numbers:
         costs: of drawing.
         failed: those of `not_measured` that lack nothing, but raised an error.
         notes: what should be known before the numbers are read.
+        needs: by metric, what it lacks that can be had.
     """
 
     measures: dict[str, Measure]
@@ -46,6 +48,7 @@ class Numbers:
     costs: Costs
     failed: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    needs: dict[str, Needs] = field(default_factory=dict)
 
 
 def make_folder(run: Run) -> Path:
@@ -118,8 +121,8 @@ def read_evaluation(evaluator: Evaluator, changes: dict[str, str], shown: int) -
         images = [_read_picture(folder / "drawn" / f"{number:05d}.png") for number in range(len(prompts))]
         drawn = Drawn(torch.stack(images), prompts, evaluator.dataset)
         found = (numbers.measures, numbers.not_measured, settings, numbers.costs, drawn)
-        notes = (numbers.notes, evaluator.model.notes)
-        return EvaluationResult(*found, (), *notes, folder)
+        told = (numbers.notes, evaluator.model.notes, numbers.needs)
+        return EvaluationResult(*found, (), *told, folder)
     except (OSError, ValueError):
         return None
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from t2ikit.errors import UserError
 from t2ikit.interfaces import Drawn, Measure
+from t2ikit.metrics.downloads import Needs, unmeasured
 from t2ikit.sampling.costs import Costs
 
 
@@ -23,7 +24,8 @@ class EvaluationOptions:
 
     Attributes:
         data: a SPEC; None takes the run's own data.
-        metrics: names; empty takes all that are installed.
+        metrics: names, whose metrics may download what they need; "all" for every one that is installed;
+            empty takes those that need no download.
         n: prompts, one picture each; as many as are different.
         again: prompts that are drawn `copies` times more, for diversity.
         seed: what prompts and noise are drawn from.
@@ -84,6 +86,7 @@ class EvaluationResult:
         failed: those metrics of `not_measured` that lack nothing, but raised an error.
         notes: what should be known before the numbers are read.
         checkpoint_notes: which newer checkpoints are damaged, so that an older one was measured.
+        needs: by metric, of those of `not_measured` that lack a package or a download.
         folder: where its files are; None where it was not written.
     """
 
@@ -95,6 +98,7 @@ class EvaluationResult:
     failed: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     checkpoint_notes: tuple[str, ...] = ()
+    needs: dict[str, Needs] = field(default_factory=dict)
     folder: Path | None = None
 
     @property
@@ -108,7 +112,7 @@ class EvaluationResult:
         costs = self.costs
         milliseconds = f"{1000 * costs.seconds / costs.pictures:.3g} ms"
         lines.append(f"{'drawing a picture':<44} {milliseconds}, {costs.calls:g} network calls")
-        lines += [f"{name:<44} not measured: {reason}" for name, reason in self.not_measured.items()]
+        lines += unmeasured(self.not_measured, self.needs)
         lines += [f"note: {note}" for note in [*self.notes, *self._cautions()]]
         lines += [] if self.folder is None else [f"pictures and numbers: {self.folder}"]
         return "\n".join(lines)
@@ -130,6 +134,7 @@ class EvaluationResult:
             "checkpoint_notes": list(self.checkpoint_notes),
             "measures": {name: asdict(measure) for name, measure in self.measures.items()},
             "not_measured": self.not_measured,
+            "needs": {name: asdict(needs) for name, needs in self.needs.items()},
             "failed": list(self.failed),
         }
 

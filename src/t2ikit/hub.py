@@ -7,7 +7,6 @@ import http.client
 import json
 import os
 import ssl
-import sys
 import threading
 import time
 import urllib.error
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from t2ikit.console import log
 from t2ikit.errors import UserError
 
 FILES = ["*.json", "*.safetensors", "*.model", "*.txt"]
@@ -210,7 +210,7 @@ def download(repository: str, **options: Any) -> Path:
     validate_repo_id(repository)  # before anything is asked
     require(endpoint())
     size = f" ({MEGABYTES[repository]} MB)" if repository in MEGABYTES else ""
-    print(f"downloading {repository}{size} to {cache()}", file=sys.stderr)
+    log(f"downloading {repository}{size} to {cache()}")
     return Path(huggingface_hub.snapshot_download(repository, **{"allow_patterns": FILES, **options}))
 
 

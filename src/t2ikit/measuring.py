@@ -40,7 +40,8 @@ def evaluate(
     Args:
         run: a run, or its folder.
         data: prompts of other data than the run's, as after `--data`.
-        metrics: names, or one text with commas between them; empty takes the command line's.
+        metrics: names, or one text with commas between them, or "all": these may download what they need;
+            empty takes those that need no download.
         n: number of prompts.
         seed: of prompts and noise.
         steps, guidance, sampler: of sampling; None takes the recipe's.
@@ -195,6 +196,6 @@ def _names(metrics: str | Sequence[str]) -> list[str]:
             "--metrics: there is nothing to measure",
             expected="names separated by commas; `t2ikit plugins` lists them",
             got="no name",
-            fix="leave --metrics out for all of them",
+            fix="leave --metrics out for those that need no download, or give --metrics all",
         )
     return names

@@ -20,6 +20,7 @@ from t2ikit.evaluation_results import EvaluationResult, name_of, number
 from t2ikit.files import save_picture, write_json
 from t2ikit.grids import labelled_grid, to_pil
 from t2ikit.interfaces import Drawn
+from t2ikit.metrics.downloads import Needs, unmeasured
 from t2ikit.run import Run
 from t2ikit.settings import as_settings
 
@@ -60,6 +61,11 @@ class Sweep:
         return {name: why for found in self.evaluations for name, why in found.not_measured.items()}
 
     @property
+    def needs(self) -> dict[str, Needs]:
+        """By metric, what it lacks that can be had."""
+        return {name: needs for found in self.evaluations for name, needs in found.needs.items()}
+
+    @property
     def failed(self) -> tuple[str, ...]:
         """Metrics that failed at any of the combinations."""
         return tuple(dict.fromkeys(name for found in self.evaluations for name in found.failed))
@@ -77,7 +83,7 @@ class Sweep:
             rows.append([name, *("-" if m is None else number(m.value, m.unit) for m in measures)])
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
-        lines += [f"{name}: not measured: {reason}" for name, reason in self.not_measured.items()]
+        lines += unmeasured(self.not_measured, self.needs)
         if self.kept:
             lines.append(f"{self.kept} of {len(self.points)} were measured before and were read")
         lines += [f"note: {note}" for note in self.evaluations[0].notes]

@@ -20,7 +20,11 @@ def command(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     data: Annotated[str | None, typer.Option(help="Prompts of other data than the run's.")] = None,
     metrics: Annotated[
-        str | None, typer.Option(help="Names, separated by commas; all that are installed when left out.")
+        str | None,
+        typer.Option(
+            help="Names, separated by commas, or all; these may download what they need. "
+            "Left out: those that need no download."
+        ),
     ] = None,
     n: Annotated[int, typer.Option("-n", min=1, help="Number of prompts, one picture each.")] = 256,
     steps: Annotated[int | None, typer.Option(min=1, help="Sampler steps.")] = None,

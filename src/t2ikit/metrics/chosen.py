@@ -6,17 +6,21 @@ import contextlib
 import textwrap
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from t2ikit.config import validate
 from t2ikit.errors import UserError
-from t2ikit.interfaces import Drawn, Measure, Metric, NotMeasured
+from t2ikit.hub import unreachable
+from t2ikit.interfaces import Download, Drawn, Measure, Metric, NotMeasured
+from t2ikit.metrics.downloads import Needs, NotFetched, needs_of, size
 from t2ikit.registry import Entry, Registry
 
 LONGEST = 300
 """Letters of a reason."""
+ALL = "all"
+"""In place of names: every metric that is installed, whatever it would have to fetch."""
 
 
 class Failed(NotMeasured):
@@ -33,6 +37,7 @@ class Chosen:
         source: the plugin file's hash, or the distribution and its version.
         metric: None where it could not be built.
         stands_on: what its numbers depend on beside its options: versions, digests of files.
+        downloads: what it would have to fetch.
         error: why it cannot measure.
     """
 
@@ -41,12 +46,18 @@ class Chosen:
     source: str
     metric: Metric | None
     stands_on: dict[str, str]
+    downloads: tuple[Download, ...] = ()
     error: NotMeasured | None = None
 
     @property
     def wants_again(self) -> bool:
         """Whether it looks at several pictures of a prompt."""
         return bool(getattr(self.metric, "wants_again", False))
+
+    @property
+    def needs(self) -> Needs | None:
+        """What it lacks that can be had."""
+        return needs_of(self.error)
 
     def table(self) -> dict[str, Any]:
         """What its numbers depend on, as JSON can hold it."""
@@ -55,6 +66,7 @@ class Chosen:
             "source": self.source,
             "options": self.options,
             "stands_on": self.stands_on,
+            **({"not_measured": str(self.error)} if self.error else {}),
         }
 
     def measure(self, drawn: Drawn) -> dict[str, Measure]:
@@ -94,11 +106,11 @@ def _guarded(passing: type[Exception] = NotMeasured) -> Iterator[None]:
 def choose_metrics(
     registry: Registry, names: Sequence[str], options: Mapping[str, dict[str, Any]]
 ) -> dict[str, Chosen]:
-    """The metrics called so, all where no name is given, by their short names while those are unique.
+    """The metrics called so, all where no name or "all" is given, by short names while those are unique.
 
     Args:
         registry: where they are looked up.
-        names: short ones or `plugin/name`.
+        names: short ones or `plugin/name`, or "all".
         options: by a metric's name, either one.
 
     Raises:
@@ -107,7 +119,9 @@ def choose_metrics(
     entries = {
         _key(registry, entry): entry
         for entry in (
-            [registry.find("metrics", name) for name in names] if names else registry.entries("metrics")
+            registry.entries("metrics")
+            if not names or ALL in names
+            else [registry.find("metrics", name) for name in names]
         )
     }
     known = {label for key, entry in entries.items() for label in (key, entry.canonical)}
@@ -135,13 +149,57 @@ def _choose(registry: Registry, entry: Entry, key: str, table: dict[str, Any]) -
     config = validate(entry.spec.config, table, where="--set", key=f"metrics.{key}")
     metric: Metric | None = None
     stands_on: dict[str, str] = {}
+    downloads: tuple[Download, ...] = ()
     problem: NotMeasured | None = None
     try:
         with _guarded(UserError):
             metric = entry.spec.build(config, None)
-            stands_on = dict(metric.stands_on()) if hasattr(metric, "stands_on") else {}
+            stands_on = _stands_on(metric)
+            downloads = _downloads(metric)
     except NotMeasured as error:
         problem = error
     sha256 = registry.plugins[entry.plugin].sha256
     source = f"sha256 {sha256}" if sha256 else entry.origin
-    return Chosen(entry.canonical, config.model_dump(mode="json"), source, metric, stands_on, problem)
+    options = config.model_dump(mode="json")
+    return Chosen(entry.canonical, options, source, metric, stands_on, downloads, problem)
+
+
+def _stands_on(metric: Metric) -> dict[str, str]:
+    return dict(metric.stands_on()) if hasattr(metric, "stands_on") else {}
+
+
+def _downloads(metric: Metric) -> tuple[Download, ...]:
+    found = tuple(metric.downloads()) if hasattr(metric, "downloads") else ()
+    for one in found:
+        if not isinstance(one, Download):
+            raise TypeError(f"downloads() gave a {type(one).__name__}, not a t2ikit.Download")
+    return found
+
+
+def fetch_missing(metrics: Mapping[str, Chosen], *, asked: bool) -> dict[str, Chosen]:
+    """Metrics that have what they need; those that would have to fetch it are set aside unless `asked`.
+
+    No request leaves unless `asked`. Servers are asked first whether they answer, all at once: where the
+    network is down, each metric says so within seconds.
+    """
+    missing = {name: one for name, one in metrics.items() if one.downloads and one.error is None}
+    if not asked:
+        aside = {name: NotFetched(name, one.downloads) for name, one in missing.items()}
+        return {name: replace(one, error=aside.get(name, one.error)) for name, one in metrics.items()}
+    silent = unreachable({each.url for one in missing.values() for each in one.downloads if each.url})
+    return {name: _fetched(one, silent) if name in missing else one for name, one in metrics.items()}
+
+
+def _fetched(one: Chosen, silent: Mapping[str, str]) -> Chosen:
+    try:
+        with _guarded():
+            metric: Any = one.metric
+            if hasattr(metric, "fetch"):
+                metric.fetch()
+                return replace(one, stands_on=_stands_on(metric))
+            for each in one.downloads:
+                if each.url in silent:
+                    raise NotMeasured(f"needs {each.name} ({size([each])}): {silent[each.url]}")
+    except NotMeasured as error:
+        return replace(one, error=error)
+    return one

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import socket
-import sys
 import urllib.error
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import torch
 
 from t2ikit import hub
+from t2ikit.console import log
 from t2ikit.interfaces import Download, NotMeasured
 
 INCEPTION = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
@@ -64,7 +64,7 @@ def _download(url: str, path: Path) -> None:
     size = f" ({MEGABYTES[url]} MB)" if url in MEGABYTES else ""
     try:
         hub.require(url)
-        print(f"downloading {path.name}{size} to {folder} from {url}", file=sys.stderr)
+        log(f"downloading {path.name}{size} to {folder} from {url}")
         path.parent.mkdir(parents=True, exist_ok=True)
         with _patience(hub.SECONDS):
             torch.hub.download_url_to_file(
