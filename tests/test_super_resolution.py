@@ -31,7 +31,7 @@ from t2ikit.registry import Registry
 from t2ikit.run import open_run
 from t2ikit.sampling.draw import sample
 from t2ikit.sampling.open import open_model, with_sampler
-from t2ikit.sampling.sample import Request, draw
+from t2ikit.sampling.sample import sample as sample_run
 from t2ikit.step import Step
 from t2ikit.testing import check_generator
 from t2ikit.training import start_run
@@ -475,10 +475,10 @@ def runs(tmp_path_factory):
 @pytest.mark.parametrize("stage", ["diffusion-sr", "gan-sr"])
 def test_any_base_with_any_upsampler(runs, tmp_path, base, stage):
     """Each encodes the prompts with its own encoder."""
-    request = Request(["a red cat", "a blue bird"], count=2)
+    prompts = ["a red cat", "a blue bird"]
     settings = ["upscale.steps=3"] if stage == "diffusion-sr" else ["upscale.1.truncation=0.5"]
     for name in ("one", "two"):
-        draw(runs / base, request, out=tmp_path / name, upscale=[runs / stage], settings=settings)
+        sample_run(runs / base, prompts, n=2, upscale=[runs / stage], set=settings).save(tmp_path / name)
     files = sorted((tmp_path / "one").glob("0*.png"))
     assert len(files) == 4
     assert {Image.open(file).size for file in files} == {(32, 32)}
@@ -492,13 +492,7 @@ def test_a_stage_takes_another_sampler(runs, tmp_path, name):
     for place, setting in enumerate((f"upscale.use=imagen/{name}", f"upscale.1.use={name}")):
         out = tmp_path / str(place)
         settings = [setting, "upscale.steps=2"]
-        draw(
-            runs / "gan",
-            Request(["a red cat"], 1),
-            out=out,
-            upscale=[runs / "diffusion-sr"],
-            settings=settings,
-        )
+        sample_run(runs / "gan", "a red cat", n=1, upscale=runs / "diffusion-sr", set=settings).save(out)
     (model,) = open_stages(
         open_model(open_run(runs / "gan")),
         [runs / "diffusion-sr"],
@@ -537,13 +531,7 @@ def test_two_stages_are_told_apart(runs, tmp_path):
         "plain": ["upscale.2.steps=2", "upscale.2.augmentation=0"],
         "noisy": ["upscale.2.steps=2", "upscale.2.augmentation=0.4"],
     }.items():
-        draw(
-            runs / "diffusion",
-            Request(["a red cat"], 1),
-            out=tmp_path / name,
-            upscale=stages,
-            settings=settings,
-        )
+        sample_run(runs / "diffusion", "a red cat", n=1, upscale=stages, set=settings).save(tmp_path / name)
         image = Image.open(next((tmp_path / name).glob("0*.png")))
         assert image.size == (64, 64)
         pictures[name] = image.tobytes()
@@ -623,9 +611,8 @@ def test_pictures_to_enlarge_are_counted_and_measured(runs):
 
 @pytest.mark.slow
 def test_a_stage_enlarges_what_the_base_drew(runs, tmp_path):
-    request = Request(["a red cat"], count=1)
-    draw(runs / "gan", request, out=tmp_path / "base")
-    draw(runs / "gan", request, out=tmp_path / "both", upscale=[runs / "gan-sr"])
+    sample_run(runs / "gan", "a red cat", n=1).save(tmp_path / "base")
+    sample_run(runs / "gan", "a red cat", n=1, upscale=[runs / "gan-sr"]).save(tmp_path / "both")
     small, large = (
         torch.from_numpy(np.array(Image.open(next((tmp_path / name).glob("0*.png"))))).float()
         for name in ("base", "both")

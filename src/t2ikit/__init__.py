@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from t2ikit.sampling.configs import SamplerConfig
     from t2ikit.sampling.denoising import DenoiserSampler, ScheduledSampler
     from t2ikit.sampling.guidance import GuidedDenoiser, clamp_images, guided, schedule_config, threshold
+    from t2ikit.sampling.sample import sample
+    from t2ikit.sampling.samples import Samples
     from t2ikit.specs import (
         Config,
         Context,
@@ -100,6 +102,8 @@ _MODULES = {
     "sampling.configs": ("SamplerConfig",),
     "sampling.denoising": ("DenoiserSampler", "ScheduledSampler"),
     "sampling.guidance": ("GuidedDenoiser", "clamp_images", "guided", "schedule_config", "threshold"),
+    "sampling.sample": ("sample",),
+    "sampling.samples": ("Samples",),
     "specs": (
         "Config",
         "Context",
@@ -162,6 +166,7 @@ __all__ = [
     "Sampler",
     "SamplerConfig",
     "SamplerSpec",
+    "Samples",
     "ScheduledSampler",
     "Step",
     "StreamingDataset",
@@ -183,6 +188,7 @@ __all__ = [
     "noised_prediction",
     "open_run",
     "random_timesteps",
+    "sample",
     "schedule_config",
     "sigmoid_betas",
     "signal_to_noise",

@@ -43,30 +43,34 @@ def command(
     weights: Annotated[Weights, typer.Option(help="Averaged or last weights.")] = Weights.ema,
     checkpoint: Checkpoint = None,
     seed: Annotated[int, typer.Option(help="What the noise is drawn from.")] = 0,
-    out: Annotated[Path | None, typer.Option(help="Folder for the pictures; else RUN/outputs/001.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the images; else RUN/outputs/001, for an export ./outputs/001."),
+    ] = None,
     plugin: Annotated[list[str] | None, typer.Option(help="A plugin the run needs.")] = None,
     device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.auto,
 ) -> None:
     """Draw pictures of prompts with a trained run: PNG files and a labelled grid."""
-    from t2ikit.sampling.sample import Request, draw, read_prompts
+    from t2ikit.run import open_run
+    from t2ikit.sampling.outputs import output_folder
+    from t2ikit.sampling.sample import read_prompts, sample
 
-    request = Request(
-        prompts=read_prompts(prompt or [], prompts),
-        count=n,
+    wanted = read_prompts(prompt or [], prompts)
+    opened = open_run(run)
+    folder = output_folder(opened, out)  # before anything is computed
+    samples = sample(
+        opened,
+        wanted,
+        n=n,
         steps=steps,
-        guidance=guidance or [],
-        seed=seed,
-    )
-    grid = draw(
-        run,
-        request,
-        out=out,
+        guidance=guidance,
         sampler=sampler,
-        settings=settings or [],
+        set=settings,
+        upscale=upscale or (),
         weights=weights.value,
         checkpoint=checkpoint,
-        upscale=upscale or [],
-        plugins=plugin or [],
+        seed=seed,
         device=device.value,
+        plugins=plugin or (),
     )
-    print_result([("grid", grid)])
+    print_result([("grid", samples.save(folder))])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from t2ikit.compose import Model
-from t2ikit.interfaces import Denoiser
+from t2ikit.interfaces import Denoiser, Generator
 
 
 @dataclass(frozen=True)
@@ -38,33 +38,45 @@ class Costs:
 
 
 @contextlib.contextmanager
-def costs(model: Model, pictures: int) -> Iterator[Callable[[], Costs]]:
+def costs(model: Model, pictures: int, stages: Sequence[Model] = ()) -> Iterator[Callable[[], Costs]]:
     """Count seconds and calls of the network between entering and leaving; what is yielded tells them after.
 
     Args:
         model: whose generator's calls count.
         pictures: how many are drawn meanwhile.
+        stages: of super-resolution, whose generators' calls count, too.
     """
-    generator, device = model.generator, model.context.device
-    name = "denoise" if isinstance(generator, Denoiser) else "generate"
-    inner = getattr(generator, name)
-    rows, seconds = 0, 0.0
-
-    def counted(first: Any, *args: Any, **options: Any) -> Any:
-        nonlocal rows
-        rows += len(first)
-        return inner(first, *args, **options)
+    rows, seconds = [0], 0.0
 
     def spent() -> Costs:
+        device = model.context.device
         machine = (device.type, torch.get_num_threads(), processor(device))
-        return Costs(pictures, seconds, rows / pictures, *machine)
+        return Costs(pictures, seconds, rows[0] / pictures, *machine)
+
+    with contextlib.ExitStack() as counters:
+        for one in (model, *stages):
+            counters.enter_context(_counted(one.generator, rows))
+        began = time.perf_counter()
+        try:
+            yield spent
+        finally:
+            seconds = time.perf_counter() - began
+
+
+@contextlib.contextmanager
+def _counted(generator: Generator, rows: list[int]) -> Iterator[None]:
+    """Add the samples that the generator is called with to `rows`."""
+    name = "denoise" if isinstance(generator, Denoiser) else "generate"
+    inner = getattr(generator, name)
+
+    def counted(first: Any, *args: Any, **options: Any) -> Any:
+        rows[0] += len(first)
+        return inner(first, *args, **options)
 
     generator.__dict__[name] = counted  # before the method of its class
-    began = time.perf_counter()
     try:
-        yield spent
+        yield
     finally:
-        seconds = time.perf_counter() - began
         del generator.__dict__[name]
 
 

@@ -66,7 +66,8 @@ def sample(
         (P * S, 3, H, W) in [-1, 1], all samples of the first prompt first.
 
     Raises:
-        UserError: not even one picture fits the memory, or `low_res` is not what the model enlarges.
+        UserError: not even one picture fits the memory, `low_res` is not what the model enlarges, or what
+            came of it is not finite.
     """
     wanted = [(prompt, number) for prompt in prompts for number in samples]
     check_low_res(model, low_res, len(wanted))
@@ -80,7 +81,9 @@ def sample(
         size = _smaller(size, error)
 
     each = [prompt for prompt, _ in wanted]
-    return with_less(lambda: _draw(model, each, low_res, draws, size, progress, options), less)
+    images = with_less(lambda: _draw(model, each, low_res, draws, size, progress, options), less)
+    check_finite(images, each)
+    return images
 
 
 def _draw(
@@ -130,6 +133,31 @@ def check_low_res(model: Model, low_res: Tensor | None, count: int) -> None:
             got="no pictures" if found is None else "{} of {} x {} px".format(*found),
             fix=f't2ikit sample BASE --upscale RUN "a prompt", with a BASE that draws {side} px',
         )
+
+
+def check_finite(images: Tensor, prompts: Sequence[str]) -> None:
+    """Refuse images that hold NaN, which would be saved as black.
+
+    Args:
+        images: (N, 3, H, W).
+        prompts: N captions.
+
+    Raises:
+        UserError: with the prompts, and the number of values.
+    """
+    bad = (~images.isfinite()).flatten(1).sum(1)
+    if not bad.any():
+        return
+    found = [(prompt, int(count)) for prompt, count in zip(prompts, bad, strict=True) if count]
+    size = images[0].numel()
+    shown = "; ".join(f"{prompt[:60]!r}: {count} of {size} values" for prompt, count in found[:4])
+    raise UserError(
+        f"{len(found)} of {len(images)} images hold values that are not finite",
+        expected="finite colour values",
+        got=shown + "; ..." * (len(found) > 4),
+        fix="the weights are damaged, training diverged, or fp16 overflowed: try an earlier checkpoint "
+        "(--checkpoint STEP), or --device cpu, where fp16 runs compute in float32",
+    )
 
 
 def _smaller(batch: int, error: BaseException) -> int:

@@ -1,11 +1,10 @@
-"""`t2ikit sample` in code: prompts to PNG files and a labelled grid."""
+"""`t2ikit sample` in code: a run and prompts to images."""
 
 from __future__ import annotations
 
 import functools
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,31 +14,14 @@ from t2ikit.cascade import open_stages
 from t2ikit.cascade import upscale as upscale_all
 from t2ikit.compose import Model
 from t2ikit.errors import UserError
-from t2ikit.files import save_picture
-from t2ikit.grids import labelled_grid, to_pil
 from t2ikit.progress import progress_bar
-from t2ikit.run import Run, open_run
-from t2ikit.sampling.draw import Progress, check_low_res, chunk_progress, sample
+from t2ikit.run import Run, as_run, open_run
+from t2ikit.sampling.costs import costs
+from t2ikit.sampling.draw import Progress, check_low_res, chunk_progress
+from t2ikit.sampling.draw import sample as draw
 from t2ikit.sampling.open import check_call, open_model
-
-
-@dataclass(frozen=True)
-class Request:
-    """What to draw.
-
-    Attributes:
-        prompts: captions, the rows of the grid.
-        count: pictures of each prompt at each guidance.
-        steps: sampler steps; None takes the recipe's.
-        guidance: weights; empty takes the recipe's.
-        seed: what the noise is drawn from.
-    """
-
-    prompts: Sequence[str]
-    count: int = 4
-    steps: int | None = None
-    guidance: Sequence[float] = field(default_factory=list)
-    seed: int = 0
+from t2ikit.sampling.samples import Samples
+from t2ikit.settings import Settings, as_settings
 
 
 def read_prompts(given: Sequence[str], path: Path | None) -> list[str]:
@@ -70,125 +52,139 @@ def read_prompts(given: Sequence[str], path: Path | None) -> list[str]:
     return prompts
 
 
-def draw(
-    path: Path,
-    request: Request,
+def sample(
+    run: Run | str | Path,
+    prompts: str | Sequence[str],
     *,
-    out: Path | None = None,
+    n: int = 4,
+    steps: int | None = None,
+    guidance: float | Sequence[float] | None = None,
     sampler: str | None = None,
-    settings: Sequence[str] = (),
+    set: Settings = None,
+    upscale: Run | str | Path | Sequence[Run | str | Path] = (),
     weights: str = "ema",
     checkpoint: int | None = None,
-    upscale: Sequence[Path] = (),
-    plugins: Sequence[str] = (),
+    seed: int = 0,
     device: str = "auto",
-) -> Path:
-    """Draw a request from a run and write the pictures and their grid; returns the grid's path.
+    plugins: Sequence[str] = (),
+    progress: bool | Callable[[int, int], None] = True,
+) -> Samples:
+    """Sample images of prompts from a run. Nothing is written: `Samples.save` does.
 
     Args:
-        path: the run folder.
-        request: what to draw.
-        out: folder for the pictures; None takes the next free one in the run.
-        sampler, settings, weights, checkpoint, plugins, device: as in `open_model`; settings of the stages
-            that enlarge begin with `upscale.`.
-        upscale: run folders of stages that enlarge, in order.
+        run: a run or an export, or its folder.
+        prompts: a caption, or P of them.
+        n: images of each prompt at each guidance.
+        steps: of the sampler; None takes the recipe's.
+        guidance: a weight, or several; None takes the recipe's.
+        sampler: another sampler's name; None takes the recipe's.
+        set: options of the sampler, `{"sampler.eta": 0.5}`, and of stages of super-resolution,
+            `{"upscale.steps": 20}`; or strings as after `--set`.
+        upscale: super-resolution runs that enlarge the images, in order.
+        weights: "ema" (averaged) or "raw".
+        checkpoint: step of the checkpoint; None takes the newest.
+        seed: of the noise.
+        device: "auto", "cpu", "cuda" or "mps".
+        plugins: files of plugins that the run needs.
+        progress: show a bar on a terminal, or call this with (done, in all).
+
+    Returns:
+        The images (`.images`, as PIL `.pil()`, as one grid `.grid()`), with prompts, seconds, network calls.
 
     Raises:
-        UserError: what cannot work, before anything is drawn, or pictures that cannot be written.
+        UserError: what cannot work, before anything is sampled; or images that are not finite.
+
+    Example:
+        >>> samples = t2ikit.sample("runs/imagen-001", "a green cat with red eyes", n=8)
+        >>> samples.save("cats")
     """
-    run = open_run(path)
-    common: dict[str, Any] = {"weights": weights, "plugins": plugins, "device": device}
+    chosen, scales = _as_prompts(prompts), _as_scales(guidance)
+    if n < 1:
+        raise UserError("n: there is nothing to sample", expected="at least 1 image of each prompt", got=n)
+    settings = as_settings(set)
     of_stages = [setting for setting in settings if setting.startswith("upscale.")]
     of_base = [setting for setting in settings if setting not in of_stages]
-    model = open_model(run, sampler=sampler, settings=of_base, checkpoint=checkpoint, **common)
+    common: dict[str, Any] = {"weights": weights, "plugins": plugins, "device": device}
+    opened = as_run(run)
+    model = open_model(opened, sampler=sampler, settings=of_base, checkpoint=checkpoint, **common)
     if model.generator.enlarges is not None:
-        check_low_res(model, None, len(request.prompts) * request.count)
-    stages = open_stages(
-        model, upscale, of_stages, lambda at, own: open_model(open_run(at), settings=own, **common)
-    )
-    check_call(model, "steps", request.steps)
-    for scale in request.guidance:
+        check_low_res(model, None, len(chosen) * n)
+    stages = _stages(model, upscale, of_stages, common)
+    check_call(model, "steps", steps)
+    for scale in scales:
         check_call(model, "guidance", scale)
-    scales = list(request.guidance) or [model.sampler.guidance]
-    folder = _out_folder(run, out)
-    images = _draw_columns(model, stages, request, scales)
-    try:
-        return _write(folder, request, scales, images)
-    except OSError as error:
+    scales = scales or (model.sampler.guidance,)
+    with costs(model, len(chosen) * len(scales) * n, stages) as spent, _shown(progress) as told:
+        images = _columns(model, stages, chosen, scales, told, {"samples": range(n), "seed": seed}, steps)
+    return Samples(images, chosen, scales, seed, spent().seconds, spent().calls, opened)
+
+
+def _as_prompts(prompts: str | Sequence[str]) -> tuple[str, ...]:
+    found = (prompts,) if isinstance(prompts, str) else tuple(prompts)
+    if not found or not all(isinstance(prompt, str) for prompt in found):
         raise UserError(
-            f"--out {folder}: the pictures cannot be written",
-            expected="a folder in which files can be written, with room for them",
-            got=error,
-            fix="free some space, or choose another folder with --out",
-        ) from error
+            "prompts: there is nothing to sample",
+            expected="a caption, or a list of them",
+            got=found,
+            fix='t2ikit.sample(run, "a green cat with red eyes")',
+        )
+    return found
 
 
-def _draw_columns(
-    model: Model, stages: Sequence[Model], request: Request, scales: Sequence[float]
+def _as_scales(guidance: float | Sequence[float] | None) -> tuple[float, ...]:
+    if guidance is None:
+        return ()
+    return tuple(guidance) if isinstance(guidance, Iterable) else (float(guidance),)
+
+
+def _stages(
+    base: Model,
+    upscale: Run | str | Path | Sequence[Run | str | Path],
+    settings: Sequence[str],
+    common: dict[str, Any],
+) -> list[Model]:
+    """The opened stages of super-resolution."""
+    given = [upscale] if isinstance(upscale, (Run, str, Path)) else list(upscale)
+    known = {one.path: one for one in given if isinstance(one, Run)}
+
+    def opened(path: Path, own: Sequence[str]) -> Model:
+        return open_model(known.get(path) or open_run(path), settings=own, **common)
+
+    paths = [one.path if isinstance(one, Run) else Path(one) for one in given]
+    return open_stages(base, paths, settings, opened)
+
+
+@contextmanager
+def _shown(progress: bool | Progress) -> Iterator[Progress | None]:
+    """What to call with (done, in all)."""
+    if progress is True:
+        with progress_bar("sampling") as told:
+            yield told
+    else:
+        yield progress or None
+
+
+def _columns(
+    model: Model,
+    stages: Sequence[Model],
+    prompts: Sequence[str],
+    scales: Sequence[float],
+    progress: Progress | None,
+    which: dict[str, Any],
+    steps: int | None,
 ) -> torch.Tensor:
-    """Pictures (P, G, S, 3, H, W) of P prompts at G guidance weights of the base, S of each."""
+    """Images (P, G, S, 3, H, W) of P prompts at G guidance weights of the base, S of each."""
     columns: list[torch.Tensor] = []
-    which: dict[str, Any] = {"samples": range(request.count), "seed": request.seed}
     parts = len(scales) * (1 + len(stages))
-    with progress_bar("sampling") as progress:
-        for place, scale in enumerate(scales):
-            first = place * (1 + len(stages))
-            images = sample(
-                model,
-                request.prompts,
-                steps=request.steps,
-                guidance=scale,
-                progress=chunk_progress(progress, first, parts),
-                **which,
-            )
-            told = functools.partial(_stage_progress, progress, first, parts)
-            images = upscale_all(stages, request.prompts, images, progress=told, **which)
-            columns.append(images.unflatten(0, (len(request.prompts), request.count)))
+    for place, scale in enumerate(scales):
+        first = place * (1 + len(stages))
+        told = chunk_progress(progress, first, parts)
+        images = draw(model, prompts, steps=steps, guidance=scale, progress=told, **which)
+        then = functools.partial(_stage_progress, progress, first, parts)
+        images = upscale_all(stages, prompts, images, progress=then, **which)
+        columns.append(images.unflatten(0, (len(prompts), -1)))
     return torch.stack(columns, 1)
 
 
-def _stage_progress(progress: Progress, first: int, parts: int, stage: int) -> Progress | None:
+def _stage_progress(progress: Progress | None, first: int, parts: int, stage: int) -> Progress | None:
     return chunk_progress(progress, first + stage, parts)
-
-
-def _out_folder(run: Run, out: Path | None) -> Path:
-    number = 1
-    while out is None and (run.path / "outputs" / f"{number:03d}").exists():
-        number += 1
-    folder = out or run.path / "outputs" / f"{number:03d}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"--out {folder}: the folder cannot be made",
-            expected="a folder in which files can be written",
-            got=error,
-            fix="choose another folder with --out",
-        ) from error
-    return folder
-
-
-def _write(folder: Path, request: Request, scales: Sequence[float], images: torch.Tensor) -> Path:
-    """Write images (P, G, S, 3, H, W) and their grid: rows prompts, columns guidance and samples."""
-    rows = []
-    for place, (prompt, of_prompt) in enumerate(zip(request.prompts, images, strict=True)):
-        row = []
-        for scale, of_scale in zip(scales, of_prompt, strict=True):
-            for number, picture in enumerate(to_pil(of_scale)):
-                name = f"{place:03d}-{_slug(prompt)}-g{scale:g}-s{request.seed}-{number}.png"
-                save_picture(picture, folder / name)
-                row.append(picture)
-        rows.append(row)
-    many = request.count > 1
-    labels = [
-        " ".join([f"guidance {scale:g}"] * (len(scales) > 1 or not many) + [f"sample {number}"] * many)
-        for scale in scales
-        for number in range(request.count)
-    ]
-    grid = folder / "grid.png"
-    save_picture(labelled_grid(rows, list(request.prompts), labels), grid)
-    return grid
-
-
-def _slug(prompt: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", prompt.lower()).strip("-")[:60] or "prompt"
