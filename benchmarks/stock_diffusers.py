@@ -49,7 +49,7 @@ def main(
     ours = as_saved(sample(open_model(run), prompts, steps=steps, guidance=guidance))
     with tempfile.TemporaryDirectory() as folder:
         exported, lines, out = (Path(folder) / name for name in ("export", "prompts.txt", "out"))
-        export(path, "if", exported)
+        export(path, "if", out=exported)
         lines.write_text("\n".join(prompts), encoding="utf-8")
         script = Path(__file__).with_name("stock_draw.py")
         words = [python, script, exported, lines, out, "--steps", steps, "--guidance", guidance]

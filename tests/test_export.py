@@ -83,7 +83,7 @@ def drawn(path, **options):
 
 @pytest.mark.parametrize(("name", "kind"), [("imagen", ImagenPipeline), ("gigagan", GigaGANPipeline)])
 def test_a_pipeline_draws_what_sample_draws_to_the_bit(runs, tmp_path, name, kind):
-    export(runs / name, "diffusers", tmp_path / "out")
+    export(runs / name, "diffusers", out=tmp_path / "out")
     pipeline = kind.from_pretrained(tmp_path / "out")
     found = pipeline(PROMPTS, num_images_per_prompt=2, output_type="pt").images
     assert torch.equal(found, drawn(runs / name))
@@ -107,7 +107,7 @@ def test_saved_loaded_and_saved_again_it_is_the_same(runs, tmp_path, name, kind)
 
 
 def test_the_text_encoder_travels_inside(runs, tmp_path, monkeypatch):
-    export(runs / "t5", "diffusers", tmp_path / "out")
+    export(runs / "t5", "diffusers", out=tmp_path / "out")
     before = drawn(runs / "t5")
     hidden = runs / "encoder"
     shutil.move(hidden, runs / "away")
@@ -161,7 +161,7 @@ def test_the_schedulers_that_are_recommended_work(runs, name):
 
 
 def test_a_model_that_enlarges_takes_pictures(runs, tmp_path):
-    export(runs / "sr", "diffusers", tmp_path / "out")
+    export(runs / "sr", "diffusers", out=tmp_path / "out")
     pipeline = ImagenPipeline.from_pretrained(tmp_path / "out")
     small = torch.zeros(2, 3, 8, 8)
     assert torch.equal(
@@ -181,7 +181,7 @@ def test_a_model_that_enlarges_takes_pictures(runs, tmp_path):
 
 
 def test_the_card_says_what_it_is(runs, tmp_path):
-    export(runs / "imagen", "diffusers", tmp_path / "out")
+    export(runs / "imagen", "diffusers", out=tmp_path / "out")
     card = (tmp_path / "out" / "README.md").read_text()
     assert card.startswith("---\nlibrary_name: diffusers\n")
     assert "ImagenPipeline.from_pretrained" in card
@@ -195,7 +195,7 @@ def test_the_card_says_what_it_is(runs, tmp_path):
 
 
 def test_the_card_of_a_model_that_enlarges_says_so(runs, tmp_path):
-    export(runs / "sr", "diffusers", tmp_path / "out")
+    export(runs / "sr", "diffusers", out=tmp_path / "out")
     card = (tmp_path / "out" / "README.md").read_text()
     assert "pipeline_tag: image-to-image" in card
     assert "Enlarges 8 x 8 to 16 x 16 pixels" in card
@@ -220,13 +220,13 @@ def test_the_card_holds_numbers_of_what_is_exported_alone(runs, tmp_path):
     ):
         (run / "evaluations" / f"step-damaged-{number}").mkdir()
         (run / "evaluations" / f"step-damaged-{number}" / "evaluation.json").write_text(damaged)
-    export(run, "diffusers", tmp_path / "out")
+    export(run, "diffusers", out=tmp_path / "out")
     card = (tmp_path / "out" / "README.md").read_text()
     assert "| colours/" in card
     assert "colours/wrong" not in card
     assert f"Of step {step}: n 4, seed 0" in card
     shutil.rmtree(whole)
-    export(run, "diffusers", tmp_path / "again")
+    export(run, "diffusers", out=tmp_path / "again")
     assert "## Numbers" not in (tmp_path / "again" / "README.md").read_text()
 
 
@@ -234,7 +234,7 @@ def test_an_export_names_no_folder_of_this_machine(runs, tmp_path):
     run = shutil.copytree(runs / "t5", tmp_path / "run")
     table = (run / "recipe.toml").read_text().replace('"creatures"', f'"{tmp_path}/pictures"')
     (run / "recipe.toml").write_text(table)
-    export(run, "diffusers", tmp_path / "out")
+    export(run, "diffusers", out=tmp_path / "out")
     texts = {
         path.name: path for path in (tmp_path / "out").rglob("*") if path.suffix in (".md", ".toml", ".json")
     }
@@ -248,7 +248,7 @@ def test_an_export_names_no_folder_of_this_machine(runs, tmp_path):
 
 
 def test_an_export_is_measured_like_its_run(runs, tmp_path):
-    export(runs / "imagen", "diffusers", tmp_path / "imagen")
+    export(runs / "imagen", "diffusers", out=tmp_path / "imagen")
     question = EvaluationOptions(n=4, metrics=["colours"], again=0)
     ours, theirs = (measure_run(path, question) for path in (runs / "imagen", tmp_path / "imagen"))
     assert ours.measures == theirs.measures
@@ -266,10 +266,10 @@ def test_half_an_export_does_not_stay(runs, tmp_path, monkeypatch):
 
     monkeypatch.setattr(t2ikit.exporting, "write_card", full)
     with pytest.raises(UserError, match="cannot be written"):
-        export(runs / "imagen", "diffusers", tmp_path / "out")
+        export(runs / "imagen", "diffusers", out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
     monkeypatch.undo()
-    export(runs / "imagen", "diffusers", tmp_path / "out")
+    export(runs / "imagen", "diffusers", out=tmp_path / "out")
     for path in (tmp_path / "out").rglob("*.safetensors"):
         assert path.stat().st_mode & 0o444 == 0o444
 
@@ -293,16 +293,16 @@ def test_half_an_export_never_bars_the_next(runs, tmp_path, monkeypatch, error, 
         out.mkdir()
     monkeypatch.setattr(t2ikit.exporting, "write_card", ends)
     with pytest.raises(kind):
-        export(runs / "imagen", "diffusers", out)
+        export(runs / "imagen", "diffusers", out=out)
     assert out.exists() == existed
     monkeypatch.undo()
-    export(runs / "imagen", "diffusers", out)
+    export(runs / "imagen", "diffusers", out=out)
 
 
 def test_the_card_s_grid_is_not_of_later_steps(runs, tmp_path):
     run = shutil.copytree(runs / "imagen", tmp_path / "run")
     Image.new("RGB", (8, 8)).save(run / "samples" / "step-00000003.png")
-    export(run, "diffusers", tmp_path / "out")
+    export(run, "diffusers", out=tmp_path / "out")
     assert Image.open(tmp_path / "out" / "grid.png").size != (8, 8)
     assert "at step 2](grid.png)" in (tmp_path / "out" / "README.md").read_text()
 
@@ -329,7 +329,7 @@ def test_mistakes_exit_2(runs, tmp_path, cli):
 
 
 def test_what_else_has_a_model_index_is_explained(runs, tmp_path):
-    export(runs / "t5", "diffusers", tmp_path / "out")
+    export(runs / "t5", "diffusers", out=tmp_path / "out")
     ImagenPipeline.from_pretrained(tmp_path / "out").save_pretrained(tmp_path / "saved")
     with pytest.raises(UserError, match="is not a run folder") as error:
         open_run(tmp_path / "saved")
@@ -350,7 +350,7 @@ def test_what_else_has_a_model_index_is_explained(runs, tmp_path):
 def test_an_upload_goes_up_to_the_network_and_says_why_it_failed(runs, tmp_path, monkeypatch):
     import huggingface_hub
 
-    export(runs / "gigagan", "diffusers", tmp_path / "out")
+    export(runs / "gigagan", "diffusers", out=tmp_path / "out")
     sent = {}
 
     def upload(repo_id, folder_path):
@@ -694,7 +694,7 @@ def test_the_text_encoder_takes_the_precision_that_is_asked_for(runs, tmp_path, 
 def test_a_pipeline_comes_from_the_hub_without_code(runs, tmp_path, monkeypatch):
     import huggingface_hub
 
-    export(runs / "t5", "diffusers", tmp_path / "there")
+    export(runs / "t5", "diffusers", out=tmp_path / "there")
     asked = {}
 
     def snapshot(name, allow_patterns, **options):
@@ -760,7 +760,7 @@ def test_diffusers_opens_an_export_as_a_custom_pipeline(runs, tmp_path, monkeypa
     monkeypatch.setattr("diffusers.utils.dynamic_modules_utils.HF_MODULES_CACHE", cache)
     monkeypatch.setattr(sys, "path", [*sys.path])
     for name, kind in (("imagen", ImagenPipeline), ("gigagan", GigaGANPipeline)):
-        out = str(export(runs / name, "diffusers", tmp_path / name))
+        out = str(export(runs / name, "diffusers", out=tmp_path / name))
         with pytest.raises(ValueError, match="trust_remote_code"):
             DiffusionPipeline.from_pretrained(out, custom_pipeline=out)
         pipeline = DiffusionPipeline.from_pretrained(out, custom_pipeline=out, trust_remote_code=True)
@@ -844,7 +844,7 @@ def test_a_run_of_a_third_plugin_takes_the_core_s_exporter(runs, tmp_path):
     ]
     for of, name, expected in chosen:
         assert find_format(registry, name, of).canonical == expected
-    export(runs / "gigagan", "t2ikit/diffusers", tmp_path / "out")
+    export(runs / "gigagan", "t2ikit/diffusers", out=tmp_path / "out")
     pipeline = TextToImagePipeline.from_pretrained(tmp_path / "out")
     found = pipeline(PROMPTS, num_images_per_prompt=2, output_type="pt").images
     assert torch.equal(found, drawn(runs / "gigagan"))
@@ -855,7 +855,7 @@ def test_a_run_of_a_third_plugin_takes_the_core_s_exporter(runs, tmp_path):
 )
 def test_a_pipeline_of_another_family_is_refused(runs, tmp_path, name, format):
     with pytest.raises(UserError, match="cannot hold this model") as error:
-        export(runs / name, format, tmp_path / "out")
+        export(runs / name, format, out=tmp_path / "out")
     assert "t2ikit/diffusers" in str(error.value)
     assert not (tmp_path / "out").exists()
 
@@ -880,11 +880,11 @@ def test_plugin_files_reach_an_exporter_but_do_not_travel_with_a_pipeline(tmp_pa
     start_run(registry, recipe, tmp_path / "run", device="cpu")
     (tmp_path / "mine.py").write_text(MINE)
     plugins = [str(TOYS), str(tmp_path / "mine.py")]
-    export(tmp_path / "run", "mine", tmp_path / "out", plugins=plugins)
+    export(tmp_path / "run", "mine", out=tmp_path / "out", plugins=plugins)
     assert (tmp_path / "out" / "what.txt").read_text() == "ToyDenoiser"
     for given in (plugins, ()):
         with pytest.raises(UserError, match="cannot travel with a pipeline") as error:
-            export(tmp_path / "run", "diffusers", tmp_path / "other", plugins=given)
+            export(tmp_path / "run", "diffusers", out=tmp_path / "other", plugins=given)
     assert "install the file as a package" in str(error.value)
 
 
@@ -980,7 +980,7 @@ def test_padding_is_given_as_text_where_it_is_asked_for(runs):
 )
 def test_other_models_are_refused_with_every_obstacle(runs, tmp_path, name, expected):
     with pytest.raises(UserError, match="cannot hold this model") as error:
-        export(runs / name, "imagen/if", tmp_path / "out")
+        export(runs / name, "imagen/if", out=tmp_path / "out")
     for part in expected:
         assert part in str(error.value)
 
@@ -996,14 +996,14 @@ def test_a_model_that_never_saw_the_empty_caption_is_refused(runs, tmp_path):
 
 
 def test_what_stock_diffusers_is_told_is_in_the_card(runs, tmp_path):
-    export(runs / "if", "if", tmp_path / "out")
+    export(runs / "if", "if", out=tmp_path / "out")
     card = (tmp_path / "out" / "README.md").read_text()
     assert 'pipeline("a prompt", num_inference_steps=3, guidance_scale=2.5)' in card
 
 
 def test_a_fast_tokenizer_has_a_name_that_transformers_4_knows(runs, tmp_path):
     for name in ("t5", "if"):
-        folder = export(runs / name, "diffusers" if name == "t5" else "if", tmp_path / name)
+        folder = export(runs / name, "diffusers" if name == "t5" else "if", out=tmp_path / name)
         for path in folder.rglob("*.json"):
             assert "TokenizersBackend" not in path.read_text(), path
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from t2ikit.batch import Batch, Condition, Draws, Prediction, Record, TextEmbedding
     from t2ikit.errors import UserError
     from t2ikit.evaluation_results import EvaluationOptions, EvaluationResult
+    from t2ikit.exporting import export
     from t2ikit.hookspecs import hookimpl
     from t2ikit.interfaces import (
         Critic,
@@ -70,6 +71,7 @@ _MODULES = {
     "batch": ("Batch", "Condition", "Draws", "Prediction", "Record", "TextEmbedding"),
     "errors": ("UserError",),
     "evaluation_results": ("EvaluationOptions", "EvaluationResult"),
+    "exporting": ("export",),
     "hookspecs": ("hookimpl",),
     "interfaces": (
         "Critic",
@@ -180,6 +182,7 @@ __all__ = [
     "clamp_images",
     "compare",
     "evaluate",
+    "export",
     "guided",
     "hookimpl",
     "noise_levels",

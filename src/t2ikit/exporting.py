@@ -20,7 +20,7 @@ from t2ikit.files import write_json, write_text
 from t2ikit.hub import refusals
 from t2ikit.recipe import SAMPLING
 from t2ikit.registry import BUILTIN, Entry, Registry
-from t2ikit.run import ENCODER, Run, check_new, open_run, portable
+from t2ikit.run import ENCODER, Run, as_run, check_new, plugins_of, portable
 from t2ikit.sampling.outputs import evaluations_of
 from t2ikit.text.model_files import find_model, name_tokenizers
 from t2ikit.text.pretrained import pretrained_fingerprint
@@ -35,24 +35,31 @@ __all__ = ["Pipeline"]
 """pipeline.py of an export: diffusers wants one class in it, and keeps names of the export opened before."""
 
 
-def export(path: Path, name: str, out: Path, *, plugins: Sequence[str] = ()) -> Path:
-    """Write a run to the new folder `out`.
+def export(
+    run: Run | str | Path, format: str = "diffusers", *, out: str | Path, plugins: Sequence[str] = ()
+) -> Path:
+    """Write a run as a folder that other programs open.
 
     Args:
-        path: the run folder.
-        name: of a format; one of the run's own plugin comes first.
+        run: a run, or its folder.
+        format: "diffusers", "if", or a plugin's; one of the run's own plugin comes first.
         out: folder to make.
-        plugins: ./file.py plugins that the run or the format needs.
+        plugins: files of plugins that the run or the format needs.
 
     Returns:
         The folder.
 
     Raises:
         UserError: no such format, a run that the format cannot hold, or a folder that is not empty.
+
+    Example:
+        >>> t2ikit.export("runs/imagen-001", "diffusers", out="my-model")
+        >>> pipeline = ImagenPipeline.from_pretrained("my-model")
     """
-    registry = Registry.load(plugins)
-    run = replace(open_run(path), registry=registry)
-    entry = find_format(registry, name, run)
+    out, run = Path(out), as_run(run)
+    registry = plugins_of(run, plugins)
+    run = replace(run, registry=registry)
+    entry = find_format(registry, format, run)
     write = entry.spec.build(entry.spec.config(), None)
     check_new(out, "choose another folder with --out")
     existed = out.exists()

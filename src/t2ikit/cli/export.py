@@ -25,7 +25,7 @@ def command(
     from t2ikit.exporting import export, push
 
     with phase("exporting"):
-        written = export(run, format, out, plugins=plugin or [])
+        written = export(run, format, out=out, plugins=plugin or ())
     print_result([("written", written)])
     if push_to is not None:
         with phase("uploading"):
