@@ -156,5 +156,5 @@ def test_a_full_disk_while_drawing_is_told(made, tmp_path):
     assert result.returncode == 2, result.stderr
     assert "Traceback" not in result.stdout + result.stderr
     text = " ".join(result.stderr.split())
-    assert "--out pictures: the pictures cannot be written" in text
+    assert "--out pictures: the images cannot be written" in text
     assert "free some space" in text

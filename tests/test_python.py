@@ -144,7 +144,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_anything_is_sampled(
     (tmp_path / "file").touch()
     out = tmp_path / "file" / "images"
     assert main(["sample", str(run.path), "a cat", "--out", str(out)]) == 2
-    assert f"--out {out}: the images cannot be written" in capsys.readouterr().err
+    assert f"--out {out}: the folder cannot be made" in capsys.readouterr().err
 
 
 def test_a_folder_is_tried_and_not_left_behind(run, tmp_path):

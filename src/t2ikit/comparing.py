@@ -24,6 +24,7 @@ from t2ikit.run import Run
 from t2ikit.runlog import read_log
 from t2ikit.sampling.draw import sample
 from t2ikit.sampling.outputs import evaluations_of
+from t2ikit.settings import Plugins
 
 PROMPTS, SAMPLES = 6, 2
 """Prompts drawn side by side, and pictures of each."""
@@ -82,7 +83,7 @@ def compare_runs(
     options: EvaluationOptions,
     prompts: Sequence[str] = (),
     *,
-    plugins: Sequence[str] = (),
+    plugins: Plugins = (),
     device: str = "auto",
     say: Callable[[str], None] = print,
 ) -> Comparison:

@@ -25,6 +25,7 @@ from t2ikit.registry import Registry
 from t2ikit.run import Run, as_run, plugins_of
 from t2ikit.sampling.costs import costs
 from t2ikit.sampling.open import check_call, named_sampler, open_model, sampling_table
+from t2ikit.settings import Plugins
 
 ENOUGH = 100
 """Pictures below which every number is to be read with care."""
@@ -51,7 +52,7 @@ class Evaluator:
         run: Run | str | Path,
         options: EvaluationOptions,
         *,
-        plugins: Sequence[str] = (),
+        plugins: Plugins = (),
         device: str = "auto",
     ) -> None:
         self.run, self.options = as_run(run), options
@@ -216,7 +217,7 @@ def measure_run(
     run: Run | str | Path,
     options: EvaluationOptions | None = None,
     *,
-    plugins: Sequence[str] = (),
+    plugins: Plugins = (),
     device: str = "auto",
 ) -> EvaluationResult:
     """Sample one image for each of a number of prompts the run was not trained on, and measure them.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +22,7 @@ from t2ikit.recipe import SAMPLING
 from t2ikit.registry import BUILTIN, Entry, Registry
 from t2ikit.run import ENCODER, Run, as_run, check_new, plugins_of, portable
 from t2ikit.sampling.outputs import evaluations_of
+from t2ikit.settings import Plugins
 from t2ikit.text.model_files import find_model, name_tokenizers
 from t2ikit.text.pretrained import pretrained_fingerprint
 
@@ -36,7 +37,7 @@ __all__ = ["Pipeline"]
 
 
 def export(
-    run: Run | str | Path, format: str = "diffusers", *, out: str | Path, plugins: Sequence[str] = ()
+    run: Run | str | Path, format: str = "diffusers", *, out: str | Path, plugins: Plugins = ()
 ) -> Path:
     """Write a run as a folder that other programs open.
 

@@ -14,7 +14,7 @@ from t2ikit.evaluation_results import EvaluationOptions, EvaluationResult
 from t2ikit.files import check_report
 from t2ikit.report import ComparisonReport, render
 from t2ikit.run import Run
-from t2ikit.settings import Settings, as_settings
+from t2ikit.settings import Plugins, Settings, as_settings
 from t2ikit.sweeping import Sweep, measure_and_write, read_axes, sweep_and_write
 
 
@@ -32,7 +32,7 @@ def evaluate(
     weights: str = "ema",
     checkpoint: int | None = None,
     write: bool = True,
-    plugins: Sequence[str] = (),
+    plugins: Plugins = (),
     device: str = "auto",
 ) -> EvaluationResult:
     """Measure a run on prompts that it was not trained on, one image for each.
@@ -99,7 +99,7 @@ def sweep(
     set: Settings = None,
     weights: str = "ema",
     checkpoint: int | None = None,
-    plugins: Sequence[str] = (),
+    plugins: Plugins = (),
     device: str = "auto",
 ) -> Sweep:
     """Evaluate a run at every combination of sampler options, as `t2ikit evaluate --sweep` does.
@@ -150,7 +150,7 @@ def compare(
     n: int = 256,
     seed: int = 0,
     set: Settings = None,
-    plugins: Sequence[str] = (),
+    plugins: Plugins = (),
     device: str = "auto",
 ) -> ComparisonReport:
     """Compare runs in one HTML page: numbers, images of the same prompts, training, recipes.

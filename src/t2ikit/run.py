@@ -9,7 +9,7 @@ import os
 import platform
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from t2ikit.interfaces import TextEncoder
 from t2ikit.recipe import SAMPLING, TABLES, Recipe, data_of_run, resolve
 from t2ikit.registry import Registry
 from t2ikit.run_plugins import check_present, check_same_files, record
+from t2ikit.settings import Plugins
 from t2ikit.weights import another_checkpoint, check_finite, exported_weights, load_state
 
 ENCODER = "text_encoder"
@@ -207,12 +208,13 @@ def as_run(run: Run | str | Path) -> Run:
     return run if isinstance(run, Run) else open_run(run)
 
 
-def plugins_of(run: Run, plugins: Sequence[str]) -> Registry:
+def plugins_of(run: Run, plugins: Plugins) -> Registry:
     """Where a run's parts are looked up: among the installed plugins and these files.
 
     Where no files are named, those that the run was opened or trained with.
     """
-    return Registry.load(plugins) if plugins or run.registry is None else run.registry
+    asked = [plugins] if isinstance(plugins, (str, Path)) else plugins
+    return Registry.load([str(one) for one in asked]) if asked or run.registry is None else run.registry
 
 
 def _no_run(path: Path) -> UserError:

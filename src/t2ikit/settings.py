@@ -14,6 +14,8 @@ from t2ikit.errors import UserError
 
 Settings: TypeAlias = Mapping[str, Any] | Sequence[str] | str | None
 """What every public function takes as `set`."""
+Plugins: TypeAlias = str | Path | Sequence[str | Path]
+"""What every public function takes as `plugins`: a file, or several."""
 BARE = re.compile(r"[A-Za-z_][A-Za-z0-9_./+-]*")
 KEYWORDS = ("true", "false", "inf", "nan")
 """Bare words that TOML does not read as text."""

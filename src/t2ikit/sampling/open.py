@@ -14,6 +14,7 @@ from t2ikit.interfaces import Denoiser
 from t2ikit.recipe import SAMPLING, resolve
 from t2ikit.registry import Registry
 from t2ikit.run import Run, plugins_of
+from t2ikit.settings import Plugins
 
 
 def open_model(
@@ -23,7 +24,7 @@ def open_model(
     settings: Sequence[str] = (),
     weights: str = "ema",
     checkpoint: int | None = None,
-    plugins: Sequence[str] = (),
+    plugins: Plugins = (),
     device: str = "auto",
 ) -> Model:
     """A run's model with another sampler or other sampler options.

@@ -44,6 +44,14 @@ def output_folder(run: Run, out: Path | None = None) -> Path:
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"--out {folder}: the folder cannot be made",
+            expected="a folder in which files can be written",
+            got=error,
+            fix="choose another folder with --out",
+        ) from error
+    try:
         probe = folder / ".probe"
         probe.touch()
         probe.unlink()

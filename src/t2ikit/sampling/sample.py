@@ -21,7 +21,7 @@ from t2ikit.sampling.draw import Progress, check_low_res, chunk_progress
 from t2ikit.sampling.draw import sample as draw
 from t2ikit.sampling.open import check_call, open_model
 from t2ikit.sampling.samples import Samples
-from t2ikit.settings import Settings, as_settings
+from t2ikit.settings import Plugins, Settings, as_settings
 
 
 def read_prompts(given: Sequence[str], path: Path | None) -> list[str]:
@@ -66,7 +66,7 @@ def sample(
     checkpoint: int | None = None,
     seed: int = 0,
     device: str = "auto",
-    plugins: Sequence[str] = (),
+    plugins: Plugins = (),
     progress: bool | Callable[[int, int], None] = True,
 ) -> Samples:
     """Sample images of prompts from a run. Nothing is written: `Samples.save` does.
