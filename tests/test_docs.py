@@ -99,6 +99,7 @@ def test_every_public_name_is_documented(name):
 SNIPPETS = [
     pytest.param(code, id=f"{page.name}-{number}")
     for page in PAGES
+    if page.name != "python.md"  # whose snippets go on from each other: test_python.py
     for number, code in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL))
 ]
 

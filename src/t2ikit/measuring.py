@@ -63,7 +63,7 @@ def evaluate(
 
     Example:
         >>> result = t2ikit.evaluate("runs/imagen-001", metrics="prompt-accuracy", n=64)
-        >>> result.measures["prompt-accuracy/all"].value
+        >>> result.measures["prompt-accuracy/joint"].value
     """
     options = EvaluationOptions(
         data=data,

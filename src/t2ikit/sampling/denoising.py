@@ -80,9 +80,9 @@ class ScheduledSampler(DenoiserSampler[ConfigT]):
     """A sampler whose steps are those of a diffusers scheduler on the diffusion schedule.
 
     Example:
-        >>> class Heun(ScheduledSampler[SamplerConfig]):
+        >>> class DEIS(ScheduledSampler[SamplerConfig]):
         ...     def scheduler(self, model):
-        ...         return HeunDiscreteScheduler.from_config(schedule_config(model))
+        ...         return DEISMultistepScheduler.from_config(schedule_config(model))
     """
 
     @abstractmethod
