@@ -15,7 +15,10 @@ from conftest import heed_interrupts
 from t2ikit import __version__, cli
 from t2ikit.cli import main
 from t2ikit.cli.output import print_rows
+from t2ikit.config import describe
 from t2ikit.registry import Registry
+from t2ikit.schema import SECTIONS
+from t2ikit.schema_lookup import CONFIGURED
 
 HEAVY = ("torch", "numpy", "PIL", "diffusers", "transformers", "accelerate", "matplotlib", "safetensors")
 
@@ -119,7 +122,9 @@ def test_an_interrupt_of_the_process_is_status_1(tmp_path):
 # ---------------------------------------------------------------- start-up
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["plugins"], ["recipes"], ["options", "train"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["plugins"], ["recipes"], ["options", "train"], ["options", "losses.denoise"]]
+)
 def test_listing_imports_nothing_heavy(arguments):
     code = (
         "import sys\nfrom t2ikit.cli import main\n"
@@ -192,8 +197,104 @@ def test_options_of_a_part_and_of_a_core_table(capsys, tmp_path):
     assert columns == "option\ttakes\tdefault\thelp"
     assert rows == ["gamma\ta number\t5.0\thow soft, decibels"]
     status, out, _ = run(capsys, "options", "train")
-    assert out.splitlines()[0].startswith("# train: ")
-    assert "steps\ta whole number at least 1\t1000\toptimiser steps of each player" in out.splitlines()
+    assert out.splitlines()[0].startswith("# train in imagen/default: ")
+    assert "steps\ta whole number at least 1\t1000\t\toptimiser steps of each player" in out.splitlines()
+
+
+def rows_of(capsys, *words):
+    status, out, err = run(capsys, "options", *words)
+    assert (status, err) == (0, "")
+    title, header, *rows = out.splitlines()
+    return title, header.split("\t"), {row.split("\t")[0]: row.split("\t")[1:] for row in rows}
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "said"),
+    [
+        ("train", "steps", ["1000", ""]),
+        ("data", "size", ["32", ""]),
+        ("text", "use", ["required", '"t2ikit/builtin"']),
+        ("generator", "head_width", ["16", "32"]),
+        ("sampler", "guidance", ["3.0", "2.5"]),
+        ("optimizer.generator", "lr", ["0.001", "0.002"]),
+        ("optimizer", "generator.lr", ["0.001", "0.002"]),
+        ("losses.denoise", "weighting", ['"min_snr"', '"snr_plus_one"']),
+        ("losses.denoise", "weight", ["1.0", ""]),
+        ("losses", "denoise.gamma", ["5.0", "10.0"]),
+        ("losses.clip", "model", ["required", ""]),  # not in the recipe, but could be
+        ("critics.multiscale", "augment.translation", ["0.0", ""]),
+    ],
+)
+def test_options_by_the_name_a_person_tries(capsys, name, key, said):
+    title, header, rows = rows_of(capsys, name)
+    assert title.startswith(f"# {name} in imagen/default: ")
+    assert header == ["option", "takes", "default", "imagen/default", "help"]
+    assert rows[key][1:3] == said
+    assert all(row[0] and row[3] for row in rows.values())
+    alone = rows_of(capsys, f"{name}.{key}")[2]
+    assert alone == {(f"{name}.{key}".removeprefix(f"{_table(name, key)}.")): rows[key]}
+
+
+def _table(name, key):
+    return f"{name}.{key.split('.')[0]}" if name in ("optimizer", "losses") else name
+
+
+@pytest.mark.parametrize("name", ["metrics.fid", "metrics.clip-score.model", "metrics"])
+def test_options_of_metrics_are_of_no_recipe(capsys, name):
+    title, header, rows = rows_of(capsys, name)
+    assert title.startswith(f"# {name}: ")
+    assert header == ["option", "takes", "default", "help"]
+    assert rows
+
+
+def test_options_of_another_plugin_or_recipe(capsys, tmp_path):
+    _, header, rows = rows_of(capsys, "generator", "--plugin", "gigagan")
+    assert header[3] == "gigagan/default"
+    assert rows["use"][2] == '"gigagan/generator"'
+    assert rows_of(capsys, "critics.multiscale", "--plugin", "gigagan")[2]["predictor_layers"][2] == "2"
+    mine = tmp_path / "mine.toml"
+    mine.write_text('extends = "imagen/default"\n[train]\nsteps = 7\n')
+    _, header, rows = rows_of(capsys, "train.steps", "--recipe", str(mine))
+    assert header[3] == str(mine)
+    assert rows == {"steps": ["a whole number at least 1", "1000", "7", "optimiser steps of each player"]}
+    file = write_plugin(tmp_path, "mine.py", SOFT)
+    assert rows_of(capsys, "losses.soft", "--plugin", file)[2]["gamma"][1] == "5.0"  # which has no recipe
+    assert "none in this recipe; these can be added: critics.multiscale" in rows_of(capsys, "critics")[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("data.sise", "did you mean 'size'?"),
+        ("losses.denose", "did you mean 'losses.denoise'"),
+        ("losses.clib", "did you mean 'losses.clip'"),
+        ("optimizer.critic", "did you mean 'optimizer.generator'"),
+        ("smapler", "did you mean 'sampler'"),
+        ("imagen/unet.chanels", "did you mean 'channels' or"),
+        ("imagen/unett.channels", "did you mean 'imagen/unet'"),
+        ("data.", "choose one of"),
+    ],
+)
+def test_options_of_what_there_is_not(capsys, name, hint):
+    status, out, err = run(capsys, "options", name)
+    assert (status, out) == (2, "")
+    assert hint in err
+
+
+def test_an_option_of_a_part_stands_alone(capsys):
+    _, header, rows = rows_of(capsys, "imagen/unet.channels")
+    assert header == ["option", "takes", "default", "help"]
+    assert list(rows) == ["channels"]
+
+
+def test_every_option_has_a_help():
+    registry = Registry.load()
+    for kind in CONFIGURED:
+        for entry in registry.entries(kind):
+            for option in describe(entry.spec.config):
+                assert option.help, f"{entry.canonical}: {option.key}"
+    for name, config in SECTIONS.items():
+        assert all(option.help for option in describe(config)), name
 
 
 def test_options_of_a_name_in_two_kinds(capsys, tmp_path):

@@ -341,23 +341,35 @@ def _show(value: Any) -> str:
 
 @dataclass(frozen=True)
 class Option:
-    """One option of a config class, in words: `key` is dotted, `default` as TOML writes it."""
+    """One option of a config class, in words.
+
+    Attributes:
+        key: dotted.
+        type: what it takes.
+        default: as TOML writes it.
+        help: what it does, with its unit.
+        value: of a recipe, as TOML writes it; empty where it is the default, or there is no recipe.
+    """
 
     key: str
     type: str
     default: str
     help: str
+    value: str = ""
 
 
 def describe(config_class: type[Config]) -> list[Option]:
     """What a config class can be given, nested classes included, in order of definition."""
     return [
-        Option(key, phrase(annotation, metadata), _default(default), text or "")
+        Option(key, phrase(annotation, metadata), _default(default), " ".join((text or "").split()))
         for key, annotation, metadata, default, text in options(config_class)
     ]
 
 
 def _default(default: Any) -> str:
-    if default is ...:
-        return "required"
-    return "none" if default is None else _show(_plain(default))
+    return "required" if default is ... else shown(default)
+
+
+def shown(value: Any) -> str:
+    """A value as TOML writes it, cut to 60 characters; "none" for None."""
+    return "none" if value is None else _show(_plain(value))

@@ -47,11 +47,12 @@ def data_specs(incomplete: str) -> list[str]:
 
 def part_names(incomplete: str) -> list[str]:
     """Whatever `t2ikit options` describes."""
+    from t2ikit.recipe_options import NAMES
     from t2ikit.schema import SECTIONS
     from t2ikit.specs import KINDS, RecipeSpec
 
     parts = [name for spec in KINDS if spec is not RecipeSpec for name in _canonical(spec.kind)]
-    return [*SECTIONS, *parts]
+    return [*dict.fromkeys([*NAMES, *SECTIONS, *parts])]
 
 
 def run_folders(incomplete: str) -> list[str]:

@@ -44,8 +44,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "t2ikit recipes imagen/default > my.toml",
     ),
     "options": (
-        "t2ikit options imagen/unet",
-        "t2ikit options train",
+        "t2ikit options losses.denoise",
+        "t2ikit options generator --plugin gigagan",
     ),
 }
 """By command; the empty name stands for `t2ikit` itself."""

@@ -11,18 +11,29 @@ from t2ikit.cli.output import echo, print_rows
 
 def command(
     name: Annotated[
-        str, typer.Argument(help="A part (unet, imagen/unet, losses:clip) or a table of the core (train).")
+        str,
+        typer.Argument(
+            help="A table or a setting of a recipe (data, losses.denoise, data.size), or a part "
+            "(imagen/unet, losses:clip)."
+        ),
     ],
     plugin: Annotated[
-        list[str] | None, typer.Option(help="Also look into ./file.py; may be repeated.")
+        list[str] | None,
+        typer.Option(help="Whose default recipe is meant, or ./file.py to look into; may be repeated."),
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="A recipe's name or a TOML file; else imagen/default.")
     ] = None,
 ) -> None:
-    """Print what a part can be set to: types, bounds, defaults, units."""
-    from t2ikit.config import describe
+    """Print what can be set: types, bounds, defaults, units, and what the recipe says where it differs."""
     from t2ikit.registry import Registry
-    from t2ikit.schema_lookup import find_config
+    from t2ikit.schema_lookup import find_options
 
-    found = find_config(Registry.load(plugin or []), name)
+    found = find_options(Registry.load(plugin or []), name, recipe)
     echo(f"# {found.title}")
-    rows = [[row.key, row.type, row.default, row.help] for row in describe(found.config)]
-    print_rows(["option", "takes", "default", "help"], rows)
+    if not found.recipe:
+        rows = [[row.key, row.type, row.default, row.help] for row in found.options]
+        print_rows(["option", "takes", "default", "help"], rows)
+        return
+    rows = [[row.key, row.type, row.default, row.value, row.help] for row in found.options]
+    print_rows(["option", "takes", "default", found.recipe, "help"], rows)
