@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -141,3 +143,24 @@ def test_no_global_state_of_pyplot(tmp_path: Path) -> None:
     plot_curves(write(tmp_path / "log.jsonl", training()), tmp_path / "losses.png")
     assert "matplotlib.pyplot" not in sys.modules
     assert {path.name for path in tmp_path.iterdir()} == {"log.jsonl", "losses.png"}
+
+
+@pytest.mark.parametrize("backend", ["nonsense", "inline", "module://matplotlib_inline.backend_inline"])
+def test_curves_whatever_mplbackend_says_and_without_a_display(tmp_path, backend):
+    write(tmp_path / "log.jsonl", training())
+    code = (
+        "import os, pathlib\n"
+        "from t2ikit import grids, curves\n"
+        "curves.plot_curves(pathlib.Path('log.jsonl'), pathlib.Path('losses.png'))\n"
+        f"assert os.environ['MPLBACKEND'] == {backend!r}\n"
+        "import matplotlib.pyplot\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "DISPLAY"}
+    environment["MPLBACKEND"] = backend
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
+    assert (tmp_path / "losses.png").is_file()
+
+
+def test_a_backend_that_is_there_stays_the_users():
+    code = "import t2ikit.plotting, matplotlib; assert matplotlib.get_backend() == 'svg'"
+    subprocess.run([sys.executable, "-c", code], env={**os.environ, "MPLBACKEND": "svg"}, check=True)

@@ -8,12 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from PIL import Image
 
 from t2ikit.files import save_picture
+from t2ikit.plotting import Axes, Figure, FigureCanvasAgg
 from t2ikit.runlog import read_log
 
 TRAINING, VALIDATION = "loss/", "validation/"

@@ -108,10 +108,11 @@ class EvaluationResult:
 
     def text(self) -> str:
         """The numbers as lines of text, what was not measured and why, notes, and where the files are."""
-        lines = [line(name, measure) for name, measure in self.measures.items()]
+        rows = [row(name, measure) for name, measure in self.measures.items()]
         costs = self.costs
         milliseconds = f"{1000 * costs.seconds / costs.pictures:.3g} ms"
-        lines.append(f"{'drawing a picture':<44} {milliseconds}, {costs.calls:g} network calls")
+        rows.append(["sampling an image", f"{milliseconds}, {costs.calls:g} network calls"])
+        lines = aligned(rows)
         lines += unmeasured(self.not_measured, self.needs)
         lines += [f"note: {note}" for note in [*self.notes, *self._cautions()]]
         lines += [] if self.folder is None else [f"pictures and numbers: {self.folder}"]
@@ -145,13 +146,20 @@ def name_of(settings: dict[str, Any]) -> str:
     return f"step-{settings['step']:08d}-{digest.hexdigest()}"
 
 
-def line(name: str, measure: Measure) -> str:
-    """A measure as a line of text."""
+def row(name: str, measure: Measure) -> list[str]:
+    """A measure as the cells of a table."""
     interval = ""
     if measure.low is not None and measure.high is not None:
         interval = f"[{number(measure.low, measure.unit)}, {number(measure.high, measure.unit)}]"
     value = f"{number(measure.value, measure.unit)} {measure.unit}"
-    return f"{name:<44} {value:<14} {interval:<18} n={measure.n}"
+    return [name, value, interval, f"n={measure.n}"]
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows as lines whose cells stand below each other; the last cell of a row takes what it needs."""
+    columns = max(map(len, rows))
+    widths = [max((len(row[at]) for row in rows if len(row) > at + 1), default=0) for at in range(columns)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
 
 
 def number(value: float, unit: str) -> str:

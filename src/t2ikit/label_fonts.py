@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-import matplotlib
-from matplotlib.ft2font import FT2Font
 from PIL import ImageDraw, ImageFont
+
+from t2ikit.plotting import FT2Font, matplotlib
 
 FONT_SIZE = 13
 """Pixels."""

@@ -16,7 +16,7 @@ from t2ikit.config import parse_setting
 from t2ikit.errors import UserError
 from t2ikit.evaluating import Evaluator, check_measured
 from t2ikit.evaluation_files import make_folder, measure_into, read_evaluation, unwritable
-from t2ikit.evaluation_results import EvaluationResult, name_of, number
+from t2ikit.evaluation_results import EvaluationResult, aligned, name_of, number
 from t2ikit.files import save_picture, write_json
 from t2ikit.grids import labelled_grid, to_pil
 from t2ikit.interfaces import Drawn
@@ -81,8 +81,7 @@ class Sweep:
         for name in dict.fromkeys(name for found in self.evaluations for name in found.measures):
             measures = [found.measures.get(name) for found in self.evaluations]
             rows.append([name, *("-" if m is None else number(m.value, m.unit) for m in measures)])
-        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+        lines = aligned(rows)
         lines += unmeasured(self.not_measured, self.needs)
         if self.kept:
             lines.append(f"{self.kept} of {len(self.points)} were measured before and were read")

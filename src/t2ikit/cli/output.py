@@ -85,7 +85,7 @@ def wrapped(line: str) -> str:
         joined,
         width,
         initial_indent=line[:indent],
-        subsequent_indent=" " * (indent if indent <= width // 3 else 2),
+        subsequent_indent=" " * (indent if 0 < indent <= width // 3 else 2),
         break_long_words=False,
         break_on_hyphens=False,
     )
