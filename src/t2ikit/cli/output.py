@@ -9,7 +9,7 @@ import sys
 import textwrap
 from collections.abc import Sequence
 
-from t2ikit.console import SCREEN, Verbosity, make_console, verbosity
+from t2ikit.console import SCREEN, Verbosity, verbosity
 
 
 def echo(text: object = "") -> None:
@@ -41,24 +41,15 @@ def print_command(what: str, words: Sequence[str]) -> None:
 
 
 def print_rows(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print rows of text under a header; in a pipe they are separated by tabs, and nothing is cut."""
+    """Print rows of text under a header: a table on a terminal, tab-separated lines in a pipe."""
     SCREEN.clear()
-    if not sys.stdout.isatty():
-        for row in (columns, *rows):
-            print("\t".join(" ".join(cell.split()) for cell in row))
-        return
-    from rich.table import Table
-    from rich.text import Text
+    if sys.stdout.isatty():
+        from t2ikit.cli.tables import print_table
 
-    console = make_console(stderr=False)
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for place, column in enumerate(columns):
-        longest = max([len(column), *(len(row[place]) for row in rows)])
-        whole = place == 0 and longest <= console.width // 2
-        table.add_column(column, overflow="fold", no_wrap=whole)
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    console.print(table)
+        print_table(columns, rows)
+        return
+    for row in (columns, *rows):
+        print("\t".join(" ".join(cell.split()) for cell in row))
 
 
 def print_error(error: object) -> None:
