@@ -44,7 +44,7 @@ def size(downloads: Sequence[Download]) -> str:
 
 def unmeasured(not_measured: Mapping[str, str], needs: Mapping[str, Needs]) -> list[str]:
     """Lines of text: each metric with its reason, those that lack what can be had together."""
-    lines = [f"{name:<44} not measured: {why}" for name, why in not_measured.items() if name not in needs]
+    lines = [f"{name}: not measured: {why}" for name, why in not_measured.items() if name not in needs]
     return lines + lacking(needs)
 
 
