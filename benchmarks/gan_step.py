@@ -23,11 +23,11 @@ import gigagan_peer
 import torch
 from measuring import Step, alternate, peak_added, processor
 
+from t2ikit.accelerating import make_accelerator
 from t2ikit.compose import build_cast
 from t2ikit.data.loader import Shares
 from t2ikit.recipe import read_recipe
 from t2ikit.registry import Registry
-from t2ikit.trainer import make_accelerator
 from t2ikit.training import make_trainer
 
 SIZE, BATCH = 64, 2

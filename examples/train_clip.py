@@ -30,8 +30,9 @@ from t2ikit.devices import find_device
 from t2ikit.files import write_json
 from t2ikit.recipe import find_dataset
 from t2ikit.registry import Registry
+from t2ikit.schedule import learning_rate
 from t2ikit.schema import OptimizerConfig
-from t2ikit.trainer import learning_rate, make_optimizer
+from t2ikit.trainer import make_optimizer
 from t2ikit_gigagan.contrastive import clip_contrastive, find_duplicates
 
 SPECIAL = {"pad_token": "[PAD]", "unk_token": "[UNK]", "bos_token": "[BOS]", "eos_token": "[EOS]"}

@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from t2ikit.accelerating import make_accelerator
 from t2ikit.compose import Cast, build_cast
 from t2ikit.data.loader import Shares
 from t2ikit.recipe import Recipe, read_recipe
 from t2ikit.registry import Registry
-from t2ikit.trainer import Trainer, make_accelerator
+from t2ikit.trainer import Trainer
 from t2ikit.training import make_trainer
 
 TESTS = Path(__file__).parent

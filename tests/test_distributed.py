@@ -71,3 +71,15 @@ def test_a_batch_that_cannot_be_shared_is_refused(cli):
     result = cli(*words, launcher=two_processes(), timeout=120)
     assert result.returncode != 0
     assert "7 pictures cannot be shared by 2 processes" in result.stderr
+
+
+@pytest.mark.slow
+def test_two_processes_stop_a_timed_run_at_the_same_step(cli, tmp_path):
+    """A process that made a step more would wait for the other one for ever."""
+    words = ["train", "--plugin", TOYS, "--recipe", "toys/denoiser", "--device", "cpu", "--minutes", "0.02"]
+    result = cli(*words, "--out", "run", launcher=two_processes(), timeout=120)
+    assert result.returncode == 0, result.stderr
+    run = open_run(tmp_path / "run")
+    assert run.finished
+    assert run.table["train"]["steps"] == run.steps_done > 1
+    assert run.log()[-1]["lr/generator"] < 1e-4

@@ -13,9 +13,10 @@ from conftest import make_toy
 from t2ikit.enlarging import Enlarging
 from t2ikit.muon import is_matrix
 from t2ikit.player import Term, freeze_all_but
+from t2ikit.schedule import learning_rate
 from t2ikit.schema import OptimizerConfig
-from t2ikit.session import Session
-from t2ikit.trainer import cut, learning_rate, make_optimizer
+from t2ikit.trainer import cut, make_optimizer
+from t2ikit.validation import Validation
 
 
 def vector(trainer) -> torch.Tensor:
@@ -310,8 +311,8 @@ def test_critics_are_left_out_of_validation_where_they_are_built_for_pieces(crop
     model = SimpleNamespace(generator=generator, context=SimpleNamespace(image_size=32))
     alone = Term(lambda step: step.fake[-1].mean(), "generator")
     for terms, expected in ((judged, set()), ({**judged, "alone": alone}, left_out)):
-        session = SimpleNamespace(cast=SimpleNamespace(model=model, terms=terms))
-        assert Session._left_out(session) == expected
+        validation = SimpleNamespace(cast=SimpleNamespace(model=model, terms=terms))
+        assert Validation._left_out(validation) == expected
 
 
 def test_moments_of_other_parameters_are_refused():

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         signal_to_noise,
         to_clean,
     )
+    from t2ikit.registry import Registry
     from t2ikit.report import ComparisonReport
     from t2ikit.run import Run, open_run
     from t2ikit.sampling.configs import SamplerConfig
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from t2ikit.step import Step
     from t2ikit.sweeping import Sweep
     from t2ikit.text.tower import TextTower
+    from t2ikit.train_function import read_recipe, train
 
 __version__ = "0.1.0"
 
@@ -100,6 +102,7 @@ _MODULES = {
         "to_clean",
     ),
     "report": ("ComparisonReport",),
+    "registry": ("Registry",),
     "run": ("Run", "open_run"),
     "sampling.configs": ("SamplerConfig",),
     "sampling.denoising": ("DenoiserSampler", "ScheduledSampler"),
@@ -123,6 +126,7 @@ _MODULES = {
     "step": ("Step",),
     "sweeping": ("Sweep",),
     "text.tower": ("TextTower",),
+    "train_function": ("read_recipe", "train"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -164,6 +168,7 @@ __all__ = [
     "Prediction",
     "RecipeSpec",
     "Record",
+    "Registry",
     "Run",
     "Sampler",
     "SamplerConfig",
@@ -192,10 +197,12 @@ __all__ = [
     "open_run",
     "random_timesteps",
     "sample",
+    "read_recipe",
     "schedule_config",
     "sigmoid_betas",
     "signal_to_noise",
     "sweep",
     "threshold",
     "to_clean",
+    "train",
 ]

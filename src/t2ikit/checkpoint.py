@@ -10,7 +10,6 @@ import hashlib
 import json
 import math
 import os
-import re
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -24,8 +23,7 @@ from torch import Tensor
 from t2ikit.console import detail
 from t2ikit.errors import UserError, command
 from t2ikit.files import write_json
-
-_NAME = re.compile(r"step-\d{8,}")
+from t2ikit.run_files import checkpoints, step_of
 
 
 @dataclass
@@ -60,18 +58,6 @@ class Damaged(UserError):
             got=got,
             fix="restore the file, or delete this checkpoint's folder to go on from the one before",
         )
-
-
-def checkpoints(run: Path) -> list[Path]:
-    """The run's checkpoint folders, oldest first."""
-    folder = run / "checkpoints"
-    found = [path for path in folder.glob("step-*") if _NAME.fullmatch(path.name) and path.is_dir()]
-    return sorted(found, key=step_of)
-
-
-def step_of(checkpoint: Path) -> int:
-    """The step in a checkpoint folder's name."""
-    return int(checkpoint.name.removeprefix("step-"))
 
 
 def save(run: Path, snapshot: Snapshot) -> Path:

@@ -60,6 +60,16 @@ class UserErrors(UserError):
         return "\n".join([self.what, *(f"- {error}" for error in self.errors)])
 
 
+def add_note(error: BaseException, note: str) -> None:
+    """Say more of an error that passes by, as Python 3.11's `add_note` does."""
+    error.__notes__ = [*notes(error), note]  # type: ignore[attr-defined]
+
+
+def notes(error: BaseException) -> list[str]:
+    """What was added to an error."""
+    return list(getattr(error, "__notes__", []))
+
+
 def reworded(error: UserError, old: str, new: str, path: str = "") -> UserError:
     """The error with another name for what it speaks of, as the user knows it; `path` stays as it is."""
     kept = rf"{re.escape(path)}(?!\.?[\w-])|" if path else ""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from t2ikit.config import Problems, apply_settings, load_toml, merge
+from t2ikit.config import Problems, apply_settings, load_toml, merge, parse_setting
 from t2ikit.data.captioned_config import before_splits
 from t2ikit.errors import UserError, did_you_mean
 from t2ikit.registry import Entry, Registry
@@ -95,8 +95,29 @@ def read_recipe(
     title = name or registry.default_recipe().canonical
     if data is not None:
         raw["data"] = _replace_data(registry, raw.get("data", {}), data)
+    settings = steps_or_minutes(settings)
     raw = apply_settings(_fitting(registry, raw, apply_settings({}, settings)), settings)
     return resolve(registry, raw, title, settings=settings)
+
+
+def steps_or_minutes(settings: Sequence[str]) -> list[str]:
+    """Settings in which `train.steps` does away with the recipe's `train.minutes`.
+
+    Raises:
+        UserError: both are set.
+    """
+    given = dict(map(parse_setting, settings))
+    steps, minutes = given.get(("train", "steps")), given.get(("train", "minutes"))
+    if steps is None:
+        return list(settings)
+    if not minutes:
+        return [*settings, "train.minutes=0"]
+    raise UserError(
+        "train.minutes and train.steps do not go together",
+        expected="how long to train in minutes, or in steps",
+        got=f"train.minutes={minutes}, train.steps={steps}",
+        fix="leave one of them out",
+    )
 
 
 def _is_file(name: str) -> bool:

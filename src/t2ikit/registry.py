@@ -112,6 +112,11 @@ class Registry:
         """pluggy's relay: `registry.hook.t2ikit_step_end(...)` calls every working plugin."""
         return self._manager.hook
 
+    @property
+    def manager(self) -> pluggy.PluginManager:
+        """Where observers of one training are registered."""
+        return self._manager
+
     def entries(self, kind: str) -> list[Entry]:
         """All parts of a kind, in the order their plugins were loaded."""
         return list(self._entries[kind])

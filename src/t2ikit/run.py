@@ -10,6 +10,7 @@ import platform
 import time
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import torch
 
 from t2ikit import checkpoint as ckpt
+from t2ikit import run_files
 from t2ikit.compose import Model, build_model
 from t2ikit.config import apply_settings, dump_toml, load_toml
 from t2ikit.errors import T2ikitWarning, UserError, command
@@ -25,6 +27,7 @@ from t2ikit.interfaces import TextEncoder
 from t2ikit.recipe import SAMPLING, TABLES, Recipe, data_of_run, resolve
 from t2ikit.registry import Registry
 from t2ikit.run_plugins import check_present, check_same_files, record
+from t2ikit.runlog import read_log
 from t2ikit.settings import Plugins
 from t2ikit.weights import another_checkpoint, check_finite, exported_weights, load_state
 
@@ -53,6 +56,49 @@ class Run:
     def image_size(self) -> int:
         """Height and width of the pictures, pixels."""
         return int(self.table["data"]["size"])
+
+    @property
+    def steps_done(self) -> int:
+        """Steps of the newest checkpoint, as the folder stands now; 0 where there is none."""
+        if self.exported:
+            return int(self.info.get("step", 0))
+        found = run_files.checkpoints(self.path)
+        return run_files.step_of(found[-1]) if found else 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether all of its steps, or of its minutes, are done, as the folder stands now.
+
+        Raises:
+            UserError: the newest checkpoint is damaged.
+        """
+        found = run_files.checkpoints(self.path)
+        if self.exported or not found:
+            return self.exported
+        try:
+            return run_files.is_over(self.steps_done, self.table["train"], run_files.read_state(found[-1]))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise _damaged(found[-1] / "state.json", error) from error
+
+    @property
+    def grid(self) -> Path | None:
+        """The newest grid of validation prompts, a PNG; None where none was sampled."""
+        found = run_files.grids(self.path)
+        return found[-1] if found else None
+
+    def grid_at(self, step: int) -> Path:
+        """Where the grid of a step is, or would be."""
+        return self.path / "samples" / f"step-{step:08d}.png"
+
+    def log(self) -> list[dict[str, Any]]:
+        """The lines of log.jsonl: `step`, and any of `loss/NAME`, `validation/NAME`, `lr/PLAYER` and so on.
+
+        A value that was not finite is None.
+
+        Raises:
+            UserError: a line is damaged.
+        """
+        return read_log(self.path / "log.jsonl")
 
     def recipe(self, registry: Registry, *, sampling: bool, settings: tuple[str, ...] = ()) -> Recipe:
         """The recipe, checked; for sampling only the tables that sampling needs."""
@@ -294,6 +340,7 @@ def create_run(
     text: str,
     device: str,
     processes: int = 1,
+    upscales: bool = False,
 ) -> Run:
     """Make a new run folder with its recipe.toml and run.json.
 
@@ -307,6 +354,7 @@ def create_run(
         "seed": recipe.train.seed,
         "device": device,
         "processes": processes,
+        "upscales": upscales,
         "data_fingerprint": data,
         "text_fingerprint": text,
         "versions": {"python": platform.python_version(), **_versions()},
@@ -336,16 +384,17 @@ def check_new(path: Path, fix: str | None = None) -> None:
             got=", ".join(sorted(entry.name for entry in path.iterdir())[:5]),
             fix=fix or f"choose another folder, or go on with that run: `{resume}`",
         )
-    existed = path.exists()
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     try:
         path.mkdir(parents=True, exist_ok=True)
         probe = path / ".probe"
         probe.touch()
         probe.unlink()
-        if not existed:
-            path.rmdir()  # a recipe that is refused leaves nothing behind
     except OSError as error:
         raise _unwritable(path, error) from error
+    with suppress(OSError):  # another process may be using them by now
+        for folder in missing:
+            folder.rmdir()  # a recipe that is refused leaves nothing behind
 
 
 def next_run_folder(name: str, base: Path = Path("runs")) -> Path:

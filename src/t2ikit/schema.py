@@ -18,6 +18,8 @@ class TrainConfig(Config):
 
     steps: int = Field(1000, ge=1)
     """optimiser steps of each player"""
+    minutes: float = Field(0, ge=0, allow_inf_nan=False)
+    """minutes to train on this machine, in place of `steps`; 0: train `steps`"""
     batch: int = Field(16, ge=1)
     """pictures an optimiser step, over all devices"""
     micro_batch: int = Field(0, ge=0)

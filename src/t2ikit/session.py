@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-import signal
-import threading
-import time
-from collections.abc import Generator, Iterable, Iterator
-from contextlib import closing, contextmanager, nullcontext
-from dataclasses import replace
-from types import FrameType
+import shlex
+from collections.abc import Generator, Iterable
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,56 +14,37 @@ from accelerate.utils import gather_object
 
 from t2ikit import checkpoint as ckpt
 from t2ikit import snapshots
-from t2ikit.batch import Batch
+from t2ikit.commands import resume_command
 from t2ikit.compose import Cast
 from t2ikit.curves import plot_curves
 from t2ikit.data.loader import CACHE_BYTES, Share, Shares, stream
 from t2ikit.data.streaming import StreamedShares
 from t2ikit.display import Display
-from t2ikit.errors import UserError
+from t2ikit.errors import UserError, add_note
 from t2ikit.files import save_picture
-from t2ikit.given import real_pictures, small_pictures
-from t2ikit.grids import labelled_grid, to_pil
 from t2ikit.interfaces import StreamingDataset
+from t2ikit.interrupts import Interrupts
 from t2ikit.memory import memory_mb
-from t2ikit.modes import evaluating
 from t2ikit.registry import Registry
 from t2ikit.run import Run
+from t2ikit.run_history import amended, changed_since, describe_changes, write_run
 from t2ikit.runlog import append, cut_after
-from t2ikit.sampling.draw import sample
-from t2ikit.specs import Needs
-from t2ikit.trainer import Trainer, learning_rate
+from t2ikit.sample_grids import SampleGrids
+from t2ikit.schedule import StopWatch, scheduled_rate
+from t2ikit.trainer import Trainer
+from t2ikit.validation import Validation
 
 if TYPE_CHECKING:
     from t2ikit.trackers import Trackers
 
 
-class Clock:
-    """Seconds of training since the last log line."""
-
-    def __init__(self, step: int) -> None:
-        self.step, self.busy, self.began = step, 0.0, time.monotonic()
-
-    def rate(self, step: int) -> float:
-        """Steps a second since the last call."""
-        self.pause()
-        rate = (step - self.step) / max(self.busy, 1e-9)
-        self.step, self.busy = step, 0.0
-        return rate
-
-    def pause(self) -> None:
-        """Count the time until now."""
-        now = time.monotonic()
-        self.busy, self.began = self.busy + now - self.began, now
-
-    def go_on(self) -> None:
-        """Leave out the time since the last pause."""
-        self.began = time.monotonic()
-
-
 def _gather(captions: list[tuple[str, ...]]) -> list[list[tuple[str, ...]]]:
     """Every process's captions, by rank."""
     return [list(one) for one in gather_object([captions])]
+
+
+class Diverged(UserError):
+    """Losses or weights are no longer finite."""
 
 
 class Session:
@@ -76,8 +54,12 @@ class Session:
         run: the run folder.
         cast: the built parts, on the accelerator's device.
         trainer: over the cast's players.
-        registry: whose observers are told of scalars and pictures.
+        registry: whose observers are told of scalars and images.
         display: what a person sees.
+
+    Attributes:
+        done: steps done.
+        saved: steps done when a checkpoint was last written, or begun to be.
     """
 
     def __init__(self, run: Run, cast: Cast, trainer: Trainer, registry: Registry, display: Display) -> None:
@@ -85,38 +67,12 @@ class Session:
         self.config = trainer.config
         self.accelerator = trainer.accelerator
         self.main = self.accelerator.is_main_process
-        seed = self.config.seed
-        self.prompts = list(self.config.prompts or cast.dataset.prompts(4, seed))
-        self.beside = real_pictures(cast.model.generator, cast.dataset, self.prompts, seed)
-        self.left_out = self._left_out()
-        self.validation = self._validation_batches()
+        self.grids = SampleGrids(cast, trainer)
+        self.validation = Validation(cast, trainer, display.say)
         self.latest: dict[str, float] = {}
-        self.score: tuple[int, float] | None = None
-        self.interrupted = False
+        self.interrupts = Interrupts(display.say)
         self.trackers: Trackers | None = None
-
-    def _left_out(self) -> Needs:
-        """What losses of validation may not need.
-
-        Validation is of whole pictures, critics are built for what the generator is trained on. Where that is
-        pieces, losses that need a critic are left out, unless there is no other.
-        """
-        model = self.cast.model
-        enlarges, size = model.generator.enlarges, model.context.image_size
-        own = [term for term in self.cast.terms.values() if term.player == "generator"]
-        without = any("critic" not in term.needs for term in own)
-        return frozenset({"critic"} if enlarges and 0 < enlarges.crop < size and without else ())
-
-    def _validation_batches(self) -> list[Batch]:
-        """Held-out pictures with draws that stay the same: keys below 0 are never training's."""
-        dataset, config = self.cast.dataset, self.config
-        count = min(config.validation_pictures, dataset.size("validation"))
-        enlarges = self.cast.model.generator.enlarges
-        whole = not self.cast.critics or bool(self.left_out)
-        shares = Shares(dataset, config.seed, count, split="validation", enlarges=enlarges, whole=whole)
-        share = shares[0]
-        batch = share.batch(self.cast.model.encoder, self.accelerator.device)
-        return [replace(batch, keys=-1 - batch.keys)]
+        self.done = self.saved = 0
 
     def resume(self, *, own_micro_batch: bool = False) -> int:
         """Go back to the newest whole checkpoint; returns the steps done.
@@ -127,7 +83,8 @@ class Session:
             own_micro_batch: keep the recipe's micro-batch, not the checkpoint's.
         """
         snapshot, damaged = ckpt.load_latest(self.run.path)
-        snapshots.restore(self.trainer, snapshot, own_micro_batch=own_micro_batch)
+        own = own_micro_batch or changed_since(self.run, "train.micro_batch", snapshot.step)
+        snapshots.restore(self.trainer, snapshot, own_micro_batch=own)
         self.accelerator.wait_for_everyone()  # every process has read what may be renamed now
         if self.main:
             for error in damaged:
@@ -138,61 +95,121 @@ class Session:
         return snapshot.step
 
     def train(self, start: int = 0) -> bool:
-        """Train to the last step; false when it was interrupted, with everything saved."""
-        if self.main and self.config.trackers:
-            from t2ikit.trackers import Trackers
-
-            self.trackers = Trackers(self.config.trackers, self.run.path, "t2ikit", self.run.table)
+        """Train to the end; false when it was interrupted, with everything saved."""
+        self.done = self.saved = start
         try:
-            with self._catch_signals(), closing(self._shares(start)) as shares:
-                return self._loop(start, shares)
+            self._begin(start)
+            with self.interrupts, closing(self._shares(start)) as shares:
+                finished = self._loop(start, shares)
+            if finished:
+                self._record_length()
+            return finished
+        except Exception as error:
+            self._rescue(error)
+            raise
         finally:
             self.display.close()
             if self.trackers is not None:
                 self.trackers.close()
 
+    def _begin(self, start: int) -> None:
+        """Open the trackers and record what goes on otherwise than before."""
+        before, self.run = self.run, amended(self.run, self.config, start)
+        if self.main and self.config.trackers:
+            from t2ikit.trackers import Trackers
+
+            self.trackers = Trackers(self.config.trackers, self.run.path, "t2ikit", self.run.table)
+        if self.run is before:
+            return
+        decays = any(seat.config.decay != "none" for seat in self.trainer.seats)
+        for line in describe_changes(self.run.info["history"][-1]["changes"], decays=decays):
+            self.display.say(line)
+        if self.main:
+            write_run(self.run)
+
+    def _record_length(self) -> None:
+        """A timed run's recipe names the steps that were made."""
+        made = {"steps": self.done} if self.config.minutes else {}
+        before, self.run = self.run, amended(self.run, self.config.model_copy(update=made), self.done)
+        if self.main and self.run is not before:
+            write_run(self.run)
+
+    def _rescue(self, error: Exception) -> None:
+        """Save what a failure has left whole, and add to the error how to go on."""
+        if isinstance(error, Diverged) or self.accelerator.num_processes > 1:
+            return  # several processes could not agree: the others wait in the step that failed here
+        if self.trainer.whole and self.done > self.saved:
+            with suppress(UserError, OSError):
+                self._save(self.done)
+        found = ckpt.checkpoints(self.run.path)
+        note = f"nothing was saved yet: delete {shlex.quote(str(self.run.path))}, or begin in another folder"
+        if found:
+            note = f"saved at step {ckpt.step_of(found[-1])}; to go on: {resume_command(self.run)}"
+        add_note(error, note)
+
     def _shares(self, start: int) -> Generator[Share, None, None]:
         """This process's shares of step `start` and the later ones."""
         dataset, config, accelerator = self.cast.dataset, self.config, self.accelerator
-        world = accelerator.num_processes
+        world, stop = accelerator.num_processes, self.trainer.budget.stop
         whose = (config.seed, config.batch, accelerator.process_index, world)
         enlarges = self.cast.model.generator.enlarges
         if isinstance(dataset, StreamingDataset):
             gather = _gather if world > 1 else None
-            return StreamedShares(dataset, *whose, gather, enlarges).steps(start, config.steps)
+            return StreamedShares(dataset, *whose, gather, enlarges).steps(start, stop)
         room = CACHE_BYTES // (world * max(1, config.workers))
         shares = Shares(dataset, *whose, cache_bytes=room, enlarges=enlarges)
-        return stream(shares, range(start, config.steps), config.workers)
+        steps = itertools.count(start) if stop is None else range(start, stop)
+        return stream(shares, steps, config.workers)
 
     def _loop(self, start: int, shares: Iterable[Share]) -> bool:
-        clock = Clock(start)
-        for step, share in zip(range(start, self.config.steps), shares, strict=True):
-            self.trainer.step(share.batch(self.cast.model.encoder, self.accelerator.device), step)
-            done = step + 1
-            record: dict[str, Any] = {}
-            if self._due(done, self.config.log_every):
-                record = self._means(step)  # waits for the device, so before the clock is read
-                rate = clock.rate(done) * self.config.batch
-                record |= {"images_per_second": rate, "memory_mb": memory_mb(self.accelerator.device)}
-            clock.pause()  # validation, pictures and checkpoints are not training time
-            saves = self._due(done, self.config.save_every)
-            if self._due(done, self.config.validate_every) or saves:
-                record |= self._validate(done)
-            if record:
-                self._log(done, record)
-            self.display.update(done, self.config.steps, self.latest)
-            if self._due(done, self.config.sample_every):
-                self._sample(done)
-            stops = self._stopping(done)
-            if saves or stops:
-                self._save(done)
-            if stops and done < self.config.steps:
-                return False
-            clock.go_on()
-        return True
+        budget, clock = self.trainer.budget, StopWatch(start)
+        budget.begin(start)
+        if budget.over:
+            self._end_again(start)
+        else:
+            for step, share in enumerate(shares, start):
+                self.trainer.step(share.batch(self.cast.model.encoder, self.accelerator.device), step)
+                self.done = step + 1
+                budget.end(self.done)
+                if self._after_step(clock):
+                    break
+                clock.go_on()
+                budget.begin(self.done)
+        return budget.over
 
-    def _due(self, done: int, every: int) -> bool:
-        return done % every == 0 or done == self.config.steps
+    def _after_step(self, clock: StopWatch) -> bool:
+        """Log, validate, sample and save where it is time for it; whether that was the last step for now."""
+        done, budget, record = self.done, self.trainer.budget, {}
+        if self._due(self.config.log_every):
+            record = self._means(done - 1)  # waits for the device, so before the clock is read
+            rate = clock.rate(done) * self.config.batch
+            record |= {"images_per_second": rate, "memory_mb": memory_mb(self.accelerator.device)}
+        clock.pause()  # validation, images and checkpoints are not training time
+        saves = self._due(self.config.save_every) and not budget.late
+        try:
+            if saves or (self._due(self.config.validate_every) and not budget.late):
+                record |= self._validate(done)
+        finally:  # what was measured is not lost where validation fails
+            if record:
+                self._log(done, record | budget.scalars())
+        self.display.update(done, budget.total(done), self.latest)
+        if self._due(self.config.sample_every) and not budget.late:
+            self._sample(done)
+        stops = self._stopping(done)
+        if saves or stops:
+            self._save(done)
+        return stops or budget.over
+
+    def _due(self, every: int) -> bool:
+        return self.done % every == 0 or self.trainer.budget.over
+
+    def _end_again(self, done: int) -> None:
+        """What the last step leaves, where a run is over that stopped before it was known to be its last."""
+        grid = self.run.grid_at(done)
+        if not self.trainer.agreed(float(grid.exists())):
+            self._log(done, self._validate(done))
+            self._sample(done)
+            self._save(done)
 
     def _means(self, step: int) -> dict[str, float | None]:
         """Means of what the trainer tallied, and the learning rates."""
@@ -202,14 +219,14 @@ class Session:
             if name.startswith("loss/") and not math.isfinite(value) and self.config.precision != "fp16":
                 raise self._diverged(name, step)
         rates = {
-            f"lr/{seat.player.name}": learning_rate(seat.config, step, self.config.steps)
+            f"lr/{seat.player.name}": scheduled_rate(seat.config, step, self.trainer.budget)
             for seat in self.trainer.seats
         }
         return {**{name: value if math.isfinite(value) else None for name, value in means.items()}, **rates}
 
-    def _diverged(self, what: str, step: int) -> UserError:
+    def _diverged(self, what: str, step: int) -> Diverged:
         found = ckpt.checkpoints(self.run.path)
-        return UserError(
+        return Diverged(
             f"training diverged: {what} is not finite at step {step + 1}",
             expected="finite losses and weights",
             got="nan or infinity",
@@ -218,9 +235,7 @@ class Session:
         )
 
     def _validate(self, done: int) -> dict[str, Any]:
-        losses = self.trainer.validate(self.validation, self.left_out)
-        terms = self.cast.terms
-        self.score = (done, sum(terms[name].weight * value for name, value in losses.items()))
+        losses = self.validation.measure(done)
         return {f"validation/{name}": v if math.isfinite(v) else None for name, v in losses.items()}
 
     def _log(self, done: int, record: dict[str, Any]) -> None:
@@ -236,50 +251,31 @@ class Session:
     def _sample(self, done: int) -> None:
         """A grid of the validation prompts from the averaged weights, by the main process."""
         if self.main:
-            model, average = self.cast.model, self.trainer.average
-            numbers, batch = range(self.config.samples), max(4, self.trainer.micro_batch)
-            with evaluating([model.generator]), average.applied() if average else nullcontext():
-                try:
-                    low_res = small_pictures(model.generator, self.beside, len(numbers))
-                    images = sample(
-                        model,
-                        self.prompts,
-                        samples=numbers,
-                        seed=self.config.seed,
-                        batch=batch,
-                        low_res=low_res,
-                    )
-                except UserError as error:  # for want of memory: no reason to lose the run
-                    self.display.say(f"warning: no pictures at step {done}: {error.what}")
-                else:
-                    self._show(done, images)
+            try:
+                images = self.grids.sample()
+            except UserError as error:  # for want of memory: no reason to lose the run
+                self.display.say(f"warning: no images at step {done}: {error.what}")
+            else:
+                self._show(done, images)
         self.accelerator.wait_for_everyone()
 
     def _show(self, done: int, images: torch.Tensor) -> None:
-        count = self.config.samples
-        pictures = to_pil(images)
-        rows = [pictures[i : i + count] for i in range(0, len(pictures), count)]
-        labels = [f"sample {number}" for number in range(count)]
-        low_res = small_pictures(self.cast.model.generator, self.beside)
-        if self.beside is not None and low_res is not None:
-            ends = zip(to_pil(low_res), rows, to_pil(self.beside))
-            rows, labels = [[a, *row, b] for a, row, b in ends], ["given", *labels, "real"]
-        grid = labelled_grid(rows, self.prompts, labels)
-        save_picture(grid, self.run.path / "samples" / f"step-{done:08d}.png")
+        grid = self.grids.grid(images)
+        save_picture(grid, self.run.grid_at(done))
         if self.trackers is not None:
             self.trackers.images(done, "samples", grid)
         self.registry.hook.t2ikit_images(
-            run=self.run.path, step=done, prompts=self.prompts, images=pictures[::count]
+            run=self.run.path, step=done, prompts=self.grids.prompts, images=self.grids.first(images)
         )
 
     def _save(self, done: int) -> None:
+        self.saved = done
         self.trainer.share_sums()
         if self.main:
             weights = (p for player in self.trainer.players for p in player.trainable)
             if not all(bool(torch.isfinite(p).all()) for p in weights):
                 raise self._diverged("a weight", done - 1)
-            score = self.score[1] if self.score and self.score[0] == done else None
-            ckpt.save(self.run.path, snapshots.take(self.trainer, done, score))
+            ckpt.save(self.run.path, snapshots.take(self.trainer, done, self.validation.score_at(done)))
             ckpt.prune(self.run.path, keep=self.config.keep, keep_best=self.config.keep_best)
             plot_curves(self.run.path / "log.jsonl", self.run.path / "losses.png")
         self.accelerator.wait_for_everyone()
@@ -287,28 +283,8 @@ class Session:
     def _stopping(self, done: int) -> bool:
         """Whether any process was asked to stop; several processes ask each other every ten steps."""
         if self.accelerator.num_processes == 1:
-            return self.interrupted
+            return self.interrupts.asked
         if done % 10:
             return False
-        flag = torch.tensor(float(self.interrupted), device=self.accelerator.device)
+        flag = torch.tensor(float(self.interrupts.asked), device=self.accelerator.device)
         return bool(self.accelerator.reduce(flag, "sum") > 0)
-
-    @contextmanager
-    def _catch_signals(self) -> Iterator[None]:
-        """Ctrl-C and SIGTERM finish the step and save; a second one stops at once."""
-
-        def ask(number: int, frame: FrameType | None) -> None:
-            if self.interrupted:
-                raise KeyboardInterrupt
-            self.interrupted = True
-            self.display.say("stopping after this step; press Ctrl-C again to stop at once without saving")
-
-        if threading.current_thread() is not threading.main_thread():
-            yield  # signals are the main thread's
-            return
-        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)

@@ -44,6 +44,7 @@ def take(trainer: Trainer, step: int, validation: float | None) -> Snapshot:
         "micro_batch": trainer.micro_batch,
         "sums": dict(trainer.sums),
         "validation": validation,
+        **trainer.budget.state(),
     }
     if trainer.average is not None:
         tensors["ema"] = trainer.average.tensors()
@@ -91,6 +92,7 @@ def restore(trainer: Trainer, snapshot: Snapshot, *, own_micro_batch: bool = Fal
     if not own_micro_batch:
         trainer.micro_batch = min(trainer.share, int(snapshot.state["micro_batch"]))
     trainer.sums = snapshot.state["sums"]
+    trainer.budget.load(snapshot.state)
     if trainer.accelerator.scaler is not None and "scaler" in snapshot.state:
         trainer.accelerator.scaler.load_state_dict(snapshot.state["scaler"])
 

@@ -10,23 +10,17 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
-from accelerate.utils import (
-    DistributedDataParallelKwargs,
-    DistributedType,
-    GradientAccumulationPlugin,
-    set_seed,
-)
+from accelerate.utils import broadcast, set_seed
 from torch import Tensor, nn
 
 from t2ikit.batch import Batch, mix
-from t2ikit.devices import find_device
 from t2ikit.ema import Average
 from t2ikit.errors import UserError
 from t2ikit.memory import is_out_of_memory, with_less
 from t2ikit.modes import evaluating
 from t2ikit.muon import MuonAdamW
 from t2ikit.player import Player, freeze_all_but, thaw
+from t2ikit.schedule import Budget, make_budget, scheduled_rate
 from t2ikit.schema import OptimizerConfig, TrainConfig
 from t2ikit.specs import Needs
 
@@ -39,14 +33,6 @@ class Seat:
     wrapped: nn.Module
     optimizer: Any
     config: OptimizerConfig
-
-
-def learning_rate(config: OptimizerConfig, step: int, steps: int) -> float:
-    """The learning rate of step `step` (from 0) of `steps`: linear warm-up, then decay to 0."""
-    warm = min(1.0, (step + 1) / (config.warmup + 1))
-    place = max(0.0, (step - config.warmup) / max(1, steps - config.warmup))
-    fall = {"none": 1.0, "linear": 1 - place, "cosine": 0.5 * (1 + math.cos(math.pi * place))}
-    return config.lr * warm * fall[config.decay]
 
 
 def make_optimizer(parameters: Sequence[nn.Parameter], config: OptimizerConfig) -> torch.optim.Optimizer:
@@ -72,6 +58,9 @@ class Trainer:
         accelerator: device, precision and processes.
         average: the generator's averaged weights, or None.
         say: told of what the user should know (a halved micro-batch).
+
+    Attributes:
+        budget: how much training there is; the learning rate follows it.
     """
 
     def __init__(
@@ -87,8 +76,18 @@ class Trainer:
         self.seats = [self._seat(player, optimizers[player.name]) for player in players]
         self.share = config.batch // accelerator.num_processes
         self.micro_batch = min(config.micro_batch or self.share, self.share)
+        self.budget: Budget = make_budget(config, self.agreed)
         self._sums: dict[str, list[float]] = {}
         self._tallies: dict[str, list[Tensor | float]] = {}
+        self._touched = False
+        self._buffers: list[tuple[int, int]] | None = None
+
+    def agreed(self, value: float) -> float:
+        """The main process's value of a number; every process calls it."""
+        if self.accelerator.num_processes == 1:
+            return value
+        shared = torch.tensor(value, dtype=torch.float64, device=self.accelerator.device)
+        return float(broadcast(shared))
 
     def _seat(self, player: Player, config: OptimizerConfig) -> Seat:
         optimizer = make_optimizer(player.trainable, config)
@@ -102,15 +101,29 @@ class Trainer:
 
     def step(self, batch: Batch, step: int) -> None:
         """One optimiser step of every player on this process's share of the batch."""
-        for seat in self.seats:
-            names = seat.player.due(step)
-            if names:
-                freeze_all_but(seat.player, self.players)
-                self._accumulate(seat, batch, step, names)
-                self._update(seat, step)
-        thaw(self.players)
+        self._buffers = self._marks()
+        try:
+            for seat in self.seats:
+                names = seat.player.due(step)
+                if names:
+                    freeze_all_but(seat.player, self.players)
+                    self._accumulate(seat, batch, step, names)
+                    self._update(seat, step)
+        finally:
+            thaw(self.players)
         if self.average is not None:
             self.average.step()
+        self._touched, self._buffers = False, None
+
+    @property
+    def whole(self) -> bool:
+        """Whether everything is as the last whole step left it, though another may have failed since."""
+        return not self._touched and self._buffers in (None, self._marks())
+
+    def _marks(self) -> list[tuple[int, int]]:
+        """What tells whether a forward pass has changed a buffer."""
+        buffers = [one for player in self.players for one in player.buffers() if not one.is_inference()]
+        return [(id(one), one._version) for one in buffers]
 
     def _accumulate(self, seat: Seat, batch: Batch, step: int, names: Sequence[str]) -> None:
         """Gradients of the whole share, at a smaller micro-batch when memory runs out."""
@@ -120,6 +133,7 @@ class Trainer:
             seat.optimizer.zero_grad(set_to_none=True)
 
         totals = with_less(lambda: self._micro_batches(seat, batch, step, names), less)
+        self._touched = True
         for name, value in totals.items():
             self.tally(f"loss/{name}", value)
 
@@ -139,7 +153,7 @@ class Trainer:
         return totals
 
     def _update(self, seat: Seat, step: int) -> None:
-        rate = learning_rate(seat.config, step, self.config.steps)
+        rate = scheduled_rate(seat.config, step, self.budget)
         for group in seat.optimizer.param_groups:
             group["lr"] = rate
         limit = seat.config.clip_norm or math.inf
@@ -254,57 +268,3 @@ def cut(batch: Batch, size: int) -> Iterator[tuple[Batch, bool]]:
     """The micro-batches of a batch, each with whether it is the last."""
     for start in range(0, len(batch), size):
         yield batch[start : start + size], start + size >= len(batch)
-
-
-def make_accelerator(config: TrainConfig, device: str, *, lazy_parameters: bool) -> Accelerator:
-    """An accelerator for the device and precision asked for.
-
-    Args:
-        config: the recipe's `[train]`.
-        device: auto, cpu, cuda or mps.
-        lazy_parameters: whether some trained parameters get no gradient at some steps.
-
-    Raises:
-        UserError: the device or the precision is not to be had here.
-    """
-    wanted = find_device(device)
-    # An earlier run of this Python process may have had another precision or device.
-    connected = torch.distributed.is_available() and torch.distributed.is_initialized()
-    AcceleratorState._reset_state(reset_partial_state=not connected)
-    try:
-        accelerator = Accelerator(
-            cpu=wanted.type == "cpu",
-            mixed_precision=config.precision,
-            gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
-            dynamo_backend="no",
-            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=lazy_parameters)],
-        )
-    except ValueError as error:
-        raise UserError(
-            f"train.precision: {config.precision} does not work on this device",
-            expected="no (fp32) or bf16",
-            got=error,
-            fix="--set train.precision=no",
-        ) from error
-    _check_processes(config, accelerator)
-    return accelerator
-
-
-def _check_processes(config: TrainConfig, accelerator: Accelerator) -> None:
-    """Refuse ways to distribute that this loop does not know, and batches that cannot be shared."""
-    known = {DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU}
-    if accelerator.distributed_type not in known:
-        raise UserError(
-            f"training cannot be distributed by {accelerator.distributed_type.value}",
-            expected="one process, or several with plain data parallelism",
-            got=accelerator.distributed_type.value,
-            fix="accelerate launch --multi_gpu -m t2ikit train ...",
-        )
-    processes = accelerator.num_processes
-    if config.batch % processes:
-        raise UserError(
-            f"train.batch: {config.batch} pictures cannot be shared by {processes} processes",
-            expected=f"a multiple of {processes}",
-            got=config.batch,
-            fix=f"--set train.batch={processes * max(1, config.batch // processes):d}",
-        )

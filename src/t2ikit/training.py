@@ -3,57 +3,59 @@
 from __future__ import annotations
 
 import errno
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from filelock import BaseFileLock, FileLock, Timeout
 
+from t2ikit.accelerating import make_accelerator
+from t2ikit.commands import resume_command
 from t2ikit.compose import Cast, build_cast
 from t2ikit.config import parse_setting
 from t2ikit.display import Display, Silent, make_display
 from t2ikit.ema import Average
-from t2ikit.errors import UserError, command
+from t2ikit.errors import UserError
 from t2ikit.interfaces import Split, StreamingDataset
 from t2ikit.player import Player, make_players
-from t2ikit.recipe import Recipe
+from t2ikit.recipe import Recipe, steps_or_minutes
 from t2ikit.registry import Registry
 from t2ikit.run import Run, check_new, create_run, next_run_folder, open_run
 from t2ikit.session import Session
-from t2ikit.trainer import Trainer, make_accelerator
+from t2ikit.trainer import Trainer
+from t2ikit.validation import validation_data
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 FIXED_ON_RESUME = ("batch", "precision", "seed", "ema_decay", "prompts", "samples", "log_every")
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How training ended.
-
-    Attributes:
-        run: the run folder.
-        finished: false when it was interrupted and saved.
-        enlarges: the model enlarges pictures, and needs a base to sample.
-    """
-
-    run: Run
-    finished: bool
-    enlarges: bool = False
-
-
 def start_run(
-    registry: Registry, recipe: Recipe, out: Path | None = None, *, device: str = "auto"
-) -> Outcome:
+    registry: Registry,
+    recipe: Recipe,
+    out: Path | None = None,
+    *,
+    device: str = "auto",
+    progress: bool = True,
+) -> Run:
     """Train a recipe from the beginning into the new folder `out`, or runs/PLUGIN-001 and so on.
+
+    Args:
+        registry: that the recipe was read with.
+        recipe: what to train.
+        out: the new folder.
+        device: auto, cpu, cuda or mps.
+        progress: show on standard error how far it is.
 
     Raises:
         UserError: what cannot work, before anything is computed.
     """
-    accelerator, display = _accelerator(recipe, device)
+    accelerator, display = _accelerator(recipe, device, progress)
     folder = _new_folder(recipe, out, accelerator)
     cast = build_cast(recipe, registry, accelerator.device)
+    validation_data(cast.dataset)
     if accelerator.is_main_process:
         create_run(
             folder,
@@ -63,6 +65,7 @@ def start_run(
             text=cast.model.encoder.fingerprint,
             device=str(accelerator.device),
             processes=accelerator.num_processes,
+            upscales=cast.model.generator.enlarges is not None,
         )
     accelerator.wait_for_everyone()
     return _train(open_run(folder), registry, recipe, cast, accelerator, display, resume=False)
@@ -79,37 +82,59 @@ def _new_folder(recipe: Recipe, out: Path | None, accelerator: Accelerator) -> P
 
 
 def resume_run(
-    registry: Registry, path: Path, *, settings: Sequence[str] = (), device: str = "auto"
-) -> Outcome:
+    registry: Registry,
+    path: Path,
+    *,
+    settings: Sequence[str] = (),
+    device: str = "auto",
+    progress: bool = True,
+) -> Run:
     """Go on with a run from its newest whole checkpoint.
 
     Args:
         registry: must hold every plugin the run was made with; a file plugin must be the same file.
         path: the run folder.
-        settings: `train.key=value` strings that may change on the way (steps, micro_batch, workers,
-            how often to save and show); anything that would change what was computed is refused.
+        settings: `train.key=value` strings that may change on the way (steps, minutes, micro_batch, workers,
+            how often to save and show), and are recorded in the run; anything that would change what was
+            computed is refused.
         device: auto, cpu, cuda or mps.
+        progress: show on standard error how far it is.
 
     Raises:
         UserError: what cannot work, before anything is computed.
     """
+    run, recipe = resumed_recipe(registry, path, settings)
+    accelerator, display = _accelerator(recipe, device, progress)
+    cast = build_cast(recipe, registry, accelerator.device)
+    check_data(run, cast)
+    own = any(parse_setting(setting)[0] == ("train", "micro_batch") for setting in settings)
+    return _train(run, registry, recipe, cast, accelerator, display, resume=True, own_micro_batch=own)
+
+
+def resumed_recipe(registry: Registry, path: Path, settings: Sequence[str]) -> tuple[Run, Recipe]:
+    """A run and the recipe that it goes on with.
+
+    Raises:
+        UserError: it is no run, a plugin is missing, or a setting cannot change now.
+    """
     run = open_run(path)
     run.check_plugins(registry, training=True)
+    settings = tuple(steps_or_minutes(settings))
     _check_settings(settings)
-    recipe = run.recipe(registry, sampling=False, settings=tuple(settings))
-    accelerator, display = _accelerator(recipe, device)
-    cast = build_cast(recipe, registry, accelerator.device)
+    return run, run.recipe(registry, sampling=False, settings=settings)
+
+
+def check_data(run: Run, cast: Cast) -> None:
+    """Refuse to go on with other data or another text encoder than the run began with."""
     run.check_text(cast.model.encoder)
     expected = run.info["data_fingerprint"]
     if cast.dataset.fingerprint != expected:
         raise UserError(
-            f"{path}: the data has changed since the run began",
+            f"{run.path}: the data has changed since the run began",
             expected=f"data with fingerprint {expected}",
             got=f"fingerprint {cast.dataset.fingerprint} at {run.table['data']['spec']}",
             fix="restore the data as it was, or start a new run",
         )
-    own = any(parse_setting(setting)[0] == ("train", "micro_batch") for setting in settings)
-    return _train(run, registry, recipe, cast, accelerator, display, resume=True, own_micro_batch=own)
 
 
 def _check_settings(settings: Sequence[str]) -> None:
@@ -118,17 +143,17 @@ def _check_settings(settings: Sequence[str]) -> None:
         if keys[0] != "train" or keys[-1] in FIXED_ON_RESUME:
             raise UserError(
                 f"--set {setting}: this cannot change when a run goes on",
-                expected="train.steps, micro_batch, workers, trackers, keep* or *_every (but log_every)",
+                expected="train.steps, minutes, micro_batch, workers, trackers, keep*, *_every but log_every",
                 got=".".join(keys),
                 fix="start a new run to change it",
             )
 
 
-def _accelerator(recipe: Recipe, device: str) -> tuple[Accelerator, Display]:
+def _accelerator(recipe: Recipe, device: str, progress: bool) -> tuple[Accelerator, Display]:
     # A lazy loss, or a critic that one loss leaves out, gives some parameters no gradient at some steps.
     lazy = bool(recipe.critics) or any(use.term.every > 1 for use in recipe.losses.values())
     accelerator = make_accelerator(recipe.train, device, lazy_parameters=lazy)
-    return accelerator, make_display(main=accelerator.is_main_process)
+    return accelerator, make_display(main=progress and accelerator.is_main_process)
 
 
 def make_trainer(
@@ -152,16 +177,17 @@ def _train(
     *,
     resume: bool,
     own_micro_batch: bool = False,
-) -> Outcome:
-    lock = None
+) -> Run:
+    lock, run = None, replace(run, registry=registry)
+    run.info.setdefault("upscales", cast.model.generator.enlarges is not None)  # of an older version's run
 
-    def to_the_end() -> bool:
+    def to_the_end() -> Run:
         trainer = make_trainer(recipe, cast, accelerator, display)
         session = Session(run, cast, trainer, registry, display)
         start = session.resume(own_micro_batch=own_micro_batch) if resume else 0
-        if start > recipe.train.steps:
-            raise _too_few_steps(run, start, recipe.train.steps)
-        return session.train(start)
+        check_left(run, recipe, trainer, start)
+        session.train(start)
+        return session.run
 
     try:
         lock = _lock(run) if accelerator.is_main_process else None
@@ -171,12 +197,12 @@ def _train(
             display.say(note)
         for message in cast.model.encoder.prepare(_captions(cast, recipe)):
             display.say(message)
-        finished = to_the_end()
+        trained = to_the_end()
         # Gloo's threads abort or hang a process that ends before them. They end with the process group, which
         # distributed models hold in cycles: once the trainer is gone, `free_memory` collects those.
         accelerator.free_memory()
         accelerator.end_training()
-        return Outcome(run, finished, cast.model.generator.enlarges is not None)
+        return trained
     except OSError as error:
         if error.errno in FULL or str(error.filename or "").startswith(str(run.path)):
             raise _unwritten(run, error) from error
@@ -195,7 +221,7 @@ def _lock(run: Run) -> BaseFileLock:
     """
     lock = FileLock(run.path / ".training.lock")
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=1)  # `t2ikit runs` holds it for an instant
     except Timeout as error:
         raise UserError(
             f"{run.path}: another process is training this run",
@@ -218,20 +244,30 @@ def _captions(cast: Cast, recipe: Recipe) -> Iterator[str]:
     yield ""
 
 
-def _too_few_steps(run: Run, done: int, steps: int) -> UserError:
-    return UserError(
-        f"{run.path}: the run is past train.steps already",
-        expected=f"train.steps at least {done}, the steps done",
-        got=steps,
-        fix=f"leave it out, or --set train.steps={2 * done:d} to go on",
-    )
+def check_left(run: Run, recipe: Recipe, trainer: Trainer, done: int) -> None:
+    """Refuse steps or minutes that a run which goes on is past already."""
+    steps, minutes = recipe.train.steps, recipe.train.minutes
+    if not minutes and done > steps:
+        raise UserError(
+            f"{run.path}: the run is past train.steps already",
+            expected=f"train.steps at least {done}, the steps done",
+            got=steps,
+            fix=f"leave it out, or --set train.steps={2 * done:d} to go on",
+        )
+    passed = trainer.budget.state().get("time", {}).get("seconds", 0.0) / 60
+    if minutes and minutes < passed and minutes != run.table["train"].get("minutes"):
+        raise UserError(
+            f"{run.path}: the run has trained for longer than train.minutes already",
+            expected=f"more than {passed:.2f}, the minutes in all",
+            got=minutes,
+            fix=f"leave it out, or --minutes {math.ceil(2 * passed):d} to go on",
+        )
 
 
 def _unwritten(run: Run, error: OSError) -> UserError:
     return UserError(
         f"{run.path}: a file of the run cannot be written",
-        expected="a folder that can be written, with room for checkpoints, pictures and the log",
+        expected="a folder that can be written, with room for checkpoints, images and the log",
         got=error,
-        fix="free some space or permissions, then go on with "
-        f"`{command('t2ikit', 'train', '--resume', run.path)}`",
+        fix=f"free some space or permissions, then go on with: {resume_command(run)}",
     )

@@ -16,7 +16,7 @@ from t2ikit.cli.command import Command, Group, Quiet, Verbose, choose_verbosity,
 from t2ikit.cli.libraries import quiet_libraries
 from t2ikit.cli.output import print_error
 from t2ikit.console import SCREEN, Verbosity, set_verbosity
-from t2ikit.errors import UserError
+from t2ikit.errors import UserError, notes
 
 app = typer.Typer(
     name="t2ikit",
@@ -66,7 +66,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     except SystemExit as leaving:
         return _status(leaving.code)
     except UserError as error:
-        print_error(error)
+        print_error("\n".join([str(error), *notes(error)]))
         return 2
     except KeyboardInterrupt:
         return _interrupted()
@@ -74,9 +74,11 @@ def _run(arguments: Sequence[str] | None) -> int:
         # Whoever read our output has closed it; keep the interpreter's last flush from failing again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except Exception:  # noqa: BLE001 - the outermost place: shown in full, then the agreed status
+    except Exception as error:  # noqa: BLE001 - the outermost place: shown in full, then the agreed status
         SCREEN.clear()
         traceback.print_exc()
+        if sys.version_info < (3, 11):  # which does not show them itself
+            print(*notes(error), sep="\n", file=sys.stderr)
         return 1
     return 0
 

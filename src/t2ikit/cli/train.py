@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +9,6 @@ from typing import Annotated
 import typer
 
 from t2ikit.cli.output import print_command, print_result
-from t2ikit.errors import UserError
 
 
 class Device(str, Enum):
@@ -38,46 +36,35 @@ def command(
     out: Annotated[Path | None, typer.Option(help="The new run folder; else runs/NAME-001.")] = None,
     seed: Annotated[int | None, typer.Option(help="Sets train.seed.")] = None,
     device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.auto,
+    minutes: Annotated[
+        float | None,
+        typer.Option(help="Train for so long on this machine, in place of train.steps; then a last grid."),
+    ] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with this run folder.")] = None,
 ) -> None:
     """Train a model from a recipe, or go on with a run."""
-    _check_options(resume, recipe=recipe, data=data, out=out, seed=seed)
-    from t2ikit.recipe import read_recipe
-    from t2ikit.registry import Registry
+    from t2ikit.commands import resume_words, sample_command
+    from t2ikit.train_function import train
 
-    registry = Registry.load(plugin or [])
-    overlays = [*(settings or []), *([] if seed is None else [f"train.seed={seed}"])]
-    if resume is not None:
-        from t2ikit.training import resume_run
-
-        outcome = resume_run(registry, resume, settings=overlays, device=device.value)
-    else:
-        chosen = read_recipe(registry, recipe, data=data, settings=overlays)
-        from t2ikit.training import start_run
-
-        outcome = start_run(registry, chosen, out, device=device.value)
-    path = outcome.run.path
-    if not outcome.finished:
-        print_command("stopped and saved; go on with:", ["t2ikit", "train", "--resume", str(path)])
+    run = train(
+        plugin or (),
+        recipe=recipe,
+        data=data,
+        set=settings,
+        out=out,
+        seed=seed,
+        device=device.value,
+        minutes=minutes,
+        resume=resume,
+    )
+    if not run.finished:
+        print_command("stopped and saved; go on with:", resume_words(run))
         raise typer.Exit(1)
-    grids = sorted((path / "samples").glob("step-*.png"))
-    base = "BASE --upscale " if outcome.enlarges else ""
     print_result(
         [
-            ("run", path),
-            ("grid", grids[-1]),
-            ("losses", path / "losses.png"),
-            ("sample", f't2ikit sample {base}{shlex.quote(str(path))} "a prompt"'),
+            ("run", run.path),
+            ("grid", run.grid),
+            ("losses", run.path / "losses.png"),
+            ("sample", sample_command(run)),
         ]
     )
-
-
-def _check_options(resume: Path | None, **others: object) -> None:
-    given = [f"--{name}" for name, value in others.items() if value is not None]
-    if resume is not None and given:
-        raise UserError(
-            f"--resume does not go with {', '.join(given)}",
-            expected="--resume RUN alone, or with --plugin, --device and --set train.*",
-            got=" ".join(["--resume", *given]),
-            fix="leave them out: a run goes on with the recipe it began with",
-        )

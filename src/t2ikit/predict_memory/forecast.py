@@ -10,6 +10,7 @@ from typing import Any, Literal
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from t2ikit.accelerating import make_accelerator
 from t2ikit.batch import Batch
 from t2ikit.compose import Cast, build_cast
 from t2ikit.predict_memory.blame import explained
@@ -18,7 +19,7 @@ from t2ikit.predict_memory.ledger import KINDS, PARAMETERS, Ledger
 from t2ikit.predict_memory.stand_ins import make_batch, movable_modules, without_data
 from t2ikit.recipe import Recipe
 from t2ikit.registry import Registry
-from t2ikit.trainer import Seat, Trainer, make_accelerator
+from t2ikit.trainer import Seat, Trainer
 from t2ikit.training import make_trainer
 
 GPU_BLOCK = 512

@@ -1,0 +1,94 @@
+"""What can be read off a run folder's files without torch: how far it is."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+_NAME = re.compile(r"step-\d{8,}")
+
+
+def checkpoints(run: Path) -> list[Path]:
+    """The run's checkpoint folders, oldest first."""
+    folder = run / "checkpoints"
+    found = [path for path in folder.glob("step-*") if _NAME.fullmatch(path.name) and path.is_dir()]
+    return sorted(found, key=step_of)
+
+
+def step_of(path: Path) -> int:
+    """The step in the name of a checkpoint's folder or a grid."""
+    return int(path.stem.removeprefix("step-"))
+
+
+def grids(run: Path) -> list[Path]:
+    """The grids that training sampled, oldest first."""
+    found = [path for path in (run / "samples").glob("step-*.png") if _NAME.fullmatch(path.stem)]
+    return sorted(found, key=step_of)
+
+
+def read_state(checkpoint: Path) -> dict[str, Any]:
+    """What a checkpoint's state.json holds.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is damaged.
+    """
+    state = json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
+    if not isinstance(state, dict):
+        raise ValueError("state.json holds no table")
+    return state
+
+
+def is_over(done: int, train: Mapping[str, Any], state: Mapping[str, Any]) -> bool:
+    """Whether a run is done: all of its steps, or of its minutes.
+
+    Args:
+        done: steps of the newest checkpoint.
+        train: `[train]` of the recipe.
+        state: of that checkpoint.
+    """
+    minutes = float(train.get("minutes", 0))
+    if not minutes:
+        return 0 < int(train["steps"]) <= done
+    kept = state.get("time", {})
+    share = float(kept.get("share", 0)) if kept.get("minutes") == minutes else 0.0
+    return share >= 1 or float(kept.get("seconds", 0)) >= 60 * minutes
+
+
+def is_locked(run: Path) -> bool:
+    """Whether a process is training the run, found out without getting in its way.
+
+    Where a shared lock can be had it is let go at once; `t2ikit train` waits that long for its own.
+    """
+    lock = run / ".training.lock"
+    if not lock.is_file():
+        return False
+    if sys.platform == "win32":
+        return _is_held(lock)
+    import fcntl
+
+    handle = os.open(lock, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_UN)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
+def _is_held(lock: Path) -> bool:
+    """The same through filelock, whose lock is exclusive."""
+    try:
+        with FileLock(lock, timeout=0):
+            return False
+    except Timeout:
+        return True
