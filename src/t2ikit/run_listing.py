@@ -7,20 +7,21 @@ import math
 import os
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from t2ikit.config import load_toml
 from t2ikit.errors import UserError
+from t2ikit.quoting import visible
 from t2ikit.run_files import checkpoints, is_locked, is_over, read_state, step_of
 
 State = Literal["done", "stopped", "running", "damaged"]
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, UserError)
 """What reading a file that somebody else wrote, or that is damaged, may raise."""
-TAIL = 1 << 16
-"""Bytes read first from the end of a log."""
+TAIL = 1 << 20
+"""Bytes read from the end of a log."""
 ACCURACY = "prompt-accuracy/joint"
 
 
@@ -62,11 +63,10 @@ class RunSummary:
     images_per_second: float | None = None
     created: str = ""
     age: float = 0.0
-    _log: list[dict[str, Any]] = field(default_factory=list, repr=False)
 
     def table(self) -> dict[str, Any]:
         """As JSON can hold it."""
-        return {key: value for key, value in asdict(self).items() if not key.startswith("_")}
+        return asdict(self)
 
 
 def list_runs(folder: Path) -> list[RunSummary]:
@@ -103,7 +103,9 @@ def summarise(path: Path) -> RunSummary:
         try:
             read(path, summary)
         except UNREADABLE as error:
-            summary.state, summary.problem = "damaged", summary.problem or _reason(error)
+            summary.problem = summary.problem or " ".join(_reason(error).split())
+    if summary.problem:
+        summary.state = "damaged"
     return summary
 
 
@@ -148,34 +150,39 @@ def _read_recipe_and_progress(path: Path, summary: RunSummary) -> None:
     if summary.exported:
         summary.state = "done"
         return
-    summary._log = list(_last_lines(path / "log.jsonl"))
-    _read_log(summary, weights)
+    logged = _read_log(path / "log.jsonl", summary, weights)
     running = is_locked(path)
-    _read_checkpoints(path, summary, train, running)
+    _read_checkpoints(path, summary, train, logged if running else None)
     if running:
         summary.state = "running"
 
 
-def _read_log(summary: RunSummary, weights: Mapping[str, float]) -> None:
-    """The newest validation loss and images a second."""
-    for record in summary._log:
+def _read_log(log: Path, summary: RunSummary, weights: Mapping[str, float]) -> int:
+    """The newest validation loss and images a second; the last step that is logged."""
+    last = 0
+    for record in _last_lines(log):
+        last = last or int(record["step"])
         losses = {key.split("/", 1)[1]: v for key, v in record.items() if key.startswith("validation/")}
         if losses and summary.validation_loss is None and None not in losses.values():
-            total = sum(weights.get(name, 1.0) * value for name, value in losses.items())
-            summary.validation_loss = total if math.isfinite(total) else None
-        if summary.images_per_second is None:
-            summary.images_per_second = record.get("images_per_second")
+            summary.validation_loss = _finite(sum(weights.get(name, 1) * v for name, v in losses.items()))
+        if summary.images_per_second is None and "images_per_second" in record:
+            summary.images_per_second = _finite(record["images_per_second"])
         if summary.validation_loss is not None and summary.images_per_second is not None:
-            return
+            break
+    return last
+
+
+def _finite(value: Any) -> float | None:
+    return float(value) if math.isfinite(value) else None
 
 
 def _last_lines(log: Path) -> Iterator[dict[str, Any]]:
-    """Lines of a log, the newest first; of a long one the last megabyte."""
+    """Lines of a log, the newest first; only the last megabyte is read of a long one."""
     if not log.exists():
         return
     size = log.stat().st_size
     with log.open("rb") as file:
-        start = max(0, size - 16 * TAIL)
+        start = max(0, size - TAIL)
         file.seek(start)
         lines = file.read().split(b"\n")
     for line in reversed(lines[bool(start) : -1]):  # the last is empty, or is just being written
@@ -187,15 +194,13 @@ def _last_lines(log: Path) -> Iterator[dict[str, Any]]:
         yield record
 
 
-def _read_checkpoints(path: Path, summary: RunSummary, train: Mapping[str, Any], running: bool) -> None:
-    """The steps that going on would start from; while it is running, those of the log."""
+def _read_checkpoints(path: Path, summary: RunSummary, train: Mapping[str, Any], logged: int | None) -> None:
+    """The steps that going on would start from; of a run that is trained just now, those `logged`."""
     found = checkpoints(path)
-    if running:
-        summary.step = max([step_of(one) for one in found] + [int(line["step"]) for line in summary._log[:1]])
+    summary.step = step_of(found[-1]) if found else 0
+    if logged is not None or not found:
+        summary.step = max(summary.step, logged or 0)
         return
-    if not found:
-        return
-    summary.step = step_of(found[-1])
     try:
         _check_sizes(found[-1])
         state = read_state(found[-1])
@@ -226,3 +231,32 @@ def _read_measurements(path: Path, summary: RunSummary) -> None:
             continue  # an evaluation can be made again; the run is none the worse
     if found:
         summary.accuracy = max(found, key=lambda one: one[:2])[2]
+
+
+COLUMNS = ("run", "plugin", "data", "step", "val loss", "prompts", "img/s", "age", "state")
+
+
+def row(run: RunSummary) -> list[str]:
+    """A run as a person reads it, under COLUMNS."""
+    timed = run.minutes and run.state != "done"
+    step = f"{run.step}, {run.minutes_done:.1f}/{run.minutes:g} min" if timed else f"{run.step}/{run.steps}"
+    local = "://" not in run.data and not run.data.startswith("hf:")
+    return [
+        visible(run.name),
+        visible(run.plugin),
+        visible(run.data.rstrip("/").rsplit("/", 1)[-1] if local else run.data),
+        step,
+        "" if run.validation_loss is None else f"{run.validation_loss:.4g}",
+        "" if run.accuracy is None else f"{run.accuracy['value']:.1f} %",
+        "" if run.images_per_second is None else f"{run.images_per_second:.0f}",
+        age(run.age) if run.created else "",
+        run.state,
+    ]
+
+
+def age(seconds: float) -> str:
+    """A length of time in its largest unit."""
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.0f}{unit}"
+    return f"{seconds:.0f}s"

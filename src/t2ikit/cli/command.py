@@ -35,6 +35,8 @@ METAVARS = {
     "format": "NAME",
     "guidance": "W",
     "json": "FILE",
+    "folder": "FOLDER",
+    "minutes": "M",
     "metrics": "NAME,NAME",
     "n": "N",
     "name": "NAME",

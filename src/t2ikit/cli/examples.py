@@ -9,7 +9,12 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "train": (
         "t2ikit train --plugin imagen --data path/to/images --set train.steps=4000",
-        "t2ikit train --resume runs/imagen-001",
+        "t2ikit train --plugin imagen --minutes 10",
+        "t2ikit train --resume runs/imagen-001 --set train.steps=2000",
+    ),
+    "runs": (
+        "t2ikit runs",
+        "t2ikit runs path/to/runs --json",
     ),
     "sample": (
         't2ikit sample runs/imagen-001 "a green cat with red eyes" "a blue fish"',

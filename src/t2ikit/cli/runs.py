@@ -1,0 +1,38 @@
+"""`t2ikit runs`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from t2ikit.cli.output import echo, print_rows
+from t2ikit.console import log
+
+
+def command(
+    folder: Annotated[
+        Path | None, typer.Argument(help="A folder of runs or exports, or one of them; else `runs`.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print them as a list of JSON objects.")] = False,
+) -> None:
+    """List the runs of a folder: how far each is, its last validation loss (weighted as the recipe says), the
+    share of prompts followed in all that they name, if `t2ikit evaluate` measured it, and its state: done,
+    stopped (`t2ikit train --resume` goes on with it), running or damaged.
+    """
+    from t2ikit.run_listing import COLUMNS, list_runs, row
+
+    where = folder or Path("runs")
+    runs = list_runs(where) if folder or where.exists() else []
+    if as_json:
+        from json import dumps
+
+        echo(dumps([run.table() for run in runs], indent=1, allow_nan=False))
+        return
+    print_rows(COLUMNS, [row(run) for run in runs])
+    if not runs:
+        log(f"no runs in {where}: `t2ikit train --plugin imagen` makes one")
+    for run in runs:
+        if run.problem:
+            log(f"{run.name} is damaged: {run.problem}")
