@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from t2ikit import recipe as recipes
 from t2ikit.callbacks import observing
 from t2ikit.errors import UserError
 from t2ikit.recipe import Recipe
 from t2ikit.registry import Registry
-from t2ikit.settings import Settings, as_settings
+from t2ikit.settings import Plugins, Settings, as_settings
 
 if TYPE_CHECKING:
     from t2ikit.run import Run
-
-Plugins: TypeAlias = str | Path | Sequence[str | Path]
-"""A plugin's name or ./file.py, or several of them."""
 
 
 def train(
