@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+import runpy
 import shutil
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -17,9 +20,11 @@ from t2ikit.cli import main
 from t2ikit.recipe import read_recipe
 from t2ikit.registry import Registry
 from t2ikit.sampling.outputs import output_folder
+from t2ikit.settings import as_settings
 from t2ikit.training import start_run
 from test_resume import IMAGEN
 
+ROOT = Path(__file__).parents[1]
 PROMPTS = ["a red cat", "a blue bird with green eyes"]
 MEASURED = {"metrics": "colours", "n": 4, "device": "cpu"}
 
@@ -281,6 +286,43 @@ def test_a_page_that_cannot_be_written_is_refused_first(run, tmp_path, monkeypat
     no_sampling(monkeypatch)
     with pytest.raises(UserError, match="cannot be written"):
         t2ikit.compare([run, run.path], out=tmp_path / "gone" / "report.html", **MEASURED)
+
+
+# ---------------------------------------------------------------- docs and example
+
+
+def test_the_page_about_python_runs_from_top_to_bottom(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    train = t2ikit.train
+
+    def smaller(plugin, *, set, **options):
+        settings = [*as_settings(set), *IMAGEN, "train.steps=2"]
+        return train(plugin, set=settings, device="cpu", progress=False, **options)
+
+    monkeypatch.setattr(t2ikit, "train", smaller)
+    page = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    names: dict[str, object] = {}
+    for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(code, names)
+    assert len(names["losses"]) == 1
+    assert names["samples"].images.shape == (1, 1, 4, 3, 16, 16)
+    assert names["report"].html == (tmp_path / "report.html").read_text()
+    assert names["image"].size == (16, 16)
+    assert (tmp_path / "cats" / "grid.png").is_file()
+
+
+def test_ten_lines_train_sample_evaluate_and_plot(tmp_path, monkeypatch):
+    script = ROOT / "examples" / "ten_lines.py"
+    lines = script.read_text().split('"""')[2].splitlines()
+    statements = [line for line in lines if line and not line.startswith(("import", "from"))]
+    assert len(statements) == 10
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [str(script), *IMAGEN, "train.steps=4", "train.log_every=2"])
+    runpy.run_path(str(script))
+    run = tmp_path / "runs" / "imagen-001"
+    with Image.open(run / "ten_lines.png") as plot:
+        assert len(plot.convert("RGB").getcolors(1 << 24)) > 50
+    assert list(run.glob("evaluations/*/evaluation.json"))
 
 
 # ---------------------------------------------------------------- exports
