@@ -76,6 +76,14 @@ def test_no_module_hides_a_public_function():
     assert not modules & set(t2ikit.__all__)
 
 
+ACTS = {"compare", "evaluate", "export", "sample", "sweep", "train"}
+
+
+@pytest.mark.parametrize("name", sorted(ACTS & set(t2ikit.__all__)))
+def test_what_the_commands_do_is_a_function_with_an_example(name):
+    assert f"t2ikit.{name}(" in getattr(t2ikit, name).__doc__
+
+
 @pytest.mark.parametrize("name", sorted(set(t2ikit.__all__) - {"__version__", "hookimpl"}))
 def test_every_public_name_is_documented(name):
     thing = getattr(t2ikit, name)

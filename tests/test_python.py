@@ -275,7 +275,7 @@ def test_what_cannot_be_measured_is_refused(run, monkeypatch, options):
 
 def test_a_comparison_is_a_page(run, tmp_path):
     other = open_run(shutil.copytree(run.path, tmp_path / "other"))
-    report = t2ikit.compare([run, other], out=tmp_path / "report.html", prompts=["a cat"], **MEASURED)
+    report = t2ikit.compare([run, other], out=tmp_path / "report.html", prompts="a cat", **MEASURED)
     assert (tmp_path / "report.html").read_text() == report.html
     assert [one.name for one in report.comparison.runs] == ["imagen", "other"]
     assert report.save(tmp_path / "again.html").read_text() == report.html
@@ -286,6 +286,12 @@ def test_a_page_that_cannot_be_written_is_refused_first(run, tmp_path, monkeypat
     no_sampling(monkeypatch)
     with pytest.raises(UserError, match="cannot be written"):
         t2ikit.compare([run, run.path], out=tmp_path / "gone" / "report.html", **MEASURED)
+
+
+def test_one_run_is_nothing_to_compare(run):
+    for runs in (run, str(run.path), [run], []):
+        with pytest.raises(UserError, match="nothing to compare"):
+            t2ikit.compare(runs, **MEASURED)
 
 
 # ---------------------------------------------------------------- docs and example

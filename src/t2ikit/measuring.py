@@ -21,7 +21,7 @@ from t2ikit.sweeping import Sweep, measure_and_write, read_axes, sweep_and_write
 def evaluate(
     run: Run | str | Path,
     *,
-    data: str | None = None,
+    data: str | Path | None = None,
     metrics: str | Sequence[str] = (),
     n: int = 256,
     seed: int = 0,
@@ -66,7 +66,7 @@ def evaluate(
         >>> result.measures["prompt-accuracy/joint"].value
     """
     options = EvaluationOptions(
-        data=data,
+        data=None if data is None else str(data),
         metrics=_names(metrics),
         n=n,
         seed=seed,
@@ -89,7 +89,7 @@ def sweep(
     run: Run | str | Path,
     axes: Mapping[str, Sequence[Any]] | Sequence[str],
     *,
-    data: str | None = None,
+    data: str | Path | None = None,
     metrics: str | Sequence[str] = (),
     n: int = 256,
     seed: int = 0,
@@ -125,7 +125,7 @@ def sweep(
         >>> print(found.text())
     """
     options = EvaluationOptions(
-        data=data,
+        data=None if data is None else str(data),
         metrics=_names(metrics),
         n=n,
         seed=seed,
@@ -144,8 +144,8 @@ def compare(
     runs: Sequence[Run | str | Path],
     *,
     out: str | Path | None = None,
-    prompts: Sequence[str] = (),
-    data: str | None = None,
+    prompts: str | Sequence[str] = (),
+    data: str | Path | None = None,
     metrics: str | Sequence[str] = (),
     n: int = 256,
     seed: int = 0,
@@ -174,8 +174,16 @@ def compare(
     """
     if out is not None:
         check_report(Path(out))
-    options = EvaluationOptions(data=data, metrics=_names(metrics), n=n, seed=seed, settings=as_settings(set))
-    comparison = compare_runs(runs, options, prompts, plugins=plugins, device=device, say=log)
+    options = EvaluationOptions(
+        data=None if data is None else str(data),
+        metrics=_names(metrics),
+        n=n,
+        seed=seed,
+        settings=as_settings(set),
+    )
+    given = [runs] if isinstance(runs, (Run, str, Path)) else list(runs)
+    shown = [prompts] if isinstance(prompts, str) else list(prompts)
+    comparison = compare_runs(given, options, shown, plugins=plugins, device=device, say=log)
     report = ComparisonReport(render(comparison), comparison)
     if out is not None:
         report.save(out)
