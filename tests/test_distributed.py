@@ -59,6 +59,8 @@ def test_two_processes_and_two_micro_batches_equal_one_process(kind, cli, tmp_pa
         left, right = load_file(a / name), load_file(b / name)
         for key in left:
             torch.testing.assert_close(right[key], left[key], atol=1e-5, rtol=0)
+    states = [ckpt.load_latest(tmp_path / name)[0].state for name in ("one", "two")]
+    assert states[0]["words"] == states[1]["words"]
     logs = [read_log(tmp_path / name / "log.jsonl") for name in ("one", "two")]
     for left, right in zip(*logs, strict=True):
         for key in set(left) - set(TIMED):

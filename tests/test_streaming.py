@@ -234,4 +234,6 @@ def test_two_processes_train_on_a_stream(spec, cli, tmp_path) -> None:
     assert done.returncode == 0, done.stderr
     log = read_log(tmp_path / "two" / "log.jsonl")
     assert log[-1]["step"] == 4
+    counts = ckpt.load_latest(tmp_path / "two")[0].state["words"]
+    assert counts["picture"] + counts["again"] == 4 * 4  # the captions of both processes
     assert set(log[-1]) - set(TIMED)

@@ -29,6 +29,7 @@ class Model:
         step: of training, whose weights the generator has; None where they are of no checkpoint.
         notes: one sentence for each newer checkpoint that is damaged and was passed over. `Run.model` has
             warned of them; they are for reports, cards and JSON.
+        words: that the generator was trained on, with counts; None where they are not known.
     """
 
     recipe: Recipe
@@ -38,6 +39,7 @@ class Model:
     sampler: Sampler
     step: int | None = None
     notes: tuple[str, ...] = ()
+    words: Mapping[str, int] | None = None
 
 
 @dataclass

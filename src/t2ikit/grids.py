@@ -37,6 +37,11 @@ def from_pil(pictures: Sequence[Image.Image]) -> Tensor:
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
+def prompt_labels(prompts: Sequence[str]) -> list[str]:
+    """Labels of what was sampled from prompts; an empty one is named."""
+    return [prompt if prompt.strip() else "(no prompt)" for prompt in prompts]
+
+
 def labelled_grid(
     rows: Sequence[Sequence[Image.Image]],
     row_labels: Sequence[str],

@@ -147,6 +147,18 @@ class TextEncoder(ABC):
         """
         return ()
 
+    def words(self, caption: str) -> tuple[str, ...] | None:
+        """The words that are read of a caption, where each is told from all others.
+
+        A run keeps those it was trained on, and names those of a prompt that it never saw. None: the encoder
+        reads parts of words, of which none is new.
+        """
+        return None
+
+    def cut(self, caption: str) -> str | None:
+        """What is read of a caption that is longer than `length`; None where all of it is."""
+        return None
+
     @property
     @abstractmethod
     def fingerprint(self) -> str:

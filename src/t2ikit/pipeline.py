@@ -6,7 +6,7 @@ give it the name of their family and what is theirs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -43,6 +43,7 @@ from t2ikit.sampling.open import check_call
 from t2ikit.specs import Context
 from t2ikit.text.held import HeldEncoder
 from t2ikit.text.model_files import name_tokenizers
+from t2ikit.text.vocabulary import read_words, warn_of_prompts, write_words
 from t2ikit.weights import check_finite
 
 __all__ = ["GeneratorModel", "ModelMixin", "TextToImagePipeline"]  # ModelMixin: diffusers looks for it here
@@ -178,7 +179,7 @@ class TextToImagePipeline(DiffusionPipeline):
         self.register_modules(generator=generator, text_encoder=text_encoder, tokenizer=tokenizer)
         self.register_to_config(recipe=recipe or {})
         self._encoder: tuple[tuple[Any, ...], TextEncoder] | None = None
-        self._trained: tuple[int | None, tuple[str, ...]] = (None, ())
+        self._trained: tuple[int | None, tuple[str, ...], Mapping[str, int] | None] = (None, (), None)
 
     @classmethod
     def from_pretrained(cls, path: Any, **options: Any) -> Self:
@@ -201,7 +202,9 @@ class TextToImagePipeline(DiffusionPipeline):
             index = cls.load_config(folder)
             check_index(cls, folder, index, options)
             text = text_encoder_in(folder, index, options)
-            return without_place(super().from_pretrained(folder, **{**options, **fixed, **text}))
+            opened = without_place(super().from_pretrained(folder, **{**options, **fixed, **text}))
+            opened._trained = (None, (), read_words(folder))
+            return opened
         except Exception as error:  # a damaged file of a library may end in any
             if isinstance(error, UserError) or is_out_of_memory(error):
                 raise
@@ -223,12 +226,17 @@ class TextToImagePipeline(DiffusionPipeline):
         if options.get("push_to_hub"):
             options.setdefault("repo_id", Path(folder).resolve().name)
         super().save_pretrained(str(folder), *given, **options)
-        name_tokenizers(Path(folder))
+        self._complete(Path(folder))
 
     def _upload_folder(self, working_dir: Any, *given: Any, **options: Any) -> Any:
         """What diffusers calls at the end of `save_pretrained(..., push_to_hub=True)`."""
-        name_tokenizers(Path(working_dir))
+        self._complete(Path(working_dir))
         return super()._upload_folder(working_dir, *given, **options)
+
+    def _complete(self, folder: Path) -> None:
+        """Add to a saved folder what diffusers does not know of."""
+        name_tokenizers(folder)
+        write_words(folder, self._trained[2])
 
     @classmethod
     def from_run(cls, run: str | Path | Run, *, weights: str = "ema", checkpoint: int | None = None) -> Self:
@@ -256,7 +264,7 @@ class TextToImagePipeline(DiffusionPipeline):
             tokenizer=tokenizer,
             recipe={**tables, "image_size": run.image_size},
         )
-        pipeline._trained = model.step, model.notes
+        pipeline._trained = model.step, model.notes, model.words
         return pipeline
 
     @classmethod
@@ -367,6 +375,7 @@ class TextToImagePipeline(DiffusionPipeline):
         model = self._sampling(self.model())
         for name, value in (("steps", num_inference_steps), ("guidance", guidance_scale)):
             check_call(model, name, value)  # type: ignore[arg-type]
+        warn_of_prompts(model, prompts)
         images = sample(
             model,
             prompts,

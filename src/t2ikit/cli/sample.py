@@ -25,8 +25,12 @@ SamplerName = Annotated[str | None, typer.Option(help="Another sampler; but for 
 
 def command(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
-    prompt: Annotated[list[str] | None, typer.Argument(help="Captions to draw.")] = None,
-    prompts: Annotated[Path | None, typer.Option(help="A text file with one caption a line.")] = None,
+    prompt: Annotated[
+        list[str] | None, typer.Argument(help='Captions to sample; "" samples without one.')
+    ] = None,
+    prompts: Annotated[
+        Path | None, typer.Option(help="A text file, a caption a line; blank lines are skipped.")
+    ] = None,
     n: Annotated[int, typer.Option("-n", min=1, help="Pictures of each prompt.")] = 4,
     steps: Annotated[int | None, typer.Option(min=1, help="Sampler steps.")] = None,
     guidance: Annotated[

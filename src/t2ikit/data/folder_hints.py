@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from pathlib import Path
 
@@ -18,9 +19,9 @@ UNPACK = {
 """What unpacks archives that are not read as they are."""
 FROM_NAMES = (
     "import json,pathlib as p,re,sys;r=p.Path(sys.argv[1]);"
-    "f=[i for i in sorted(r.rglob('*')) if i.suffix.lower() in {endings} and i.name[0]!='.'];"
-    "(r/'metadata.jsonl').write_text(''.join(json.dumps(dict(file_name=i.relative_to(r).as_posix(),"
-    "text=re.sub(r'[\\W\\d_]+',' ',{name}).strip() or 'an image'))+'\\n' for i in f))"
+    'f=[i for i in sorted(r.rglob("*")) if i.suffix.lower() in {endings} and i.name[0]!="."];'
+    '(r/"metadata.jsonl").write_text("".join(json.dumps(dict(file_name=i.relative_to(r).as_posix(),'
+    'text=re.sub(r"[\\W\\d_]+"," ",{name}).strip() or "an image"))+"\\n" for i in f))'
 )
 """Writes metadata.jsonl with captions from names; digits, as in kohya's 10_dog, are no part of them."""
 
@@ -47,7 +48,7 @@ def captions_from_names(root: Path, pictures: list[Path]) -> str:
     """How to write captions where there are none, from the folders' names or else the files'."""
     by_folder = all(path.parent != root for path in pictures)
     endings = sorted({path.suffix.lower() for path in pictures})
-    code = FROM_NAMES.format(endings=endings, name="i.parent.name" if by_folder else "i.stem")
+    code = FROM_NAMES.format(endings=json.dumps(endings), name="i.parent.name" if by_folder else "i.stem")
     what, command = "folders" if by_folder else "files", shlex.join(["python", "-c", code, str(root)])
     return (
         f"write a .txt beside each, or {METADATA[0]}; this writes it from the names of the {what}, "

@@ -15,6 +15,8 @@ from t2ikit.data.captioned import Captioned
 from t2ikit.grids import contact_sheet
 from t2ikit.interfaces import Dataset, Split
 from t2ikit.quoting import quoted, shortened, visible
+from t2ikit.text.builtin import BuiltinTextEncoder
+from t2ikit.text.builtin_config import BuiltinTextConfig
 
 LOOKED_AT = 20_000
 """Captions of at most this many pictures are counted."""
@@ -96,6 +98,16 @@ def _repeats(dataset: Captioned, good: Sequence[int]) -> str:
     return f"{len(repeats):,} repeat another" + (f": {shown}" if repeats else "")
 
 
+def _cut(captions: Counter[str]) -> str:
+    """How many captions are longer than the built-in text encoder reads."""
+    encoder = BuiltinTextEncoder(BuiltinTextConfig.model_validate({}))
+    count = sum(times for caption, times in captions.items() if encoder.cut(caption) is not None)
+    return (
+        f"{count:,} of {captions.total():,} captions have more than the {encoder.length - 1} words that the "
+        f"built-in text encoder reads (text.length={encoder.length})"
+    )
+
+
 def _captions(dataset: Dataset) -> list[tuple[str, str]]:
     """How many, how long, of which words."""
     counts: Counter[str] = Counter()
@@ -112,5 +124,6 @@ def _captions(dataset: Dataset) -> list[tuple[str, str]]:
         ("captions", f"{sum(counts.values()):,} of {pictures:,} pictures, {len(counts):,} different"),
         ("words a caption", f"{lengths[0]} to {lengths[-1]}, median {statistics.median(lengths):g}"),
         ("vocabulary", f"{len(words):,} words; {common}"),
+        ("cut", _cut(counts)),
         ("most frequent", f"{times:,} x {quoted(often, SHOWN)}"),
     ]

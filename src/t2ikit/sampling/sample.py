@@ -14,6 +14,7 @@ from t2ikit.cascade import open_stages
 from t2ikit.cascade import upscale as upscale_all
 from t2ikit.compose import Model
 from t2ikit.errors import UserError
+from t2ikit.files import decoded
 from t2ikit.progress import progress_bar
 from t2ikit.run import Run, as_run, open_run
 from t2ikit.sampling.costs import costs
@@ -22,18 +23,22 @@ from t2ikit.sampling.draw import sample as draw
 from t2ikit.sampling.open import check_call, open_model
 from t2ikit.sampling.samples import Samples
 from t2ikit.settings import Plugins, Settings, as_settings
+from t2ikit.text.vocabulary import warn_of_prompts
 
 
 def read_prompts(given: Sequence[str], path: Path | None) -> list[str]:
-    """Prompts from the command line and from a file, one a line.
+    """Prompts from the command line and from a file, one a line, each once.
+
+    An empty one that was given is the unconditional sample; blank lines of a file are left out.
 
     Raises:
         UserError: the file cannot be read, or there is no prompt at all.
     """
-    prompts = list(given)
+    prompts = [prompt if prompt.strip() else "" for prompt in given]
     if path is not None:
         try:
-            prompts += [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+            lines = decoded(path.read_bytes()).splitlines()
+            prompts += [line.strip() for line in lines if line.strip()]
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(
                 f"--prompts {path}: the file cannot be read",
@@ -41,7 +46,7 @@ def read_prompts(given: Sequence[str], path: Path | None) -> list[str]:
                 got=error,
                 fix="check the path, and that the file was saved as UTF-8",
             ) from error
-    prompts = list(dict.fromkeys(prompt for prompt in prompts if prompt.strip()))
+    prompts = list(dict.fromkeys(prompts))
     if not prompts:
         raise UserError(
             "there is no prompt to draw",
@@ -73,7 +78,7 @@ def sample(
 
     Args:
         run: a run or an export, or its folder.
-        prompts: a caption, or P of them.
+        prompts: a caption, or P of them; "" samples without one.
         n: images of each prompt at each guidance.
         steps: of the sampler; None takes the recipe's.
         guidance: a weight, or several; None takes the recipe's.
@@ -90,6 +95,10 @@ def sample(
 
     Returns:
         The images (`.images`, as PIL `.pil()`, as one grid `.grid()`), with prompts, seconds, network calls.
+
+    Warns:
+        T2ikitWarning: prompts have words that the run was never trained on, or are longer than its text
+            encoder reads.
 
     Raises:
         UserError: what cannot work, before anything is sampled; or images that are not finite.
@@ -109,6 +118,7 @@ def sample(
     model = open_model(opened, sampler=sampler, settings=of_base, checkpoint=checkpoint, **common)
     if model.generator.enlarges is not None:
         check_low_res(model, None, len(chosen) * n)
+    warn_of_prompts(model, chosen)
     stages = _stages(model, upscale, of_stages, common)
     check_call(model, "steps", steps)
     for scale in scales:

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from t2ikit.files import save_picture
-from t2ikit.grids import labelled_grid, to_pil
+from t2ikit.grids import labelled_grid, prompt_labels, to_pil
 from t2ikit.run import Run
 from t2ikit.sampling.outputs import output_folder, unwritable
 
@@ -63,7 +63,7 @@ class Samples:
             for scale in self.guidance
             for number in range(count)
         ]
-        return labelled_grid(rows, list(self.prompts), labels)
+        return labelled_grid(rows, prompt_labels(self.prompts), labels)
 
     def save(self, folder: str | Path | None = None) -> Path:
         """Write each image as a PNG, and their grid.
@@ -98,4 +98,6 @@ class Samples:
 
 
 def _slug(prompt: str) -> str:
+    if not prompt.strip():
+        return "unconditional"
     return re.sub(r"[^a-z0-9]+", "-", prompt.lower()).strip("-")[:60] or "prompt"

@@ -113,8 +113,19 @@ def check_text_encoder(name: str, registry: Registry | None = None, /, **config:
             require(
                 _same(alone, cut, 1e-5), f"{part.title}: {caption[:20]!r} is encoded otherwise when alone"
             )
+        _check_words(part.title, first)
         same = isinstance(first.fingerprint, str) and first.fingerprint == second.fingerprint
         require(same, f"{part.title}: fingerprint must be text that stays the same")
+
+
+def _check_words(title: str, encoder: TextEncoder) -> None:
+    """Check what an encoder says of captions: of all of them words or of none, and which are cut."""
+    words = [encoder.words(caption) for caption in CAPTIONS]
+    told = all(isinstance(one, tuple) and all(isinstance(word, str) for word in one) for one in words)
+    require(told or words == [None] * len(words), f"{title}: words must be tuples of text, or None for all")
+    cut = [encoder.cut(caption) for caption in CAPTIONS]
+    texts = all(one is None or isinstance(one, str) for one in cut)
+    require(texts and cut[1] is None, f"{title}: cut must be text, or None where a caption is read whole")
 
 
 def _check_embedding(title: str, encoder: TextEncoder, text: TextEmbedding) -> None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -21,6 +22,8 @@ from t2ikit.interfaces import TextEncoder
 from t2ikit.text.builtin_config import BuiltinTextConfig
 
 _WORD = re.compile(r"\w+|[^\w\s]")
+LOOKED_AT = 20_000
+"""Captions that are looked at before training for how many are cut."""
 
 
 @functools.lru_cache(maxsize=65536)
@@ -44,6 +47,29 @@ class BuiltinTextEncoder(TextEncoder):
     def fingerprint(self) -> str:
         """Version of the table, and its shape."""
         return f"builtin-1/{self.width}x{self.length}"
+
+    def words(self, caption: str) -> tuple[str, ...]:
+        """The words that are read of a caption, in lower case and without punctuation."""
+        read = _WORD.findall(caption.lower())[: self.length - 1]
+        return tuple(word for word in read if word[0] == "_" or word[0].isalnum())
+
+    def cut(self, caption: str) -> str | None:
+        """The first words of a caption, in lower case, where it has more than are read."""
+        if len(caption) < self.length:  # a word takes a letter at least
+            return None
+        text = caption.lower()
+        found = list(itertools.islice(_WORD.finditer(text), self.length))
+        return text[: found[-2].end()] if len(found) == self.length else None
+
+    def prepare(self, captions: Iterable[str]) -> tuple[str, ...]:
+        """How many of the first captions are cut, if any is; nothing has to be encoded before training."""
+        first = list(itertools.islice(captions, LOOKED_AT))
+        cut = sum(self.cut(caption) is not None for caption in first)
+        if not cut:
+            return ()
+        of = f"the first {LOOKED_AT:,}" if len(first) == LOOKED_AT else f"{len(first):,}"
+        most = f"{self.length - 1} words (text.length={self.length})"
+        return (f"text: {cut:,} of {of} captions are cut after {most}",)
 
     def encode(self, captions: Sequence[str]) -> TextEmbedding:
         """Embed captions: tokens (B, L, D), mask (B, L), pooled (B, D) the mean over real tokens."""

@@ -12,6 +12,7 @@ from t2ikit.interfaces import TextEncoder
 from t2ikit.text.cache import Embedded
 from t2ikit.text.pretrained import Loaded, joined
 from t2ikit.text.pretrained_config import PretrainedConfig
+from t2ikit.text.tokenizing import kept_of
 
 
 class HeldEncoder(TextEncoder):
@@ -33,6 +34,10 @@ class HeldEncoder(TextEncoder):
     def fingerprint(self) -> str:
         """Of no use: nothing is kept."""
         return "held"
+
+    def cut(self, caption: str) -> str | None:
+        """What the tokenizer keeps of a caption that is longer than `length`; None: all of it."""
+        return kept_of(caption, self.loaded.tokenizer, self.loaded.config)
 
     def encode(self, captions: Sequence[str]) -> TextEmbedding:
         """Embed captions: tokens (B, L, D), mask (B, L), pooled (B, D)."""

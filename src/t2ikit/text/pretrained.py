@@ -14,13 +14,13 @@ from torch import Tensor
 
 from t2ikit.batch import TextEmbedding
 from t2ikit.cache import cache_folder
-from t2ikit.errors import UserError
 from t2ikit.interfaces import TextEncoder
 from t2ikit.memory import is_out_of_memory
 from t2ikit.progress import progress_bar
 from t2ikit.text.cache import Embedded, EmbeddingCache
 from t2ikit.text.model_files import ModelFiles, find_model
 from t2ikit.text.pretrained_config import ClipTextConfig, PretrainedConfig
+from t2ikit.text.tokenizing import kept_of, open_tokenizer, unknown_model
 
 VERSION = 1
 """Raise it whenever the same model would give other embeddings."""
@@ -48,6 +48,7 @@ class PretrainedEncoder(TextEncoder):
         self.cache = EmbeddingCache(cache_folder(config.cache) / "text", self._fingerprint)
         self._new: dict[str, Embedded] = {}
         self._model: Loaded | None = None
+        self._tokenizer: Any = None
 
     @property
     def fingerprint(self) -> str:
@@ -91,6 +92,13 @@ class PretrainedEncoder(TextEncoder):
             self._encode_as_they_come(missing)
         found = [self.cache[caption] if caption in self.cache else self._new[caption] for caption in captions]
         return joined(found, self.length, self.width)
+
+    def cut(self, caption: str) -> str | None:
+        """What the tokenizer keeps of a caption that is longer than `length`, without the model."""
+        if len(caption.encode()) + 2 <= self.length:  # a token takes a byte at least, but for its ends
+            return None
+        self._tokenizer = self._tokenizer or open_tokenizer(self.files)
+        return kept_of(caption, self._tokenizer, self.config)
 
     def components(self) -> tuple[Any, Any]:
         """The model and its tokenizer, as transformers has them, in the precision of the config."""
@@ -177,18 +185,12 @@ class Loaded:
         try:
             clip = isinstance(config, ClipTextConfig)
             kind = transformers.CLIPTextModel if clip else _kind(transformers, files)
-            tokenizer = transformers.AutoTokenizer.from_pretrained(files.folder, trust_remote_code=False)
             model: Any = open_whole(kind, files.folder)
         except Exception as error:  # a damaged file may end in any
             if is_out_of_memory(error):
                 raise
-            raise UserError(
-                f"text.model: {files.name} cannot be opened as a text encoder",
-                expected="a model and a tokenizer that transformers knows; no code of its own",
-                got=" ".join(str(error).split())[:200],
-                fix="give another model; text.use=t5, clip or hf says of which kind it is",
-            ) from error
-        return cls(model, tokenizer, config)
+            raise unknown_model(files, error) from error
+        return cls(model, open_tokenizer(files), config)
 
     @torch.no_grad()
     def encode(self, captions: Sequence[str], progress: Any = None) -> list[Embedded]:

@@ -1,0 +1,43 @@
+"""The tokenizers of pretrained text encoders, without their models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from t2ikit.errors import UserError
+from t2ikit.text.model_files import ModelFiles
+from t2ikit.text.pretrained_config import PretrainedConfig
+
+
+def open_tokenizer(files: ModelFiles) -> Any:
+    """A model's tokenizer.
+
+    Raises:
+        UserError: transformers cannot open it.
+    """
+    import transformers
+
+    try:
+        return transformers.AutoTokenizer.from_pretrained(files.folder, trust_remote_code=False)
+    except Exception as error:  # a damaged file may end in any
+        raise unknown_model(files, error) from error
+
+
+def unknown_model(files: ModelFiles, error: Exception) -> UserError:
+    """That transformers cannot open a model or its tokenizer."""
+    return UserError(
+        f"text.model: {files.name} cannot be opened as a text encoder",
+        expected="a model and a tokenizer that transformers knows; no code of its own",
+        got=" ".join(str(error).split())[:200],
+        fix="give another model; text.use=t5, clip or hf says of which kind it is",
+    )
+
+
+def kept_of(caption: str, tokenizer: Any, config: PretrainedConfig) -> str | None:
+    """What a tokenizer keeps of a caption that has more tokens than the config's length; None: all of it."""
+    if config.padded:
+        caption = caption.lower().strip()
+    kept = tokenizer(caption, truncation=True, max_length=config.length).input_ids
+    if len(kept) < config.length or len(tokenizer(caption).input_ids) <= config.length:
+        return None
+    return str(tokenizer.decode(kept, skip_special_tokens=True))
