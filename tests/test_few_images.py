@@ -11,14 +11,19 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from conftest import TOYS
 from t2ikit.data.captioned import split
 from t2ikit.data.looking import open_dataset
 from t2ikit.data.source import Entry
 from t2ikit.data.survey import sheet, survey
 from t2ikit.errors import UserError
+from t2ikit.evaluating import EvaluationOptions, Evaluator
 from t2ikit.interfaces import Dataset, StreamingDataset
+from t2ikit.recipe import read_recipe
 from t2ikit.registry import Registry
+from t2ikit.runlog import read_log
 from t2ikit.testing import check_dataset
+from t2ikit.training import start_run
 
 
 def png(number: int) -> bytes:
@@ -151,3 +156,27 @@ def test_creatures_without_held_out_drawings() -> None:
     with pytest.raises(UserError, match="validation=0"):
         open_dataset(Registry.load(), "creatures", ["data.count=1"])
     check_dataset("t2ikit/creatures", count=5, validation=0.0)
+
+
+def trained(spec: str, out: Path, *settings: str) -> Path:
+    """A toy run of one step with nothing held out."""
+    registry = Registry.load([str(TOYS)])
+    chosen = ["data.validation=0", "losses.contrast.weight=0", "train.steps=1", *settings]
+    recipe = read_recipe(registry, "toys/denoiser", data=spec, settings=chosen)
+    start_run(registry, recipe, out, device="cpu")
+    return out
+
+
+def test_a_stream_of_one_image_trains_and_is_validated_on_it(tmp_path: Path) -> None:
+    run = trained(shards(tmp_path, [1]), tmp_path / "run", "data.stream=true")
+    assert any(key.startswith("validation/") for key in read_log(run / "log.jsonl")[-1])
+
+
+def test_an_evaluation_of_a_run_that_held_nothing_out_says_so(tmp_path: Path) -> None:
+    run = trained(a_folder(tmp_path, 2), tmp_path / "run")
+    evaluator = Evaluator(
+        run, EvaluationOptions(n=4, metrics=("colours",)), plugins=[str(TOYS)], device="cpu"
+    )
+    assert set(evaluator.prompts) == {"image 0", "image 1"}
+    notes = [note for note in evaluator._notes if "training images" in note]
+    assert notes == ["the prompts are captions of training images: this run held none out"]

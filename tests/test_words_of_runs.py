@@ -90,6 +90,19 @@ def test_sample_names_words_the_run_never_saw_and_cut_prompts_once(run: Path) ->
     assert sample(run, "a red square", "A GREEN square!", "") == []
 
 
+def test_training_says_which_prompts_are_cut_and_at_its_end_which_words_it_never_saw(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    toy_run(
+        tmp_path / "run", 'train.prompts=["a gren square", "", "a red square, a red square"]', "text.length=6"
+    )
+    said = capfd.readouterr().err
+    cut = "train.prompts: a prompt is cut, after 4 words ('a red square, a')"
+    unknown = "prompts: never seen in training: 'gren' (did you mean 'green'?)"
+    assert said.count(cut) == said.count(unknown) == 1
+    assert said.index(cut) < said.index("step 6/6") < said.index(unknown)
+
+
 def test_the_command_says_it_once_on_standard_error(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

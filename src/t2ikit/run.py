@@ -29,7 +29,7 @@ from t2ikit.registry import Registry
 from t2ikit.run_plugins import check_present, check_same_files, record
 from t2ikit.runlog import read_log
 from t2ikit.settings import Plugins
-from t2ikit.text.vocabulary import read_words
+from t2ikit.text.vocabulary import KEY, read_words
 from t2ikit.weights import another_checkpoint, check_finite, exported_weights, load_state
 
 ENCODER = "text_encoder"
@@ -145,7 +145,7 @@ class Run:
         check_finite(tensors, model.generator.state_dict(), where, self._instead_of(snapshot.step))
         load_state(model.generator, tensors, self.path)
         model.generator.eval()
-        return replace(model, step=snapshot.step, notes=snapshot.notes, words=snapshot.state.get("words"))
+        return replace(model, step=snapshot.step, notes=snapshot.notes, words=snapshot.state.get(KEY))
 
     @property
     def exported(self) -> bool:
@@ -177,7 +177,7 @@ class Run:
             return ckpt.load_at(self.path, checkpoint)
         if checkpoint is not None:
             raise self._one_set_of_weights(f"checkpoint {checkpoint}")
-        state = {"words": read_words(self.path)}
+        state = {KEY: read_words(self.path)}
         return ckpt.Snapshot(self._exported_step, {"ema": exported_weights(self.path)}, state)
 
     def _instead_of(self, step: int) -> str:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from t2ikit.compose import Cast
 from t2ikit.given import real_pictures, small_pictures
-from t2ikit.grids import labelled_grid, to_pil
+from t2ikit.grids import labelled_grid, prompt_labels, to_pil
 from t2ikit.modes import evaluating
 from t2ikit.sampling.draw import sample
 from t2ikit.trainer import Trainer
@@ -62,7 +62,7 @@ class SampleGrids:
         if self.beside is not None and low_res is not None:
             ends = zip(to_pil(low_res), rows, to_pil(self.beside))
             rows, labels = [[a, *row, b] for a, row, b in ends], ["given", *labels, "real"]
-        return labelled_grid(rows, self.prompts, labels)
+        return labelled_grid(rows, prompt_labels(self.prompts), labels)
 
     def first(self, images: Tensor) -> list[Image.Image]:
         """The first image of each prompt."""

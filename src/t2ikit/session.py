@@ -31,6 +31,7 @@ from t2ikit.run_history import amended, changed_since, describe_changes, write_r
 from t2ikit.runlog import append, cut_after
 from t2ikit.sample_grids import SampleGrids
 from t2ikit.schedule import StopWatch, scheduled_rate
+from t2ikit.text.vocabulary import Vocabulary
 from t2ikit.trainer import Trainer
 from t2ikit.validation import Validation
 
@@ -72,6 +73,7 @@ class Session:
         self.latest: dict[str, float] = {}
         self.interrupts = Interrupts(display.say)
         self.trackers: Trackers | None = None
+        self.vocabulary = Vocabulary(cast.model.encoder)
         self.done = self.saved = 0
 
     def resume(self, *, own_micro_batch: bool = False) -> int:
@@ -85,6 +87,7 @@ class Session:
         snapshot, damaged = ckpt.load_latest(self.run.path)
         own = own_micro_batch or changed_since(self.run, "train.micro_batch", snapshot.step)
         snapshots.restore(self.trainer, snapshot, own_micro_batch=own)
+        self.vocabulary.restore(snapshot.state)
         self.accelerator.wait_for_everyone()  # every process has read what may be renamed now
         if self.main:
             for error in damaged:
@@ -101,6 +104,8 @@ class Session:
             self._begin(start)
             with self.interrupts, closing(self._shares(start)) as shares:
                 finished = self._loop(start, shares)
+            if note := self.vocabulary.unknown(self.grids.prompts):
+                self.display.say(f"prompts: {note}")
             if finished:
                 self._record_length()
             return finished
@@ -169,6 +174,7 @@ class Session:
         else:
             for step, share in enumerate(shares, start):
                 self.trainer.step(share.batch(self.cast.model.encoder, self.accelerator.device), step)
+                self.vocabulary.see(share.pool, step)
                 self.done = step + 1
                 budget.end(self.done)
                 if self._after_step(clock):
@@ -275,7 +281,9 @@ class Session:
             weights = (p for player in self.trainer.players for p in player.trainable)
             if not all(bool(torch.isfinite(p).all()) for p in weights):
                 raise self._diverged("a weight", done - 1)
-            ckpt.save(self.run.path, snapshots.take(self.trainer, done, self.validation.score_at(done)))
+            snapshot = snapshots.take(self.trainer, done, self.validation.score_at(done))
+            self.vocabulary.keep_in(snapshot.state)
+            ckpt.save(self.run.path, snapshot)
             ckpt.prune(self.run.path, keep=self.config.keep, keep_best=self.config.keep_best)
             plot_curves(self.run.path / "log.jsonl", self.run.path / "losses.png")
         self.accelerator.wait_for_everyone()

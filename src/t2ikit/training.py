@@ -25,6 +25,7 @@ from t2ikit.recipe import Recipe, steps_or_minutes
 from t2ikit.registry import Registry
 from t2ikit.run import Run, check_new, create_run, next_run_folder, open_run
 from t2ikit.session import Session
+from t2ikit.text.vocabulary import cut_prompts
 from t2ikit.trainer import Trainer
 from t2ikit.validation import validation_data
 
@@ -197,6 +198,9 @@ def _train(
             display.say(note)
         for message in cast.model.encoder.prepare(_captions(cast, recipe)):
             display.say(message)
+        cut = cut_prompts(cast.model.encoder, recipe.train.prompts)
+        if cut:
+            display.say(f"train.prompts: {cut}")
         trained = to_the_end()
         # Gloo's threads abort or hang a process that ends before them. They end with the process group, which
         # distributed models hold in cycles: once the trainer is gone, `free_memory` collects those.

@@ -10,6 +10,7 @@ from torch import Tensor
 from t2ikit.batch import Batch, Record
 from t2ikit.compose import Cast
 from t2ikit.data.loader import Shares
+from t2ikit.data.stream import ShardStream
 from t2ikit.errors import UserError
 from t2ikit.interfaces import Dataset, Split
 from t2ikit.specs import Needs
@@ -60,6 +61,8 @@ def validation_data(dataset: Dataset) -> Dataset:
     """
     if dataset.size("validation"):
         return dataset
+    if isinstance(dataset, ShardStream):
+        return TrainingImages(dataset.first)
     if not dataset.indexed_training:
         raise UserError(
             "data.validation: a stream holds no image out to validate on",

@@ -13,10 +13,11 @@ import json
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from t2ikit.batch import Record, mix
 from t2ikit.data.captioned import Captioned
@@ -110,6 +111,10 @@ class ShardStream(StreamingDataset):
     def prompts(self, n: int, seed: int) -> list[str]:
         """Captions of the validation split, or of the first shard where that is empty."""
         return self.first.prompts(n, seed)
+
+    def pictures(self, captions: Sequence[str], seed: int) -> list[Tensor] | None:
+        """Real images of captions, out of the first shard."""
+        return self.first.pictures(captions, seed)
 
     @property
     def fingerprint(self) -> str:

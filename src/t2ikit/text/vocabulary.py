@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 FILE = "words.json"
 """Where an export keeps them."""
+KEY = "words"
+"""Where a checkpoint's state keeps them."""
 MOST = 65_536
 """Words that are kept, the most frequent."""
 PRUNED_EVERY = 1000
@@ -64,17 +66,28 @@ class Vocabulary:
         if prunes:
             self._counts = Counter(most_frequent(self._counts))
 
-    def state(self) -> dict[str, int] | None:
-        """The counts by word, sorted, as JSON can hold them; None where words are not counted."""
+    @property
+    def words(self) -> dict[str, int] | None:
+        """The counts by word, sorted; None where words are not counted."""
         if self._counts is None:
             return None
         self._take_apart()
         return dict(sorted(self._counts.items()))
 
-    def restore(self, state: Mapping[str, int] | None) -> None:
-        """Go on from what `state` gave; None, as of a run from before words were counted: count none."""
-        self._counts = None if state is None or self._counts is None else Counter(state)
+    def keep_in(self, state: dict[str, Any]) -> None:
+        """Put the counts into a checkpoint's state; nothing where words are not counted."""
+        if self._counts is not None:
+            state[KEY] = self.words
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint's state; of a run from before words were counted, count none."""
+        kept = state.get(KEY)
+        self._counts = None if kept is None or self._counts is None else Counter(kept)
         self._captions.clear()
+
+    def unknown(self, prompts: Sequence[str]) -> str:
+        """Which words of prompts are none of those counted, as `unknown_words` says it."""
+        return unknown_words(self._encoder, self.words, prompts)
 
     def _take_apart(self) -> None:
         assert self._counts is not None
