@@ -36,7 +36,7 @@ from t2ikit.training import start_run
 from test_resume import IMAGEN
 
 MISSING = ["metrics.clip-score.model=./no-clip"]
-QUESTION = EvaluationOptions(n=4, metrics=["colours", "prompt-accuracy", "clip-score"], settings=MISSING)
+QUESTION = EvaluationOptions(n=5, metrics=["colours", "prompt-accuracy", "clip-score"], settings=MISSING)
 PROMPTS = ["a red cat", "a <b>blue</b> dog"]
 
 
@@ -139,7 +139,7 @@ def test_how_each_number_was_made_is_shown_where_no_pointer_hovers(comparison):
     ours = comparison.runs[0].numbers
     saturation = ours.measures["colours/saturation"]
     assert saturation.provenance
-    assert ["colours/saturation", "4", saturation.provenance] in page.rows
+    assert ["colours/saturation", "5", saturation.provenance] in page.rows
     assert ["milliseconds to draw a picture", "7", "cpu, 2 threads, a processor"] in page.rows
     assert comparison.runs[0].data in page.text
 
@@ -151,7 +151,7 @@ def test_runs_that_were_measured_otherwise_are_named_in_how(comparison):
     changed = replace(second, numbers=replace(second.numbers, measures=measures))
     rows = Page(render(replace(comparison, runs=[first, changed]))).rows
     provenance = first.numbers.measures["colours/saturation"].provenance
-    assert ["colours/saturation (first)", "4", provenance] in rows
+    assert ["colours/saturation (first)", "5", provenance] in rows
     assert ["colours/saturation (<second>)", "7", "otherwise"] in rows
 
 
@@ -314,6 +314,7 @@ def m(value, low=None, high=None, better="higher"):
         ([m(1), None], ["", ""]),  # a row with a gap is not ranked
         ([m(5, 4, 6), m(7, 5.5, 8), m(3, 2, 4)], ["near", "best", ""]),
         ([m(2), m(2)], ["best", "best"]),
+        ([m(1), replace(m(2), n=4)], ["", ""]),  # of so few, nothing is told
     ],
 )
 def test_the_best_is_marked_and_what_may_be_as_good(measures, marks):

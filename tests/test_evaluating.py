@@ -16,6 +16,7 @@ from clip_support import clip_folder
 from t2ikit import Measure, UserError, open_run
 from t2ikit import checkpoint as ckpt
 from t2ikit.cli import main
+from t2ikit.comparing import compare_runs
 from t2ikit.data.creatures import Creatures
 from t2ikit.data.creatures_config import CreaturesConfig
 from t2ikit.evaluating import Evaluator, measure_run
@@ -24,6 +25,7 @@ from t2ikit.evaluation_pictures import reference
 from t2ikit.evaluation_results import EvaluationOptions
 from t2ikit.files import save_picture
 from t2ikit.metrics.chosen import choose_metrics
+from t2ikit.metrics.intervals import FEWEST
 from t2ikit.recipe import read_recipe
 from t2ikit.registry import Registry
 from t2ikit.sampling.open import open_model
@@ -243,8 +245,73 @@ def test_creatures_that_repeat_are_drawn_once_in_their_order(tiny_run):
 
 def test_few_pictures_are_told_once_whatever_is_measured(tiny_run):
     found = measure_run(tiny_run, EvaluationOptions(n=4, metrics=["colours", "neighbours"]))
-    assert found.text().count("4 pictures are few") == 1
+    assert found.text().count("4 images are too few") == 1
     assert not measure_run(tiny_run, EvaluationOptions(n=100, steps=1, metrics=["colours"])).notes
+
+
+@pytest.mark.parametrize(
+    ("n", "told"), [(1, "1 image is too few"), (2, "2 images are too few"), (5, "5 images are few")]
+)
+def test_one_or_two_images_are_measured_without_distances_and_intervals_and_it_is_said(tiny_run, n, told):
+    """Every metric that a plain installation has."""
+    found = measure_run(tiny_run, EvaluationOptions(n=n, copies=2))
+    assert found.text().count(told) == 1
+    assert not found.failed
+    enough = n >= FEWEST
+    assert ("reader-distance/fd-reader" in found.measures) == enough
+    assert (found.not_measured.get("reader-distance") == f"needs at least 5 images, got {n}") != enough
+    means = ("colours/saturation", "neighbours/distance", "reader-diversity/per-prompt")
+    assert all((found.measures[name].low is None) != enough for name in means)
+    assert found.measures["prompt-accuracy/joint"].low is not None  # Wilson's holds for any number
+    assert len(set(found.drawn.prompts)) == len(found.drawn.images) == n
+
+
+@pytest.fixture(scope="module")
+def no_held_out(tmp_path_factory):
+    """A run on three images of two captions, none held out, and the rows of its last grid."""
+    folder = tmp_path_factory.mktemp("three")
+    for number in range(3):
+        save_picture(Image.new("RGB", (32, 32), (80 * number, 90, 90)), folder / "data" / f"{number}.png")
+        (folder / "data" / f"{number}.txt").write_text(f"a square {number % 2}")
+    shared = [setting for setting in IMAGEN if not setting.startswith("data.count")]
+    registry = Registry.load()
+    data = ["data.validation=0", f"data.cache={folder}/cache"]
+    settings = [*shared, "train.steps=2", "train.batch=2", "sampler.steps=1", *data]
+    recipe = read_recipe(registry, "imagen/default", data=str(folder / "data"), settings=settings)
+    grids = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "t2ikit.sample_grids.labelled_grid", lambda rows, names, _: grids.append(names) or BLANK
+        )
+        start_run(registry, recipe, folder / "run", device="cpu")
+    return folder / "run", grids[-1]
+
+
+BLANK = Image.new("RGB", (8, 8))
+
+
+def test_few_captions_are_rows_once_in_every_grid(no_held_out, tmp_path, monkeypatch):
+    run, trained = no_held_out
+    both, rows = ["a square 0", "a square 1"], []
+    assert sorted(trained) == both
+    monkeypatch.setattr("t2ikit.sweeping.labelled_grid", lambda _, names, __: rows.append(names) or BLANK)
+    monkeypatch.setattr("t2ikit.comparing.SCALES", (1.0,))
+    options = EvaluationOptions(n=9, metrics=["colours"])
+    write_sweep(run_sweep(Evaluator(run, options), parse_axes(["guidance=1,3"])), open_run(run))
+    assert [sorted(each) for each in rows] == [both]
+    other = shutil.copytree(run, tmp_path / "other")
+    assert sorted(compare_runs([run, other], options).prompts) == both
+    assert compare_runs([run, other], options, ["a cat", "a cat"]).prompts == ["a cat"]
+
+
+def test_a_run_without_held_out_captions_says_whose_captions_it_is_measured_on(no_held_out, capsys):
+    assert main(["evaluate", str(no_held_out[0]), "--device", "cpu"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("note: the prompts are captions of training images: this run held none out") == 1
+    assert out.count("note: only 2 different captions; -n 256 asked") == 1
+    assert out.count("2 images are too few") == 1
+    assert "neighbours/nearer" not in out  # real images that were trained on are no yardstick
+    assert "the real images are in the training data" in out
 
 
 # ---------------------------------------------------------------- other data

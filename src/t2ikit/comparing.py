@@ -20,6 +20,7 @@ from t2ikit.evaluation_results import EvaluationOptions, name_of
 from t2ikit.given import real_pictures, small_pictures
 from t2ikit.interfaces import Denoiser, Measure
 from t2ikit.metrics.downloads import lacking
+from t2ikit.metrics.intervals import FEWEST
 from t2ikit.run import Run
 from t2ikit.runlog import read_log
 from t2ikit.sampling.draw import sample
@@ -257,10 +258,11 @@ def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, str]:
 def best(measures: Sequence[Measure | None]) -> list[str]:
     """How each run's measure stands: "best", "near" where its interval meets the best's, else "".
 
-    Nothing is ranked where a run has no such number, or where no way is better.
+    Nothing is ranked where a run has no such number or one of very few images, or where no way is better.
     """
     found = [measure for measure in measures if measure is not None]
-    if len(found) < len(measures) or len(found) < 2 or not found[0].better:
+    few = any(measure.n < FEWEST for measure in found)
+    if few or len(found) < len(measures) or len(found) < 2 or not found[0].better:
         return ["" for _ in measures]
     sign = 1 if found[0].better == "higher" else -1
     top = max(found, key=lambda measure: sign * measure.value)

@@ -19,6 +19,7 @@ from t2ikit.interfaces import Dataset, Measure, NotMeasured
 from t2ikit.metrics.chosen import Failed, choose_metrics, fetch_missing
 from t2ikit.metrics.downloads import Needs
 from t2ikit.metrics.identity import versions
+from t2ikit.metrics.intervals import FEWEST
 from t2ikit.progress import phase
 from t2ikit.recipe import SAMPLING, data_of_run, find_dataset, resolve
 from t2ikit.registry import Registry
@@ -205,10 +206,13 @@ def _few(count: int, asked: int) -> list[str]:
     notes = []
     if count < asked:
         notes.append(f"only {count} different captions; -n {asked} asked")
-    if count < ENOUGH:
+    images = f"{count} image is" if count == 1 else f"{count} images are"
+    if count < FEWEST:
+        notes.append(f"{images} too few for distances, and for intervals of means, which need {FEWEST}")
+    elif count < ENOUGH:
         notes.append(
-            f"{count} pictures are few: intervals are wide, and distances, precision and recall depend on "
-            "their number; compare at equal -n alone"
+            f"{images} few: intervals are wide, and distances, precision and recall depend on their number; "
+            "compare at equal -n alone"
         )
     return notes
 

@@ -33,7 +33,7 @@ class SampleGrids:
     def __init__(self, cast: Cast, trainer: Trainer) -> None:
         self.model, self.trainer, config = cast.model, trainer, trainer.config
         self.seed, self.count = config.seed, config.samples
-        self.prompts = list(config.prompts or cast.dataset.prompts(4, config.seed))
+        self.prompts = list(dict.fromkeys(config.prompts or cast.dataset.prompts(4, config.seed)))
         self.beside = real_pictures(self.model.generator, cast.dataset, self.prompts, config.seed)
 
     def sample(self) -> Tensor:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from t2ikit.interfaces import Drawn, Measure, NotMeasured
+from t2ikit.metrics import intervals
 from t2ikit.metrics.configs import FeatureConfig
 from t2ikit.metrics.coverage import covered, share_interval
 from t2ikit.metrics.features import Features, Network, to_bytes
@@ -25,8 +26,6 @@ from t2ikit.metrics.intervals import spread_interval
 SUBSET, SUBSETS, SEED = 1000, 100, 2020
 """Images of a subset of the kernel distance and how many subsets, as published; the seed is torch-fidelity's,
 so that the subsets are the same."""
-FEWEST_IMAGES = 5
-"""Fewer images have no meaningful distance."""
 ENOUGH = 2048
 """Below so many pictures the Frechet distance is known to come out too large."""
 QUICK, FEWEST = 512, 10
@@ -66,8 +65,8 @@ class FeatureDistance:
             raise NotMeasured("its features tell creatures apart, and these prompts ask for something else")
         if drawn.real is None:
             raise NotMeasured("needs a real picture of each prompt, and the dataset has none for some")
-        if len(drawn.images) < FEWEST_IMAGES:
-            raise NotMeasured(f"needs at least {FEWEST_IMAGES} images, got {len(drawn.images)}")
+        if len(drawn.images) < intervals.FEWEST:
+            raise NotMeasured(f"needs at least {intervals.FEWEST} images, got {len(drawn.images)}")
         if self._features is None:
             self._features = self._open()
         sets = (drawn.images, drawn.real)

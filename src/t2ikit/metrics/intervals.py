@@ -9,11 +9,18 @@ import numpy as np
 from t2ikit.metrics.prompt_accuracy import wilson
 
 Z = 1.959963984540054
+FEWEST = 5
+"""Of fewer images there is neither a distance nor an interval of a mean."""
 
 
-def mean_interval(values: np.ndarray, resamples: int = 1000) -> tuple[float, float, float]:
-    """Mean of independent values (N,), and its percentile bootstrap interval (always around the mean)."""
+def mean_interval(values: np.ndarray, resamples: int = 1000) -> tuple[float, float | None, float | None]:
+    """Mean of independent values (N,), and its percentile bootstrap interval (always around the mean).
+
+    None in place of an interval of fewer than FEWEST values, of which a bootstrap scatters far too little.
+    """
     values = np.asarray(values, dtype=np.float64)
+    if len(values) < FEWEST:
+        return float(values.mean()), None, None
     rng = np.random.default_rng(0)
     means = values[rng.integers(len(values), size=(resamples, len(values)))].mean(1)
     low, high = np.percentile(means, (2.5, 97.5))

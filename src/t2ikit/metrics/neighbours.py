@@ -5,6 +5,8 @@ Letters: N pictures, M training pictures.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -16,6 +18,7 @@ from t2ikit.metrics.intervals import below_interval, mean_interval
 PROVENANCE = "root mean square over pixels, levels of 255"
 NEAR = 0.05
 """Held-out pictures that count as near their nearest training picture."""
+NO_YARDSTICK = "the real images are in the training data: they tell nothing of what is near"
 
 
 class Neighbours:
@@ -24,7 +27,8 @@ class Neighbours:
     - `distance`: mean distance of the pictures to their nearest training picture.
     - `real-distance`: the same of real pictures of the same prompts, the yardstick.
     - `nearer`: share of the pictures that lie nearer to a training picture than all but 5 % of the real
-      ones. About 5 % where a model draws new pictures as real ones are new; far above: it remembers.
+      ones. About 5 % where a model draws new pictures as real ones are new; far above: it remembers. Left out
+      where the real ones are training pictures themselves.
     """
 
     def __init__(self, config: PlainConfig | None = None) -> None:
@@ -46,6 +50,8 @@ class Neighbours:
             real = nearest(drawn.real, drawn.train)[0].numpy()
             mean, low, high = mean_interval(real)
             measures["real-distance"] = Measure(mean, len(real), low, high, "levels", provenance)
+            if np.quantile(real, NEAR) == 0:
+                return {name: replace(one, warning=NO_YARDSTICK) for name, one in measures.items()}
             share = float((ours < np.quantile(real, NEAR)).mean())
             low, high = below_interval(ours, real, NEAR)
             measures["nearer"] = Measure(100 * share, len(ours), 100 * low, 100 * high, "%", provenance)
