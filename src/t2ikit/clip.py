@@ -23,7 +23,7 @@ from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from t2ikit.errors import UserError
 from t2ikit.extras import example
-from t2ikit.hub import download, has_weights, is_id, kept, reason, refusals
+from t2ikit.hub import download, has_weights, is_id, kept, reason, refusals, without_bars
 
 Attention = Literal["sdpa", "eager"]
 GREATEST_SCALE = 100.0
@@ -177,9 +177,10 @@ def open_model(name: str, attention: Attention = "sdpa", *, called: str | None =
         kind = AutoConfig.from_pretrained(place, trust_remote_code=False).model_type
         if kind != "clip":
             raise _unusable(name, f"it is of the kind {kind!r}", "a CLIPModel, model_type 'clip'")
-        opened: Any = CLIPModel.from_pretrained(
-            place, use_safetensors=True, attn_implementation=attention, output_loading_info=True
-        )
+        with without_bars():
+            opened: Any = CLIPModel.from_pretrained(
+                place, use_safetensors=True, attn_implementation=attention, output_loading_info=True
+            )
         prepared = read_preprocessor(place)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise _unusable(

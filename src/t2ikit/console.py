@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
@@ -59,9 +60,13 @@ def make_console(*, stderr: bool = True) -> Console:
     """A console of standard error (or output) that is as wide as its terminal, also where TERM is `dumb`."""
     from rich.console import Console
 
-    dumb = os.environ.get("TERM", "").lower() in ("dumb", "unknown")
-    width = shutil.get_terminal_size().columns if dumb else None
+    width = shutil.get_terminal_size().columns if is_dumb() else None
     return Console(stderr=stderr, force_jupyter=False, width=width)
+
+
+def is_dumb() -> bool:
+    """Whether the terminal understands no control sequence."""
+    return os.environ.get("TERM", "").lower() in ("dumb", "unknown")
 
 
 def can_move(console: Console) -> bool:
@@ -70,6 +75,11 @@ def can_move(console: Console) -> bool:
     FORCE_COLOR asks for colours, and is often set where a file or a notebook receives them.
     """
     return console.is_interactive and console.file.isatty() and not in_notebook()
+
+
+def wants_bars() -> bool:
+    """Whether libraries that download may draw bars of their own on standard error."""
+    return _verbosity > Verbosity.quiet and sys.stderr.isatty() and not is_dumb() and not in_notebook()
 
 
 def is_main_process() -> bool:
@@ -137,6 +147,17 @@ class Screen:
         """Take every row away."""
         for task in list(self.progress.tasks) if self.progress is not None else []:
             self.remove(task)
+
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        """Leave the terminal to the bars of a library."""
+        if self.progress is not None:
+            self.progress.stop()
+        try:
+            yield
+        finally:
+            if self.progress is not None:
+                self.progress.start()
 
     def _hide_spinner(self) -> None:
         if self.progress is not None and self.spinner is not None:

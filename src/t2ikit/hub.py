@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from t2ikit.console import log
+from t2ikit.console import SCREEN, log
 from t2ikit.errors import UserError
 
 FILES = ["*.json", "*.safetensors", "*.model", "*.txt"]
@@ -127,6 +127,20 @@ def kept_offline(*configs: Any) -> Iterator[None]:
             config.HF_HUB_OFFLINE = value
 
 
+@contextlib.contextmanager
+def without_bars() -> Iterator[None]:
+    """Keep transformers from drawing a bar while it reads weights that are here."""
+    from transformers.utils import logging
+
+    drawn = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if drawn:
+            logging.enable_progress_bar()
+
+
 def refusals() -> tuple[type[Exception], ...]:
     """The errors with which huggingface_hub says that something cannot be had or done."""
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
@@ -211,7 +225,8 @@ def download(repository: str, **options: Any) -> Path:
     require(endpoint())
     size = f" ({MEGABYTES[repository]} MB)" if repository in MEGABYTES else ""
     log(f"downloading {repository}{size} to {cache()}")
-    return Path(huggingface_hub.snapshot_download(repository, **{"allow_patterns": FILES, **options}))
+    with SCREEN.pause():
+        return Path(huggingface_hub.snapshot_download(repository, **{"allow_patterns": FILES, **options}))
 
 
 def folder_of(path: str | Path, options: dict[str, Any]) -> Path:

@@ -25,6 +25,7 @@ from t2ikit.files import save_picture
 from t2ikit.interfaces import StreamingDataset
 from t2ikit.interrupts import Interrupts
 from t2ikit.memory import memory_mb
+from t2ikit.progress import timed
 from t2ikit.registry import Registry
 from t2ikit.run import Run
 from t2ikit.run_history import amended, changed_since, describe_changes, write_run
@@ -240,6 +241,7 @@ class Session:
             + (str(found[-1]) if found else "none yet"),
         )
 
+    @timed("validation")
     def _validate(self, done: int) -> dict[str, Any]:
         losses = self.validation.measure(done)
         return {f"validation/{name}": v if math.isfinite(v) else None for name, v in losses.items()}
@@ -254,6 +256,7 @@ class Session:
             self.trackers.log(done, scalars)
         self.registry.hook.t2ikit_step_end(run=self.run.path, step=done, scalars=scalars)
 
+    @timed("grid")
     def _sample(self, done: int) -> None:
         """A grid of the validation prompts from the averaged weights, by the main process."""
         if self.main:
@@ -274,6 +277,7 @@ class Session:
             run=self.run.path, step=done, prompts=self.grids.prompts, images=self.grids.first(images)
         )
 
+    @timed("checkpoint")
     def _save(self, done: int) -> None:
         self.saved = done
         self.trainer.share_sums()

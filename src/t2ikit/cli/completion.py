@@ -29,8 +29,10 @@ def sampler_names(incomplete: str) -> list[str]:
 
 
 def exporter_names(incomplete: str) -> list[str]:
-    """Formats to export to."""
-    return _short("exporters")
+    """Formats to export to; a name that several plugins have means that of the run's own."""
+    from t2ikit.registry import Registry
+
+    return list(dict.fromkeys(entry.spec.name for entry in Registry.load().entries("exporters")))
 
 
 def metric_names(incomplete: str) -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from t2ikit.console import Verbosity, log, verbosity
+from t2ikit.console import Verbosity, log, verbosity, wants_bars
 from t2ikit.errors import T2ikitWarning
 
 ERRORS_ONLY = {
@@ -33,6 +33,8 @@ def quiet_libraries() -> Iterator[None]:
     before = {name: os.environ.get(name) for name in (*ERRORS_ONLY, *NO_BARS)}
     shown = warnings.showwarning
     _set_defaults(ERRORS_ONLY)
+    if not wants_bars():
+        hide_bars()
 
     def show(message: Any, category: Any, *where: Any, **more: Any) -> None:
         if issubclass(category, T2ikitWarning):
@@ -53,7 +55,7 @@ def quiet_libraries() -> Iterator[None]:
 
 
 def hide_bars() -> None:
-    """Keep libraries from drawing bars of their own, for `--quiet`."""
+    """Keep libraries from drawing bars of their own: with `--quiet`, and where a bar is many lines."""
     _set_defaults(NO_BARS)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from t2ikit.cli.output import echo, print_rows
+from t2ikit.cli.output import print_rows
 from t2ikit.console import log
 
 
@@ -28,7 +28,7 @@ def command(
     if as_json:
         from json import dumps
 
-        echo(dumps([run.table() for run in runs], indent=1, allow_nan=False))
+        print(dumps([run.table() for run in runs], indent=1, allow_nan=False))
         return
     print_rows(COLUMNS, [row(run) for run in runs])
     if not runs:

@@ -9,6 +9,7 @@ import contextlib
 import os
 from typing import Any
 
+from t2ikit.console import SCREEN
 from t2ikit.data.captioned import Captioned
 from t2ikit.data.source import Entry
 from t2ikit.data.splits import Joined, named_splits
@@ -81,7 +82,8 @@ def load(label: str, name: str, config: HubConfig) -> Any:
     datasets = import_extra("datasets", "hub", f"--data {label}")
     silent = "" if os.path.isdir(name) else unreachable([endpoint()]).get(endpoint(), "")
     try:
-        with kept_offline(datasets.config) if silent else contextlib.nullcontext():  # it may be kept here
+        offline = kept_offline(datasets.config) if silent else contextlib.nullcontext()  # it may be kept here
+        with offline, SCREEN.pause():
             found = datasets.load_dataset(name, config.subset, revision=config.revision)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         raise _unreachable(label, name, silent or reason(error)) from error

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from t2ikit import hub
-from t2ikit.console import log
+from t2ikit.console import SCREEN, log, wants_bars
 from t2ikit.interfaces import Download, NotMeasured
 
 INCEPTION = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
@@ -66,10 +66,9 @@ def _download(url: str, path: Path) -> None:
         hub.require(url)
         log(f"downloading {path.name}{size} to {folder} from {url}")
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _patience(hub.SECONDS):
-            torch.hub.download_url_to_file(
-                url, str(path), hash_prefix=path.stem.rsplit("-", 1)[1], progress=True
-            )
+        with _patience(hub.SECONDS), SCREEN.pause():
+            prefix = path.stem.rsplit("-", 1)[1]
+            torch.hub.download_url_to_file(url, str(path), hash_prefix=prefix, progress=wants_bars())
     except (urllib.error.URLError, OSError, RuntimeError) as error:
         why = str(error) if isinstance(error, ConnectionError) else f"the download failed: {error}"
         raise NotMeasured(

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from t2ikit.batch import TextEmbedding
 from t2ikit.cache import cache_folder
+from t2ikit.hub import without_bars
 from t2ikit.interfaces import TextEncoder
 from t2ikit.memory import is_out_of_memory
 from t2ikit.progress import progress_bar
@@ -252,7 +253,8 @@ def open_whole(kind: Any, folder: Path, dtype: torch.dtype | None = None, **opti
     if dtype is not None:
         options["torch_dtype" if transformers.__version__.startswith("4.") else "dtype"] = dtype
     fixed = {"use_safetensors": True, "trust_remote_code": False, "output_loading_info": True}
-    model, found = kind.from_pretrained(folder, **options, **fixed)
+    with without_bars():
+        model, found = kind.from_pretrained(folder, **options, **fixed)
     missing = sorted(name for name in found["missing_keys"] if not name.startswith("pooler."))
     if missing:
         raise ValueError(f"weights are missing in {folder}: {', '.join(missing[:3])}")
