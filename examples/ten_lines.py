@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 import t2ikit
 
 run = t2ikit.train("imagen", set=sys.argv[1:])
-samples = t2ikit.sample(run, ["a green cat with red eyes", "a jumping blue bird"], guidance=[1, 3])
+samples = t2ikit.sample(run, ["a green cat with red eyes", "a jumping blue bird"], n=2, guidance=[1, 3])
 result = t2ikit.evaluate(run, metrics="prompt-accuracy", n=64)
 figure = Figure(figsize=(12, 4), layout="constrained")
 left, right = figure.subplots(1, 2)

@@ -66,7 +66,7 @@ def test_it_trains_and_samples(tmp_path):
     )
     settings = [*shared, "train.batch=8", "train.validate_every=1", "optimizer.generator.lr=0.01"]
     recipe = read_recipe(registry, str(raw), settings=settings)
-    run = start_run(registry, recipe, tmp_path / "run", device="cpu").run
+    run = start_run(registry, recipe, tmp_path / "run", device="cpu")
     log = read_log(run.path / "log.jsonl")
     losses = [line["validation/denoise"] for line in log if "validation/denoise" in line]
     assert len(losses) == 12

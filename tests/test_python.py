@@ -33,7 +33,7 @@ MEASURED = {"metrics": "colours", "n": 4, "device": "cpu"}
 def run(tmp_path_factory):
     settings = [*IMAGEN, "train.steps=3"]
     chosen = read_recipe(Registry.load(), "imagen/default", settings=settings)
-    return start_run(Registry.load(), chosen, tmp_path_factory.mktemp("runs") / "imagen", device="cpu").run
+    return start_run(Registry.load(), chosen, tmp_path_factory.mktemp("runs") / "imagen", device="cpu")
 
 
 @pytest.fixture(scope="module")
