@@ -19,7 +19,7 @@ from t2ikit import UserError, open_run
 from t2ikit.cli import main
 from t2ikit.recipe import read_recipe
 from t2ikit.registry import Registry
-from t2ikit.sampling.outputs import output_folder
+from t2ikit.sampling.outputs import check_output, make_output
 from t2ikit.settings import as_settings
 from t2ikit.training import start_run
 from test_resume import IMAGEN
@@ -153,12 +153,33 @@ def test_a_folder_that_cannot_be_written_is_told_before_anything_is_sampled(
 
 
 def test_a_folder_is_tried_and_not_left_behind(run, tmp_path):
-    folder = output_folder(run, tmp_path / "deep" / "er")
-    assert folder == tmp_path / "deep" / "er"
+    check_output(run, tmp_path / "deep" / "er")
     assert not (tmp_path / "deep").exists()
     (tmp_path / "there").mkdir()
-    output_folder(run, tmp_path / "there" / "new")
+    check_output(run, tmp_path / "there" / "new")
     assert list((tmp_path / "there").iterdir()) == []
+
+
+def test_two_that_sample_at_once_get_a_folder_each(run):
+    check_output(run)
+    check_output(run)
+    first, second = make_output(run), make_output(run)
+    assert first != second
+    assert first.is_dir()
+    assert second.is_dir()
+    for folder in (first, second):
+        folder.rmdir()
+
+
+@pytest.mark.parametrize("weights", ["EMA", "last", ""])
+def test_weights_of_no_kind_are_refused(run, weights):
+    with pytest.raises(UserError, match="no such weights"):
+        t2ikit.sample(run, "a cat", weights=weights)
+
+
+def test_a_guidance_that_is_text_is_refused(run):
+    with pytest.raises(UserError, match="this is no weight"):
+        t2ikit.sample(run, "a cat", guidance="high")
 
 
 # ---------------------------------------------------------------- images that are not finite

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from PIL import Image
 
+from t2ikit.cli import output
 from t2ikit.data.looking import open_dataset
 from t2ikit.data.survey import survey
-from t2ikit.quoting import quoted, shortened, visible
+from t2ikit.quoting import quoted, shortened, visible, visible_lines
 from t2ikit.registry import Registry
 
 
@@ -43,3 +44,19 @@ def test_a_survey_shows_long_captions_and_odd_file_names_safely(tmp_path) -> Non
     assert max(map(len, told)) < 500
     assert "2 repeat another" in dict(found.rows)["same picture"]
     assert "d\\x1b[0m.png" in found.problems[0]
+
+
+@pytest.mark.parametrize(
+    "show", [output.echo, output.print_error, lambda text: output.print_rows(["a"], [[text]])]
+)
+def test_nothing_that_a_terminal_would_obey_is_printed(show, capsys):
+    show("before \x1b]0;taken\x07 after")
+    captured = capsys.readouterr()
+    shown = captured.out + captured.err
+    assert "\x1b" not in shown
+    assert "\x07" not in shown
+    assert "\\x1b]0;taken\\x07 after" in shown
+
+
+def test_lines_and_tabs_of_a_text_stay():
+    assert visible_lines("a\tb\r\nc\x1b") == ["a\tb", "c\\x1b"]

@@ -65,3 +65,7 @@ def test_what_is_not_a_number_stays_so():
 def test_what_a_recipe_cannot_hold_is_refused(wrong):
     with pytest.raises(UserError, match="set:"):
         as_settings(wrong)
+
+
+def test_an_iterator_of_strings_is_read_once_and_whole():
+    assert as_settings(iter(["train.steps=5", "train.batch=2"])) == ["train.steps=5", "train.batch=2"]

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
+from t2ikit.quoting import visible_lines
+
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.progress import Progress, Task, TaskID
@@ -166,6 +168,8 @@ class Screen:
     def print(self, message: RenderableType) -> None:
         """Print above the rows: wrapped at words on a terminal, whole in a file."""
         console = self.progress.console if self.progress is not None else self.make()
+        if isinstance(message, str):
+            message = "\n".join(visible_lines(message))
         console.print(message, markup=False, highlight=False, soft_wrap=not console.file.isatty())
 
 
@@ -200,6 +204,11 @@ SCREEN = Screen()
 def log(message: str) -> None:
     """Say something on standard error, above the bars; nothing where the process is to be quiet."""
     _say(message, Verbosity.normal)
+
+
+def warn(message: str) -> None:
+    """Say what must be known however quiet the process is to be."""
+    _say(f"warning: {message}", Verbosity.quiet)
 
 
 def detail(message: str) -> None:

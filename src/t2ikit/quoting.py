@@ -14,6 +14,12 @@ def visible(text: str) -> str:
     )
 
 
+def visible_lines(text: str) -> list[str]:
+    """The lines of a text, each as `visible` shows it; tabs stay."""
+    lines = (line.removesuffix("\r").split("\t") for line in text.split("\n"))
+    return ["\t".join(map(visible, parts)) for parts in lines]
+
+
 def shortened(text: str, most: int) -> str:
     """The text, or its first words with an ellipsis where it has more than `most` characters."""
     if len(text) <= most:

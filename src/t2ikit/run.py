@@ -130,6 +130,13 @@ class Run:
         Raises:
             UserError: there is no such checkpoint, its weights are not finite, or a plugin is missing.
         """
+        if weights not in ("ema", "raw"):
+            raise UserError(
+                "weights: there are no such weights",
+                expected='"ema", the averaged ones, or "raw", the last ones',
+                got=repr(weights),
+                fix="leave it out for the averaged ones",
+            )
         if self.exported and weights != "ema":
             raise self._one_set_of_weights(f"weights {weights}")
         registry = registry or self.registry or Registry.load()

@@ -41,9 +41,10 @@ def as_settings(given: Settings) -> list[str]:
         return [given]
     if isinstance(given, Mapping):
         return _flatten(given, "")
-    if not all(isinstance(setting, str) for setting in given):
-        raise _unusable(given)
-    return list(given)
+    settings = list(given)
+    if not all(isinstance(setting, str) for setting in settings):
+        raise _unusable(settings)
+    return settings
 
 
 def _flatten(table: Mapping[str, Any], prefix: str) -> list[str]:

@@ -7,9 +7,10 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-from t2ikit.console import Verbosity, log, verbosity, wants_bars
+from t2ikit.console import Verbosity, verbosity, wants_bars, warn
 from t2ikit.errors import T2ikitWarning
 
 ERRORS_ONLY = {
@@ -38,7 +39,7 @@ def quiet_libraries() -> Iterator[None]:
 
     def show(message: Any, category: Any, *where: Any, **more: Any) -> None:
         if issubclass(category, T2ikitWarning):
-            log(f"warning: {message}")
+            warn(str(message))
         elif verbosity() == Verbosity.verbose or _is_plugins(sys._getframe(2)):
             shown(message, category, *where, **more)
 
@@ -76,5 +77,7 @@ def _is_plugins(frame: Any) -> bool:
     points = [point for point in entry_points(group="t2ikit") if point.module.partition(".")[0] == package]
     if points:
         return all(point.dist is None or point.dist.name != "t2ikit" for point in points)
-    installed = tuple(sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib"))
-    return package != "t2ikit" and not frame.f_code.co_filename.startswith(installed)
+    path = Path(frame.f_code.co_filename)
+    library = any(folder in path.parts for folder in ("site-packages", "dist-packages"))
+    standard = any(path.is_relative_to(sysconfig.get_path(kind)) for kind in ("stdlib", "platstdlib"))
+    return package != "t2ikit" and not library and not standard

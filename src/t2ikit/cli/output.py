@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
-import shlex
 import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
 
 from t2ikit.console import SCREEN, Verbosity, verbosity
+from t2ikit.errors import command
+from t2ikit.quoting import visible, visible_lines
 
 
 def echo(text: object = "") -> None:
     """Print lines on standard output, wrapped at words on a terminal; bars give way to them."""
     SCREEN.clear()
-    lines = str(text).split("\n")
+    lines = visible_lines(str(text))
     print("\n".join(map(wrapped, lines) if sys.stdout.isatty() else lines))
 
 
@@ -28,34 +29,35 @@ def print_result(rows: Sequence[tuple[str, object]]) -> None:
     SCREEN.clear()
     width = max(len(label) for label, _ in rows)
     if verbosity() == Verbosity.quiet:
-        print(rows[0][1])
+        print(visible(str(rows[0][1])))
         return
     for label, value in rows:
-        print(f"{label + ':':<{width + 1}} {value}")
+        print(f"{label + ':':<{width + 1}} {visible(str(value))}")
 
 
 def print_command(what: str, words: Sequence[str]) -> None:
     """Print a command that is to be copied, quoted for a shell and on a line of its own."""
     SCREEN.clear()
-    print(f"{what}\n{shlex.join(words)}")
+    print(f"{what}\n{visible(command(*words))}")
 
 
 def print_rows(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print rows of text under a header: a table on a terminal, tab-separated lines in a pipe."""
     SCREEN.clear()
+    shown = [[visible(" ".join(cell.split())) for cell in row] for row in rows]
     if sys.stdout.isatty():
         from t2ikit.cli.tables import print_table
 
-        print_table(columns, rows)
+        print_table(columns, shown)
         return
-    for row in (columns, *rows):
-        print("\t".join(" ".join(cell.split()) for cell in row))
+    for row in (columns, *shown):
+        print("\t".join(row))
 
 
 def print_error(error: object) -> None:
     """Print an error on standard error, wrapped at words on a terminal."""
     SCREEN.clear()
-    lines = f"error: {error}".split("\n")
+    lines = visible_lines(f"error: {error}")
     text = "\n".join(map(wrapped, lines) if sys.stderr.isatty() else lines)
     print(text, file=sys.stderr)
 

@@ -56,12 +56,12 @@ def command(
 ) -> None:
     """Draw pictures of prompts with a trained run: PNG files and a labelled grid."""
     from t2ikit.run import open_run
-    from t2ikit.sampling.outputs import output_folder
+    from t2ikit.sampling.outputs import check_output
     from t2ikit.sampling.sample import read_prompts, sample
 
     wanted = read_prompts(prompt or [], prompts)
     opened = open_run(run)
-    folder = output_folder(opened, out)  # before anything is computed
+    check_output(opened, out)  # before anything is computed
     samples = sample(
         opened,
         wanted,
@@ -77,4 +77,4 @@ def command(
         device=device.value,
         plugins=plugin or (),
     )
-    print_result([("grid", samples.save(folder))])
+    print_result([("grid", samples.save(out))])

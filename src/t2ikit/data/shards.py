@@ -152,9 +152,9 @@ class ShardSource(Source):
 def read_sample_captions(
     texts: dict[str, bytes], column: str | None
 ) -> tuple[tuple[str, ...], None] | tuple[None, Kind]:
-    """The captions in a sample's .txt or .caption, one a line, or else in its .json; or what is wrong."""
+    """The captions in a sample's .txt, its .json, or its .caption, the first there is; or what is wrong."""
     try:
-        plain = texts.get(".txt", texts.get(".caption"))
+        plain = texts.get(".txt", None if ".json" in texts else texts.get(".caption"))
         if plain is not None:
             lines = decoded(plain).splitlines()
             found = tuple(dict.fromkeys(line for line in map(tidy, lines) if line))

@@ -13,6 +13,7 @@ from t2ikit.batch import Condition, Draws, mix
 from t2ikit.compose import Model
 from t2ikit.errors import UserError
 from t2ikit.memory import with_less
+from t2ikit.sampling.guidance import clamp_images
 
 Progress = Callable[[int, int], None]
 PIXELS = 64 * 64**2
@@ -104,7 +105,7 @@ def _draw(
         told = chunk_progress(progress, place, len(starts))
         with autocast(model):
             images = model.sampler(model.generator, condition, draws=draws[chunk], progress=told, **options)
-        pictures.append(images.float().clamp(-1, 1).cpu())
+        pictures.append(clamp_images(images.float()).cpu())
     return torch.cat(pictures)
 
 
@@ -136,7 +137,7 @@ def check_low_res(model: Model, low_res: Tensor | None, count: int) -> None:
 
 
 def check_finite(images: Tensor, prompts: Sequence[str]) -> None:
-    """Refuse images that hold NaN, which would be saved as black.
+    """Refuse images that hold NaN or infinity, which would be saved as black or white.
 
     Args:
         images: (N, 3, H, W).

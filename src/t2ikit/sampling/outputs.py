@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+import os
+from contextlib import suppress
 from pathlib import Path
 
 from t2ikit.errors import UserError
@@ -32,41 +35,62 @@ def _digest(export: Path) -> str:
     return found.hexdigest()
 
 
-def output_folder(run: Run, out: Path | None = None) -> Path:
-    """Where images sampled from a run go: `out`, or the first free of outputs/001, outputs/002, ...
-
-    They are numbered in the run's folder; for an export in ./outputs. The folder is tried, not left behind.
+def check_output(run: Run, out: Path | None = None) -> None:
+    """Refuse a folder for images that `make_output` could not make or write; leaves nothing behind.
 
     Raises:
         UserError: it cannot be made or written.
     """
-    folder = out or _next(Path(OUTPUTS) if run.exported else run.path / OUTPUTS)
+    folder = out or _numbered(run) / "001"
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(
-            f"--out {folder}: the folder cannot be made",
-            expected="a folder in which files can be written",
-            got=error,
-            fix="choose another folder with --out",
-        ) from error
+        raise _unmakable(folder, error) from error
     try:
-        probe = folder / ".probe"
+        probe = folder / f".probe-{os.getpid()}"
         probe.touch()
         probe.unlink()
-        for path in made:
-            path.rmdir()
     except OSError as error:
         raise unwritable(folder, error) from error
-    return folder
+    with suppress(OSError):  # another process may be using them by now
+        for path in made:
+            path.rmdir()
 
 
-def _next(folder: Path) -> Path:
-    number = 1
-    while (folder / f"{number:03d}").exists():
-        number += 1
-    return folder / f"{number:03d}"
+def make_output(run: Run, out: Path | None = None) -> Path:
+    """Where images sampled from a run go: `out`, or the first free of outputs/001, outputs/002, ...
+
+    They are numbered in the run's folder; for an export in ./outputs. No two processes get the same number.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    numbers = (_numbered(run) / f"{number:03d}" for number in itertools.count(1))
+    for folder in numbers if out is None else (out,):
+        try:
+            folder.mkdir(parents=True, exist_ok=out is not None)
+        except FileExistsError as error:
+            if out is not None:
+                raise _unmakable(folder, error) from error
+        except OSError as error:
+            raise _unmakable(folder, error) from error
+        else:
+            return folder
+    raise AssertionError("numbers do not end")
+
+
+def _numbered(run: Run) -> Path:
+    return Path(OUTPUTS) if run.exported else run.path / OUTPUTS
+
+
+def _unmakable(folder: Path, error: OSError) -> UserError:
+    return UserError(
+        f"--out {folder}: the folder cannot be made",
+        expected="a folder in which files can be written",
+        got=error,
+        fix="choose another folder with --out",
+    )
 
 
 def unwritable(folder: Path, error: OSError) -> UserError:

@@ -144,7 +144,16 @@ def _as_prompts(prompts: str | Sequence[str]) -> tuple[str, ...]:
 def _as_scales(guidance: float | Sequence[float] | None) -> tuple[float, ...]:
     if guidance is None:
         return ()
-    return tuple(guidance) if isinstance(guidance, Iterable) else (float(guidance),)
+    try:
+        several = isinstance(guidance, Iterable) and not isinstance(guidance, str)
+        return tuple(float(scale) for scale in (guidance if several else [guidance]))  # type: ignore[union-attr,arg-type]
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            "guidance: this is no weight",
+            expected="a number, or several",
+            got=repr(guidance),
+            fix="t2ikit.sample(run, prompts, guidance=[1, 3])",
+        ) from error
 
 
 def _stages(

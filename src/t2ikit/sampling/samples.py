@@ -12,7 +12,7 @@ from torch import Tensor
 from t2ikit.files import save_picture
 from t2ikit.grids import labelled_grid, prompt_labels, to_pil
 from t2ikit.run import Run
-from t2ikit.sampling.outputs import output_folder, unwritable
+from t2ikit.sampling.outputs import make_output, unwritable
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Samples:
         Raises:
             UserError: it cannot be written.
         """
-        place = output_folder(self.run, None if folder is None else Path(folder))
+        place = make_output(self.run, None if folder is None else Path(folder))
         try:
             for name, picture in zip(self._names(), self.pil(), strict=True):
                 save_picture(picture, place / name)
