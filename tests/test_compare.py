@@ -129,6 +129,22 @@ def test_prompts_are_text_beside_their_pictures(comparison):
     assert "a <b>blue</b> dog: guidance 8" in page.alts
 
 
+@pytest.mark.parametrize(
+    "name", ["a<img src=x>", '"><script>alert(1)</script>', "it's", "{{ 7 * 7 }}", "null"]
+)
+def test_a_run_of_any_name_is_shown_as_it_is(comparison, name):
+    note = f"checkpoints/{name} is damaged"
+    first, second = comparison.runs
+    runs = [replace(first, name=name, notes=(note,)), second]
+    html = render(replace(comparison, runs=runs))
+    page = Page(html)
+    assert len(page.sources) == len(Page(render(comparison)).sources)
+    assert all(load.startswith("data:image/webp;base64,") for load in page.loads)
+    assert "<script" not in html
+    assert f"t2ikit: {name}, " in page.text
+    assert f"{name}: {note}" in page.text
+
+
 def test_how_each_number_was_made_is_shown_where_no_pointer_hovers(comparison):
     costs = Costs(pictures=7, seconds=1.0, calls=2, device="cpu", threads=2, processor="a processor")
     runs = [replace(one, numbers=replace(one.numbers, costs=costs)) for one in comparison.runs]

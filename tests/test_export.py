@@ -189,7 +189,7 @@ def test_the_card_says_what_it_is(runs, tmp_path):
     assert 'use = "imagen/unet"' in card
     assert Image.open(tmp_path / "out" / "grid.png").size[0] > 100
     index = json.loads((tmp_path / "out" / "model_index.json").read_text())
-    assert index["_class_name"] == "ImagenPipeline"
+    assert index["_class_name"] == ["pipeline", "ImagenPipeline"]
     names = {path.suffix for path in (tmp_path / "out").rglob("*") if path.is_file()}
     assert names == {".json", ".safetensors", ".md", ".toml", ".png", ".py"}
 
@@ -707,8 +707,10 @@ def test_a_pipeline_comes_from_the_hub_without_code(runs, tmp_path, monkeypatch)
         return str(tmp_path / "here")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+    monkeypatch.setattr("t2ikit.hub.unreachable", lambda urls: {})
     pipeline = ImagenPipeline.from_pretrained("me/mine", revision="main", token="secret")
-    assert asked == {"name": "me/mine", "revision": "main", "token": "secret"}
+    given = {"revision": "main", "token": "secret", "local_files_only": False}
+    assert asked == {"name": "me/mine", **given}
     assert not list((tmp_path / "here").rglob("*.py"))
     expected = ImagenPipeline.from_pretrained(tmp_path / "there")(PROMPTS, output_type="pt").images
     assert torch.equal(pipeline(PROMPTS, output_type="pt").images, expected)

@@ -91,7 +91,15 @@ PROGRAM = re.compile(
 )
 OPTION = re.compile(r"(?<!\w)--(?:set|plugin|resume|data|out|recipe|upscale|checkpoint)\b")
 END = re.compile(r"[`\n;]|[,:] ")
-QUOTING = {"command", "quote", "join", "example", "install", "resume_command", "sample_command"}
+QUOTING = {
+    "command",
+    "shlex.quote",
+    "shlex.join",
+    "example",
+    "install",
+    "resume_command",
+    "sample_command",
+}
 """Functions whose result may stand in a command."""
 CONSTANT = {"--set generator.{name}", "--set {name}", "--set data.{what}", "t2ikit sample {base}"}
 """Of placeholders that stand for words of our own source."""
@@ -110,7 +118,7 @@ def unquoted(node: ast.JoinedStr, marks: re.Pattern[str]) -> Iterator[str]:
         elif isinstance(part, ast.FormattedValue):
             text += "{" + ast.unparse(part.value) + "}"
             number = part.format_spec is not None and re.search(r"[dgf]'$", ast.unparse(part.format_spec))
-            name = ast.unparse(part.value.func).split(".")[-1] if isinstance(part.value, ast.Call) else ""
+            name = ast.unparse(part.value.func) if isinstance(part.value, ast.Call) else ""
             if inside and not number and name not in QUOTING:
                 yield text
 
@@ -151,6 +159,7 @@ def test_no_command_in_the_source_has_a_bare_placeholder():
         ('f"go on with `{command(path)}`"', False),
         ('f"go on with `t2ikit train --resume {shlex.quote(path)}`"', False),
         ('f"pip install {name}"', True),
+        ("f\"pip install {' '.join(names)}\"", True),
         ('UserError(f"--out {path}: it is full", fix=f"choose --out {other}")', True),
         ('UserError(f"--out {path}: it is full", fix=f"--set train.steps={steps:d}")', False),
         ('UserError("", fix=f"try `t2ikit data` on {path}")', False),

@@ -24,6 +24,7 @@ from t2ikit.progress import phase
 from t2ikit.recipe import SAMPLING, data_of_run, find_dataset, resolve
 from t2ikit.registry import Registry
 from t2ikit.run import Run, as_run, plugins_of
+from t2ikit.run_plugins import check_present
 from t2ikit.sampling.costs import costs
 from t2ikit.sampling.open import check_call, named_sampler, open_model, sampling_table
 from t2ikit.settings import Plugins
@@ -235,14 +236,26 @@ def measure_run(
 
 
 def evaluation_data(run: Run, registry: Registry, spec: str | None) -> Dataset:
-    """The dataset whose prompts are used: the run's own, or the one a SPEC names."""
+    """The dataset whose prompts are used: the run's own, or the one a SPEC names.
+
+    Raises:
+        UserError: there is none, or it cannot be used; the run's own may be of a plugin that is not here.
+    """
     kept = {key: value for key, value in run.table["data"].items() if key != "splits"}
-    table = data_of_run(registry, run.table["data"]) if spec is None else {**kept, "spec": spec}
+    table = _own_data(run, registry) if spec is None else {**kept, "spec": spec}
     entry = find_dataset(registry, table["spec"])
     own = {key: value for key, value in table.items() if key in entry.spec.config.model_fields}
     config = validate(entry.spec.config, own, where=str(run.path / "recipe.toml"), key="data")
     dataset: Dataset = entry.spec.build(config, None)
     return dataset
+
+
+def _own_data(run: Run, registry: Registry) -> dict[str, Any]:
+    try:
+        return data_of_run(registry, run.table["data"])
+    except UserError:
+        check_present(str(run.path), run.info["plugins"], registry)
+        raise
 
 
 def _sort_settings(settings: Sequence[str]) -> tuple[list[str], dict[str, dict[str, Any]]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -12,28 +11,30 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from t2ikit import __version__
-from t2ikit.compose import Model
+from t2ikit.card import write_card
 from t2ikit.config import dump_toml
 from t2ikit.errors import UserError, command, did_you_mean
 from t2ikit.files import write_json, write_text
 from t2ikit.hub import refusals
-from t2ikit.recipe import SAMPLING
+from t2ikit.pipeline_calls import CUSTOM
 from t2ikit.registry import BUILTIN, Entry, Registry
 from t2ikit.run import ENCODER, Run, as_run, check_new, plugins_of, portable
-from t2ikit.sampling.outputs import evaluations_of
+from t2ikit.run_plugins import needed_with, needs
 from t2ikit.settings import Plugins
 from t2ikit.text.model_files import find_model, name_tokenizers
 from t2ikit.text.pretrained import pretrained_fingerprint
 
-CARD, GRID = "README.md", "grid.png"
-CUSTOM = '''"""The class that opens this folder, for diffusers' custom_pipeline=; it needs t2ikit."""
+INDEX = "model_index.json"
+PIPELINE = '''"""The class for DiffusionPipeline.from_pretrained(FOLDER, trust_remote_code=True)."""
 
-from {module} import {name} as Pipeline
+import importlib
 
-__all__ = ["Pipeline"]
+try:
+    {name} = importlib.import_module("{module}").{name}
+except ImportError as error:
+    raise ImportError({missing!r}) from error
 '''
-"""pipeline.py of an export: diffusers wants one class in it, and keeps names of the export opened before."""
+"""pipeline.py of an export. Of an import statement diffusers would say to install a package of that name."""
 
 
 def export(
@@ -170,144 +171,15 @@ def export_pipeline(run: Run, out: Path, pipeline_class: Any) -> None:
         info["text_fingerprint"] = pretrained_fingerprint(files, model.recipe.parts["text"].config)
     write_text(out / "recipe.toml", dump_toml(portable(run.table, encoder=encoder)))
     write_json(out / "run.json", info)
+    _write_class(run, out, pipeline_class)
+    write_card(run, out, f"{pipeline_class.__module__}:{pipeline_class.__name__}", model)
+
+
+def _write_class(run: Run, out: Path, pipeline_class: Any) -> None:
+    """pipeline.py, and its name in the index, where diffusers looks for a class that it does not have."""
     module, name = pipeline_class.__module__, pipeline_class.__name__
-    write_text(out / "pipeline.py", CUSTOM.format(module=module, name=name))
-    write_card(run, out, f"{module}:{name}", model)
-
-
-def write_card(run: Run, out: Path, opened_with: str, model: Model, options: str = "") -> None:
-    """README.md with the recipe, the data, the numbers and a grid of pictures; grid.png beside it.
-
-    Args:
-        run: what was exported.
-        out: the export's folder.
-        opened_with: MODULE:CLASS of a pipeline.
-        model: the run's.
-        options: for the call, where the pipeline does not know the recipe's own.
-    """
-    grids = [(step, path) for step, path in _grids(run) if step <= (model.step or 0)]
-    if grids:
-        shutil.copyfile(grids[-1][1], out / GRID)
-    held = (out / ENCODER).is_dir()
-    data = portable(run.table, encoder=held)["data"]
-    sampling = {key: run.table[key] for key in sorted(SAMPLING) if key in run.table}
-    task = "text-to-image" if model.generator.enlarges is None else "image-to-image"
-    lines = [
-        "---",
-        "library_name: diffusers",
-        f"pipeline_tag: {task}",
-        f"tags: [t2ikit, {task}]",
-        "---",
-        "",
-        f"# {run.path.resolve().name}",
-        "",
-        *_what_it_does(model),
-        *([f"![Pictures of validation prompts at step {grids[-1][0]}]({GRID})", ""] if grids else []),
-        *_call(opened_with, model, options),
-        *_weights(run, model),
-        f"Data: `{data['spec']}`, fingerprint `{run.info['data_fingerprint']}`. Seed {run.info['seed']}.",
-        "",
-        *_numbers(run, model),
-        "## Recipe of model and sampler",
-        "",
-        "```toml",
-        dump_toml(portable(sampling, encoder=held)).strip(),
-        "```",
-        "",
-    ]
-    write_text(out / CARD, "\n".join(lines))
-
-
-def _grids(run: Run) -> list[tuple[int, Path]]:
-    """The grids drawn in training and their steps, in order; an exported folder has none."""
-    found = (run.path / "samples").glob("step-" + 8 * "[0-9]" + ".png")
-    return sorted((int(path.stem.partition("-")[2]), path) for path in found)
-
-
-def _small(model: Model) -> int:
-    """Side of the pictures that a model enlarges, pixels; 0: it draws from text alone."""
-    enlarges = model.generator.enlarges
-    return 0 if enlarges is None else model.context.image_size // enlarges.ratio
-
-
-def _what_it_does(model: Model) -> list[str]:
-    size, small = model.context.image_size, _small(model)
-    what = (
-        f"Enlarges {small} x {small} to {size} x {size} pixels, told by a caption what it sees"
-        if small
-        else f"A text-to-image model of {size} x {size} pixels"
-    )
-    return [f"{what}; trained with t2ikit {__version__}.", ""]
-
-
-def _call(opened_with: str, model: Model, options: str) -> list[str]:
-    """How the export is used, in Python."""
-    module, _, name = opened_with.partition(":")
-    small = _small(model)
-    opened = [f'small = Image.open("small.png")  # {small} x {small} pixels'] if small else []
-    given = ", ".join(['"a prompt"', *(["image=small"] if small else []), *([options] if options else [])])
-    return [
-        "```python",
-        *(["from PIL import Image"] if small else []),
-        f"from {module} import {name}",
-        "",
-        f'pipeline = {name}.from_pretrained("FOLDER")',
-        *opened,
-        f'pipeline({given}).images[0].save("picture.png")',
-        "```",
-        "",
-    ]
-
-
-def _weights(run: Run, model: Model) -> list[str]:
-    """Which weights they are, and what is wrong with those that they are not."""
-    planned = run.table["train"].get("steps", 0)
-    of = f" of {planned}" if planned >= (model.step or 0) else ""
-    return [f"Weights of step {model.step}{of}.", "", *(f"Note: {note}.\n" for note in model.notes)]
-
-
-def _numbers(run: Run, model: Model) -> list[str]:
-    """The newest evaluation of what is exported as a table; nothing where there is none."""
-    found = [path for path in evaluations_of(run).glob("step-*/evaluation.json") if path.is_file()]
-    for path in sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True):
-        try:
-            table = json.loads(path.read_text(encoding="utf-8"))
-            if _is_of(table["settings"], run, model):
-                return _as_table(table)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            continue  # damaged: another may be whole
-    return []
-
-
-def _is_of(settings: Mapping[str, Any], run: Run, model: Model) -> bool:
-    """Whether an evaluation is of the exported weights, with the recipe's sampler, on the run's own data."""
-    sampler = model.recipe.parts["sampler"].table()
-    expected = {
-        "step": model.step,
-        "weights": "ema",
-        "data": run.info["data_fingerprint"],
-        "sampler": sampler,
-        "steps": sampler.get("steps", settings["steps"]),  # a sampler of one step has neither
-        "guidance": sampler.get("guidance", settings["guidance"]),
-    }
-    return all(settings[key] == value for key, value in expected.items())
-
-
-def _as_table(table: Mapping[str, Any]) -> list[str]:
-    settings = table["settings"]
-    rows = [
-        f"| {name} | {m['value']:.4g} {m['unit']} | {m['n']} | {m['provenance']} |"
-        for name, m in table["measures"].items()
-        if name.count("/") == 1  # totals alone
-    ]
-    return [
-        "## Numbers",
-        "",
-        f"Of step {settings['step']}: n {settings['n']}, seed {settings['seed']}, prompts of the data "
-        f"`{settings['data']}` that it was not trained on, sampler as below.",
-        "",
-        "| measure | value | pictures | how |",
-        "|---|---|---|---|",
-        *rows,
-        "",
-    ]
+    registry = run.registry or Registry.load()
+    missing = f"this model needs {needs(needed_with(module.split('.')[0], run.sampled_with, registry))}"
+    write_text(out / f"{CUSTOM}.py", PIPELINE.format(module=module, name=name, missing=missing))
+    index = json.loads((out / INDEX).read_text(encoding="utf-8"))
+    write_json(out / INDEX, {**index, "_class_name": [CUSTOM, name]})

@@ -9,27 +9,38 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from diffusers import ConfigMixin, DiffusionPipeline, ImagePipelineOutput, ModelMixin
-from diffusers.configuration_utils import FrozenDict, register_to_config
+from diffusers import DiffusionPipeline, ImagePipelineOutput, ModelMixin
 from PIL import Image
 from torch import Tensor
 from typing_extensions import Self
 
 from t2ikit.compose import Model, build_sampler
-from t2ikit.config import validate
 from t2ikit.errors import UserError
+from t2ikit.generator_model import GeneratorModel, without_place
 from t2ikit.grids import to_pil
 from t2ikit.hub import folder_of
 from t2ikit.interfaces import Generator, TextEncoder
 from t2ikit.memory import is_out_of_memory
+from t2ikit.pipeline_calls import (
+    CUSTOM,
+    DEVICE_MAP,
+    OFFLOADING,
+    SLICING,
+    check_sides,
+    number,
+    refuse_options,
+    unsupported,
+    whole,
+)
 from t2ikit.pipeline_checks import (
     check_index,
     check_installed,
     check_parts,
+    check_plugins,
     one_dtype,
     prompts_of,
     text_encoder_in,
@@ -44,124 +55,25 @@ from t2ikit.specs import Context
 from t2ikit.text.held import HeldEncoder
 from t2ikit.text.model_files import name_tokenizers
 from t2ikit.text.vocabulary import read_words, warn_of_prompts, write_words
-from t2ikit.weights import check_finite
 
 __all__ = ["GeneratorModel", "ModelMixin", "TextToImagePipeline"]  # ModelMixin: diffusers looks for it here
 
-DIFFERENT = ("missing_keys", "unexpected_keys")
-"""What diffusers would only warn of."""
+BESIDE = ("image_size", "plugins")
+"""What a pipeline's recipe holds besides tables."""
 PRECISIONS = {torch.bfloat16: "bf16", torch.float16: "fp16"}
 """What drawing computes in where the weights are no float32."""
-Placed = TypeVar("Placed", bound=ConfigMixin)
-
-
-def without_place(opened: Placed) -> Placed:
-    """The same without the folder it was opened from, so that saving it anew writes the same files."""
-    kept = {key: value for key, value in opened.config.items() if key != "_name_or_path"}
-    opened._internal_dict = FrozenDict(kept)
-    return opened
-
-
-def _as_narrow_as_weights(module: Any, given: tuple[Any, ...]) -> tuple[Any, ...] | None:
-    """What a norm is given, in the precision of weights that are no float32: a CPU does not autocast it."""
-    if module.weight is None or module.weight.dtype == torch.float32:
-        return None
-    return tuple(one.to(module.weight.dtype) for one in given)
-
-
-class GeneratorModel(ModelMixin, ConfigMixin):
-    """A generator of any installed plugin as a diffusers model: `config.json` and safetensors.
-
-    Args:
-        use: the generator's name, as in a recipe.
-        options: its options.
-        image_size: pixels.
-        text_width, text_length: D and L of the text encoder.
-
-    Raises:
-        UserError: the plugin is not installed, or an option is wrong.
-    """
-
-    @register_to_config
-    def __init__(
-        self, use: str, options: dict[str, Any], image_size: int, text_width: int, text_length: int
-    ) -> None:
-        super().__init__()
-        registry = Registry.load()
-        entry = registry.find("generators", use)
-        config = validate(entry.spec.config, options, where="config.json", key="options")
-        context = Context(image_size, text_width, text_length, torch.device("cpu"), 0, registry)
-        self.generator: Generator = entry.spec.build(config, context)
-        for module in self.generator.modules():
-            if isinstance(module, (torch.nn.LayerNorm, torch.nn.GroupNorm)):
-                module.register_forward_pre_hook(_as_narrow_as_weights)
-        self._new = {name: own for name, own in self.state_dict().items() if not own.isfinite().all()}
-
-    def forward(self, *args: Any, **options: Any) -> Any:
-        """What the generator predicts in training."""
-        return self.generator(*args, **options)
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        path: Any,
-        *,
-        dtype: torch.dtype | None = None,
-        torch_dtype: torch.dtype | None = None,
-        **options: Any,
-    ) -> Self:
-        """Open a folder that `save_pretrained` wrote; as diffusers does, but never built without memory.
-
-        Buffers that are no weights (a noise schedule) are computed when a generator is built, and stay in
-        float32. Pickled weights are not opened.
-
-        Raises:
-            UserError: the weights are not the generator's, or not finite in the precision asked for.
-        """
-        fixed = {
-            "low_cpu_mem_usage": False,
-            "use_safetensors": True,
-            "output_loading_info": True,
-            "ignore_mismatched_sizes": False,
-        }
-        try:
-            opened, info = super().from_pretrained(path, **{**options, **fixed})
-        except (RuntimeError, TypeError) as error:  # weights of other shapes; not what __init__ takes
-            if is_out_of_memory(error):
-                raise
-            raise _other_weights(path, " ".join(str(error).split())[:200]) from error
-        wrong = [f"{kind}: {', '.join(sorted(info[kind])[:3])}" for kind in DIFFERENT if info[kind]]
-        if wrong:
-            raise _other_weights(path, "; ".join(wrong))
-        opened = without_place(opened)
-        wanted = dtype or torch_dtype
-        if wanted is not None:
-            for weight in opened.parameters():
-                weight.data = weight.data.to(wanted)
-        where = f"{path}: the generator in {opened.dtype}"
-        check_finite(opened.state_dict(), opened._new, where, "export it again, or give another dtype")
-        return opened
-
-
-def _other_weights(path: Any, got: str) -> UserError:
-    return UserError(
-        f"{path}: the weights are not those of the generator that config.json names",
-        expected="the weights of the installed plugin's generator, all of them and no others",
-        got=got,
-        fix="install the version of the plugin that the model was made with, or export it again",
-    )
 
 
 class TextToImagePipeline(DiffusionPipeline):
     """Prompts to pictures, as `t2ikit sample` draws them.
 
-    `to` places it. diffusers' offloading (`enable_model_cpu_offload` and its kin) is not supported: it hangs
-    on the `forward` of models, which drawing does not call.
+    `to` places it. Options and methods of diffusers that it has not (`negative_prompt=`, offloading) raise
+    NotImplementedError and say what to do instead.
 
     Args:
         generator: the trained model.
         text_encoder, tokenizer: of transformers; None where the recipe's encoder has no weights.
-        recipe: the tables of a resolved recipe that sampling needs, and `image_size`.
+        recipe: the tables of a resolved recipe that sampling needs; `image_size`, and the `plugins` it needs.
     """
 
     family: ClassVar[Any] = Generator
@@ -194,12 +106,16 @@ class TextToImagePipeline(DiffusionPipeline):
         Raises:
             UserError: a file is missing or damaged, the Hub does not give it, or the folder names code that
                 is not installed.
+            NotImplementedError: `device_map` is given.
         """
         one_dtype(options)
+        if options.get("device_map") is not None:
+            raise unsupported("device_map=", DEVICE_MAP)
         folder = folder_of(path, options)
         fixed = {"use_safetensors": True, "trust_remote_code": False, "custom_pipeline": None}
         try:
-            index = cls.load_config(folder)
+            index = cls.load_config(folder)  # with the class's name alone, whatever file it is in
+            check_plugins(path, index)
             check_index(cls, folder, index, options)
             text = text_encoder_in(folder, index, options)
             opened = without_place(super().from_pretrained(folder, **{**options, **fixed, **text}))
@@ -214,6 +130,18 @@ class TextToImagePipeline(DiffusionPipeline):
                 got=" ".join(str(error).split())[:200],
                 fix="check the options that were given; if they are right, export the run again",
             ) from error
+
+    @classmethod
+    def load_config(cls, *given: Any, **options: Any) -> Any:
+        """What model_index.json holds, as diffusers gives it.
+
+        An export names its class as one of `pipeline.py`, for `DiffusionPipeline`; that file is not run here.
+        """
+        config = super().load_config(*given, **options)
+        index = config[0] if isinstance(config, tuple) else config
+        if isinstance(index, dict) and isinstance(named := index.get("_class_name"), list):
+            index["_class_name"] = named[1] if named[:1] == [CUSTOM] and len(named) == 2 else named
+        return config
 
     def save_pretrained(self, folder: str | Path, *given: Any, **options: Any) -> None:
         """Write a folder that `from_pretrained` opens, with transformers 4 as well as 5.
@@ -255,6 +183,7 @@ class TextToImagePipeline(DiffusionPipeline):
         if encoder is not None:
             encoder.to("cpu")  # where the generator is; the run's own may be on a GPU
         tables = portable({key: run.table[key] for key in sorted(SAMPLING)}, encoder=encoder is not None)
+        recipe = {**tables, "image_size": run.image_size, "plugins": run.sampled_with}
         options = {key: value for key, value in tables["generator"].items() if key != "use"}
         wrapped = GeneratorModel(tables["generator"]["use"], options, run.image_size, text.width, text.length)
         wrapped.generator.load_state_dict(model.generator.state_dict())
@@ -262,7 +191,7 @@ class TextToImagePipeline(DiffusionPipeline):
             wrapped.eval(),
             text_encoder=encoder,
             tokenizer=tokenizer,
-            recipe={**tables, "image_size": run.image_size},
+            recipe=recipe,
         )
         pipeline._trained = model.step, model.notes, model.words
         return pipeline
@@ -293,7 +222,7 @@ class TextToImagePipeline(DiffusionPipeline):
         """
         check_parts(self)
         registry = Registry.load()
-        tables = {key: value for key, value in self.config.recipe.items() if key != "image_size"}
+        tables = {key: value for key, value in self.config.recipe.items() if key not in BESIDE}
         recipe = resolve(registry, tables, "the pipeline's recipe", only=SAMPLING)
         computed = {"precision": self._precision(recipe.train.precision)}
         recipe = replace(recipe, train=recipe.train.model_copy(update=computed))
@@ -345,7 +274,7 @@ class TextToImagePipeline(DiffusionPipeline):
     @torch.no_grad()
     def __call__(
         self,
-        prompt: str | Sequence[str],
+        prompt: str | Sequence[str] | None = None,
         image: Tensor | Image.Image | Sequence[Image.Image] | None = None,
         num_inference_steps: int | None = None,
         guidance_scale: float | None = None,
@@ -353,6 +282,10 @@ class TextToImagePipeline(DiffusionPipeline):
         seed: int = 0,
         output_type: str = "pil",
         return_dict: bool = True,
+        *,
+        height: int | None = None,
+        width: int | None = None,
+        **others: Any,
     ) -> Any:
         """Draw pictures; the same as `t2ikit sample` for the same seed.
 
@@ -364,29 +297,54 @@ class TextToImagePipeline(DiffusionPipeline):
             seed: what the noise is drawn from.
             output_type: "pil", "np" (B, H, W, 3) in [0, 1], or "pt" (B, 3, H, W) in [-1, 1].
             return_dict: false: a tuple.
+            height, width: of the model, pixels; there are no others.
+            **others: none; those of other pipelines of diffusers are refused, with what to do instead.
 
         Returns:
             `images`, all of the first prompt first.
 
         Raises:
             UserError: no prompt, or an option that the model or its sampler cannot use.
+            NotImplementedError: an option that other pipelines have.
+            ValueError: an unknown option, or another height or width than the model's.
         """
-        prompts = prompts_of(prompt, num_images_per_prompt)
+        refuse_options(others, type(self).__call__)
+        check_parts(self)
+        check_sides(self.image_size, height=height, width=width)
+        count = whole("num_images_per_prompt", num_images_per_prompt)
+        steps = None if num_inference_steps is None else whole("num_inference_steps", num_inference_steps)
+        guidance = None if guidance_scale is None else number("guidance_scale", guidance_scale)
+        prompts = prompts_of(prompt, count)
         model = self._sampling(self.model())
-        for name, value in (("steps", num_inference_steps), ("guidance", guidance_scale)):
-            check_call(model, name, value)  # type: ignore[arg-type]
+        check_call(model, "steps", steps)
+        check_call(model, "guidance", guidance)
         warn_of_prompts(model, prompts)
         images = sample(
             model,
             prompts,
-            samples=range(num_images_per_prompt),
-            seed=seed,
-            steps=num_inference_steps,
-            guidance=guidance_scale,
-            low_res=None if image is None else to_enlarge(image, len(prompts), num_images_per_prompt),
+            samples=range(count),
+            seed=whole("seed", seed),
+            steps=steps,
+            guidance=guidance,
+            low_res=None if image is None else to_enlarge(image, len(prompts), count),
         )
         shown = self._output(images, output_type)
         return ImagePipelineOutput(images=shown) if return_dict else (shown,)
+
+    def _no_offloading(self, *given: Any, **options: Any) -> None:
+        raise unsupported("offloading", OFFLOADING)
+
+    enable_model_cpu_offload = enable_sequential_cpu_offload = enable_group_offload = _no_offloading
+
+    def set_attention_slice(self, slice_size: int | None) -> None:
+        """What `enable_attention_slicing` calls; None, for none, is all that there is."""
+        if slice_size is not None:
+            raise unsupported("attention slicing", SLICING)
+
+    def set_use_memory_efficient_attention_xformers(self, valid: bool, attention_op: Any = None) -> None:
+        """What `enable_xformers_memory_efficient_attention` calls, and its opposite, which does nothing."""
+        if valid:
+            raise unsupported("attention by xformers", SLICING)
 
     def _sampling(self, model: Model) -> Model:
         """The model with what a family draws with; its own sampler here."""

@@ -15,6 +15,7 @@ from t2ikit.errors import UserError
 from t2ikit.grids import from_pil
 from t2ikit.registry import Registry
 from t2ikit.run import Run
+from t2ikit.run_plugins import check_present
 
 DTYPE = "dtype" if hasattr(deprecation_utils, "_resolve_dtype") else "torch_dtype"
 """What diffusers calls the precision of weights."""
@@ -48,6 +49,19 @@ def check_index(kind: Any, folder: Path, index: Any, given: Container[str] = ())
             raise _foreign(kind, folder, f"{part} of {library}, a pipeline of its own")
 
 
+def check_plugins(path: Any, index: Any) -> None:
+    """Refuse a folder made with plugins that are not installed, where its index names them.
+
+    Raises:
+        UserError: naming what to install.
+    """
+    recipe = index.get("recipe") if isinstance(index, Mapping) else None
+    plugins = recipe.get("plugins") if isinstance(recipe, Mapping) else None
+    keys = {"name", "origin", "sha256"}
+    if isinstance(plugins, list) and all(isinstance(one, Mapping) and keys <= set(one) for one in plugins):
+        check_present(str(path), plugins, Registry.load())
+
+
 def _known(kind: Any) -> set[str]:
     modules = [plugin.module.__name__ for plugin in Registry.load().plugins.values() if plugin.module]
     return {"diffusers", "transformers", *(name.split(".")[0] for name in (kind.__module__, *modules))}
@@ -65,15 +79,15 @@ def _foreign(kind: Any, folder: Path, got: str) -> UserError:
 def text_encoder_in(folder: Path, index: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
     """A pipeline's text encoder as an option of `from_pretrained`, none of whose weights is missing.
 
-    diffusers would draw those at random. Nothing is opened where it is given, there is none, or it goes to
-    several devices or is quantised.
+    diffusers would draw those at random. Nothing is opened where it is given, there is none, or it is
+    quantised.
 
     Raises:
         ValueError, RuntimeError: weights are missing, or of other shapes.
     """
     library, name = index.get("text_encoder", ("", ""))
-    elsewhere = any(options.get(name) is not None for name in ("device_map", "quantization_config"))
-    if library != "transformers" or "text_encoder" in options or elsewhere:
+    quantised = options.get("quantization_config") is not None
+    if library != "transformers" or "text_encoder" in options or quantised:
         return {}
     import transformers
 
@@ -127,8 +141,8 @@ def check_parts(pipeline: Any) -> None:
 def check_installed(run: Run) -> None:
     """Refuse a run that draws with a plugin file: a pipeline finds installed plugins alone."""
     installed = Registry.load().plugins
-    for plugin in run.info["plugins"]:
-        if plugin["sha256"] and run.draws_with(plugin["name"]) and plugin["name"] not in installed:
+    for plugin in run.sampled_with:
+        if plugin["sha256"] and plugin["name"] not in installed:
             raise UserError(
                 f"{run.path} was made with a plugin file, which cannot travel with a pipeline",
                 expected="generator, sampler and text encoder of installed plugins",
@@ -137,9 +151,9 @@ def check_installed(run: Run) -> None:
             )
 
 
-def prompts_of(given: str | Sequence[str], samples: int) -> list[str]:
+def prompts_of(given: str | Sequence[str] | None, samples: int) -> list[str]:
     """Captions of which there is something to draw."""
-    prompts = [given] if isinstance(given, str) else list(given)
+    prompts = [given] if isinstance(given, str) else list(given or ())
     if not prompts or samples < 1 or not all(isinstance(prompt, str) for prompt in prompts):
         raise UserError(
             "there is nothing to draw",
@@ -152,11 +166,15 @@ def prompts_of(given: str | Sequence[str], samples: int) -> list[str]:
 
 def to_enlarge(given: Tensor | Image.Image | Sequence[Image.Image], prompts: int, samples: int) -> Tensor:
     """(P * S, 3, h, w) in [-1, 1], each of the P pictures S times."""
-    if isinstance(given, Tensor):
-        shapes = [tuple(picture.shape) for picture in given]
-    else:
+    if not isinstance(given, Tensor):
         given = [given] if isinstance(given, Image.Image) else given
+        if not isinstance(given, Sequence) or not all(isinstance(one, Image.Image) for one in given):
+            raise _no_images(type(given).__name__)
         shapes = [picture.size for picture in given]
+    elif given.ndim != 4:
+        raise _no_images(f"a tensor {tuple(given.shape)}")
+    else:
+        shapes = [tuple(picture.shape) for picture in given]
     if len(shapes) != prompts or len(set(shapes)) != 1:
         raise UserError(
             "image= does not hold one picture for each prompt, all of one size",
@@ -166,3 +184,12 @@ def to_enlarge(given: Tensor | Image.Image | Sequence[Image.Image], prompts: int
         )
     images = given if isinstance(given, Tensor) else from_pil(given)
     return images.repeat_interleave(samples, 0)
+
+
+def _no_images(got: str) -> UserError:
+    return UserError(
+        "image= takes what a super-resolution model is to enlarge",
+        expected="images of PIL, one for each prompt, or a tensor (P, 3, h, w) in [-1, 1]",
+        got=got,
+        fix="leave image= out for a model that makes images from text alone",
+    )

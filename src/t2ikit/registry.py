@@ -277,6 +277,9 @@ class Registry:
             for entry in entries
             if other != kind and name in (entry.spec.name, entry.canonical)
         ]
+        plugin, slash, _ = name.partition("/")
+        if slash and plugin not in self.plugins:
+            hints.append(f"install the plugin {plugin}, which is not here")
         hints.append(did_you_mean(name, dict.fromkeys(known)))
         hints += [
             f"{short} may be in the plugin {plugin.name}, which cannot be used: {plugin.error}"

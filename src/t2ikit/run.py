@@ -211,8 +211,7 @@ class Run:
         Sampling needs those of the generator, the sampler and the text encoder; resuming all of them,
         and a file plugin must be the very same file.
         """
-        plugins = self.info["plugins"]
-        needed = [plugin for plugin in plugins if training or self.draws_with(plugin["name"])]
+        needed = self.info["plugins"] if training else self.sampled_with
         check_present(str(self.path), needed, registry)
         if training:
             check_same_files(self.path, needed, registry)
@@ -227,6 +226,11 @@ class Run:
                 got=f"fingerprint {encoder.fingerprint} of {self.table['text']}",
                 fix="restore recipe.toml and the encoder's files; text.revision pins a version on the Hub",
             )
+
+    @property
+    def sampled_with(self) -> list[dict[str, Any]]:
+        """The plugins that sampling needs, as run.json records them."""
+        return [plugin for plugin in self.info["plugins"] if self.draws_with(plugin["name"])]
 
     def draws_with(self, plugin: str) -> bool:
         """Whether the generator, the sampler or the text encoder is of this plugin."""

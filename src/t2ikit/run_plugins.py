@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from t2ikit import __version__
 from t2ikit.errors import UserError, UserErrors, command
 
 if TYPE_CHECKING:
@@ -85,6 +86,37 @@ def _absence(what: str, plugin: Recorded, registry: Registry) -> UserError:
     )
 
 
+def needed_with(package: str, plugins: Sequence[Recorded], registry: Registry) -> list[Recorded]:
+    """What must be installed to import a package and sample with these plugins; this one comes first.
+
+    Args:
+        package: a top-level module, such as that of a pipeline's class.
+        plugins: those that the generator, the sampler and the text encoder are of.
+        registry: all that are here.
+    """
+    own = {"name": OWN, "origin": f"{OWN} {__version__}", "sha256": None}
+    brings = [
+        {"name": plugin.name, "origin": plugin.origin, "sha256": plugin.sha256}
+        for plugin in registry.plugins.values()
+        if plugin.module is not None and plugin.module.__name__.split(".")[0] == package
+    ]
+    found = {requirement(plugin): plugin for plugin in [own, *plugins, *brings]}
+    return list(found.values())
+
+
+def needs(plugins: Sequence[Recorded]) -> str:
+    """What must be installed, for a sentence: "t2ikit 0.1.0 and t2ikit-blur 1.2 (`pip install ...`)"."""
+    found = [
+        requirement(plugin) + ("" if _is_own(plugin) or plugin["sha256"] else f" ({how_to_install(plugin)})")
+        for plugin in plugins
+    ]
+    return " and ".join(found)
+
+
+def _is_own(plugin: Recorded) -> bool:
+    return not plugin["sha256"] and str(plugin["origin"]).rpartition(" ")[0] == OWN
+
+
 def requirement(plugin: Recorded) -> str:
     """What must be there for a plugin: a distribution and its version, or a file and its hash."""
     if plugin["sha256"]:
@@ -97,7 +129,7 @@ def how_to_install(plugin: Recorded) -> str:
     if plugin["sha256"]:
         return f"add {command('--plugin', 'PATH/' + str(plugin['origin']))}"
     distribution, _, version = str(plugin["origin"]).rpartition(" ")
-    if distribution == OWN:
+    if _is_own(plugin):
         return f"install {OWN} {version}, from its source"
     if not distribution:
         return f"install the package with the module {version}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from t2ikit.errors import command
 from t2ikit.interfaces import Download, NotMeasured
 
 
@@ -59,7 +60,8 @@ def lacking(needs: Mapping[str, Needs]) -> list[str]:
     for packages in dict.fromkeys(need.packages for need in needs.values() if need.packages):
         of = {name: need for name, need in needs.items() if need.packages == packages}
         then = ", then --metrics all" if any(need.downloads for need in of.values()) else ""
-        lines.append(f"not measured, needs packages: {_listed(of)}: pip install {' '.join(packages)}{then}")
+        install = command("pip", "install", *packages)
+        lines.append(f"not measured, needs packages: {_listed(of)}: {install}{then}")
     return lines
 
 

@@ -1,0 +1,112 @@
+"""Options that callers know from other pipelines of diffusers: supported, or refused in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from inspect import Parameter, signature
+from numbers import Integral, Real
+from typing import Any
+
+from t2ikit.errors import did_you_mean
+
+NOISE = "an image depends on its seed, prompt and number alone: give an integer as seed="
+PLACED = "the sampler's settings are the recipe's: give num_inference_steps=, or assign pipeline.scheduler"
+EMBEDDED = "captions are encoded by the pipeline's own text encoder: give them as text, prompt="
+BETWEEN = "nothing is called between the steps"
+UNSUPPORTED = {
+    "generator": NOISE,
+    "latents": NOISE,
+    "negative_prompt": "guidance leads away from the empty caption: leave it out, and choose guidance_scale=",
+    "callback_on_step_end": BETWEEN,
+    "callback_on_step_end_tensor_inputs": BETWEEN,
+    "callback": BETWEEN,
+    "callback_steps": BETWEEN,
+    "timesteps": PLACED,
+    "sigmas": PLACED,
+    "eta": PLACED,
+    "guidance_rescale": PLACED,
+    "prompt_embeds": EMBEDDED,
+    "prompt_attention_mask": EMBEDDED,
+    "pooled_prompt_embeds": EMBEDDED,
+    "negative_prompt_embeds": EMBEDDED,
+    "max_sequence_length": EMBEDDED,
+    "clean_caption": "captions are read as they are",
+    "clip_skip": EMBEDDED,
+    "strength": "an image cannot be begun from another: image= is what a super-resolution model enlarges",
+    "mask_image": "an image cannot be filled in",
+    "ip_adapter_image": "there is no adapter for reference images",
+    "cross_attention_kwargs": "attention takes no options",
+}
+"""Options of diffusers' text-to-image pipelines that ours has not, and what to do instead."""
+CUSTOM = "pipeline"
+"""The file of an export from which `DiffusionPipeline` takes the class, without `.py`."""
+SAME = {"negative_prompt": "", "clean_caption": False}
+"""Values of these that ask for what is done anyway."""
+OFFLOADING = (
+    "offloading hangs on the forward of models, which sampling does not call; these models are small: "
+    'pipeline.to("cuda") holds the whole of one'
+)
+DEVICE_MAP = 'leave it out, and place the whole pipeline: pipeline.to("cuda")'
+SLICING = "attention is computed whole, by torch's own memory-efficient kernels"
+
+
+def unsupported(name: str, why: str) -> NotImplementedError:
+    """The error of an option or method that diffusers has and our pipelines have not."""
+    return NotImplementedError(f"{name} is not supported: {why}")
+
+
+def refuse_options(given: Mapping[str, Any], call: Callable[..., Any]) -> None:
+    """Refuse options of a call that are unknown, or known from elsewhere; None is as good as not given.
+
+    Args:
+        given: those that the call does not name.
+        call: the pipeline's.
+
+    Raises:
+        NotImplementedError: for one that other pipelines have.
+        ValueError: for one that none has, with what was probably meant.
+    """
+    for name, value in given.items():
+        if name in UNSUPPORTED and (value is None or (name in SAME and value == SAME[name])):
+            continue
+        if name in UNSUPPORTED:
+            raise unsupported(f"{name}=", UNSUPPORTED[name])
+        named = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+        known = [own.name for own in list(signature(call).parameters.values())[1:] if own.kind in named]
+        raise ValueError(f"the pipeline has no option {name}=; {did_you_mean(name, known)}")
+
+
+def whole(name: str, value: object) -> int:
+    """An option that is a whole number, of Python or numpy.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise ValueError(f"{name}={value!r}: this option takes a whole number")
+    return int(value)
+
+
+def number(name: str, value: object) -> float:
+    """An option that is a number, of Python or numpy.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise ValueError(f"{name}={value!r}: this option takes a number")
+    return float(value)
+
+
+def check_sides(size: int, **sides: int | None) -> None:
+    """Refuse a height or width that is not the model's own; None is the model's own.
+
+    Raises:
+        ValueError: it is another.
+    """
+    for name, side in sides.items():
+        if side not in (None, size):
+            raise ValueError(
+                f"{name}={side}: this model makes images of {size} x {size} pixels alone; leave height= and "
+                "width= out, and enlarge with a super-resolution run"
+            )
