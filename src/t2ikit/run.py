@@ -382,13 +382,8 @@ def create_run(
     return Run(path, table, info)
 
 
-def check_new(path: Path, fix: str | None = None) -> None:
-    """Refuse a folder to write that holds something already, or that cannot be made.
-
-    Args:
-        path: the folder.
-        fix: what to do where it holds something; None: what there is to do of a run.
-    """
+def check_free(path: Path, fix: str | None = None) -> None:
+    """Refuse a folder to write that holds something already; `fix` is what to do then."""
     if path.is_dir() and any(path.iterdir()):
         resume = command("t2ikit", "train", "--resume", path)
         raise UserError(
@@ -397,6 +392,16 @@ def check_new(path: Path, fix: str | None = None) -> None:
             got=", ".join(sorted(entry.name for entry in path.iterdir())[:5]),
             fix=fix or f"choose another folder, or go on with that run: `{resume}`",
         )
+
+
+def check_new(path: Path, fix: str | None = None) -> None:
+    """Refuse a folder to write that holds something already, or that cannot be made.
+
+    Args:
+        path: the folder.
+        fix: what to do where it holds something; None: what there is to do of a run.
+    """
+    check_free(path, fix)
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     try:
         path.mkdir(parents=True, exist_ok=True)

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import shlex
-from collections.abc import Generator, Iterable
+from collections.abc import Iterable
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
 import torch
-from accelerate.utils import gather_object
 
 from t2ikit import checkpoint as ckpt
 from t2ikit import snapshots
 from t2ikit.commands import resume_command
 from t2ikit.compose import Cast
 from t2ikit.curves import plot_curves
-from t2ikit.data.loader import CACHE_BYTES, Share, Shares, stream
-from t2ikit.data.streaming import StreamedShares
+from t2ikit.data.loader import Share
 from t2ikit.display import Display
 from t2ikit.errors import UserError, add_note
 from t2ikit.files import save_picture
-from t2ikit.interfaces import StreamingDataset
 from t2ikit.interrupts import Interrupts
 from t2ikit.memory import memory_mb
 from t2ikit.progress import timed
@@ -32,17 +28,13 @@ from t2ikit.run_history import amended, changed_since, describe_changes, write_r
 from t2ikit.runlog import append, cut_after
 from t2ikit.sample_grids import SampleGrids
 from t2ikit.schedule import StopWatch, scheduled_rate
+from t2ikit.shares import training_shares
 from t2ikit.text.vocabulary import Vocabulary
 from t2ikit.trainer import Trainer
 from t2ikit.validation import Validation
 
 if TYPE_CHECKING:
     from t2ikit.trackers import Trackers
-
-
-def _gather(captions: list[tuple[str, ...]]) -> list[list[tuple[str, ...]]]:
-    """Every process's captions, by rank."""
-    return [list(one) for one in gather_object([captions])]
 
 
 class Diverged(UserError):
@@ -103,7 +95,8 @@ class Session:
         self.done = self.saved = start
         try:
             self._begin(start)
-            with self.interrupts, closing(self._shares(start)) as shares:
+            whose = (self.cast, self.trainer, start, self.trainer.budget.stop)
+            with self.interrupts, closing(training_shares(*whose)) as shares:
                 finished = self._loop(start, shares)
             if note := self.vocabulary.unknown(self.grids.prompts):
                 self.display.say(f"prompts: {note}")
@@ -152,20 +145,6 @@ class Session:
         if found:
             note = f"saved at step {ckpt.step_of(found[-1])}; to go on: {resume_command(self.run)}"
         add_note(error, note)
-
-    def _shares(self, start: int) -> Generator[Share, None, None]:
-        """This process's shares of step `start` and the later ones."""
-        dataset, config, accelerator = self.cast.dataset, self.config, self.accelerator
-        world, stop = accelerator.num_processes, self.trainer.budget.stop
-        whose = (config.seed, config.batch, accelerator.process_index, world)
-        enlarges = self.cast.model.generator.enlarges
-        if isinstance(dataset, StreamingDataset):
-            gather = _gather if world > 1 else None
-            return StreamedShares(dataset, *whose, gather, enlarges).steps(start, stop)
-        room = CACHE_BYTES // (world * max(1, config.workers))
-        shares = Shares(dataset, *whose, cache_bytes=room, enlarges=enlarges)
-        steps = itertools.count(start) if stop is None else range(start, stop)
-        return stream(shares, steps, config.workers)
 
     def _loop(self, start: int, shares: Iterable[Share]) -> bool:
         budget, clock = self.trainer.budget, StopWatch(start)

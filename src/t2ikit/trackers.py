@@ -69,8 +69,7 @@ class Trackers:
         self, names: Sequence[str], run: Path, project: str, config: dict[str, Any], say: Say = print
     ) -> None:
         names = list(dict.fromkeys(names))
-        for name in names:
-            _check(name)
+        check_trackers(names)
         folder = run / "trackers"
         folder.mkdir(parents=True, exist_ok=True)
         identity = run_identity(run)
@@ -94,6 +93,16 @@ class Trackers:
         for backend in self._backends:
             backend.close()
         self._backends = []
+
+
+def check_trackers(names: Sequence[str]) -> None:
+    """Refuse trackers that are not here.
+
+    Raises:
+        UserError: an unknown name, or a package that is not installed.
+    """
+    for name in names:
+        _check(name)
 
 
 def _check(name: str) -> None:

@@ -14,6 +14,7 @@ from t2ikit.registry import Registry
 from t2ikit.settings import Plugins, Settings, as_settings
 
 if TYPE_CHECKING:
+    from t2ikit.dry_run import DryRun
     from t2ikit.run import Run
 
 
@@ -73,8 +74,42 @@ def train(
     from t2ikit.training import start_run
 
     with observing(registry, callbacks):
-        folder = None if out is None else Path(out).expanduser()
-        return start_run(registry, chosen, folder, device=device, progress=progress)
+        return start_run(registry, chosen, _path(out), device=device, progress=progress)
+
+
+def forecast(
+    plugin: Plugins = (),
+    *,
+    recipe: str | Path | None = None,
+    data: str | Path | None = None,
+    set: Settings = None,
+    out: str | Path | None = None,
+    seed: int | None = None,
+    device: str = "auto",
+    minutes: float | None = None,
+    resume: str | Path | None = None,
+    progress: bool = True,
+) -> DryRun:
+    """What `train` with the same arguments would do and take: memory, steps, seconds; no run is written.
+
+    Raises:
+        UserError: what cannot work.
+    """
+    check_options(resume, recipe=recipe, data=data, out=out, seed=seed)
+    registry = load_registry(plugin)
+    settings = training_settings(set, seed, minutes)
+    if resume is not None:
+        from t2ikit.dry_run import dry_resume
+
+        return dry_resume(registry, Path(resume), settings=settings, device=device, progress=progress)
+    chosen = read_recipe(recipe, data=data, set=settings, registry=registry)
+    from t2ikit.dry_run import dry_run
+
+    return dry_run(registry, chosen, _path(out), device=device, progress=progress)
+
+
+def _path(out: str | Path | None) -> Path | None:
+    return None if out is None else Path(out).expanduser()
 
 
 def read_recipe(

@@ -26,6 +26,7 @@ from t2ikit.registry import Registry
 from t2ikit.run import Run, check_new, create_run, next_run_folder, open_run
 from t2ikit.session import Session
 from t2ikit.text.vocabulary import cut_prompts
+from t2ikit.trackers import check_trackers
 from t2ikit.trainer import Trainer
 from t2ikit.validation import validation_data
 
@@ -53,10 +54,11 @@ def start_run(
     Raises:
         UserError: what cannot work, before anything is computed.
     """
-    accelerator, display = _accelerator(recipe, device, progress)
+    accelerator, display = prepare(recipe, device, progress)
     folder = _new_folder(recipe, out, accelerator)
     cast = build_cast(recipe, registry, accelerator.device)
     validation_data(cast.dataset)
+    check_trackers(recipe.train.trackers)
     if accelerator.is_main_process:
         create_run(
             folder,
@@ -105,7 +107,7 @@ def resume_run(
         UserError: what cannot work, before anything is computed.
     """
     run, recipe = resumed_recipe(registry, path, settings)
-    accelerator, display = _accelerator(recipe, device, progress)
+    accelerator, display = prepare(recipe, device, progress)
     cast = build_cast(recipe, registry, accelerator.device)
     check_data(run, cast)
     own = any(parse_setting(setting)[0] == ("train", "micro_batch") for setting in settings)
@@ -150,7 +152,8 @@ def _check_settings(settings: Sequence[str]) -> None:
             )
 
 
-def _accelerator(recipe: Recipe, device: str, progress: bool) -> tuple[Accelerator, Display]:
+def prepare(recipe: Recipe, device: str, progress: bool) -> tuple[Accelerator, Display]:
+    """What a training needs before anything is built: devices and processes, and what shows how far it is."""
     # A lazy loss, or a critic that one loss leaves out, gives some parameters no gradient at some steps.
     lazy = bool(recipe.critics) or any(use.term.every > 1 for use in recipe.losses.values())
     accelerator = make_accelerator(recipe.train, device, lazy_parameters=lazy)

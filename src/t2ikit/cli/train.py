@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from t2ikit.cli.output import print_command, print_result
+from t2ikit.cli.output import echo, print_command, print_result
 
 
 class Device(str, Enum):
@@ -41,22 +41,22 @@ def command(
         typer.Option(help="Train for so long on this machine, in place of train.steps; then a last grid."),
     ] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with this run folder.")] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Check everything and forecast memory and time; no run is written."),
+    ] = False,
 ) -> None:
     """Train a model from a recipe, or go on with a run."""
     from t2ikit.commands import resume_words, sample_command
-    from t2ikit.train_function import train
+    from t2ikit.train_function import forecast, train
 
-    run = train(
-        plugin or (),
-        recipe=recipe,
-        data=data,
-        set=settings,
-        out=out,
-        seed=seed,
-        device=device.value,
-        minutes=minutes,
-        resume=resume,
-    )
+    options: dict[str, Any] = {"recipe": recipe, "data": data, "set": settings, "out": out, "seed": seed}
+    options |= {"device": device.value, "minutes": minutes, "resume": resume}
+    if dry_run:
+        for label, text in forecast(plugin or (), **options).rows:
+            echo(f"{label}: {text}")
+        return
+    run = train(plugin or (), **options)
     if not run.finished:
         print_command("stopped and saved; go on with:", resume_words(run))
         raise typer.Exit(1)
