@@ -8,6 +8,7 @@ import warnings
 from dataclasses import replace
 
 import pytest
+from diffusers import DiffusionPipeline
 from huggingface_hub import constants
 
 import t2ikit
@@ -20,6 +21,7 @@ from t2ikit.evaluation_results import EvaluationOptions
 from t2ikit.metrics import hub_weights
 from t2ikit.metrics.chosen import choose_metrics, fetch_missing
 from t2ikit.registry import Registry
+from t2ikit_imagen.pipeline import ImagenPipeline
 from test_hub import CLIP, in_cache
 from test_pretrained_text import t5_folder
 from test_resume import IMAGEN
@@ -101,6 +103,9 @@ def test_no_command_asks_anything_by_default(asked, tmp_path, runs, capsys, monk
         "needs a download (605 MB): --metrics clip-score fetches it" in (tmp_path / "report.html").read_text()
     )
     assert main(["export", "run", "--format", "diffusers", "--out", "export"]) == 0
+    assert main(["sample", "export", "a red cat", "--device", "cpu", "--out", "exported"]) == 0
+    ImagenPipeline.from_pretrained("export")("a red cat")
+    DiffusionPipeline.from_pretrained("export", custom_pipeline="export", trust_remote_code=True)
     assert asked == []
 
 
@@ -126,7 +131,7 @@ def test_what_is_asked_for_and_cannot_be_reached_is_one_sentence_each(asked, run
     assert main(["evaluate", runs[0], "-n", "4", "--metrics", "all", "--device", "cpu"]) == 0
     out = capsys.readouterr().out
     lines = [line for line in out.splitlines() if "huggingface.co cannot be reached (" in line]
-    assert [line.split()[0] for line in lines] == ["clip-distance", "clip-diversity", "clip-score"]
+    assert [line.split(":")[0].strip() for line in lines] == ["clip-distance", "clip-diversity", "clip-score"]
     assert len(set(asked)) == 1  # the Hub, once; nothing for metrics whose package is not here
     assert len(asked) == 1
     assert main(["evaluate", runs[0], "-n", "4", "--metrics", "clip-score", "--device", "cpu"]) == 2

@@ -11,6 +11,7 @@ from t2ikit import (
     Dataset,
     DatasetConfig,
     DatasetSpec,
+    Download,
     Measure,
     MetricSpec,
     Record,
@@ -176,3 +177,7 @@ def test_metrics():
         (lambda d: {"m": Measure(float(d.images.zero_().sum()), 1)}, "changed the pictures"),
     ):
         fails(check_metric, metric_registry(bad), grey, match=match)
+    good.downloads = lambda: ["net.safetensors"]
+    fails(check_metric, metric_registry(good), grey, match=r"a list of t2ikit\.Download")
+    good.downloads = lambda: [Download("net.safetensors", 3)]
+    check_metric("mine/x", metric_registry(good), grey)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import socket
 import urllib.error
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import torch
 from t2ikit import hub
 from t2ikit.console import SCREEN, log, wants_bars
 from t2ikit.interfaces import Download, NotMeasured
+from t2ikit.metrics.identity import file_digest
 
 INCEPTION = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
 VGG16 = "https://download.pytorch.org/models/vgg16-397923af.pth"
@@ -52,7 +52,7 @@ def need_weights(url: str) -> Path:
     if not path.is_file():
         _download(url, path)
     prefix = path.stem.rsplit("-", 1)[1]
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    found = file_digest(path)
     if not found.startswith(prefix):
         raise NotMeasured(f"{path} is damaged (SHA-256 {found[:8]}..., not {prefix}...): delete it")
     return path

@@ -26,11 +26,15 @@ def folder_digest(folder: Path) -> str:
     """SHA-256 over the names and the whole contents of a model's files, as 32 hexadecimal digits."""
     total = hashlib.sha256()
     for path in sorted({path for pattern in PATTERNS for path in folder.glob(pattern)}):
-        state = path.stat()
-        # A file that is written anew cannot keep the time at which its entry changed.
-        digest = _file_digest(path, state.st_size, state.st_ctime_ns)
-        total.update(f"{path.name} {digest}\n".encode())
+        total.update(f"{path.name} {file_digest(path)}\n".encode())
     return total.hexdigest()[:32]
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's contents, in hexadecimal; read once while the file stays the same."""
+    state = path.stat()
+    # A file that is written anew cannot keep the time at which its entry changed.
+    return _file_digest(path, state.st_size, state.st_ctime_ns)
 
 
 @functools.lru_cache(maxsize=64)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from t2ikit.batch import Record, TextEmbedding
-from t2ikit.interfaces import Dataset, Drawn, Measure, Split, TextEncoder
+from t2ikit.interfaces import Dataset, Download, Drawn, Measure, Split, TextEncoder
 from t2ikit.registry import Registry
 from t2ikit.testing.support import Subject, close, explained, finite, require, subject
 
@@ -178,6 +178,9 @@ def check_metric(
     prompts = [record.captions[0] for record in records]
     drawn = Drawn(images, prompts, dataset, real, real[:4].unflatten(0, (2, 2)), real)
     with explained(f"{part.title} fails"):
+        missing = metric.downloads() if hasattr(metric, "downloads") else []
+        known = isinstance(missing, list) and all(isinstance(one, Download) for one in missing)
+        require(known, f"{part.title}: downloads() must be a list of t2ikit.Download, is {missing!r}")
         found = metric(drawn)
         require(torch.equal(images, before), f"{part.title} changed the pictures it was given")
         right = isinstance(found, dict) and bool(found)
