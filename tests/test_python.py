@@ -322,9 +322,9 @@ def test_the_page_about_python_runs_from_top_to_bottom(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     train = t2ikit.train
 
-    def smaller(plugin, *, set, **options):
-        settings = [*as_settings(set), *IMAGEN, "train.steps=2"]
-        return train(plugin, set=settings, device="cpu", progress=False, **options)
+    def smaller(*plugin, set, **options):
+        small = ["train.steps=3"] if "resume" in options else [*as_settings(set), *IMAGEN, "train.steps=2"]
+        return train(*plugin, set=small, device="cpu", progress=False, **options)
 
     monkeypatch.setattr(t2ikit, "train", smaller)
     page = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
@@ -332,6 +332,7 @@ def test_the_page_about_python_runs_from_top_to_bottom(tmp_path, monkeypatch):
     for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
         exec(code, names)
     assert len(names["losses"]) == 1
+    assert list(names["told"].losses) == [3]
     assert names["samples"].images.shape == (1, 1, 4, 3, 16, 16)
     assert names["report"].html == (tmp_path / "report.html").read_text()
     assert names["image"].size == (16, 16)

@@ -76,6 +76,14 @@ def test_a_gan_and_then_a_denoiser_in_one_process_are_what_each_is_alone(tmp_pat
     assert state_of(after.path) == state_of(alone.path)
 
 
+def test_a_run_goes_on_with_the_plugins_it_was_trained_with(tmp_path):
+    run = train_toy(tmp_path / "run", {"train.steps": 1})
+    longer = t2ikit.train(resume=run, set={"train.steps": 2}, device="cpu", progress=False)
+    assert longer.steps_done == 2
+    with pytest.raises(UserError, match="was made with plugin 'toys'"):
+        t2ikit.train(resume=run.path, device="cpu", progress=False)
+
+
 def test_in_another_thread_it_leaves_signals_alone(tmp_path):
     found = []
     before = signal.getsignal(signal.SIGINT)

@@ -28,7 +28,7 @@ def train(
     seed: int | None = None,
     device: str = "auto",
     minutes: float | None = None,
-    resume: str | Path | None = None,
+    resume: Run | str | Path | None = None,
     callbacks: Sequence[object] = (),
     progress: bool = True,
 ) -> Run:
@@ -36,7 +36,7 @@ def train(
 
         run = t2ikit.train("imagen", data="my-images", set={"train.steps": 500}, out="runs/first")
         losses = [line["loss/denoise"] for line in run.log() if "loss/denoise" in line]
-        run = t2ikit.train(resume=run.path, set={"train.steps": 1000})
+        run = t2ikit.train(resume=run, set={"train.steps": 1000})
 
     Ctrl-C (SIGINT) and SIGTERM finish the step and save; then the run is returned, with `run.finished` False.
     A second one raises KeyboardInterrupt at once. Only the main thread is interrupted so.
@@ -50,7 +50,7 @@ def train(
         seed: the same as the setting train.seed.
         device: auto, cpu, cuda or mps.
         minutes: train for so many minutes, in all, in place of train.steps.
-        resume: a run folder to go on with; then recipe, data, out and seed stay as they were.
+        resume: a run or its folder to go on with; then recipe, data, out and seed stay as they were.
         callbacks: objects with `step_end(run, step, scalars)`, called with each line of the log, or
             `images(run, step, prompts, images)`, called with PIL images of the validation prompts, or both;
             `run` is the folder. An error that one raises ends the training, with the steps before it saved.
@@ -63,13 +63,13 @@ def train(
         UserError: what cannot work, before anything is computed.
     """
     check_options(resume, recipe=recipe, data=data, out=out, seed=seed)
-    registry = load_registry(plugin)
+    registry = _registry(plugin, resume)
     settings = training_settings(set, seed, minutes)
     if resume is not None:
         from t2ikit.training import resume_run
 
         with observing(registry, callbacks):
-            return resume_run(registry, Path(resume), settings=settings, device=device, progress=progress)
+            return resume_run(registry, _folder(resume), settings=settings, device=device, progress=progress)
     chosen = read_recipe(recipe, data=data, set=settings, registry=registry)
     from t2ikit.training import start_run
 
@@ -87,7 +87,7 @@ def forecast(
     seed: int | None = None,
     device: str = "auto",
     minutes: float | None = None,
-    resume: str | Path | None = None,
+    resume: Run | str | Path | None = None,
     progress: bool = True,
 ) -> DryRun:
     """What `train` with the same arguments would do and take: memory, steps, seconds; no run is written.
@@ -96,16 +96,26 @@ def forecast(
         UserError: what cannot work.
     """
     check_options(resume, recipe=recipe, data=data, out=out, seed=seed)
-    registry = load_registry(plugin)
+    registry = _registry(plugin, resume)
     settings = training_settings(set, seed, minutes)
     if resume is not None:
         from t2ikit.dry_run import dry_resume
 
-        return dry_resume(registry, Path(resume), settings=settings, device=device, progress=progress)
+        return dry_resume(registry, _folder(resume), settings=settings, device=device, progress=progress)
     chosen = read_recipe(recipe, data=data, set=settings, registry=registry)
     from t2ikit.dry_run import dry_run
 
     return dry_run(registry, chosen, _path(out), device=device, progress=progress)
+
+
+def _registry(plugin: Plugins, resume: Run | str | Path | None) -> Registry:
+    """The plugins asked for; where none is, those of the run that goes on."""
+    known = getattr(resume, "registry", None)
+    return load_registry(plugin) if plugin or known is None else known
+
+
+def _folder(run: Run | str | Path) -> Path:
+    return Path(run) if isinstance(run, (str, Path)) else run.path
 
 
 def _path(out: str | Path | None) -> Path | None:
