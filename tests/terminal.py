@@ -54,7 +54,7 @@ class Shown:
 
     @property
     def broken(self) -> list[str]:
-        """Lines that the terminal had to break, though they could have been at a space; commands are whole."""
+        """Lines that were broken, though they could have been at a space; commands are whole."""
         long = [line for line in self.lines if len(line) > self.columns and len(line.split()) > 2]
         return [line for line in long if not re.match(r"(\w+: +)?t2ikit ", line)]
 
