@@ -236,6 +236,16 @@ def test_a_file_that_the_manifest_does_not_name_is_noticed(run):
     assert "none for ema.safetensors" in error.value.got
 
 
+@pytest.mark.parametrize("name", ["/etc/hostname", "../other.safetensors", "..\\\\other.safetensors"])
+def test_a_manifest_that_leads_out_of_its_folder_is_damage(run, name):
+    manifest = newest(run, "manifest.json")
+    files = json.loads(manifest.read_text())["files"]
+    manifest.write_text(json.dumps({"files": {**files, name: {"bytes": 1, "sha256": "0"}}}))
+    with pytest.raises(ckpt.Damaged, match=r"manifest\.json") as error:
+        ckpt.load(manifest.parent)
+    assert "outside the checkpoint's folder" in str(error.value.got)
+
+
 def test_a_file_that_cannot_be_read_is_damage(run, monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied")

@@ -365,6 +365,7 @@ def test_an_upload_goes_up_to_the_network_and_says_why_it_failed(runs, tmp_path,
         asked.append(private)
         return Made(f"https://hub/{name}")
 
+    monkeypatch.setattr("t2ikit.exporting.require", lambda address: None)
     monkeypatch.setattr(huggingface_hub, "create_repo", create)
     monkeypatch.setattr(huggingface_hub, "upload_folder", upload)
     assert push(tmp_path / "out", "me/mine") == "https://hub/me/mine"
@@ -390,6 +391,23 @@ def test_an_upload_goes_up_to_the_network_and_says_why_it_failed(runs, tmp_path,
     with pytest.raises(UserError, match="the Hub did not take it") as error:
         push(tmp_path / "out", "me/mine")
     assert "is whole in" in str(error.value)
+
+
+def test_a_hub_that_cannot_be_reached_is_asked_for_nothing(runs, tmp_path, monkeypatch):
+    import huggingface_hub
+
+    def nothing(*_, **__):
+        raise AssertionError("a request was made")
+
+    def no_answer(address):
+        raise ConnectionError("the server does not answer")
+
+    export(runs / "gigagan", "diffusers", out=tmp_path / "out")
+    monkeypatch.setattr("t2ikit.exporting.require", no_answer)
+    monkeypatch.setattr(huggingface_hub, "create_repo", nothing)
+    with pytest.raises(UserError, match="the Hub did not take it") as caught:
+        push(tmp_path / "out", "me/mine")
+    assert caught.value.got == "the server does not answer"
 
 
 def test_a_hub_that_does_not_answer_is_no_traceback(runs, tmp_path, cli):

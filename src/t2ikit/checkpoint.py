@@ -229,6 +229,8 @@ def _score(checkpoint: Path) -> float | None:
 def _read_manifest(checkpoint: Path) -> dict[str, Any]:
     try:
         manifest = dict(json.loads((checkpoint / "manifest.json").read_text(encoding="utf-8"))["files"])
+        if any(Path(name).name != name or "\\" in name for name in manifest):
+            raise ValueError("a file outside the checkpoint's folder")
         _ = manifest["state.json"], [(int(one["bytes"]), str(one["sha256"])) for one in manifest.values()]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise Damaged(checkpoint / "manifest.json", "the list of the checkpoint's files", error) from error

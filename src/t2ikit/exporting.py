@@ -15,7 +15,7 @@ from t2ikit.card import write_card
 from t2ikit.config import dump_toml
 from t2ikit.errors import UserError, command, did_you_mean
 from t2ikit.files import write_json, write_text
-from t2ikit.hub import refusals
+from t2ikit.hub import endpoint, reason, refusals, require
 from t2ikit.pipeline_calls import CUSTOM
 from t2ikit.registry import BUILTIN, Entry, Registry
 from t2ikit.run import ENCODER, Run, as_run, check_new, plugins_of, portable
@@ -101,6 +101,7 @@ def push(folder: Path, repository: str, *, private: bool = False) -> str:
     import huggingface_hub
 
     try:
+        require(endpoint())
         made = huggingface_hub.create_repo(repository, exist_ok=True, private=private or None)
         if private and not huggingface_hub.repo_info(made.repo_id).private:
             raise UserError(
@@ -115,7 +116,7 @@ def push(folder: Path, repository: str, *, private: bool = False) -> str:
         raise UserError(
             f"--push-to {repository}: the Hub did not take it",
             expected="OWNER/NAME, a network, and a token that may write (hf auth login)",
-            got=" ".join(str(error).split())[:200],
+            got=reason(error),
             fix=f"the export is whole in {folder}; try later: `{later}`",
         ) from error
     return str(made)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -435,8 +434,3 @@ def _unwritable(path: Path, error: OSError) -> UserError:
 
 def _versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in PACKAGES}
-
-
-def fingerprint(text: str) -> str:
-    """A short hash of a long description."""
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -26,7 +26,7 @@ def command(
             "Left out: those that need no download."
         ),
     ] = None,
-    n: Annotated[int, typer.Option("-n", min=1, help="Number of prompts, one picture each.")] = 256,
+    n: Annotated[int, typer.Option("-n", min=1, help="Number of prompts, one image each.")] = 256,
     steps: Annotated[int | None, typer.Option(min=1, help="Sampler steps.")] = None,
     guidance: Annotated[float | None, typer.Option(help="Guidance weight.")] = None,
     sampler: SamplerName = None,

@@ -54,7 +54,7 @@ def command(
     plugin: Annotated[list[str] | None, typer.Option(help="A plugin the run needs.")] = None,
     device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.auto,
 ) -> None:
-    """Draw pictures of prompts with a trained run: PNG files and a labelled grid."""
+    """Sample images of prompts from a trained run: PNG files and a labelled grid."""
     from t2ikit.run import open_run
     from t2ikit.sampling.outputs import check_output
     from t2ikit.sampling.sample import read_prompts, sample
