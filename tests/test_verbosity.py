@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -265,3 +266,14 @@ def test_a_command_in_backquotes_is_not_broken(monkeypatch):
 def test_python_logging_is_left_alone():
     with quiet_libraries():
         assert logging.root.manager.disable == 0
+
+
+def test_a_damaged_checkpoint_is_told_of_however_quiet(home, run, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(home / "run", copy)
+    newest = max((copy / "checkpoints").glob("step-*"))
+    (newest / "ema.safetensors").write_bytes(b"cut short")
+    _, said = run("-q", "sample", copy, "a red cat", "-n", 1, "--out", tmp_path / "images")
+    assert said.startswith("warning: ")
+    assert f"{newest.name}/ema.safetensors is missing or damaged" in said
+    assert said.count("\n") == 1
