@@ -205,7 +205,7 @@ def test_the_card_of_a_model_that_enlarges_says_so(runs, tmp_path):
 
 def test_the_card_holds_numbers_of_what_is_exported_alone(runs, tmp_path):
     run = shutil.copytree(runs / "imagen", tmp_path / "run")
-    options = EvaluationOptions(n=4, metrics=["colours"], again=0)
+    options = EvaluationOptions(n=16, metrics=["colours"], again=0)
     whole = measure_into(Evaluator(run, options)).folder
     numbers = json.loads((whole / "evaluation.json").read_text())
     step = numbers["settings"]["step"]
@@ -224,10 +224,20 @@ def test_the_card_holds_numbers_of_what_is_exported_alone(runs, tmp_path):
     card = (tmp_path / "out" / "README.md").read_text()
     assert "| colours/" in card
     assert "colours/wrong" not in card
-    assert f"Of step {step}: n 4, seed 0" in card
+    assert f"Of step {step}: n 16, seed 0" in card
     shutil.rmtree(whole)
     export(run, "diffusers", out=tmp_path / "again")
     assert "## Numbers" not in (tmp_path / "again" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("count", [1, 4, 15])
+def test_figures_of_few_images_stay_out_of_the_card(runs, tmp_path, count):
+    run = shutil.copytree(runs / "imagen", tmp_path / "run")
+    measure_into(Evaluator(run, EvaluationOptions(n=count, metrics=["colours"], again=0)))
+    export(run, "diffusers", out=tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "| colours/" not in card
+    assert "figures of fewer than 16 images are left out" in card
 
 
 def test_an_export_names_no_folder_of_this_machine(runs, tmp_path):

@@ -27,6 +27,8 @@ from t2ikit.run_plugins import needed_with, needs
 from t2ikit.sampling.outputs import evaluations_of
 
 CARD, GRID = "README.md", "grid.png"
+FEWEST = 16
+"""Images of a figure that a card states: fewer say nothing of a model."""
 
 
 def write_card(run: Run, out: Path, opened_with: str, model: Model, options: str = "") -> None:
@@ -169,16 +171,17 @@ def _as_table(table: Mapping[str, Any]) -> list[str]:
     rows = [
         f"| {escaped(name)} | {m['value']:.4g} {escaped(m['unit'])} | {m['n']} | {escaped(m['provenance'])} |"
         for name, m in table["measures"].items()
-        if name.count("/") == 1  # totals alone
+        if name.count("/") == 1 and m["n"] >= FEWEST  # totals alone
     ]
+    few = any(m["n"] < FEWEST for m in table["measures"].values())
+    notes = [*table.get("notes", []), *[f"figures of fewer than {FEWEST} images are left out"] * few]
     return [
         "## Numbers",
         "",
         f"Of step {settings['step']}: n {settings['n']}, seed {settings['seed']}, prompts of the data "
-        f"{code(settings['data'])} that it was not trained on, sampler as below.",
+        f"{code(settings['data'])}, sampler as below.",
         "",
-        "| measure | value | pictures | how |",
-        "|---|---|---|---|",
-        *rows,
-        "",
+        *(f"- {escaped(note)}" for note in notes),
+        *[""] * bool(notes),
+        *(["| measure | value | images | how |", "|---|---|---|---|", *rows, ""] if rows else []),
     ]
