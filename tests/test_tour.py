@@ -44,8 +44,8 @@ def commands(lines: list[str]) -> list[list[str]]:
     for words in joined:
         found.append([])
         for word in words:
-            if word in ("&&", ";") or word.endswith(";"):
-                found[-1] += [word.rstrip(";")] * (word not in ("&&", ";"))
+            if word in ("&&", ";", "|") or word.endswith(";"):
+                found[-1] += [word.rstrip(";")] * (word not in ("&&", ";", "|"))
                 found.append([])
             else:
                 found[-1].append(word)
@@ -112,7 +112,13 @@ def printed(page: Path) -> list[list[str]]:
     """Every command of ours in a page's blocks."""
     blocks = re.findall(r"^```\w*\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
     lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
-    return [words for line in lines if re.match(r"t2ikit ", line) for words in commands([line])]
+    return [
+        words
+        for line in lines
+        if re.match(r"t2ikit ", line)
+        for words in commands([line])
+        if words[0] == "t2ikit"
+    ]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -72,7 +72,7 @@ CASES = [
         "pics: too few captioned pictures",
         expected="at least 2",
         got="1",
-        fix="add pictures",
+        fix="--set data.validation=0",
         before=files({"pics/a.png": png(), "pics/a.txt": "a"}),
     ),
     mistake(

@@ -65,7 +65,7 @@ CASES = [
     ),
     broken(losses("[]"), "the name 'imagen' is taken", "rename the file", name="imagen.py"),
     mistake(
-        "options unett", "'unett'", expected="a table of the core", got="unett", fix="did you mean 'unet'"
+        "options unett", "'unett'", expected="a table of a recipe", got="unett", fix="did you mean 'unet'"
     ),
     mistake(
         "options generator:unet", "no kind of part called 'generator'", got="generator", fix="generators"

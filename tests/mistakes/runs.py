@@ -106,7 +106,7 @@ RESUMING = [
     mistake(
         "train --resume pictures --plugin TOYS",
         "data: there is no such folder",
-        expected="a folder of pictures",
+        expected="a folder of captioned images",
         fix="check the path",
         before=removed("data"),
     ),
