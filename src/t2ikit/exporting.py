@@ -25,7 +25,7 @@ from t2ikit.text.model_files import find_model, name_tokenizers
 from t2ikit.text.pretrained import pretrained_fingerprint
 
 INDEX = "model_index.json"
-PIPELINE = '''"""The class for DiffusionPipeline.from_pretrained(FOLDER, trust_remote_code=True)."""
+PIPELINE = '''"""The class for DiffusionPipeline.from_pretrained(FOLDER) with trust_remote_code."""
 
 import importlib
 
