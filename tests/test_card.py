@@ -18,11 +18,12 @@ from markdown_it import MarkdownIt
 from t2ikit import open_run
 from t2ikit.card import CARD, write_card
 from t2ikit.cli import main
+from t2ikit.exporting import export
 from t2ikit.markdown import code, code_block, escaped
 from t2ikit.quoting import visible
 from t2ikit.recipe import read_recipe
 from t2ikit.registry import Plugin, Registry
-from t2ikit.training import start_run
+from t2ikit.training import resume_run, start_run
 from test_super_resolution import DENOISER, TINY
 
 HOSTILE = [
@@ -202,6 +203,14 @@ def test_the_steps_are_those_that_the_run_records(trained, model, tmp_path):
     ):
         assert expected in card_of(run, replace(model, step=step), tmp_path / "out").text
     assert "\nsteps = 6\n" in card_of(longer, model, tmp_path / "out").text
+
+
+def test_the_steps_of_a_run_that_went_on_are_those_it_went_on_to(trained, tmp_path):
+    shutil.copytree(trained.path, tmp_path / "run")
+    resume_run(Registry.load(), tmp_path / "run", settings=["train.steps=3"], device="cpu")
+    text = (export(tmp_path / "run", out=tmp_path / "out") / CARD).read_text()
+    assert "Weights of step 3 of 3." in text
+    assert text.split("[train]")[1].startswith("\nsteps = 3\n")
 
 
 def test_the_card_names_what_must_be_installed(trained, model, tmp_path):

@@ -340,6 +340,21 @@ def test_an_export_whose_weights_are_not_finite_is_refused(run):
             assert f"{name} (1 of " in error.value.what
 
 
+def test_memory_that_a_new_model_leaves_unset_excuses_no_weight(run):
+    """diffusers builds a model without setting its weights, which then are whatever the memory held."""
+    ImagenPipeline.from_run(run).save_pretrained(run.parent / "saved")
+    file = run.parent / "saved" / "generator" / "diffusion_pytorch_model.safetensors"
+    tensors = load_file(file)
+    tensors[next(name for name in sorted(tensors) if name.endswith(".weight"))].view(-1)[0] = NAN
+    save_file(tensors, file)
+    torch.use_deterministic_algorithms(True, warn_only=True)  # fills what is unset with NaN
+    try:
+        with pytest.raises(UserError, match="not finite"):
+            GeneratorModel.from_pretrained(file.parent)
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
 def test_weights_too_large_for_half_precision_are_refused(run):
     ImagenPipeline.from_run(run).save_pretrained(run.parent / "saved")
     file = run.parent / "saved" / "generator" / "diffusion_pytorch_model.safetensors"

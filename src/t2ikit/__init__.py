@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from t2ikit.batch import Batch, Condition, Draws, Prediction, Record, TextEmbedding
-    from t2ikit.errors import UserError
+    from t2ikit.errors import T2ikitWarning, UserError
     from t2ikit.evaluation_results import EvaluationOptions, EvaluationResult
     from t2ikit.exporting import export
     from t2ikit.hookspecs import hookimpl
@@ -71,7 +71,7 @@ __version__ = "0.1.0"
 
 _MODULES = {
     "batch": ("Batch", "Condition", "Draws", "Prediction", "Record", "TextEmbedding"),
-    "errors": ("UserError",),
+    "errors": ("T2ikitWarning", "UserError"),
     "evaluation_results": ("EvaluationOptions", "EvaluationResult"),
     "exporting": ("export",),
     "hookspecs": ("hookimpl",),
@@ -178,6 +178,7 @@ __all__ = [
     "Step",
     "StreamingDataset",
     "Sweep",
+    "T2ikitWarning",
     "TextEmbedding",
     "TextEncoder",
     "TextEncoderSpec",

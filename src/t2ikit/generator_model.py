@@ -62,7 +62,8 @@ class GeneratorModel(ModelMixin, ConfigMixin):
         for module in self.generator.modules():
             if isinstance(module, (torch.nn.LayerNorm, torch.nn.GroupNorm)):
                 module.register_forward_pre_hook(_as_narrow_as_weights)
-        self._new = {name: own for name, own in self.state_dict().items() if not own.isfinite().all()}
+        # Buffers alone: diffusers may leave the weights of a new model unset.
+        self._new = {name: own.clone() for name, own in self.named_buffers() if not own.isfinite().all()}
 
     def forward(self, *args: Any, **options: Any) -> Any:
         """What the generator predicts in training."""

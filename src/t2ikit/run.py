@@ -148,7 +148,7 @@ class Run:
             warnings.warn(f"{self.path}: {note}", T2ikitWarning, stacklevel=1)  # one place: told once
         tensors = snapshot.tensors["ema" if weights == "ema" and "ema" in snapshot.tensors else "generator"]
         where = f"{self.path}: the model of step {snapshot.step}"
-        check_finite(tensors, model.generator.state_dict(), where, self._instead_of(snapshot.step))
+        check_finite(tensors, dict(model.generator.named_buffers()), where, self._instead_of(snapshot.step))
         load_state(model.generator, tensors, self.path)
         model.generator.eval()
         return replace(model, step=snapshot.step, notes=snapshot.notes, words=snapshot.state.get(KEY))

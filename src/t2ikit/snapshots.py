@@ -98,7 +98,7 @@ def restore(trainer: Trainer, snapshot: Snapshot, *, own_micro_batch: bool = Fal
 
 
 def _check_finite(trainer: Trainer, snapshot: Snapshot) -> None:
-    new = {name: own for name, (_, own) in _parts(trainer).items()}
+    new = {name: dict(module.named_buffers()) for name, (module, _) in _parts(trainer).items()}
     new["ema"] = new.get("generator", {})
     fix = (
         "delete or rename its folder to go on from the checkpoint before, or start a new run; a training "

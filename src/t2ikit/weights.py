@@ -63,11 +63,11 @@ def load_state(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> 
 def check_finite(tensors: Mapping[str, Tensor], new: Mapping[str, Tensor], where: str, fix: str) -> None:
     """Refuse weights of which some are NaN or infinite.
 
-    A value that is not finite in a new model either is none of training's, such as a mask of -inf.
+    A buffer's value that is not finite in a new model either is none of training's, such as a mask of -inf.
 
     Args:
         tensors: the weights by name.
-        new: those of the same module before any was loaded.
+        new: the buffers of the same module before any was loaded.
         where: names the weights in the message.
         fix: what to do.
 
