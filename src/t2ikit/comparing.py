@@ -21,6 +21,7 @@ from t2ikit.given import real_pictures, small_pictures
 from t2ikit.interfaces import Denoiser, Measure
 from t2ikit.metrics.downloads import lacking
 from t2ikit.metrics.intervals import FEWEST
+from t2ikit.progress import phase
 from t2ikit.run import Run
 from t2ikit.runlog import read_log
 from t2ikit.sampling.draw import sample
@@ -162,7 +163,9 @@ def _compared(
     run, model, seed = evaluator.run, evaluator.model, evaluator.options.seed
     numbers = _evaluated(evaluator, say)
     given = small_pictures(model.generator, real, SAMPLES)
-    drawn = sample(model, prompts, samples=range(SAMPLES), seed=seed, low_res=given)
+    with phase(f"sampling side by side from {name}"):
+        drawn = sample(model, prompts, samples=range(SAMPLES), seed=seed, low_res=given)
+        scaled = _scaled(model, prompts[:SCALED_PROMPTS], real, seed)
     return Compared(
         name,
         run,
@@ -174,7 +177,7 @@ def _compared(
         log,
         stages(run.path, say),
         drawn.unflatten(0, (len(prompts), SAMPLES)),
-        _scaled(model, prompts[:SCALED_PROMPTS], real, seed),
+        scaled,
     )
 
 

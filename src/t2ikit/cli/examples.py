@@ -30,7 +30,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "export": (
         "t2ikit export runs/imagen-001 --format diffusers --out my-model",
-        "t2ikit export runs/imagen-001 --format diffusers --out my-model --push-to me/my-model",
+        "t2ikit export runs/imagen-001 --format diffusers --out to-share --push-to me/my-model",
     ),
     "data": (
         "t2ikit data creatures",
