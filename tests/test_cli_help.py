@@ -80,6 +80,14 @@ def test_parts_that_examples_name_exist(name, example):
             assert all(registry.find("metrics", metric) for metric in value.split(","))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("example", EXAMPLES["memory"])
+def test_examples_of_memory_work(capsys, tmp_path, monkeypatch, example):
+    monkeypatch.chdir(tmp_path)
+    assert main(words_of(example)) == 0
+    assert "total" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("width", [30, 39, 60, 79])
 @pytest.mark.parametrize("example", [example for _, example in ALL])
 def test_an_example_that_is_broken_is_the_same_to_a_shell(example, width):
