@@ -127,6 +127,25 @@ def test_a_clip_and_a_text_encoder_that_are_here_are_used_without_a_request(aske
     assert asked == []
 
 
+@pytest.mark.parametrize(
+    ("words", "name", "size"),
+    [
+        (["memory", "--plugin", "gigagan", "--recipe", "gigagan/gigagan-64"], CLIP, 605),
+        (["memory", "--plugin", "imagen", "--set", "text.use=t5"], "google-t5/t5-small", 242),
+        (["train", "--dry-run", "--plugin", "imagen", "--set", "text.use=t5"], "google-t5/t5-small", 242),
+    ],
+)
+def test_a_forecast_downloads_nothing_and_says_how_to(
+    asked, tmp_path, monkeypatch, capsys, words, name, size
+):
+    monkeypatch.chdir(tmp_path)
+    assert main([*words]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"a forecast downloads nothing: hf download {name} ({size} MB)" in said
+    assert asked == []
+    assert not any(tmp_path.glob("runs/*"))
+
+
 def test_what_is_asked_for_and_cannot_be_reached_is_one_sentence_each(asked, runs, capsys):
     assert main(["evaluate", runs[0], "-n", "4", "--metrics", "all", "--device", "cpu"]) == 0
     out = capsys.readouterr().out

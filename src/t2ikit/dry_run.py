@@ -18,6 +18,7 @@ from t2ikit import snapshots
 from t2ikit.cache import cache_folder
 from t2ikit.compose import Cast, build_cast
 from t2ikit.errors import UserError
+from t2ikit.hub import nothing_downloaded
 from t2ikit.predict_memory import forecast
 from t2ikit.predict_memory.report import size
 from t2ikit.recipe import Recipe
@@ -120,7 +121,8 @@ def _forecast(
     before = _cached(recipe)
     accelerator, display = prepare(recipe, device, progress)
     try:
-        cast = build_cast(recipe, registry, accelerator.device)
+        with nothing_downloaded():
+            cast = build_cast(recipe, registry, accelerator.device)
         said = [f"warning: {warning}" for warning in cast.dataset.warnings] + list(cast.dataset.notes)
         trainer = make_trainer(recipe, cast, accelerator, display)
         done = 0 if run is None else _restored(run, recipe, cast, trainer, said)

@@ -6,12 +6,14 @@ import contextlib
 import http.client
 import json
 import os
+import shlex
 import ssl
 import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -36,6 +38,7 @@ SECONDS = 4.0
 FRESH = 30.0
 """Seconds for which an answer of a server, or none, is remembered."""
 _known: dict[str, tuple[float, str]] = {}
+_fetching = ContextVar("_fetching", default=True)
 
 
 def is_offline() -> bool:
@@ -125,6 +128,16 @@ def kept_offline(*configs: Any) -> Iterator[None]:
     finally:
         for config, value in before:
             config.HF_HUB_OFFLINE = value
+
+
+@contextlib.contextmanager
+def nothing_downloaded() -> Iterator[None]:
+    """Refuse every model that is not on this machine, with the command that fetches it."""
+    before = _fetching.set(False)
+    try:
+        yield
+    finally:
+        _fetching.reset(before)
 
 
 @contextlib.contextmanager
@@ -222,8 +235,11 @@ def download(repository: str, **options: Any) -> Path:
     from huggingface_hub.utils import validate_repo_id
 
     validate_repo_id(repository)  # before anything is asked
-    require(endpoint())
     size = f" ({MEGABYTES[repository]} MB)" if repository in MEGABYTES else ""
+    if not _fetching.get():
+        command = shlex.join(["hf", "download", repository])
+        raise ConnectionError(f"it is not on this machine, and a forecast downloads nothing: {command}{size}")
+    require(endpoint())
     log(f"downloading {repository}{size} to {cache()}")
     with SCREEN.pause():
         return Path(huggingface_hub.snapshot_download(repository, **{"allow_patterns": FILES, **options}))

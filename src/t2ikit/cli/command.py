@@ -21,6 +21,7 @@ from t2ikit.cli.completion import completion
 from t2ikit.cli.examples import EXAMPLES
 from t2ikit.cli.libraries import hide_bars
 from t2ikit.console import SCREEN, Verbosity, detail, set_verbosity
+from t2ikit.cores import share_cores
 from t2ikit.errors import UserError
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and the result alone.")]
@@ -100,6 +101,7 @@ def prepared(name: str, command: Callable[..., None], *, computes: bool) -> Call
             if computes:
                 from t2ikit.progress import spin
 
+                share_cores()
                 spin()
             command(**values)
             detail(f"done in {time.monotonic() - began:.1f} s")

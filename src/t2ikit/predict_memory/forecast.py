@@ -13,6 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from t2ikit.accelerating import make_accelerator
 from t2ikit.batch import Batch
 from t2ikit.compose import Cast, build_cast
+from t2ikit.hub import nothing_downloaded
 from t2ikit.predict_memory.blame import explained
 from t2ikit.predict_memory.gpu import GPURules
 from t2ikit.predict_memory.ledger import KINDS, PARAMETERS, Ledger
@@ -70,14 +71,15 @@ def forecast(recipe: Recipe, registry: Registry, *, device: Literal["cuda", "cpu
         device: whose kernels and rounding are meant.
 
     Raises:
-        UserError: the recipe cannot work, or a part of it looks at the contents of tensors.
+        UserError: the recipe cannot work, names a model that is not on this machine (nothing is downloaded),
+            or a part of it looks at the contents of tensors.
     """
     computed = without_data(_in_bf16(recipe))
     accelerator = make_accelerator(computed.train, "cpu", lazy_parameters=False)
     gpu = device == "cuda"
     with FakeTensorMode(allow_non_fake_inputs=True) as mode, movable_modules():
         ledger = Ledger(mode, GPU_BLOCK if gpu else 1)
-        with explained({}):
+        with explained({}), nothing_downloaded():
             cast = build_cast(computed, registry, accelerator.device)
         trainer = make_trainer(computed, cast, accelerator)
         model = cast.model
