@@ -30,7 +30,7 @@ URL = "https://download.example/net-00000000.pth"
 @pytest.fixture(autouse=True)
 def online(monkeypatch, tmp_path):
     """Not told to be offline; empty caches; patience for what answers at once, however busy the machine."""
-    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_ETAG_TIMEOUT"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
@@ -96,8 +96,12 @@ def test_what_cannot_be_reached_is_one_sentence_within_seconds(broken):
     assert len(str(caught.value.got).splitlines()) == 1
 
 
-def test_the_patience_is_that_of_a_person():
-    assert PATIENCE < 5
+def test_the_patience_is_that_of_a_person_unless_told_otherwise(monkeypatch):
+    monkeypatch.setattr(hub, "SECONDS", PATIENCE)
+    assert hub.patience() < 5
+    for value, seconds in (("30", 30), ("soon", PATIENCE)):
+        monkeypatch.setenv("HF_HUB_ETAG_TIMEOUT", value)
+        assert hub.patience() == seconds
 
 
 def test_servers_are_asked_together_and_remembered(monkeypatch):

@@ -34,7 +34,8 @@ MEGABYTES = {
 }
 """Sizes of the weights of repositories, 10^6 bytes, as far as they are known."""
 SECONDS = 4.0
-"""How long a server may take to answer; the libraries that download try again and again for minutes."""
+"""How long a server may take to answer, unless HF_HUB_ETAG_TIMEOUT allows more. The libraries that download
+try again and again for minutes."""
 FRESH = 30.0
 """Seconds for which an answer of a server, or none, is remembered."""
 _known: dict[str, tuple[float, str]] = {}
@@ -49,6 +50,14 @@ def is_offline() -> bool:
     return constants.HF_HUB_OFFLINE or any(value.upper() in ("1", "ON", "YES", "TRUE") for value in switches)
 
 
+def patience() -> float:
+    """Seconds that a server may take to answer."""
+    try:
+        return max(SECONDS, float(os.environ.get("HF_HUB_ETAG_TIMEOUT", "")))
+    except ValueError:
+        return SECONDS
+
+
 def endpoint() -> str:
     """The address of the Hub, or of its mirror that HF_ENDPOINT names."""
     from huggingface_hub import constants
@@ -57,7 +66,7 @@ def endpoint() -> str:
 
 
 def unreachable(urls: Iterable[str]) -> dict[str, str]:
-    """Which servers of some addresses do not answer, and why, within `SECONDS` for all of them together.
+    """Which servers of some addresses do not answer, and why, within `patience()` for all of them together.
 
     An answer of any status will do. Nothing is asked where this machine was told to stay offline.
 
@@ -77,14 +86,14 @@ def unreachable(urls: Iterable[str]) -> dict[str, str]:
 
 def _ask_all(roots: list[str]) -> dict[str, str]:
     """Why each server does not answer; empty text for one that does."""
-    found = dict.fromkeys(roots, f"no answer within {SECONDS:g} seconds")
+    found = dict.fromkeys(roots, f"no answer within {patience():g} seconds: HF_HUB_ETAG_TIMEOUT allows more")
 
     def ask(root: str) -> None:
         found[root] = _ask(root)
 
     # Looking up a name cannot be given a time limit, so each has a thread that may be left behind.
     threads = [threading.Thread(target=ask, args=(root,), daemon=True) for root in roots]
-    end = time.monotonic() + SECONDS
+    end = time.monotonic() + patience()
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -95,7 +104,7 @@ def _ask_all(roots: list[str]) -> dict[str, str]:
 def _ask(root: str) -> str:
     request = urllib.request.Request(root, method="HEAD", headers={"User-Agent": "t2ikit"})
     try:
-        with urllib.request.urlopen(request, timeout=SECONDS):
+        with urllib.request.urlopen(request, timeout=patience()):
             return ""
     except (urllib.error.HTTPError, http.client.HTTPException):
         return ""

@@ -66,7 +66,7 @@ def _download(url: str, path: Path) -> None:
         hub.require(url)
         log(f"downloading {path.name}{size} to {folder} from {url}")
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _patience(hub.SECONDS), SCREEN.pause():
+        with _patience(hub.patience()), SCREEN.pause():
             prefix = path.stem.rsplit("-", 1)[1]
             torch.hub.download_url_to_file(url, str(path), hash_prefix=prefix, progress=wants_bars())
     except (urllib.error.URLError, OSError, RuntimeError) as error:
