@@ -25,20 +25,20 @@ from typing import Any
 import torch
 
 from t2ikit import Drawn
-from t2ikit import checkpoint as ckpt
-from t2ikit.batch import Draws
-from t2ikit.compose import build_cast
-from t2ikit.data.creatures_drawing import draw
-from t2ikit.data.creatures_grammar import parse
+from t2ikit.core.batch import Draws
+from t2ikit.core.step import Step
+from t2ikit.data.creatures.drawing import draw
+from t2ikit.data.creatures.grammar import parse
 from t2ikit.data.loader import Shares
-from t2ikit.evaluating import evaluation_data
+from t2ikit.evaluation.evaluator import evaluation_data
 from t2ikit.metrics.prompt_accuracy import PromptAccuracy
-from t2ikit.registry import Registry
-from t2ikit.run import open_run
+from t2ikit.nn.weights import load_state
+from t2ikit.recipes.compose import build_cast
+from t2ikit.registry.registry import Registry
+from t2ikit.runs import checkpoint as ckpt
+from t2ikit.runs.run import open_run
 from t2ikit.sampling.draw import sample
 from t2ikit.sampling.open import open_model
-from t2ikit.step import Step
-from t2ikit.weights import load_state
 from t2ikit_gigagan import load_clip
 
 NAMES = ("colour", "species", "action", "eyes")

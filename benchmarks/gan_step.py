@@ -23,12 +23,12 @@ import gigagan_peer
 import torch
 from measuring import Step, alternate, peak_added, processor
 
-from t2ikit.accelerating import make_accelerator
-from t2ikit.compose import build_cast
 from t2ikit.data.loader import Shares
-from t2ikit.recipe import read_recipe
-from t2ikit.registry import Registry
-from t2ikit.training import make_trainer
+from t2ikit.recipes.compose import build_cast
+from t2ikit.recipes.recipe import read_recipe
+from t2ikit.registry.registry import Registry
+from t2ikit.training.accelerator import make_accelerator
+from t2ikit.training.start import make_trainer
 
 SIZE, BATCH = 64, 2
 CHANNELS = {"generator": "[352,320,160,64,32]", "critics.multiscale": "[416,384,256,96,32]"}

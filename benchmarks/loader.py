@@ -18,11 +18,11 @@ import typer
 from measuring import processor
 
 from t2ikit.data.loader import Shares
-from t2ikit.files import write_json
-from t2ikit.recipe import find_dataset
-from t2ikit.registry import Registry
+from t2ikit.recipes.recipe import find_dataset
+from t2ikit.registry.registry import Registry
 from t2ikit.text.builtin import BuiltinTextEncoder
 from t2ikit.text.builtin_config import BuiltinTextConfig
+from t2ikit.utils.files import write_json
 
 
 def main(

@@ -23,14 +23,14 @@ from torch import Tensor
 
 from t2ikit import Dataset
 from t2ikit.errors import UserError
-from t2ikit.evaluating import evaluation_data
-from t2ikit.files import write_json
-from t2ikit.grids import contact_sheet, to_pil
+from t2ikit.evaluation.evaluator import evaluation_data
 from t2ikit.metrics.prompt_accuracy import wilson
-from t2ikit.registry import Registry
-from t2ikit.run import open_run
+from t2ikit.registry.registry import Registry
+from t2ikit.runs.run import open_run
 from t2ikit.sampling.draw import sample
 from t2ikit.sampling.open import open_model
+from t2ikit.utils.files import write_json
+from t2ikit.utils.grids import contact_sheet, to_pil
 
 SEED = 4_711
 

@@ -23,19 +23,19 @@ from measuring import processor, resident
 from torch import Tensor
 
 from t2ikit import NotMeasured, open_run
+from t2ikit.core.super_resolution import Enlarging, enlarge, shrink
 from t2ikit.data.loader import Shares
-from t2ikit.enlarging import Enlarging, enlarge, shrink
 from t2ikit.errors import UserError
-from t2ikit.evaluating import evaluation_data
-from t2ikit.evaluation_pictures import as_saved
-from t2ikit.files import write_json
-from t2ikit.grids import labelled_grid, to_pil
+from t2ikit.evaluation.evaluator import evaluation_data
+from t2ikit.evaluation.images import as_saved
 from t2ikit.metrics.configs import LpipsConfig
 from t2ikit.metrics.intervals import mean_interval
 from t2ikit.metrics.perceptual import Lpips
-from t2ikit.registry import Registry
+from t2ikit.registry.registry import Registry
 from t2ikit.sampling.draw import sample
 from t2ikit.sampling.open import open_model
+from t2ikit.utils.files import write_json
+from t2ikit.utils.grids import labelled_grid, to_pil
 from t2ikit_gigagan.paired import PerceptualLoss
 
 SAMPLES = 8

@@ -20,9 +20,9 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 
-from t2ikit.batch import mix
-from t2ikit.data.creatures_drawing import draw
-from t2ikit.data.creatures_grammar import Attributes, all_attributes, by_colours, pick
+from t2ikit.core.batch import mix
+from t2ikit.data.creatures.drawing import draw
+from t2ikit.data.creatures.grammar import Attributes, all_attributes, by_colours, pick
 from t2ikit.metrics import creature_reader
 from t2ikit.metrics.creature_reader import (
     HEADS,

@@ -16,8 +16,8 @@ import torch.nn.functional as F
 import typer
 from torch import Tensor, nn
 
-from t2ikit.batch import Batch
-from t2ikit.data.creatures import Creatures
+from t2ikit.core.batch import Batch
+from t2ikit.data.creatures.dataset import Creatures
 from t2ikit.data.creatures_config import CreaturesConfig
 from t2ikit.data.loader import Shares
 from t2ikit.text.builtin import BuiltinTextEncoder

@@ -17,7 +17,7 @@ import typer
 from diffusers import DDIMScheduler, EulerDiscreteScheduler, UniPCMultistepScheduler
 
 from t2ikit import UserError
-from t2ikit.grids import labelled_grid
+from t2ikit.utils.grids import labelled_grid
 from t2ikit_imagen import ImagenPipeline
 
 OTHERS = (UniPCMultistepScheduler, DDIMScheduler, EulerDiscreteScheduler)

@@ -22,7 +22,7 @@ seen: dict[int, list[Image.Image]] = {}
 @hookimpl
 def t2ikit_images(run: Path, step: int, prompts: list[str], images: list[Image.Image]) -> None:
     """Add a column."""
-    from t2ikit.grids import labelled_grid
+    from t2ikit.utils.grids import labelled_grid
 
     if STEPS and step not in STEPS:
         return

@@ -24,15 +24,15 @@ from torch import Tensor
 from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
 
 from t2ikit import Dataset, UserError
-from t2ikit.clip import GREATEST_SCALE, pooled
 from t2ikit.data.loader import Shares, stream
-from t2ikit.devices import find_device
-from t2ikit.files import write_json
-from t2ikit.recipe import find_dataset
-from t2ikit.registry import Registry
-from t2ikit.schedule import learning_rate
-from t2ikit.schema import OptimizerConfig
-from t2ikit.trainer import make_optimizer
+from t2ikit.nn.clip import GREATEST_SCALE, pooled
+from t2ikit.recipes.recipe import find_dataset
+from t2ikit.recipes.schema import OptimizerConfig
+from t2ikit.registry.registry import Registry
+from t2ikit.training.schedule import learning_rate
+from t2ikit.training.trainer import make_optimizer
+from t2ikit.utils.devices import find_device
+from t2ikit.utils.files import write_json
 from t2ikit_gigagan.contrastive import clip_contrastive, find_duplicates
 
 SPECIAL = {"pad_token": "[PAD]", "unk_token": "[UNK]", "bos_token": "[BOS]", "eos_token": "[EOS]"}

@@ -22,8 +22,8 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
 
 from t2ikit import Dataset, UserError
-from t2ikit.recipe import find_dataset
-from t2ikit.registry import Registry
+from t2ikit.recipes.recipe import find_dataset
+from t2ikit.registry.registry import Registry
 
 PAD, EOS, UNKNOWN, HIDDEN = "<pad>", "</s>", "<unk>", "<hidden>"
 SHARE = 0.25

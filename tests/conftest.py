@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from t2ikit.accelerating import make_accelerator
-from t2ikit.compose import Cast, build_cast
 from t2ikit.data.loader import Shares
-from t2ikit.recipe import Recipe, read_recipe
-from t2ikit.registry import Registry
-from t2ikit.trainer import Trainer
-from t2ikit.training import make_trainer
+from t2ikit.recipes.compose import Cast, build_cast
+from t2ikit.recipes.recipe import Recipe, read_recipe
+from t2ikit.registry.registry import Registry
+from t2ikit.training.accelerator import make_accelerator
+from t2ikit.training.start import make_trainer
+from t2ikit.training.trainer import Trainer
 
 TESTS = Path(__file__).parent
 TOYS = TESTS / "toys" / "toys.py"

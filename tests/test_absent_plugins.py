@@ -10,12 +10,12 @@ import pytest
 from t2ikit import UserError, open_run
 from t2ikit.cli import main
 from t2ikit.errors import UserErrors
-from t2ikit.evaluating import evaluation_data
-from t2ikit.exporting import export
-from t2ikit.recipe import read_recipe
-from t2ikit.registry import Plugin, Registry
-from t2ikit.run_plugins import absent, check_present, check_same_files
-from t2ikit.training import start_run
+from t2ikit.evaluation.evaluator import evaluation_data
+from t2ikit.exporters.exporting import export
+from t2ikit.recipes.recipe import read_recipe
+from t2ikit.registry.registry import Plugin, Registry
+from t2ikit.runs.plugins import absent, check_present, check_same_files
+from t2ikit.training.start import start_run
 from t2ikit_imagen.pipeline import ImagenPipeline
 from test_super_resolution import DENOISER, TINY
 

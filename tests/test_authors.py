@@ -12,13 +12,13 @@ import torch
 
 from imagen_support import PREDICTIONS, exact_output, make_batch, make_model, options
 from t2ikit import Draws, noised_prediction, random_timesteps
-from t2ikit.recipe import read_recipe
-from t2ikit.registry import Registry
-from t2ikit.runlog import read_log
+from t2ikit.recipes.recipe import read_recipe
+from t2ikit.registry.registry import Registry
+from t2ikit.runs.log import read_log
 from t2ikit.sampling.draw import sample
 from t2ikit.sampling.open import open_model
 from t2ikit.testing import check_generator, check_sampler
-from t2ikit.training import start_run
+from t2ikit.training.start import start_run
 from test_resume import IMAGEN
 
 HOOK = """

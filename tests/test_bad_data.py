@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from t2ikit.data.looking import open_dataset
 from t2ikit.data.survey import sheet, survey
 from t2ikit.errors import UserError
-from t2ikit.registry import Registry
+from t2ikit.recipes.datasets import open_dataset
+from t2ikit.registry.registry import Registry
 from test_folder import huge, pairs, save, truncated
 
 

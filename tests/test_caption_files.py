@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from t2ikit.errors import UserError
-from t2ikit.files import decoded
+from t2ikit.utils.files import decoded
 from test_folder import everything, load, save
 
 

@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from t2ikit import open_run
-from t2ikit.card import CARD, write_card
 from t2ikit.cli import main
-from t2ikit.exporting import export
-from t2ikit.markdown import code, code_block, escaped
-from t2ikit.quoting import visible
-from t2ikit.recipe import read_recipe
-from t2ikit.registry import Plugin, Registry
-from t2ikit.training import resume_run, start_run
+from t2ikit.exporters.card import CARD, write_card
+from t2ikit.exporters.exporting import export
+from t2ikit.recipes.recipe import read_recipe
+from t2ikit.registry.registry import Plugin, Registry
+from t2ikit.training.start import resume_run, start_run
+from t2ikit.utils.markdown import code, code_block, escaped
+from t2ikit.utils.quoting import visible
 from test_super_resolution import DENOISER, TINY
 
 HOSTILE = [

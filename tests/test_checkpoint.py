@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from t2ikit import UserError
-from t2ikit import checkpoint as ckpt
+from t2ikit.runs import checkpoint as ckpt
 
 
 def snapshot(step: int, validation: float | None = None) -> ckpt.Snapshot:

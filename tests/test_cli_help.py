@@ -18,7 +18,7 @@ from t2ikit import cli
 from t2ikit.cli import completion, main
 from t2ikit.cli.command import continued
 from t2ikit.cli.examples import EXAMPLES
-from t2ikit.registry import Registry
+from t2ikit.registry.registry import Registry
 
 GROUP = typer.main.get_command(cli.app)
 NAMES = sorted(GROUP.commands)

@@ -15,10 +15,10 @@ from conftest import heed_interrupts
 from t2ikit import __version__, cli
 from t2ikit.cli import main
 from t2ikit.cli.output import print_rows
-from t2ikit.config import describe
-from t2ikit.registry import Registry
-from t2ikit.schema import SECTIONS
-from t2ikit.schema_lookup import CONFIGURED
+from t2ikit.config.toml import describe
+from t2ikit.recipes.lookup import CONFIGURED
+from t2ikit.recipes.schema import SECTIONS
+from t2ikit.registry.registry import Registry
 
 HEAVY = ("torch", "numpy", "PIL", "diffusers", "transformers", "accelerate", "matplotlib", "safetensors")
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from t2ikit import Measure, UserError
 from t2ikit.cli import main
-from t2ikit.comparing import (
+from t2ikit.evaluation.comparison import (
     MOST_PROMPTS,
     best,
     compare_runs,
@@ -25,14 +25,14 @@ from t2ikit.comparing import (
     stages,
     training_seconds,
 )
-from t2ikit.evaluating import Evaluator
-from t2ikit.evaluation_results import EvaluationOptions
-from t2ikit.grids import to_pil
-from t2ikit.recipe import read_recipe
-from t2ikit.registry import Registry
-from t2ikit.report import embed, render
+from t2ikit.evaluation.evaluator import Evaluator
+from t2ikit.evaluation.report import embed, render
+from t2ikit.evaluation.results import EvaluationOptions
+from t2ikit.recipes.recipe import read_recipe
+from t2ikit.registry.registry import Registry
 from t2ikit.sampling.costs import Costs
-from t2ikit.training import start_run
+from t2ikit.training.start import start_run
+from t2ikit.utils.grids import to_pil
 from test_resume import IMAGEN
 
 MISSING = ["metrics.clip-score.model=./no-clip"]
@@ -223,7 +223,7 @@ def test_as_many_prompts_as_are_taken_fit_the_page(comparison):
 
 
 def test_more_prompts_are_refused_before_any_work(monkeypatch):
-    monkeypatch.setattr("t2ikit.comparing.Evaluator", lambda *a, **k: pytest.fail("a run was opened"))
+    monkeypatch.setattr("t2ikit.evaluation.comparison.Evaluator", lambda *a, **k: pytest.fail("a run was opened"))
     prompts = [str(number) for number in range(MOST_PROMPTS + 1)]
     with pytest.raises(UserError, match="too many") as caught:
         compare_runs([Path("first"), Path("second")], QUESTION, prompts)
@@ -276,7 +276,7 @@ def test_a_damaged_evaluation_is_made_anew_and_said_so(runs, comparison):
 
 def test_an_evaluation_in_which_a_metric_failed_is_made_anew(runs, comparison, monkeypatch):
     before, said = comparison.runs[0].numbers, []
-    monkeypatch.setattr("t2ikit.comparing.read_numbers", lambda path: replace(before, failed=("fid",)))
+    monkeypatch.setattr("t2ikit.evaluation.comparison.read_numbers", lambda path: replace(before, failed=("fid",)))
     again = compare_runs(runs, QUESTION, ["a cat"], device="cpu", say=said.append).runs[0].numbers
     assert "failed before: fid; measuring anew" in said[0]
     assert (again.measures, again.failed) == (before.measures, ())
@@ -420,7 +420,7 @@ def test_the_command_writes_the_file_and_passes_over_a_damaged_grid(runs, tmp_pa
     "out", ["gone/report.html", "folder", "file/report.html", "taken.html", "long" * 100]
 )
 def test_a_report_that_cannot_be_written_is_refused_before_any_work(out, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("t2ikit.measuring.compare_runs", lambda *a, **k: pytest.fail("runs were compared"))
+    monkeypatch.setattr("t2ikit.evaluation.functions.compare_runs", lambda *a, **k: pytest.fail("runs were compared"))
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").touch()
     (tmp_path / ".taken.html.writing").mkdir()  # as a folder without leave to write, for root too

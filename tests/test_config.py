@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic import Field, model_validator
 
 from t2ikit import Config, UserError
-from t2ikit.config import (
+from t2ikit.config.toml import (
     Problems,
     apply_settings,
     describe,

@@ -11,8 +11,8 @@ import torch
 from PIL import Image, ImageFilter
 from torch import Tensor
 
-from t2ikit.data.creatures_drawing import draw
-from t2ikit.data.creatures_grammar import Attributes, all_attributes, is_trained, is_unseen_pair
+from t2ikit.data.creatures.drawing import draw
+from t2ikit.data.creatures.grammar import Attributes, all_attributes, is_trained, is_unseen_pair
 from t2ikit.metrics.creature_reader import CreatureReader
 
 NAMES = ("colours", "species", "action", "eyes")

@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from t2ikit.data.creatures import Creatures
-from t2ikit.data.creatures_config import CreaturesConfig
-from t2ikit.data.creatures_drawing import draw
-from t2ikit.data.creatures_grammar import (
+from t2ikit.data.creatures.dataset import Creatures
+from t2ikit.data.creatures.drawing import draw
+from t2ikit.data.creatures.grammar import (
     ACTIONS,
     COLOURS,
     EYES,
@@ -29,6 +28,7 @@ from t2ikit.data.creatures_grammar import (
     parse,
     unseen_prompts,
 )
+from t2ikit.data.creatures_config import CreaturesConfig
 
 
 def creatures(**options) -> Creatures:
@@ -219,7 +219,7 @@ def test_other_texts_are_no_captions(text):
 
 def test_the_first_colour_is_the_body_and_the_second_is_clearly_there():
     """Counting pixels close to each colour: no pose or species hides a patch, and the body leads."""
-    from t2ikit.data.creatures_drawing import BODY_RGB
+    from t2ikit.data.creatures.drawing import BODY_RGB
 
     rng = Random(1)
     for species in SPECIES:

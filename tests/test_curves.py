@@ -14,7 +14,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from t2ikit.curves import plot_curves, smooth
+from t2ikit.runs.curves import plot_curves, smooth
 
 
 def write(path: Path, records: list[dict[str, Any]], tail: str = "") -> Path:
@@ -162,5 +162,5 @@ def test_curves_whatever_mplbackend_says_and_without_a_display(tmp_path, backend
 
 
 def test_a_backend_that_is_there_stays_the_users():
-    code = "import t2ikit.plotting, matplotlib; assert matplotlib.get_backend() == 'svg'"
+    code = "import t2ikit.utils.plotting, matplotlib; assert matplotlib.get_backend() == 'svg'"
     subprocess.run([sys.executable, "-c", code], env={**os.environ, "MPLBACKEND": "svg"}, check=True)

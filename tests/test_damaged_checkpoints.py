@@ -12,13 +12,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import t2ikit
-from t2ikit import checkpoint as ckpt
 from t2ikit.cli import main
 from t2ikit.errors import T2ikitWarning, UserError
-from t2ikit.evaluating import Evaluator
-from t2ikit.evaluation_results import EvaluationOptions
-from t2ikit.pipeline import GeneratorModel
-from t2ikit.sweeping import parse_axes, run_sweep
+from t2ikit.evaluation.evaluator import Evaluator
+from t2ikit.evaluation.results import EvaluationOptions
+from t2ikit.evaluation.sweeps import parse_axes, run_sweep
+from t2ikit.exporters.pipeline import GeneratorModel
+from t2ikit.runs import checkpoint as ckpt
 from t2ikit_imagen.pipeline import ImagenPipeline
 from test_resume import IMAGEN
 
@@ -317,7 +317,7 @@ def test_nothing_goes_on_from_numbers_that_are_not_finite(run, capsys, name):
 
 
 def test_a_value_that_is_infinite_in_a_new_model_is_none_of_training_s(monkeypatch):
-    from t2ikit.weights import check_finite
+    from t2ikit.nn.weights import check_finite
 
     mask = torch.tensor([0.0, -INFINITE])
     check_finite({"mask": mask}, {"mask": mask.clone()}, "a model", "")

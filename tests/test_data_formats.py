@@ -15,9 +15,9 @@ from PIL import Image
 
 from t2ikit.data.captioned import Captioned
 from t2ikit.data.loader import Shares
-from t2ikit.data.looking import open_dataset
 from t2ikit.errors import UserError
-from t2ikit.registry import Registry
+from t2ikit.recipes.datasets import open_dataset
+from t2ikit.registry.registry import Registry
 
 COUNT = 30
 
@@ -265,7 +265,7 @@ def test_a_dataset_that_cannot_be_reached_is_explained(registry, tmp_path, monke
 def test_pictures_are_decoded_once_and_a_damaged_file_is_made_again(
     registry, pictures, tmp_path, monkeypatch
 ) -> None:
-    from t2ikit.data import ready
+    from t2ikit.data import decoded_cache as ready
 
     decoded = []
     real = ready.read_picture
@@ -301,7 +301,7 @@ def test_a_cache_that_cannot_be_written_is_explained(registry, pictures, tmp_pat
 
 
 def test_relative_paths_are_remembered_whole(registry, pictures, tmp_path, monkeypatch) -> None:
-    from t2ikit.recipe import read_recipe
+    from t2ikit.recipes.recipe import read_recipe
 
     monkeypatch.chdir(tmp_path)
     as_shards(tmp_path / "data", pictures)

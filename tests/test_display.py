@@ -8,11 +8,12 @@ import os
 import pytest
 from rich.console import Console
 
-from t2ikit import console as messages
-from t2ikit import display, progress
-from t2ikit.console import Screen, Verbosity, can_move, set_verbosity
-from t2ikit.display import Live, Plain, Silent, facts, make_display
-from t2ikit.progress import progress_bar
+from t2ikit.training import display
+from t2ikit.training.display import Live, Plain, Silent, facts, make_display
+from t2ikit.utils import console as messages
+from t2ikit.utils import progress
+from t2ikit.utils.console import Screen, Verbosity, can_move, set_verbosity
+from t2ikit.utils.progress import progress_bar
 
 pyte = pytest.importorskip("pyte")
 

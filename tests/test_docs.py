@@ -12,9 +12,9 @@ import pytest
 import torch
 
 import t2ikit
-from t2ikit import hookspecs
-from t2ikit.registry import Registry
-from t2ikit.schema import TrainConfig
+from t2ikit.recipes.schema import TrainConfig
+from t2ikit.registry import hookspecs
+from t2ikit.registry.registry import Registry
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))

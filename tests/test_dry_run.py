@@ -11,10 +11,11 @@ from filelock import FileLock
 from PIL import Image
 
 from conftest import TOYS
-from t2ikit import UserError, dry_run
+from t2ikit import UserError
 from t2ikit.cli import main
-from t2ikit.train_function import forecast
-from t2ikit.trainer import Trainer
+from t2ikit.training import dry_run
+from t2ikit.training.train import forecast
+from t2ikit.training.trainer import Trainer
 from training_support import SMALL, no_curves, train_toy
 
 __all__ = ["no_curves"]
@@ -145,7 +146,7 @@ def test_what_training_would_refuse_is_refused(tmp_path, monkeypatch):
         toy({"losses.r1.use": "toys/r1"})
     with pytest.raises(UserError, match="do not go together"):
         toy({"train.steps": 3}, minutes=3)
-    monkeypatch.setattr("t2ikit.trackers.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("t2ikit.training.trackers.importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match="the tracker 'trackio' needs the package"):
         toy({"train.trackers": ["trackio"]})
     assert [path.name for path in tmp_path.iterdir()] == ["full"]

@@ -14,23 +14,23 @@ from PIL import Image
 
 from clip_support import clip_folder
 from t2ikit import Measure, UserError, open_run
-from t2ikit import checkpoint as ckpt
 from t2ikit.cli import main
-from t2ikit.comparing import compare_runs
-from t2ikit.data.creatures import Creatures
+from t2ikit.data.creatures.dataset import Creatures
 from t2ikit.data.creatures_config import CreaturesConfig
-from t2ikit.evaluating import Evaluator, measure_run
-from t2ikit.evaluation_files import measure_into
-from t2ikit.evaluation_pictures import reference
-from t2ikit.evaluation_results import EvaluationOptions
-from t2ikit.files import save_picture
+from t2ikit.evaluation.comparison import compare_runs
+from t2ikit.evaluation.evaluator import Evaluator, measure_run
+from t2ikit.evaluation.files import measure_into
+from t2ikit.evaluation.images import reference
+from t2ikit.evaluation.results import EvaluationOptions
+from t2ikit.evaluation.sweeps import measure_and_write, parse_axes, run_sweep, sweep_and_write, write_sweep
 from t2ikit.metrics.chosen import choose_metrics
 from t2ikit.metrics.intervals import FEWEST
-from t2ikit.recipe import read_recipe
-from t2ikit.registry import Registry
+from t2ikit.recipes.recipe import read_recipe
+from t2ikit.registry.registry import Registry
+from t2ikit.runs import checkpoint as ckpt
 from t2ikit.sampling.open import open_model
-from t2ikit.sweeping import measure_and_write, parse_axes, run_sweep, sweep_and_write, write_sweep
-from t2ikit.training import start_run
+from t2ikit.training.start import start_run
+from t2ikit.utils.files import save_picture
 from test_resume import IMAGEN
 
 CREATURES = Creatures(CreaturesConfig(spec="creatures", count=60, size=32))
@@ -39,7 +39,7 @@ CREATURES = Creatures(CreaturesConfig(spec="creatures", count=60, size=32))
 @pytest.fixture(autouse=True)
 def few_training_pictures(monkeypatch):
     """As thousands of creatures take a second to draw."""
-    monkeypatch.setattr("t2ikit.evaluation_pictures.MOST_TRAINING", 64)
+    monkeypatch.setattr("t2ikit.evaluation.images.MOST_TRAINING", 64)
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +185,7 @@ def test_a_sweep_of_too_many_combinations():
 
 
 def test_a_sweep_is_refused_before_anything_is_drawn(tiny_run, monkeypatch):
-    monkeypatch.setattr("t2ikit.evaluating.draw_all", lambda *a: pytest.fail("it was drawn"))
+    monkeypatch.setattr("t2ikit.evaluation.evaluator.draw_all", lambda *a: pytest.fail("it was drawn"))
     evaluator = Evaluator(tiny_run, EvaluationOptions(n=4, metrics=["colours"]))
     for given in ("guidance=1,-1", "colour=red", "thresholding=none,some", "steps=5,x"):
         with pytest.raises(UserError):
@@ -196,7 +196,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_anything_is_drawn(tiny_r
     run = tmp_path / "run"
     shutil.copytree(tiny_run, run, ignore=shutil.ignore_patterns("evaluations"))
     (run / "evaluations").write_text("a file in the way")
-    monkeypatch.setattr("t2ikit.evaluating.draw_all", lambda *a: pytest.fail("it was drawn"))
+    monkeypatch.setattr("t2ikit.evaluation.evaluator.draw_all", lambda *a: pytest.fail("it was drawn"))
     evaluator = Evaluator(run, EvaluationOptions(n=4, metrics=["colours"]))
     for measure in (measure_and_write, partial(sweep_and_write, axes={"steps": ["1", "2"]})):
         with pytest.raises(UserError, match="cannot be written"):
@@ -204,7 +204,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_anything_is_drawn(tiny_r
 
 
 def test_large_training_pictures_are_fewer(monkeypatch):
-    monkeypatch.setattr("t2ikit.evaluation_pictures.MOST_VALUES", 10 * 3 * 32 * 32)
+    monkeypatch.setattr("t2ikit.evaluation.images.MOST_VALUES", 10 * 3 * 32 * 32)
     assert len(reference(CREATURES, ["a cat"], 0, CREATURES).train) == 10
 
 
@@ -281,7 +281,7 @@ def no_held_out(tmp_path_factory):
     grids = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "t2ikit.sample_grids.labelled_grid", lambda rows, names, _: grids.append(names) or BLANK
+            "t2ikit.training.sample_grids.labelled_grid", lambda rows, names, _: grids.append(names) or BLANK
         )
         start_run(registry, recipe, folder / "run", device="cpu")
     return folder / "run", grids[-1]
@@ -294,8 +294,8 @@ def test_few_captions_are_rows_once_in_every_grid(no_held_out, tmp_path, monkeyp
     run, trained = no_held_out
     both, rows = ["a square 0", "a square 1"], []
     assert sorted(trained) == both
-    monkeypatch.setattr("t2ikit.sweeping.labelled_grid", lambda _, names, __: rows.append(names) or BLANK)
-    monkeypatch.setattr("t2ikit.comparing.SCALES", (1.0,))
+    monkeypatch.setattr("t2ikit.evaluation.sweeps.labelled_grid", lambda _, names, __: rows.append(names) or BLANK)
+    monkeypatch.setattr("t2ikit.evaluation.comparison.SCALES", (1.0,))
     options = EvaluationOptions(n=9, metrics=["colours"])
     write_sweep(run_sweep(Evaluator(run, options), parse_axes(["guidance=1,3"])), open_run(run))
     assert [sorted(each) for each in rows] == [both]
@@ -561,7 +561,7 @@ def test_sweeps_of_other_values_keep_their_own_files(tiny_run):
 
 def test_the_points_of_a_sweep_share_the_models_weights(tiny_run, monkeypatch):
     evaluator = Evaluator(tiny_run, EvaluationOptions(n=2, metrics=["colours"]))
-    monkeypatch.setattr("t2ikit.evaluating.open_model", lambda *a, **k: pytest.fail("it was opened again"))
+    monkeypatch.setattr("t2ikit.evaluation.evaluator.open_model", lambda *a, **k: pytest.fail("it was opened again"))
     model = evaluator.sampling_model({"guidance": "4"})
     assert model.generator is evaluator.model.generator
     assert (model.sampler.guidance, evaluator.model.sampler.guidance) != (4, 4)
@@ -572,7 +572,7 @@ def test_what_is_measured_is_told_on_a_terminal_alone(tiny_run, monkeypatch, cap
     question = EvaluationOptions(n=2, metrics=["colours"])
     measure_run(tiny_run, question)
     assert capsys.readouterr().err == ""
-    monkeypatch.setattr("t2ikit.console.can_move", lambda console: True)
+    monkeypatch.setattr("t2ikit.utils.console.can_move", lambda console: True)
     monkeypatch.setattr("rich.console.Console.is_terminal", True)
     measure_run(tiny_run, question)
     assert "measuring colours" in capsys.readouterr().err

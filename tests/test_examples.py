@@ -14,9 +14,9 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 
-from t2ikit.recipe import read_recipe
-from t2ikit.registry import Registry
-from t2ikit.training import start_run
+from t2ikit.recipes.recipe import read_recipe
+from t2ikit.registry.registry import Registry
+from t2ikit.training.start import start_run
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

@@ -22,23 +22,23 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import T5EncoderModel
 
-import t2ikit.exporting
+import t2ikit.exporters.exporting
 import t2ikit_imagen.pipeline
 from conftest import TOYS
 from t2ikit import UserError, open_run
-from t2ikit.batch import mix
-from t2ikit.evaluating import Evaluator, measure_run
-from t2ikit.evaluation_files import measure_into
-from t2ikit.evaluation_results import EvaluationOptions
-from t2ikit.exporting import export, find_format, push
-from t2ikit.pipeline import GeneratorModel, TextToImagePipeline
-from t2ikit.recipe import read_recipe
-from t2ikit.registry import Registry
+from t2ikit.core.batch import mix
+from t2ikit.evaluation.evaluator import Evaluator, measure_run
+from t2ikit.evaluation.files import measure_into
+from t2ikit.evaluation.results import EvaluationOptions
+from t2ikit.exporters.exporting import export, find_format, push
+from t2ikit.exporters.pipeline import GeneratorModel, TextToImagePipeline
+from t2ikit.recipes.recipe import read_recipe
+from t2ikit.registry.registry import Registry
 from t2ikit.sampling.draw import sample
 from t2ikit.sampling.open import open_model
 from t2ikit.testing import check_exporter
 from t2ikit.text.model_files import name_tokenizers
-from t2ikit.training import start_run
+from t2ikit.training.start import start_run
 from t2ikit_gigagan.pipeline import GigaGANPipeline
 from t2ikit_imagen.deepfloyd_export import export_if, obstacles
 from t2ikit_imagen.pipeline import ImagenPipeline
@@ -274,7 +274,7 @@ def test_half_an_export_does_not_stay(runs, tmp_path, monkeypatch):
     def full(*_):
         raise SafetensorError("No space left on device")
 
-    monkeypatch.setattr(t2ikit.exporting, "write_card", full)
+    monkeypatch.setattr(t2ikit.exporters.exporting, "write_card", full)
     with pytest.raises(UserError, match="cannot be written"):
         export(runs / "imagen", "diffusers", out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -301,7 +301,7 @@ def test_half_an_export_never_bars_the_next(runs, tmp_path, monkeypatch, error, 
     out = tmp_path / "out"
     if existed:
         out.mkdir()
-    monkeypatch.setattr(t2ikit.exporting, "write_card", ends)
+    monkeypatch.setattr(t2ikit.exporters.exporting, "write_card", ends)
     with pytest.raises(kind):
         export(runs / "imagen", "diffusers", out=out)
     assert out.exists() == existed
@@ -375,7 +375,7 @@ def test_an_upload_goes_up_to_the_network_and_says_why_it_failed(runs, tmp_path,
         asked.append(private)
         return Made(f"https://hub/{name}")
 
-    monkeypatch.setattr("t2ikit.exporting.require", lambda address: None)
+    monkeypatch.setattr("t2ikit.exporters.exporting.require", lambda address: None)
     monkeypatch.setattr(huggingface_hub, "create_repo", create)
     monkeypatch.setattr(huggingface_hub, "upload_folder", upload)
     assert push(tmp_path / "out", "me/mine") == "https://hub/me/mine"
@@ -413,7 +413,7 @@ def test_a_hub_that_cannot_be_reached_is_asked_for_nothing(runs, tmp_path, monke
         raise ConnectionError("the server does not answer")
 
     export(runs / "gigagan", "diffusers", out=tmp_path / "out")
-    monkeypatch.setattr("t2ikit.exporting.require", no_answer)
+    monkeypatch.setattr("t2ikit.exporters.exporting.require", no_answer)
     monkeypatch.setattr(huggingface_hub, "create_repo", nothing)
     with pytest.raises(UserError, match="the Hub did not take it") as caught:
         push(tmp_path / "out", "me/mine")
@@ -735,7 +735,7 @@ def test_a_pipeline_comes_from_the_hub_without_code(runs, tmp_path, monkeypatch)
         return str(tmp_path / "here")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
-    monkeypatch.setattr("t2ikit.hub.unreachable", lambda urls: {})
+    monkeypatch.setattr("t2ikit.utils.hub.unreachable", lambda urls: {})
     pipeline = ImagenPipeline.from_pretrained("me/mine", revision="main", token="secret")
     given = {"revision": "main", "token": "secret", "local_files_only": False}
     assert asked == {"name": "me/mine", **given}

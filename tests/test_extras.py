@@ -10,7 +10,7 @@ import tomlkit
 from packaging.requirements import Requirement
 
 from t2ikit import UserError
-from t2ikit.extras import PACKAGES, import_extra, install
+from t2ikit.utils.extras import PACKAGES, import_extra, install
 
 ROOT = Path(__file__).parents[1]
 

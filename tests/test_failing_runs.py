@@ -11,9 +11,9 @@ import torch
 import t2ikit
 from conftest import TOYS
 from t2ikit import UserError, open_run
-from t2ikit import checkpoint as ckpt
 from t2ikit.cli import main
 from t2ikit.errors import notes
+from t2ikit.runs import checkpoint as ckpt
 from training_support import SMALL, At, no_curves, state_of, train_toy
 
 __all__ = ["no_curves"]
@@ -51,7 +51,7 @@ def train_broken(plugin, out, recipe, extra=None):
 def test_a_loss_that_fails_at_step_three_keeps_the_two_before_it(broken, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     sets = {**SMALL, **EACH, "losses.broken.weight": 1.0}
-    words = [word for setting in t2ikit.settings.as_settings(sets) for word in ("--set", setting)]
+    words = [word for setting in t2ikit.recipes.settings.as_settings(sets) for word in ("--set", setting)]
     words = ["train", "--plugin", TOYS, "--plugin", broken, "--recipe", "toys/denoiser", *words]
     assert main([*map(str, words), "--device", "cpu", "--out", "a run"]) == 1
     err = capsys.readouterr().err
@@ -93,7 +93,7 @@ def test_a_failure_beside_the_steps_saves_them(tmp_path, monkeypatch):
             if where == "callback":
                 callbacks = [At(3, fail)]
             elif where.startswith("session"):
-                patch.setattr("t2ikit.session.Session._show", fail)
+                patch.setattr("t2ikit.training.session.Session._show", fail)
             else:
                 patch.setattr(f"t2ikit.{where}", fail)
             with pytest.raises(ZeroDivisionError) as caught:
@@ -108,7 +108,7 @@ def test_a_validation_that_fails_keeps_the_line_of_the_log(tmp_path, monkeypatch
 
     whole = train_toy(tmp_path / "whole", {**EACH, "train.validate_every": 100, "train.log_every": 2})
     with monkeypatch.context() as patch:
-        patch.setattr("t2ikit.validation.Validation.measure", fail)
+        patch.setattr("t2ikit.training.validation.Validation.measure", fail)
         with pytest.raises(ZeroDivisionError):
             train_toy(tmp_path / "run", {**EACH, "train.validate_every": 4, "train.log_every": 2})
     run = open_run(tmp_path / "run")

@@ -12,18 +12,18 @@ import pytest
 from PIL import Image
 
 from conftest import TOYS
+from t2ikit.core.interfaces import Dataset, StreamingDataset
 from t2ikit.data.captioned import split
-from t2ikit.data.looking import open_dataset
 from t2ikit.data.source import Entry
 from t2ikit.data.survey import sheet, survey
 from t2ikit.errors import UserError
-from t2ikit.evaluating import EvaluationOptions, Evaluator
-from t2ikit.interfaces import Dataset, StreamingDataset
-from t2ikit.recipe import read_recipe
-from t2ikit.registry import Registry
-from t2ikit.runlog import read_log
+from t2ikit.evaluation.evaluator import EvaluationOptions, Evaluator
+from t2ikit.recipes.datasets import open_dataset
+from t2ikit.recipes.recipe import read_recipe
+from t2ikit.registry.registry import Registry
+from t2ikit.runs.log import read_log
 from t2ikit.testing import check_dataset
-from t2ikit.training import start_run
+from t2ikit.training.start import start_run
 
 
 def png(number: int) -> bytes:

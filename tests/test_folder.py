@@ -19,9 +19,9 @@ from PIL import Image
 from pydantic import ValidationError
 
 from t2ikit.data.captioned import MIRRORED, Captioned, split
-from t2ikit.data.folder import open_folder
 from t2ikit.data.folder_config import FolderConfig, accepts_folder
-from t2ikit.data.pictures import read_picture
+from t2ikit.data.formats.folder import open_folder
+from t2ikit.data.image_files import read_picture
 from t2ikit.data.source import Entry
 from t2ikit.errors import UserError, did_you_mean
 

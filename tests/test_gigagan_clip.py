@@ -15,12 +15,13 @@ from transformers import AutoTokenizer, BertConfig, CLIPModel, CLIPVisionModel
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from clip_support import clip_folder
-from t2ikit import Draws, Prediction, Step, UserError, clip
-from t2ikit.clip import ClipTeacher, Pixels, load_clip
-from t2ikit.snapshots import own_state
+from t2ikit import Draws, Prediction, Step, UserError
+from t2ikit.nn import clip
+from t2ikit.nn.clip import ClipTeacher, Pixels, load_clip
 from t2ikit.testing import check_loss
-from t2ikit.testing_toys import toy_batch
-from t2ikit.trainer import cut
+from t2ikit.testing.toys import toy_batch
+from t2ikit.training.snapshots import own_state
+from t2ikit.training.trainer import cut
 from t2ikit_gigagan.clip_loss import ClipLoss
 from t2ikit_gigagan.contrastive import clip_contrastive, find_duplicates
 

@@ -317,7 +317,7 @@ def test_parts_import_without_the_command_line_s_libraries():
         "from t2ikit_gigagan import FilterBankConv2d, L2SelfAttention, MappingNetwork, TextCrossAttention\n"
         "from t2ikit_gigagan import GigaGenerator, GigaCritic, DiffAugment, upsample\n"
         "from t2ikit_gigagan import logistic_critic, matching_aware, r1_penalty, clip_contrastive\n"
-        "assert 't2ikit.trainer' not in sys.modules\n"
+        "assert 't2ikit.training.trainer' not in sys.modules\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

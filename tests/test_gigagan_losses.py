@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from t2ikit import Draws
+from t2ikit.core.step import Step
 from t2ikit.data.loader import Shares
-from t2ikit.step import Step
-from t2ikit.testing_toys import ToyCritic, ToyDenoiser, ToyGAN, toy_batch
+from t2ikit.testing.toys import ToyCritic, ToyDenoiser, ToyGAN, toy_batch
 from t2ikit_gigagan import (
     logistic_critic,
     logistic_generator,

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 
 from t2ikit import Draws, TextEmbedding, UserError
-from t2ikit.step import Step
+from t2ikit.core.step import Step
 from t2ikit.testing import check_critic, check_generator, check_loss, check_plugin, check_sampler
-from t2ikit.testing_toys import ToyCritic, toy_batch, toy_condition, toy_text
+from t2ikit.testing.toys import ToyCritic, toy_batch, toy_condition, toy_text
 from t2ikit_gigagan import DiffAugment, GigaCritic, GigaGenerator, OneStepSampler
 from t2ikit_gigagan.augmentation import covered, interpolation
 from t2ikit_gigagan.bounds import REACH, SLOPE, bounded, sums_of

@@ -9,10 +9,10 @@ import pytest
 
 from clip_support import clip_folder
 from t2ikit.cli import main
-from t2ikit.evaluating import measure_run
-from t2ikit.evaluation_results import EvaluationOptions
-from t2ikit.recipe import read_recipe
-from t2ikit.registry import Registry
+from t2ikit.evaluation.evaluator import measure_run
+from t2ikit.evaluation.results import EvaluationOptions
+from t2ikit.recipes.recipe import read_recipe
+from t2ikit.registry.registry import Registry
 
 SMALL = [
     "train.steps=6",

@@ -11,9 +11,9 @@ from transformers import CLIPModel
 
 from clip_support import clip_folder
 from t2ikit import Draws, UserError
-from t2ikit.snapshots import own_state
 from t2ikit.testing import check_critic
-from t2ikit.testing_toys import toy_text
+from t2ikit.testing.toys import toy_text
+from t2ikit.training.snapshots import own_state
 from t2ikit_gigagan.adversarial import r1_penalty
 from t2ikit_gigagan.vision import VisionAidedCritic
 

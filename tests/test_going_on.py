@@ -11,8 +11,8 @@ import pytest
 
 from conftest import TOYS
 from t2ikit import UserError, open_run
-from t2ikit import checkpoint as ckpt
 from t2ikit.cli import main
+from t2ikit.runs import checkpoint as ckpt
 from training_support import At, Killed, info_of, kill, no_curves, state_of, train_toy
 
 __all__ = ["no_curves"]
@@ -123,7 +123,7 @@ def test_what_cannot_be_begun_is_not_recorded(run):
     before = (run / "recipe.toml").read_bytes(), (run / "run.json").read_bytes()
     for settings in ({"train.steps": 5}, {"train.steps": 20, "train.trackers": ["trackio", "wandb"]}):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("t2ikit.trackers.importlib.util.find_spec", lambda name: None)
+            patch.setattr("t2ikit.training.trackers.importlib.util.find_spec", lambda name: None)
             with pytest.raises(UserError):
                 train_toy(resume=run, set=settings)
         assert ((run / "recipe.toml").read_bytes(), (run / "run.json").read_bytes()) == before

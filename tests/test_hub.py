@@ -15,11 +15,12 @@ import pytest
 from huggingface_hub import constants
 
 from clip_support import clip_folder
-from t2ikit import NotMeasured, UserError, hub
-from t2ikit.clip import load_clip
+from t2ikit import NotMeasured, UserError
+from t2ikit.exporters.pipeline import TextToImagePipeline
 from t2ikit.metrics import clip_files, hub_weights
-from t2ikit.pipeline import TextToImagePipeline
+from t2ikit.nn.clip import load_clip
 from t2ikit.text.model_files import find_model
+from t2ikit.utils import hub
 from test_pretrained_text import t5_folder
 
 CLIP = "openai/clip-vit-base-patch32"
@@ -216,7 +217,7 @@ def test_an_export_that_is_kept_opens_where_the_hub_does_not_answer(monkeypatch,
 
 def test_a_dataset_is_looked_for_on_this_machine_where_the_hub_does_not_answer(monkeypatch):
     datasets = pytest.importorskip("datasets")
-    from t2ikit.data.hub import open_hub
+    from t2ikit.data.formats.hub import open_hub
     from t2ikit.data.table_config import HubConfig
 
     def load_dataset(*_, **__):

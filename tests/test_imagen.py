@@ -9,7 +9,7 @@ import torch
 
 from imagen_support import CAPTIONS, PREDICTIONS, SMALL, make_batch, make_condition, make_model, options
 from t2ikit import Condition, Draws, TextEmbedding, UserError
-from t2ikit.step import Step
+from t2ikit.core.step import Step
 from t2ikit.text.builtin import BuiltinTextEncoder
 from t2ikit.text.builtin_config import BuiltinTextConfig
 from t2ikit_imagen import DenoiseConfig, DenoiseLoss, ImagenDenoiser, augment

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from t2ikit.grids import LABEL_LINES, contact_sheet, labelled_grid, wrap
-from t2ikit.label_fonts import SQUARE, Face, LabelFont, label_font, label_fonts, other_faces
+from t2ikit.utils.grids import LABEL_LINES, contact_sheet, labelled_grid, wrap
+from t2ikit.utils.label_fonts import SQUARE, Face, LabelFont, label_font, label_fonts, other_faces
 
 WORDS_300 = " ".join(["a green cat with red eyes"] * 50)
 WORDS_5000 = " ".join(f"word{i}" for i in range(5000))
@@ -150,14 +150,14 @@ def test_direction_overrides_and_control_characters_leave_the_label() -> None:
 
 def test_files_that_are_no_fonts_are_left_out(tmp_path, monkeypatch) -> None:
     (tmp_path / "broken.ttf").write_bytes(b"no font")
-    monkeypatch.setattr("t2ikit.label_fonts.PACKAGES", ())
+    monkeypatch.setattr("t2ikit.utils.label_fonts.PACKAGES", ())
     monkeypatch.setattr("matplotlib.font_manager.findSystemFonts", lambda: [str(tmp_path / "broken.ttf")])
     assert list(other_faces()) == []
 
 
 def test_fonts_of_the_system_are_found_too(tmp_path, monkeypatch) -> None:
     own = next(face for face in other_faces() if face.has("猫"))
-    monkeypatch.setattr("t2ikit.label_fonts.PACKAGES", ())
+    monkeypatch.setattr("t2ikit.utils.label_fonts.PACKAGES", ())
     monkeypatch.setattr("matplotlib.font_manager.findSystemFonts", lambda: [own.font.path])
     fonts = LabelFont(label_fonts().base, other_faces())
     assert isinstance(fonts.find("猫"), Face)

@@ -7,9 +7,9 @@ import torch
 
 from conftest import make_toy
 from t2ikit import UserError
-from t2ikit.batch import Record
+from t2ikit.core.batch import Record
+from t2ikit.core.interfaces import Dataset
 from t2ikit.data.loader import Shares, stream
-from t2ikit.interfaces import Dataset
 
 
 class Tagged(Dataset):

@@ -10,15 +10,15 @@ from torch.profiler import ProfilerActivity, profile
 
 from conftest import TOYS
 from t2ikit import UserError
-from t2ikit.accelerating import make_accelerator
 from t2ikit.cli import main
-from t2ikit.compose import build_cast
 from t2ikit.data.loader import Shares
-from t2ikit.predict_memory import at_once, forecast
-from t2ikit.predict_memory.forecast import _tensors
-from t2ikit.recipe import read_recipe
-from t2ikit.registry import Registry
-from t2ikit.training import make_trainer
+from t2ikit.memory import at_once, forecast
+from t2ikit.memory.forecast import _tensors
+from t2ikit.recipes.compose import build_cast
+from t2ikit.recipes.recipe import read_recipe
+from t2ikit.registry.registry import Registry
+from t2ikit.training.accelerator import make_accelerator
+from t2ikit.training.start import make_trainer
 
 IMAGEN = ["generator.channels=[16, 32]", "generator.attention=[false, true]", "data.count=64"]
 ADAMW = "optimizer.generator.kind=adamw"

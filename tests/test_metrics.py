@@ -20,13 +20,11 @@ from PIL import Image
 from scipy.linalg import sqrtm
 
 from clip_support import clip_folder
-from t2ikit import Dataset, Drawn, NotMeasured, hub
-from t2ikit.batch import Record
-from t2ikit.clip import Pixels
-from t2ikit.data.creatures import Creatures
+from t2ikit import Dataset, Drawn, NotMeasured
+from t2ikit.core.batch import Record
+from t2ikit.data.creatures.dataset import Creatures
 from t2ikit.data.creatures_config import CreaturesConfig
-from t2ikit.evaluation_pictures import as_saved
-from t2ikit.grids import to_pil
+from t2ikit.evaluation.images import as_saved
 from t2ikit.metrics import clip_files, hub_weights
 from t2ikit.metrics.chosen import choose_metrics
 from t2ikit.metrics.clip_score import ClipScore, prepare
@@ -40,8 +38,11 @@ from t2ikit.metrics.intervals import below_interval, mean_interval, spread_inter
 from t2ikit.metrics.neighbours import Neighbours, nearest
 from t2ikit.metrics.packages import library
 from t2ikit.metrics.perceptual import LEAST, Lpips
-from t2ikit.registry import Registry
+from t2ikit.nn.clip import Pixels
+from t2ikit.registry.registry import Registry
 from t2ikit.testing import check_metric
+from t2ikit.utils import hub
+from t2ikit.utils.grids import to_pil
 
 LIBRARIES = ("torch_fidelity", "lpips", "torchvision")
 with_libraries = pytest.mark.skipif(

@@ -7,13 +7,14 @@ import math
 import pytest
 
 from conftest import TOYS
-from t2ikit import UserError, open_run, read_recipe, schedule
+from t2ikit import UserError, open_run, read_recipe
 from t2ikit.cli import main
-from t2ikit.run_files import read_state
-from t2ikit.schedule import TimeBudget, scheduled_rate
-from t2ikit.schema import OptimizerConfig
-from t2ikit.session import Session
-from t2ikit.trainer import Trainer
+from t2ikit.recipes.schema import OptimizerConfig
+from t2ikit.runs.files import read_state
+from t2ikit.training import schedule
+from t2ikit.training.schedule import TimeBudget, scheduled_rate
+from t2ikit.training.session import Session
+from t2ikit.training.trainer import Trainer
 from training_support import RARELY, At, Killed, interrupted, kill, no_curves, train_toy
 
 __all__ = ["no_curves"]

@@ -18,9 +18,9 @@ import torch
 from conftest import TOYS
 from mistakes import data, plugins, recipes, runs
 from mistakes.case import Case, edited, files
-from t2ikit import checkpoint as ckpt
 from t2ikit.cli import main
-from t2ikit.session import Session
+from t2ikit.runs import checkpoint as ckpt
+from t2ikit.training.session import Session
 
 SHORT = ["train.steps=2", "train.batch=4", "train.samples=1", "train.validation_pictures=4"]
 SMALL = [

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from t2ikit.muon import UPDATE_RMS, MuonAdamW, bank_of_matrices, not_matrices, orthogonalise
-from t2ikit.schema import OptimizerConfig
-from t2ikit.trainer import make_optimizer
+from t2ikit.nn.muon import UPDATE_RMS, MuonAdamW, bank_of_matrices, not_matrices, orthogonalise
+from t2ikit.recipes.schema import OptimizerConfig
+from t2ikit.training.trainer import make_optimizer
 
 
 @pytest.mark.parametrize("shape", [(48, 48), (16, 144), (144, 16)])
@@ -37,7 +37,7 @@ def test_five_iterations_give_the_polar_factor(shape):
 
 @pytest.mark.parametrize("shape", [(24, 48), (24, 300)])
 def test_wide_matrices_go_through_their_gram_matrix_to_the_same_end(shape):
-    from t2ikit.muon import _POLAR, _directly, _through_gram
+    from t2ikit.nn.muon import _POLAR, _directly, _through_gram
 
     torch.manual_seed(3)
     matrices = torch.randn(2, *shape) * torch.logspace(0, -3, shape[0])[:, None]
@@ -48,7 +48,7 @@ def test_wide_matrices_go_through_their_gram_matrix_to_the_same_end(shape):
 
 def reference_step(weight, gradient, buffer, lr, momentum, decay):
     """One parameter at a time, in float64, by singular values passed through the same polynomials."""
-    from t2ikit.muon import _POLAR, _SAFETY
+    from t2ikit.nn.muon import _POLAR, _SAFETY
 
     buffer = momentum * buffer + (1 - momentum) * gradient
     ahead = momentum * buffer + (1 - momentum) * gradient

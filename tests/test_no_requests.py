@@ -13,14 +13,14 @@ from huggingface_hub import constants
 
 import t2ikit
 from clip_support import clip_folder
-from t2ikit import hub
 from t2ikit.cli import main
-from t2ikit.evaluating import Evaluator
-from t2ikit.evaluation_files import measure_into, read_evaluation
-from t2ikit.evaluation_results import EvaluationOptions
+from t2ikit.evaluation.evaluator import Evaluator
+from t2ikit.evaluation.files import measure_into, read_evaluation
+from t2ikit.evaluation.results import EvaluationOptions
 from t2ikit.metrics import hub_weights
 from t2ikit.metrics.chosen import choose_metrics, fetch_missing
-from t2ikit.registry import Registry
+from t2ikit.registry.registry import Registry
+from t2ikit.utils import hub
 from t2ikit_imagen.pipeline import ImagenPipeline
 from test_hub import CLIP, in_cache
 from test_pretrained_text import t5_folder

@@ -8,7 +8,7 @@ from PIL import Image
 import t2ikit
 from conftest import TOYS
 from t2ikit import UserError
-from t2ikit.validation import TrainingImages, validation_data
+from t2ikit.training.validation import TrainingImages, validation_data
 from training_support import no_curves, train_toy
 
 __all__ = ["no_curves"]

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import features
 
-from t2ikit.data.folder import open_folder
 from t2ikit.data.folder_config import FolderConfig
+from t2ikit.data.formats.folder import open_folder
 from t2ikit.data.openmoji import FONT, OpenmojiSource, Painter, caption, open_openmoji, package_folder
 from t2ikit.data.openmoji_config import OpenmojiConfig
 from t2ikit.errors import UserError

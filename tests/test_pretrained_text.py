@@ -16,11 +16,11 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from clip_support import WORDS, clip_folder
 from t2ikit.errors import UserError
-from t2ikit.registry import Registry
+from t2ikit.registry.registry import Registry
 from t2ikit.testing import check_text_encoder
 from t2ikit.text import pretrained
-from t2ikit.text.cache import EmbeddingCache
-from t2ikit.text.held import HeldEncoder
+from t2ikit.text.embedding_cache import EmbeddingCache
+from t2ikit.text.loaded import HeldEncoder
 from t2ikit.text.pretrained import PretrainedEncoder
 from t2ikit.text.pretrained_config import ClipTextConfig, PretrainedConfig, T5Config
 
@@ -379,7 +379,7 @@ def test_a_relative_folder_is_remembered_whole(tmp_path, monkeypatch) -> None:
 
 
 def test_a_recipe_takes_another_encoder_without_the_old_ones_options(tmp_path) -> None:
-    from t2ikit.recipe import read_recipe
+    from t2ikit.recipes.recipe import read_recipe
 
     folder = t5_folder(tmp_path / "t5")
     registry = Registry.load(["imagen"])

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 import t2ikit
-from t2ikit import checkpoint as ckpt
 from t2ikit.cli import main
 from t2ikit.errors import UserError, command
-from t2ikit.exporting import push
-from t2ikit.training import _unwritten
+from t2ikit.exporters.exporting import push
+from t2ikit.runs import checkpoint as ckpt
+from t2ikit.training.start import _unwritten
 
 ROOT = Path(t2ikit.__file__).parents[2]
 NAMES = ["sp ace;rm", "a<img src=x>", "it's", '"$HOME" `id`', "-n", "ü*?[a]\\"]

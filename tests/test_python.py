@@ -17,11 +17,11 @@ from PIL import Image
 import t2ikit
 from t2ikit import UserError, open_run
 from t2ikit.cli import main
-from t2ikit.recipe import read_recipe
-from t2ikit.registry import Registry
+from t2ikit.recipes.recipe import read_recipe
+from t2ikit.recipes.settings import as_settings
+from t2ikit.registry.registry import Registry
 from t2ikit.sampling.outputs import check_output, make_output
-from t2ikit.settings import as_settings
-from t2ikit.training import start_run
+from t2ikit.training.start import start_run
 from test_resume import IMAGEN
 
 ROOT = Path(__file__).parents[1]
@@ -46,7 +46,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 
 def no_sampling(monkeypatch):
-    for place in ("t2ikit.sampling.sample.draw", "t2ikit.evaluating.draw_all", "t2ikit.comparing.sample"):
+    for place in ("t2ikit.sampling.sample.draw", "t2ikit.evaluation.evaluator.draw_all", "t2ikit.evaluation.comparison.sample"):
         monkeypatch.setattr(place, lambda *a, **k: pytest.fail("something was sampled"))
 
 

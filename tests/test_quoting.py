@@ -6,10 +6,10 @@ import pytest
 from PIL import Image
 
 from t2ikit.cli import output
-from t2ikit.data.looking import open_dataset
 from t2ikit.data.survey import survey
-from t2ikit.quoting import quoted, shortened, visible, visible_lines
-from t2ikit.registry import Registry
+from t2ikit.recipes.datasets import open_dataset
+from t2ikit.registry.registry import Registry
+from t2ikit.utils.quoting import quoted, shortened, visible, visible_lines
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from t2ikit.batch import Record
+from t2ikit.core.batch import Record
 from t2ikit.data import streaming
 from t2ikit.data.streaming import StreamedShares
 

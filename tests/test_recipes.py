@@ -9,11 +9,12 @@ import pytest
 import torch
 from huggingface_hub import constants
 
-from t2ikit import UserError, extras
-from t2ikit.compose import build_cast
-from t2ikit.extras import example
-from t2ikit.recipe import read_recipe
-from t2ikit.registry import Registry
+from t2ikit import UserError
+from t2ikit.recipes.compose import build_cast
+from t2ikit.recipes.recipe import read_recipe
+from t2ikit.registry.registry import Registry
+from t2ikit.utils import extras
+from t2ikit.utils.extras import example
 
 REGISTRY = Registry.load()
 RECIPES = [entry.canonical for entry in REGISTRY.entries("recipes")]

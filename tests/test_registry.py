@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from t2ikit import LossSpec, UserError
-from t2ikit.plugin_loading import HOOKS
-from t2ikit.registry import Registry
-from t2ikit.specs import KINDS
+from t2ikit.registry.loading import HOOKS
+from t2ikit.registry.registry import Registry
+from t2ikit.registry.specs import KINDS
 
 LOSSES = """
 from t2ikit import LossSpec, hookimpl

@@ -14,8 +14,8 @@ from filelock import FileLock
 from safetensors.torch import load_file
 
 from conftest import KILLER, TOYS, heed_interrupts
-from t2ikit import checkpoint as ckpt
-from t2ikit.runlog import TIMED, read_log
+from t2ikit.runs import checkpoint as ckpt
+from t2ikit.runs.log import TIMED, read_log
 
 IMAGEN = [
     "train.steps=12",

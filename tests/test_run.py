@@ -15,7 +15,7 @@ from PIL import Image
 
 from conftest import TOYS
 from t2ikit import open_run
-from t2ikit.runlog import read_log
+from t2ikit.runs.log import read_log
 from test_resume import IMAGEN
 from test_trackers import wandb_history
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from t2ikit import UserError
-from t2ikit.runlog import append, cut_after, read_log
+from t2ikit.runs.log import append, cut_after, read_log
 
 
 def test_lines_come_back_and_a_torn_last_one_does_not(tmp_path):

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from t2ikit import UserError, run_listing
+from t2ikit import UserError
 from t2ikit.cli import main
-from t2ikit.run_listing import age, list_runs, row, summarise
-from t2ikit.training import _lock
+from t2ikit.runs import listing as run_listing
+from t2ikit.runs.listing import age, list_runs, row, summarise
+from t2ikit.training.start import _lock
 from training_support import interrupted, no_curves, train_toy
 
 __all__ = ["no_curves"]

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from t2ikit.data.looking import open_dataset
+from t2ikit.core.interfaces import Dataset, StreamingDataset
 from t2ikit.errors import UserError
-from t2ikit.interfaces import Dataset, StreamingDataset
-from t2ikit.registry import Registry
+from t2ikit.recipes.datasets import open_dataset
+from t2ikit.registry.registry import Registry
 
 pytest.importorskip("webdataset")
 

@@ -13,16 +13,16 @@ import pytest
 from PIL import Image
 
 from conftest import TOYS
+from t2ikit.core.interfaces import Split
 from t2ikit.data.captioned import Captioned
-from t2ikit.data.looking import open_dataset
 from t2ikit.data.survey import survey
 from t2ikit.errors import UserError
-from t2ikit.evaluating import evaluation_data
-from t2ikit.interfaces import Split
-from t2ikit.recipe import read_recipe
-from t2ikit.registry import Registry
-from t2ikit.run import create_run, open_run
-from t2ikit.training import start_run
+from t2ikit.evaluation.evaluator import evaluation_data
+from t2ikit.recipes.datasets import open_dataset
+from t2ikit.recipes.recipe import read_recipe
+from t2ikit.registry.registry import Registry
+from t2ikit.runs.run import create_run, open_run
+from t2ikit.training.start import start_run
 
 
 def ppm(number: int) -> bytes:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from t2ikit.registry import Registry
+from t2ikit.registry.registry import Registry
 
 SCRIPT = Path(__file__).parent.parent / "examples" / "steps_grid.py"
 

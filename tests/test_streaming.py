@@ -16,13 +16,13 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from t2ikit import checkpoint as ckpt
-from t2ikit.data.shards import open_shards
+from t2ikit.data.formats.shard_stream import ShardStream
+from t2ikit.data.formats.shards import open_shards
 from t2ikit.data.shards_config import ShardsConfig
-from t2ikit.data.stream import ShardStream
 from t2ikit.data.streaming import StreamedShares
 from t2ikit.errors import UserError
-from t2ikit.runlog import TIMED, read_log
+from t2ikit.runs import checkpoint as ckpt
+from t2ikit.runs.log import TIMED, read_log
 from test_distributed import two_processes
 
 pytest.importorskip("webdataset")
@@ -146,7 +146,7 @@ def test_shares_are_a_pure_function_of_the_step(spec) -> None:
 
 
 def test_shards_elsewhere_are_fetched_and_nothing_is_decoded_twice(spec, tmp_path, monkeypatch) -> None:
-    from t2ikit.data import ready
+    from t2ikit.data import decoded_cache as ready
 
     root = spec.removeprefix("wds:").split("/s{")[0]
     decoded = []

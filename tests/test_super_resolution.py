@@ -16,25 +16,25 @@ from PIL import Image
 from clip_support import clip_folder
 from imagen_support import CAPTIONS, ENCODER, make_batch, make_condition
 from t2ikit import Draws, Prediction, UserError, guided
-from t2ikit.cascade import open_stages
-from t2ikit.compose import build_cast
-from t2ikit.data.creatures import Creatures
+from t2ikit.core.step import Step
+from t2ikit.core.super_resolution import Enlarging, enlarge, prepared, shrink, with_noise
+from t2ikit.data.creatures.dataset import Creatures
 from t2ikit.data.creatures_config import CreaturesConfig
 from t2ikit.data.loader import Shares
-from t2ikit.enlarging import Enlarging, enlarge, prepared, shrink, with_noise
 from t2ikit.errors import UserErrors, reworded
-from t2ikit.evaluating import measure_run
-from t2ikit.evaluation_results import EvaluationOptions
-from t2ikit.predict_memory.forecast import forecast
-from t2ikit.recipe import read_recipe
-from t2ikit.registry import Registry
-from t2ikit.run import open_run
+from t2ikit.evaluation.evaluator import measure_run
+from t2ikit.evaluation.results import EvaluationOptions
+from t2ikit.memory.forecast import forecast
+from t2ikit.recipes.compose import build_cast
+from t2ikit.recipes.recipe import read_recipe
+from t2ikit.registry.registry import Registry
+from t2ikit.runs.run import open_run
+from t2ikit.sampling.cascade import open_stages
 from t2ikit.sampling.draw import sample
 from t2ikit.sampling.open import open_model, with_sampler
 from t2ikit.sampling.sample import sample as sample_run
-from t2ikit.step import Step
 from t2ikit.testing import check_generator
-from t2ikit.training import start_run
+from t2ikit.training.start import start_run
 from t2ikit_gigagan.paired import PerceptualLoss, pixel_loss
 from t2ikit_gigagan.sampler import OneStepSampler
 from t2ikit_gigagan.upsampler import GigaUpsampler

@@ -15,7 +15,7 @@ from t2ikit import (
     LossSpec,
     RecipeSpec,
 )
-from t2ikit.registry import Registry
+from t2ikit.registry.registry import Registry
 from t2ikit.testing import (
     check_exporter,
     check_loss,

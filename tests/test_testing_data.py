@@ -19,13 +19,13 @@ from t2ikit import (
     TextEncoder,
     TextEncoderSpec,
 )
-from t2ikit.registry import Registry
+from t2ikit.registry.registry import Registry
 from t2ikit.testing import (
     check_dataset,
     check_metric,
     check_text_encoder,
 )
-from t2ikit.testing_toys import toy_text
+from t2ikit.testing.toys import toy_text
 from testing_support import fails, registry_with
 
 # ---------------------------------------------------------------- datasets, encoders, metrics

@@ -17,13 +17,13 @@ from t2ikit import (
     Sampler,
     SamplerSpec,
 )
-from t2ikit.registry import Registry
+from t2ikit.registry.registry import Registry
 from t2ikit.testing import (
     check_critic,
     check_generator,
     check_sampler,
 )
-from t2ikit.testing_toys import ToyCritic, ToyDenoiser, ToyGAN, cosine_alphas, toy_batch
+from t2ikit.testing.toys import ToyCritic, ToyDenoiser, ToyGAN, cosine_alphas, toy_batch
 from testing_support import fails, registry_with
 
 # ---------------------------------------------------------------- toys

@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from t2ikit.errors import UserError
-from t2ikit.trackers import BACKENDS, Trackers, run_identity, wandb_logged_in
+from t2ikit.training.trackers import BACKENDS, Trackers, run_identity, wandb_logged_in
 
 NAMES = tuple(BACKENDS)
 SCALARS = {
@@ -31,7 +31,7 @@ SCRIPT = """
 import json, sys
 from pathlib import Path
 from PIL import Image
-from t2ikit.trackers import Trackers
+from t2ikit.training.trackers import Trackers
 
 names, run, scalars = json.loads(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
 trackers = Trackers(names, run, "t2ikit", {"train": {"batch": 4}})

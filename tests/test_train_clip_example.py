@@ -11,10 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
-from t2ikit.clip import load_clip
-from t2ikit.data.creatures import Creatures
+from t2ikit.data.creatures.dataset import Creatures
 from t2ikit.data.creatures_config import CreaturesConfig
-from t2ikit.schema import OptimizerConfig
+from t2ikit.nn.clip import load_clip
+from t2ikit.recipes.schema import OptimizerConfig
 
 SCRIPT = Path(__file__).parent.parent / "examples" / "train_clip.py"
 SMALL = ["--steps", "3", "--batch", "4", "--patch", "8", "--width", "32"]

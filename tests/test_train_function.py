@@ -13,9 +13,10 @@ from PIL import Image
 
 import t2ikit
 from conftest import TOYS
-from t2ikit import Registry, UserError, open_run, read_recipe, train_function
-from t2ikit.callbacks import observing
+from t2ikit import Registry, UserError, open_run, read_recipe
 from t2ikit.cli import main
+from t2ikit.training import train as train_function
+from t2ikit.training.callbacks import observing
 from training_support import SMALL, At, no_curves, state_of, train_toy
 
 __all__ = ["no_curves"]

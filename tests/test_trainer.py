@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from conftest import make_toy
-from t2ikit.enlarging import Enlarging
-from t2ikit.muon import is_matrix
-from t2ikit.player import Term, freeze_all_but
-from t2ikit.schedule import learning_rate
-from t2ikit.schema import OptimizerConfig
-from t2ikit.trainer import cut, make_optimizer
-from t2ikit.validation import Validation
+from t2ikit.core.super_resolution import Enlarging
+from t2ikit.nn.muon import is_matrix
+from t2ikit.recipes.schema import OptimizerConfig
+from t2ikit.training.player import Term, freeze_all_but
+from t2ikit.training.schedule import learning_rate
+from t2ikit.training.trainer import cut, make_optimizer
+from t2ikit.training.validation import Validation
 
 
 def vector(trainer) -> torch.Tensor:
@@ -129,7 +129,7 @@ def test_the_average_follows_its_formula_buffers_included():
     toy = make_toy("denoiser", "train.ema_decay=0.6")
     module = toy.cast.model.generator
     module.register_buffer("seen", torch.zeros(()))
-    from t2ikit.ema import Average
+    from t2ikit.nn.ema import Average
 
     average = Average(module, 0.6)
     toy.trainer.average = average
@@ -317,8 +317,8 @@ def test_critics_are_left_out_of_validation_where_they_are_built_for_pieces(crop
 
 def test_moments_of_other_parameters_are_refused():
     """As where a later version trains another parameter by Muon."""
-    from t2ikit import snapshots
     from t2ikit.errors import UserError
+    from t2ikit.training import snapshots
 
     muon = "optimizer.generator.kind=muon"
     toy = make_toy("gan", muon)
@@ -344,8 +344,8 @@ def test_moments_of_other_parameters_are_refused():
     [("adamw", "muon", "in the place of momentum"), ("muon", "adamw", "in the place of exp_avg")],
 )
 def test_moments_of_another_optimiser_are_refused(began, goes_on, words):
-    from t2ikit import snapshots
     from t2ikit.errors import UserError
+    from t2ikit.training import snapshots
 
     def toy(kind):
         made = make_toy("gan", f"optimizer.generator.kind={kind}")
@@ -365,8 +365,8 @@ def test_moments_of_another_optimiser_are_refused(began, goes_on, words):
 
 @pytest.mark.parametrize("changed", ["one is missing", "of more weights"])
 def test_moments_of_other_counts_are_refused(changed):
-    from t2ikit import snapshots
     from t2ikit.errors import UserError
+    from t2ikit.training import snapshots
 
     toy = make_toy("gan")
     toy.steps(0, 1)
@@ -422,7 +422,7 @@ def test_drawing_halves_its_batch_when_memory_runs_out():
 
 
 def test_a_resumed_run_takes_the_micro_batch_it_is_told():
-    from t2ikit import snapshots
+    from t2ikit.training import snapshots
 
     small = make_toy("gan", "train.micro_batch=2")
     small.steps(0, 1)

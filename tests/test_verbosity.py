@@ -17,8 +17,8 @@ import pytest
 from t2ikit.cli import main
 from t2ikit.cli.libraries import ERRORS_ONLY, NO_BARS, hide_bars, quiet_libraries
 from t2ikit.cli.output import echo, print_result, wrapped
-from t2ikit.console import Verbosity, set_verbosity, verbosity
 from t2ikit.errors import T2ikitWarning
+from t2ikit.utils.console import Verbosity, set_verbosity, verbosity
 from test_resume import begin
 
 
@@ -155,9 +155,9 @@ OURS = str(Path(sys.modules["t2ikit"].__file__).parent / "clip.py")
         ("transformers.image", LIBRARY, UserWarning, ""),
         ("transformers.image", LIBRARY, FutureWarning, ""),
         ("argparse", os.path.join(sysconfig.get_path("stdlib"), "argparse.py"), UserWarning, ""),
-        ("t2ikit.clip", OURS, UserWarning, ""),  # a compiled function's of PyTorch
+        ("t2ikit.nn.clip", OURS, UserWarning, ""),  # a compiled function's of PyTorch
         ("t2ikit_imagen.unet", "/src/t2ikit_imagen/unet.py", UserWarning, ""),
-        ("t2ikit.clip", OURS, T2ikitWarning, "warning: beware\n"),
+        ("t2ikit.nn.clip", OURS, T2ikitWarning, "warning: beware\n"),
         ("my_loss", "/home/me/my_loss.py", UserWarning, "/home/me/my_loss.py:2: UserWarning: beware\n"),
     ],
 )
@@ -204,7 +204,7 @@ def test_importing_t2ikit_changes_nothing_of_it():
     code = (
         "import os, warnings\n"
         "before = dict(os.environ), warnings.showwarning, warnings.filters[:]\n"
-        "import t2ikit, t2ikit.cli, t2ikit.hub\n"
+        "import t2ikit, t2ikit.cli, t2ikit.utils.hub\n"
         "assert before == (dict(os.environ), warnings.showwarning, warnings.filters[:])"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

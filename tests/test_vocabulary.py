@@ -8,10 +8,10 @@ import random
 import pytest
 
 from clip_support import clip_folder
-from t2ikit.data.looking import open_dataset
+from t2ikit.core.interfaces import TextEncoder
 from t2ikit.data.survey import survey
-from t2ikit.interfaces import TextEncoder
-from t2ikit.registry import Registry
+from t2ikit.recipes.datasets import open_dataset
+from t2ikit.registry.registry import Registry
 from t2ikit.testing import check_text_encoder
 from t2ikit.text import vocabulary
 from t2ikit.text.builtin import BuiltinTextEncoder

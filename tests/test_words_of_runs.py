@@ -11,18 +11,18 @@ import pytest
 
 import t2ikit
 from conftest import TOYS
-from t2ikit import checkpoint as ckpt
 from t2ikit.cli import main
+from t2ikit.data.formats.shard_stream import ShardStream
 from t2ikit.data.shards_config import ShardsConfig
-from t2ikit.data.stream import ShardStream
 from t2ikit.errors import T2ikitWarning
-from t2ikit.exporting import export
-from t2ikit.recipe import read_recipe
-from t2ikit.registry import Registry
-from t2ikit.run import open_run
+from t2ikit.exporters.exporting import export
+from t2ikit.recipes.recipe import read_recipe
+from t2ikit.registry.registry import Registry
+from t2ikit.runs import checkpoint as ckpt
+from t2ikit.runs.run import open_run
 from t2ikit.sampling.sample import read_prompts
 from t2ikit.text.vocabulary import most_frequent
-from t2ikit.training import resume_run, start_run
+from t2ikit.training.start import resume_run, start_run
 from test_resume import IMAGEN
 
 TOY = ["losses.contrast.weight=0", "text.length=8", "train.keep=9", "train.steps=6", "train.save_every=2"]
@@ -200,7 +200,7 @@ def test_an_empty_prompt_is_the_unconditional_sample(exported: tuple[Path, Path]
 
 
 def test_an_empty_prompt_is_labelled() -> None:
-    from t2ikit.grids import prompt_labels
+    from t2ikit.utils.grids import prompt_labels
 
     assert prompt_labels(["", "  ", "a cat"]) == ["(no prompt)", "(no prompt)", "a cat"]
 

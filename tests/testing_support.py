@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from t2ikit.registry import Entry, Registry
+from t2ikit.registry.registry import Entry, Registry
 
 
 def registry_with(*specs) -> Registry:

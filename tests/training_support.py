@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 
 import t2ikit
 from conftest import TOYS
-from t2ikit import checkpoint as ckpt
-from t2ikit.runlog import TIMED, read_log
+from t2ikit.runs import checkpoint as ckpt
+from t2ikit.runs.log import TIMED, read_log
 
 SMALL = {
     "train.batch": 4,
@@ -29,7 +29,7 @@ RARELY = {"train.validate_every": 100, "train.sample_every": 100, "train.save_ev
 def no_curves():
     """Leave out the plot of the losses, which takes longer than the tiny training itself."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("t2ikit.session.plot_curves", lambda log, out: None)
+        patch.setattr("t2ikit.training.session.plot_curves", lambda log, out: None)
         yield
 
 

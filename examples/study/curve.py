@@ -13,14 +13,14 @@ from typing import Annotated, Any
 
 import typer
 
-from t2ikit import checkpoint as ckpt
 from t2ikit import open_run
-from t2ikit.evaluating import measure_run
-from t2ikit.evaluation_results import EvaluationOptions
-from t2ikit.files import write_json
-from t2ikit.grids import labelled_grid, to_pil
+from t2ikit.evaluation.evaluator import measure_run
+from t2ikit.evaluation.results import EvaluationOptions
+from t2ikit.runs import checkpoint as ckpt
 from t2ikit.sampling.draw import sample
 from t2ikit.sampling.open import open_model
+from t2ikit.utils.files import write_json
+from t2ikit.utils.grids import labelled_grid, to_pil
 
 SHOWN = 5
 """Prompts of the picture."""

@@ -12,14 +12,14 @@ import matplotlib.pyplot as plt
 from plans import Plan, Rung
 
 from t2ikit import open_run
-from t2ikit.evaluating import evaluation_data
-from t2ikit.files import write_json, write_text
-from t2ikit.grids import labelled_grid, to_pil
-from t2ikit.registry import Registry
-from t2ikit.run import Run
-from t2ikit.runlog import read_log
+from t2ikit.evaluation.evaluator import evaluation_data
+from t2ikit.registry.registry import Registry
+from t2ikit.runs.log import read_log
+from t2ikit.runs.run import Run
 from t2ikit.sampling.draw import sample
 from t2ikit.sampling.open import open_model
+from t2ikit.utils.files import write_json, write_text
+from t2ikit.utils.grids import labelled_grid, to_pil
 
 ATTRIBUTES = ("colour", "species", "action", "eyes")
 SHOWN = 5

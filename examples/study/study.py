@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 from plans import PLANS, Plan, Rung, settings_of
 from report import write_report
 
-from t2ikit import checkpoint as ckpt
+from t2ikit.runs import checkpoint as ckpt
 
 T2IKIT = (sys.executable, "-m", "t2ikit")
 HERE = Path(__file__).parent

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from t2ikit.errors import UserError
-from t2ikit.muon import bank_of_matrices, not_matrices
+from t2ikit.nn.muon import bank_of_matrices, not_matrices
 from t2ikit_gigagan.precision import at_least_float
 
 Formulation = Literal["auto", "scale", "kernels", "outputs"]

@@ -12,11 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from t2ikit import NotMeasured, UserError
-from t2ikit.clip import open_model
-from t2ikit.extras import example
+from t2ikit.core.step import Step
 from t2ikit.metrics.configs import LpipsConfig
 from t2ikit.metrics.perceptual import Lpips
-from t2ikit.step import Step
+from t2ikit.nn.clip import open_model
+from t2ikit.utils.extras import example
 from t2ikit_gigagan.vision import VisionTower
 
 

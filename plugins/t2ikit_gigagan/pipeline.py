@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from t2ikit import OneStep
-from t2ikit.pipeline import TextToImagePipeline
+from t2ikit.exporters.pipeline import TextToImagePipeline
 
 
 class GigaGANPipeline(TextToImagePipeline):

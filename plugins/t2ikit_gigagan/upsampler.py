@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from t2ikit import Batch, Condition, Draws, OneStep, Prediction, TextEmbedding, TextTower, UserError
-from t2ikit.enlarging import Enlarging, enlarge, prepared
-from t2ikit.level_embedding import LevelEmbedding
-from t2ikit.muon import not_matrices
+from t2ikit.core.super_resolution import Enlarging, enlarge, prepared
+from t2ikit.nn.muon import not_matrices
+from t2ikit.nn.noise_level import LevelEmbedding
 from t2ikit_gigagan.bounds import bounded, sums_of
 from t2ikit_gigagan.generator import SynthesisBlock
 from t2ikit_gigagan.mapping import MappingNetwork

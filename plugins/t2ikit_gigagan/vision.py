@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from t2ikit import Critic, Draws, TextEmbedding, TextTower, UserError
-from t2ikit.clip import Frozen, Pixels, open_model
-from t2ikit.muon import not_matrices
+from t2ikit.nn.clip import Frozen, Pixels, open_model
+from t2ikit.nn.muon import not_matrices
 from t2ikit_gigagan.filter_bank import FilterBankConv2d
 
 Augment = Callable[[list[Tensor], Draws], list[Tensor]]

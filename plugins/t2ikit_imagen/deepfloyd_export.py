@@ -10,8 +10,8 @@ import torch
 from diffusers import IFPipeline, UNet2DConditionModel
 
 from t2ikit import Run, UserError
-from t2ikit.card import write_card
-from t2ikit.compose import Model
+from t2ikit.exporters.card import write_card
+from t2ikit.recipes.compose import Model
 from t2ikit.text.model_files import name_tokenizers
 from t2ikit_imagen.configs import SamplerConfig
 from t2ikit_imagen.deepfloyd import IFDenoiser

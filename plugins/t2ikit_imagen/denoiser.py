@@ -26,7 +26,7 @@ from t2ikit import (
     random_timesteps,
     to_clean,
 )
-from t2ikit.muon import not_matrices
+from t2ikit.nn.muon import not_matrices
 from t2ikit_imagen.augmentation import LABELS, augment
 from t2ikit_imagen.configs import UNetConfig
 from t2ikit_imagen.noise import make_scheduler

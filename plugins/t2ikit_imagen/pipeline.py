@@ -10,8 +10,8 @@ import torch
 from typing_extensions import Self
 
 from t2ikit import Denoiser, Draws, SamplerConfig, ScheduledSampler, UserError, schedule_config
-from t2ikit.compose import Model
-from t2ikit.pipeline import GeneratorModel, TextToImagePipeline
+from t2ikit.exporters.pipeline import GeneratorModel, TextToImagePipeline
+from t2ikit.recipes.compose import Model
 
 WORKING = (
     "DDIMScheduler",

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from t2ikit import Batch, Condition, Draws, Prediction, UserError
-from t2ikit.enlarging import Enlarging, prepared
-from t2ikit.level_embedding import LevelEmbedding
+from t2ikit.core.super_resolution import Enlarging, prepared
+from t2ikit.nn.noise_level import LevelEmbedding
 from t2ikit_imagen.configs import SuperResolutionConfig
 from t2ikit_imagen.denoiser import ImagenDenoiser
 

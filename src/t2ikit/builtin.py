@@ -10,7 +10,6 @@ from t2ikit.data.openmoji_config import SUMMARY as OPENMOJI
 from t2ikit.data.openmoji_config import OpenmojiConfig
 from t2ikit.data.shards_config import ShardsConfig, accepts_shards
 from t2ikit.data.table_config import HubConfig, TableConfig, accepts_hub, accepts_table
-from t2ikit.hookspecs import hookimpl
 from t2ikit.metrics.configs import (
     ClipDiversityConfig,
     ClipFeatureConfig,
@@ -21,37 +20,38 @@ from t2ikit.metrics.configs import (
     ReaderDiversityConfig,
 )
 from t2ikit.metrics.prompt_accuracy import PromptAccuracyConfig, readable
-from t2ikit.specs import Config, DatasetSpec, ExporterSpec, MetricSpec, TextEncoderSpec
+from t2ikit.registry.hookspecs import hookimpl
+from t2ikit.registry.specs import Config, DatasetSpec, ExporterSpec, MetricSpec, TextEncoderSpec
 from t2ikit.text.builtin_config import BuiltinTextConfig
 from t2ikit.text.pretrained_config import ClipTextConfig, PretrainedConfig, T5Config
 
 
 def _creatures(config: CreaturesConfig, context: None) -> Any:
-    from t2ikit.data.creatures import Creatures
+    from t2ikit.data.creatures.dataset import Creatures
 
     return Creatures(config)
 
 
 def _folder(config: FolderConfig, context: None) -> Any:
-    from t2ikit.data.folder import open_folder
+    from t2ikit.data.formats.folder import open_folder
 
     return open_folder(config)
 
 
 def _table(config: TableConfig, context: None) -> Any:
-    from t2ikit.data.table import open_table
+    from t2ikit.data.formats.table import open_table
 
     return open_table(config)
 
 
 def _hub(config: HubConfig, context: None) -> Any:
-    from t2ikit.data.hub import open_hub
+    from t2ikit.data.formats.hub import open_hub
 
     return open_hub(config)
 
 
 def _shards(config: ShardsConfig, context: None) -> Any:
-    from t2ikit.data.shards import open_shards
+    from t2ikit.data.formats.shards import open_shards
 
     return open_shards(config)
 
@@ -215,8 +215,8 @@ def t2ikit_metrics() -> list[MetricSpec]:
 
 
 def _diffusers(config: Config, context: None) -> Any:
-    from t2ikit.exporting import export_pipeline
-    from t2ikit.pipeline import TextToImagePipeline
+    from t2ikit.exporters.exporting import export_pipeline
+    from t2ikit.exporters.pipeline import TextToImagePipeline
 
     return lambda run, out: export_pipeline(run, out, TextToImagePipeline)
 

@@ -3,8 +3,9 @@
 import os
 import signal
 
-from t2ikit import checkpoint, hookimpl
-from t2ikit.trainer import Trainer
+from t2ikit import hookimpl
+from t2ikit.runs import checkpoint
+from t2ikit.training.trainer import Trainer
 
 AT, WHERE = int(os.environ.get("KILL_AT", "-1")), os.environ.get("KILL_WHERE", "step")
 _step, _write = Trainer.step, checkpoint.write_json

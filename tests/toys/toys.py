@@ -21,8 +21,8 @@ from t2ikit import (
     SamplerSpec,
     hookimpl,
 )
-from t2ikit.interfaces import Sampler
-from t2ikit.testing_toys import ToyCritic, ToyDenoiser, ToyGAN
+from t2ikit.core.interfaces import Sampler
+from t2ikit.testing.toys import ToyCritic, ToyDenoiser, ToyGAN
 
 COLOURS = ("red", "green", "blue", "grey")
 RGB = torch.tensor([[220, 30, 30], [30, 200, 60], [40, 60, 220], [128, 128, 128]], dtype=torch.uint8)

@@ -15,8 +15,8 @@ from t2ikit.cli import compare, data, evaluate, export, memory, options, plugins
 from t2ikit.cli.command import Command, Group, Quiet, Verbose, choose_verbosity, prepared
 from t2ikit.cli.libraries import quiet_libraries
 from t2ikit.cli.output import print_error
-from t2ikit.console import SCREEN, Verbosity, set_verbosity
 from t2ikit.errors import UserError, notes
+from t2ikit.utils.console import SCREEN, Verbosity, set_verbosity
 
 app = typer.Typer(
     name="t2ikit",

@@ -20,9 +20,9 @@ from t2ikit import __version__
 from t2ikit.cli.completion import completion
 from t2ikit.cli.examples import EXAMPLES
 from t2ikit.cli.libraries import hide_bars
-from t2ikit.console import SCREEN, Verbosity, detail, set_verbosity
-from t2ikit.cores import share_cores
 from t2ikit.errors import UserError
+from t2ikit.utils.console import SCREEN, Verbosity, detail, set_verbosity
+from t2ikit.utils.cores import share_cores
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and the result alone.")]
 Verbose = Annotated[
@@ -99,7 +99,7 @@ def prepared(name: str, command: Callable[..., None], *, computes: bool) -> Call
         detail(f"t2ikit {__version__}, Python {platform.python_version()}, {platform.platform()}")
         try:
             if computes:
-                from t2ikit.progress import spin
+                from t2ikit.utils.progress import spin
 
                 share_cores()
                 spin()

@@ -26,9 +26,9 @@ def command(
     device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.auto,
 ) -> None:
     """Compare trained runs in one HTML file that opens from disk."""
-    from t2ikit.files import check_report
-    from t2ikit.measuring import compare
+    from t2ikit.evaluation.functions import compare
     from t2ikit.sampling.sample import read_prompts
+    from t2ikit.utils.files import check_report
 
     check_report(out)  # before the file of prompts is read
     compare(

@@ -13,7 +13,7 @@ Names = Callable[[str], list[str]]
 
 def plugin_names(incomplete: str) -> list[str]:
     """Installed plugins."""
-    from t2ikit.registry import BUILTIN, Registry
+    from t2ikit.registry.registry import BUILTIN, Registry
 
     return [name for name in Registry.load().plugins if name != BUILTIN]
 
@@ -30,7 +30,7 @@ def sampler_names(incomplete: str) -> list[str]:
 
 def exporter_names(incomplete: str) -> list[str]:
     """Formats to export to; a name that several plugins have means that of the run's own."""
-    from t2ikit.registry import Registry
+    from t2ikit.registry.registry import Registry
 
     return list(dict.fromkeys(entry.spec.name for entry in Registry.load().entries("exporters")))
 
@@ -49,9 +49,9 @@ def data_specs(incomplete: str) -> list[str]:
 
 def part_names(incomplete: str) -> list[str]:
     """Whatever `t2ikit options` describes."""
-    from t2ikit.recipe_options import NAMES
-    from t2ikit.schema import SECTIONS
-    from t2ikit.specs import KINDS, RecipeSpec
+    from t2ikit.recipes.options import NAMES
+    from t2ikit.recipes.schema import SECTIONS
+    from t2ikit.registry.specs import KINDS, RecipeSpec
 
     parts = [name for spec in KINDS if spec is not RecipeSpec for name in _canonical(spec.kind)]
     return [*dict.fromkeys([*NAMES, *SECTIONS, *parts])]
@@ -64,7 +64,7 @@ def run_folders(incomplete: str) -> list[str]:
 
 def setting_keys(incomplete: str) -> list[str]:
     """What can be set of training."""
-    from t2ikit.schema import SECTIONS
+    from t2ikit.recipes.schema import SECTIONS
 
     return [f"train.{key}=" for key in SECTIONS["train"].model_fields]
 
@@ -94,14 +94,14 @@ def completion(command: str, parameter: str) -> Names | None:
 
 
 def _canonical(kind: str) -> list[str]:
-    from t2ikit.registry import Registry
+    from t2ikit.registry.registry import Registry
 
     return [entry.canonical for entry in Registry.load().entries(kind)]
 
 
 def _short(kind: str) -> list[str]:
     """Names, whole where several plugins have one of that name."""
-    from t2ikit.registry import Registry
+    from t2ikit.registry.registry import Registry
 
     entries = Registry.load().entries(kind)
     short = [entry.spec.name for entry in entries]

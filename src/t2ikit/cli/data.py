@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from t2ikit.cli.output import echo, print_result, print_rows
-from t2ikit.console import Verbosity, verbosity
-from t2ikit.progress import phase
+from t2ikit.utils.console import Verbosity, verbosity
+from t2ikit.utils.progress import phase
 
 
 def command(
@@ -22,10 +22,10 @@ def command(
     plugin: Annotated[list[str] | None, typer.Option(help="A plugin that has the dataset.")] = None,
 ) -> None:
     """List what is in a dataset and what is wrong with it, and draw a contact sheet."""
-    from t2ikit.data.looking import open_dataset
     from t2ikit.data.survey import sheet, survey
-    from t2ikit.files import check_target, save_picture
-    from t2ikit.registry import Registry
+    from t2ikit.recipes.datasets import open_dataset
+    from t2ikit.registry.registry import Registry
+    from t2ikit.utils.files import check_target, save_picture
 
     check_target(out, "--out")
     dataset = open_dataset(Registry.load(plugin or []), spec, settings or [])

@@ -12,8 +12,8 @@ from t2ikit.cli.sample import Checkpoint, SamplerName, Weights
 from t2ikit.cli.train import Device
 
 if TYPE_CHECKING:
-    from t2ikit.evaluation_results import EvaluationResult
-    from t2ikit.sweeping import Sweep
+    from t2ikit.evaluation.results import EvaluationResult
+    from t2ikit.evaluation.sweeps import Sweep
 
 
 def command(
@@ -49,9 +49,9 @@ def command(
 
     Exit status 1 where a metric failed; the others are measured and written all the same.
     """
-    from t2ikit.files import check_target
-    from t2ikit.measuring import evaluate
-    from t2ikit.measuring import sweep as evaluate_each
+    from t2ikit.evaluation.functions import evaluate
+    from t2ikit.evaluation.functions import sweep as evaluate_each
+    from t2ikit.utils.files import check_target
 
     if json is not None:
         check_target(json)
@@ -74,7 +74,7 @@ def command(
 
 def tell(found: EvaluationResult | Sweep, json: Path | None) -> None:
     """Print what was measured and written; exit status 1 where a metric failed."""
-    from t2ikit.files import write_numbers
+    from t2ikit.utils.files import write_numbers
 
     echo(found.text())
     if json is not None:

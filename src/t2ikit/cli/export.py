@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from t2ikit.cli.output import print_result
-from t2ikit.progress import phase
+from t2ikit.utils.progress import phase
 
 
 def command(
@@ -22,7 +22,7 @@ def command(
     ] = False,
 ) -> None:
     """Write a run as a folder that other programs open."""
-    from t2ikit.exporting import export, push
+    from t2ikit.exporters.exporting import export, push
 
     with phase("exporting"):
         written = export(run, format, out=out, plugins=plugin or ())

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from t2ikit.console import Verbosity, verbosity, wants_bars, warn
 from t2ikit.errors import T2ikitWarning
+from t2ikit.utils.console import Verbosity, verbosity, wants_bars, warn
 
 ERRORS_ONLY = {
     "TRANSFORMERS_VERBOSITY": "error",

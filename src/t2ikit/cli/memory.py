@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from t2ikit.cli.output import echo, print_rows
-from t2ikit.console import Verbosity, verbosity
-from t2ikit.progress import phase
+from t2ikit.utils.console import Verbosity, verbosity
+from t2ikit.utils.progress import phase
 
 
 def command(
@@ -27,13 +27,13 @@ def command(
     json: Annotated[Path | None, typer.Option(help="Also write the bytes to this file.")] = None,
 ) -> None:
     """Predict the GPU memory that training a recipe takes, without a GPU."""
-    from t2ikit.recipe import read_recipe
-    from t2ikit.registry import Registry
+    from t2ikit.recipes.recipe import read_recipe
+    from t2ikit.registry.registry import Registry
 
     registry = Registry.load(plugin or [])
     chosen = read_recipe(registry, recipe, data=data, settings=settings or [])
-    from t2ikit.files import check_target, write_numbers
-    from t2ikit.predict_memory import at_once, forecast, report
+    from t2ikit.memory import at_once, forecast, report
+    from t2ikit.utils.files import check_target, write_numbers
 
     if json is not None:
         check_target(json)

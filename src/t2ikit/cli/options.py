@@ -26,8 +26,8 @@ def command(
     ] = None,
 ) -> None:
     """Print what can be set: types, bounds, defaults, units, and what the recipe says where it differs."""
-    from t2ikit.registry import Registry
-    from t2ikit.schema_lookup import find_options
+    from t2ikit.recipes.lookup import find_options
+    from t2ikit.registry.registry import Registry
 
     found = find_options(Registry.load(plugin or []), name, recipe)
     echo(f"# {found.title}")

@@ -8,9 +8,9 @@ import sys
 import textwrap
 from collections.abc import Sequence
 
-from t2ikit.console import SCREEN, Verbosity, verbosity
 from t2ikit.errors import command
-from t2ikit.quoting import visible, visible_lines
+from t2ikit.utils.console import SCREEN, Verbosity, verbosity
+from t2ikit.utils.quoting import visible, visible_lines
 
 
 def echo(text: object = "") -> None:

@@ -9,7 +9,7 @@ import typer
 from t2ikit.cli.output import print_rows
 
 if TYPE_CHECKING:
-    from t2ikit.registry import Plugin, Registry
+    from t2ikit.registry.registry import Plugin, Registry
 
 
 def command(
@@ -18,7 +18,7 @@ def command(
     ] = None,
 ) -> None:
     """List the plugins, what each brings, and why one does not work."""
-    from t2ikit.registry import Registry
+    from t2ikit.registry.registry import Registry
 
     registry = Registry.load(plugin or [])
     rows = [[found.name, found.origin, _parts(registry, found)] for found in registry.plugins.values()]
@@ -28,7 +28,7 @@ def command(
 def _parts(registry: Registry, plugin: Plugin) -> str:
     if plugin.error:
         return f"broken: {plugin.error}"
-    from t2ikit.specs import KINDS
+    from t2ikit.registry.specs import KINDS
 
     names = {
         spec_class.kind: [e.spec.name for e in registry.entries(spec_class.kind) if e.plugin == plugin.name]

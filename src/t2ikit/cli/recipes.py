@@ -16,7 +16,7 @@ def command(
     ] = None,
 ) -> None:
     """List the recipes and what each needs beside t2ikit, or print one to start your own from."""
-    from t2ikit.registry import Registry
+    from t2ikit.registry.registry import Registry
 
     registry = Registry.load(plugin or [])
     if name is not None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from t2ikit.cli.output import print_rows
-from t2ikit.console import log
+from t2ikit.utils.console import log
 
 
 def command(
@@ -21,7 +21,7 @@ def command(
     share of prompts followed in all that they name, if `t2ikit evaluate` measured it, and its state: done,
     stopped (`t2ikit train --resume` goes on with it), running or damaged.
     """
-    from t2ikit.run_listing import COLUMNS, list_runs, row
+    from t2ikit.runs.listing import COLUMNS, list_runs, row
 
     where = folder or Path("runs")
     runs = list_runs(where) if folder or where.exists() else []

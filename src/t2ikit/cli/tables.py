@@ -9,7 +9,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-from t2ikit.console import make_console
+from t2ikit.utils.console import make_console
 
 GAP = "  "
 

@@ -47,8 +47,8 @@ def command(
     ] = False,
 ) -> None:
     """Train a model from a recipe, or go on with a run."""
-    from t2ikit.commands import resume_words, sample_command
-    from t2ikit.train_function import forecast, train
+    from t2ikit.runs.commands import resume_words, sample_command
+    from t2ikit.training.train import forecast, train
 
     options: dict[str, Any] = {"recipe": recipe, "data": data, "set": settings, "out": out, "seed": seed}
     options |= {"device": device.value, "minutes": minutes, "resume": resume}

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from t2ikit.batch import Record, mix
+from t2ikit.core.batch import Record, mix
+from t2ikit.core.interfaces import Dataset, Split
 from t2ikit.data.captioned_config import PLACE, CaptionedConfig
+from t2ikit.data.decoded_cache import Ready, prepare
 from t2ikit.data.problems import UNREADABLE_PICTURE
-from t2ikit.data.ready import Ready, prepare
 from t2ikit.data.source import Entry, Layout, Source
 from t2ikit.errors import UserError
-from t2ikit.interfaces import Dataset, Split
-from t2ikit.quoting import visible
+from t2ikit.utils.quoting import visible
 
 SALT = "t2ikit folder split 1"
 MIRRORED = "#mirrored"

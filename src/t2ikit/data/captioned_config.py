@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from t2ikit.specs import Config, DatasetConfig
+from t2ikit.registry.specs import Config, DatasetConfig
 
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 """`hf:` and the like; one letter alone is a drive."""

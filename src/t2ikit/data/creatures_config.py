@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from t2ikit.specs import DatasetConfig
+from t2ikit.registry.specs import DatasetConfig
 
 SUMMARY = "drawn creatures with captions: colours x species x action x eyes, endless and offline"
 

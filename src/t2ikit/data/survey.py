@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from t2ikit.batch import mix
+from t2ikit.core.batch import mix
+from t2ikit.core.interfaces import Dataset, Split
 from t2ikit.data.captioned import Captioned
-from t2ikit.grids import contact_sheet
-from t2ikit.interfaces import Dataset, Split
-from t2ikit.quoting import quoted, shortened, visible
 from t2ikit.text.builtin import BuiltinTextEncoder
 from t2ikit.text.builtin_config import BuiltinTextConfig
+from t2ikit.utils.grids import contact_sheet
+from t2ikit.utils.quoting import quoted, shortened, visible
 
 LOOKED_AT = 20_000
 """Captions of at most this many pictures are counted."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from t2ikit.clip import FILES, find_folder, missing_files, open_model, pooled
+from t2ikit.core.interfaces import Download, NotMeasured
 from t2ikit.errors import UserError
-from t2ikit.hub import MEGABYTES, cache, endpoint, is_id, kept
-from t2ikit.interfaces import Download, NotMeasured
 from t2ikit.metrics.features import Features, Network
 from t2ikit.metrics.identity import folder_digest, versions
+from t2ikit.nn.clip import FILES, find_folder, missing_files, open_model, pooled
+from t2ikit.utils.hub import MEGABYTES, cache, endpoint, is_id, kept
 
 
 class ClipNetwork(Network):

@@ -9,14 +9,14 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from t2ikit.clip import ClipTeacher, Pixels, find_folder, load_clip, pooled, read_preprocessor
+from t2ikit.core.interfaces import Download, Drawn, Measure
 from t2ikit.errors import UserError
-from t2ikit.grids import to_pil
-from t2ikit.interfaces import Download, Drawn, Measure
 from t2ikit.metrics import clip_files
 from t2ikit.metrics.configs import ClipScoreConfig
 from t2ikit.metrics.identity import versions
 from t2ikit.metrics.intervals import mean_interval
+from t2ikit.nn.clip import ClipTeacher, Pixels, find_folder, load_clip, pooled, read_preprocessor
+from t2ikit.utils.grids import to_pil
 
 
 class ClipScore:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from safetensors.torch import load
 from torch import Tensor, nn
 
-from t2ikit.data.creatures_grammar import ACTIONS, COLOURS, EYES, SPECIES, Attributes
+from t2ikit.data.creatures.grammar import ACTIONS, COLOURS, EYES, SPECIES, Attributes
 
 READER_VERSION = 1
 """Raise it whenever the weights, the resize or the rule change: readings no longer compare."""

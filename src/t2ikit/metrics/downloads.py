@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from t2ikit.core.interfaces import Download, NotMeasured
 from t2ikit.errors import command
-from t2ikit.interfaces import Download, NotMeasured
 
 
 @dataclass(frozen=True)

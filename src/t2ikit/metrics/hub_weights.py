@@ -10,10 +10,10 @@ from pathlib import Path
 
 import torch
 
-from t2ikit import hub
-from t2ikit.console import SCREEN, log, wants_bars
-from t2ikit.interfaces import Download, NotMeasured
+from t2ikit.core.interfaces import Download, NotMeasured
 from t2ikit.metrics.identity import file_digest
+from t2ikit.utils import hub
+from t2ikit.utils.console import SCREEN, log, wants_bars
 
 INCEPTION = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
 VGG16 = "https://download.pytorch.org/models/vgg16-397923af.pth"

@@ -6,10 +6,10 @@ import warnings
 from collections.abc import Sequence
 from types import ModuleType
 
+from t2ikit.core.interfaces import Download, NotMeasured
 from t2ikit.errors import UserError
-from t2ikit.extras import PACKAGES, import_extra, install, is_installed
-from t2ikit.interfaces import Download, NotMeasured
 from t2ikit.metrics.downloads import size
+from t2ikit.utils.extras import PACKAGES, import_extra, install, is_installed
 
 
 def library(module: str) -> ModuleType:

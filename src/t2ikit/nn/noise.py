@@ -21,8 +21,8 @@ import torch
 from diffusers import DDPMScheduler
 from torch import Tensor
 
-from t2ikit.batch import Batch, Condition, Draws, Prediction
-from t2ikit.interfaces import Denoiser
+from t2ikit.core.batch import Batch, Condition, Draws, Prediction
+from t2ikit.core.interfaces import Denoiser
 
 FLOW = "flow_prediction"
 PredictionType = Literal["v_prediction", "epsilon", "sample", "flow_prediction"]

@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from t2ikit.compose import Model
-from t2ikit.interfaces import Denoiser, Generator
+from t2ikit.core.interfaces import Denoiser, Generator
+from t2ikit.recipes.compose import Model
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from t2ikit.batch import Condition, Draws, mix
-from t2ikit.compose import Model
+from t2ikit.core.batch import Condition, Draws, mix
 from t2ikit.errors import UserError
-from t2ikit.memory import with_less
+from t2ikit.nn.out_of_memory import with_less
+from t2ikit.recipes.compose import Model
 from t2ikit.sampling.guidance import clamp_images
 
 Progress = Callable[[int, int], None]

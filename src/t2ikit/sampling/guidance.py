@@ -16,8 +16,8 @@ import torch
 from diffusers import DDPMScheduler
 from torch import Tensor
 
-from t2ikit.batch import Condition, TextEmbedding
-from t2ikit.interfaces import Denoiser
+from t2ikit.core.batch import Condition, TextEmbedding
+from t2ikit.core.interfaces import Denoiser
 from t2ikit.nn import noise
 from t2ikit.sampling.configs import SamplerConfig
 

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-from t2ikit.compose import Model, build_sampler, check_guidance, check_steps
-from t2ikit.config import apply_settings, parse_setting, validate
-from t2ikit.devices import find_device
+from t2ikit.config.toml import apply_settings, parse_setting, validate
+from t2ikit.core.interfaces import Denoiser
 from t2ikit.errors import UserError
-from t2ikit.interfaces import Denoiser
-from t2ikit.recipe import SAMPLING, resolve
-from t2ikit.registry import Registry
-from t2ikit.run import Run, plugins_of
-from t2ikit.settings import Plugins
+from t2ikit.recipes.compose import Model, build_sampler, check_guidance, check_steps
+from t2ikit.recipes.recipe import SAMPLING, resolve
+from t2ikit.recipes.settings import Plugins
+from t2ikit.registry.registry import Registry
+from t2ikit.runs.run import Run, plugins_of
+from t2ikit.utils.devices import find_device
 
 
 def open_model(

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from t2ikit.errors import UserError
-from t2ikit.run import Run
+from t2ikit.runs.run import Run
 
 OUTPUTS = "outputs"
 

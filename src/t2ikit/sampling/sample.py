@@ -10,20 +10,20 @@ from typing import Any
 
 import torch
 
-from t2ikit.cascade import open_stages
-from t2ikit.cascade import upscale as upscale_all
-from t2ikit.compose import Model
 from t2ikit.errors import UserError
-from t2ikit.files import decoded
-from t2ikit.progress import progress_bar
-from t2ikit.run import Run, as_run, open_run
+from t2ikit.recipes.compose import Model
+from t2ikit.recipes.settings import Plugins, Settings, as_settings
+from t2ikit.runs.run import Run, as_run, open_run
+from t2ikit.sampling.cascade import open_stages
+from t2ikit.sampling.cascade import upscale as upscale_all
 from t2ikit.sampling.costs import costs
 from t2ikit.sampling.draw import Progress, check_low_res, chunk_progress
 from t2ikit.sampling.draw import sample as draw
 from t2ikit.sampling.open import check_call, open_model
 from t2ikit.sampling.samples import Samples
-from t2ikit.settings import Plugins, Settings, as_settings
 from t2ikit.text.vocabulary import warn_of_prompts
+from t2ikit.utils.files import decoded
+from t2ikit.utils.progress import progress_bar
 
 
 def read_prompts(given: Sequence[str], path: Path | None) -> list[str]:

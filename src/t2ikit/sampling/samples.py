@@ -9,10 +9,10 @@ from pathlib import Path
 from PIL import Image
 from torch import Tensor
 
-from t2ikit.files import save_picture
-from t2ikit.grids import labelled_grid, prompt_labels, to_pil
-from t2ikit.run import Run
+from t2ikit.runs.run import Run
 from t2ikit.sampling.outputs import make_output, unwritable
+from t2ikit.utils.files import save_picture
+from t2ikit.utils.grids import labelled_grid, prompt_labels, to_pil
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from t2ikit.batch import Batch, Draws, Prediction
-from t2ikit.interfaces import Critic, Generator
-from t2ikit.player import Player, Term, make_players
-from t2ikit.registry import Registry
-from t2ikit.specs import LossSpec
+from t2ikit.core.batch import Batch, Draws, Prediction
+from t2ikit.core.interfaces import Critic, Generator
+from t2ikit.registry.registry import Registry
+from t2ikit.registry.specs import LossSpec
 from t2ikit.testing.support import TEXT_WIDTH, Subject, close, explained, finite, require, seeded, subject
-from t2ikit.testing_toys import ToyCritic, ToyDenoiser, ToyGAN, toy_batch
+from t2ikit.testing.toys import ToyCritic, ToyDenoiser, ToyGAN, toy_batch
+from t2ikit.training.player import Player, Term, make_players
 
 SIZE = 16
 CUTS = (slice(0, 3), slice(3, 8))

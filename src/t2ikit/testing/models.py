@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from t2ikit.batch import Batch, Draws, Prediction
-from t2ikit.interfaces import Critic, Denoiser, Generator, OneStep, Sampler
-from t2ikit.registry import Registry
-from t2ikit.step import resize_level
+from t2ikit.core.batch import Batch, Draws, Prediction
+from t2ikit.core.interfaces import Critic, Denoiser, Generator, OneStep, Sampler
+from t2ikit.core.step import resize_level
+from t2ikit.registry.registry import Registry
 from t2ikit.testing.support import TEXT_WIDTH, close, explained, finite, require, seeded, subject
-from t2ikit.testing_toys import ToyDenoiser, ToyGAN, toy_batch, toy_condition, toy_text
+from t2ikit.testing.toys import ToyDenoiser, ToyGAN, toy_batch, toy_condition, toy_text
 
 COUNT = 4
 SOME = slice(1, 3)

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from t2ikit.compose import build_cast
-from t2ikit.config import dump_toml, load_toml
+from t2ikit.config.toml import dump_toml, load_toml
 from t2ikit.errors import UserError
-from t2ikit.recipe import read_recipe, resolve
-from t2ikit.registry import Registry
-from t2ikit.specs import KINDS
+from t2ikit.recipes.compose import build_cast
+from t2ikit.recipes.recipe import read_recipe, resolve
+from t2ikit.registry.registry import Registry
+from t2ikit.registry.specs import KINDS
 from t2ikit.testing.support import explained, require, subject
 
 if TYPE_CHECKING:
-    from t2ikit.run import Run
+    from t2ikit.runs.run import Run
 
 # What listing the plugins does, for one plugin alone.
 LIST_PARTS = """

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from t2ikit.config import validate
+from t2ikit.config.toml import validate
 from t2ikit.errors import UserError
-from t2ikit.registry import SINGULAR, Entry, Registry
-from t2ikit.specs import Context
+from t2ikit.registry.registry import SINGULAR, Entry, Registry
+from t2ikit.registry.specs import Context
 
 TEXT_WIDTH, TEXT_LENGTH = 16, 8
 

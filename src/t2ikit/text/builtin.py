@@ -2,7 +2,7 @@
 
 Every word has its own vector of +1 and -1, read off a hash of the word, so that the table has no
 vocabulary, takes no space and is the same on every machine. Order and meaning are learned by the tower
-that each generator and critic trains on top (`t2ikit.text.tower`).
+that each generator and critic trains on top (`t2ikit.nn.text_tower`).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from t2ikit.batch import TextEmbedding
-from t2ikit.interfaces import TextEncoder
+from t2ikit.core.batch import TextEmbedding
+from t2ikit.core.interfaces import TextEncoder
 from t2ikit.text.builtin_config import BuiltinTextConfig
 
 _WORD = re.compile(r"\w+|[^\w\s]")

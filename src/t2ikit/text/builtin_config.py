@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from t2ikit.specs import Config
+from t2ikit.registry.specs import Config
 
 
 class BuiltinTextConfig(Config):

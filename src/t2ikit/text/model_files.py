@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from t2ikit.errors import UserError
-from t2ikit.extras import example
-from t2ikit.files import write_text
-from t2ikit.hub import download, has_weights, kept, reason, refusals
+from t2ikit.utils.extras import example
+from t2ikit.utils.files import write_text
+from t2ikit.utils.hub import download, has_weights, kept, reason, refusals
 
 WIDTHS = ("d_model", "hidden_size", "n_embd", "dim")
 """What configs call the width of their tokens, the surest name first."""

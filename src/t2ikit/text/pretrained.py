@@ -12,16 +12,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from t2ikit.batch import TextEmbedding
-from t2ikit.cache import cache_folder
-from t2ikit.hub import without_bars
-from t2ikit.interfaces import TextEncoder
-from t2ikit.memory import is_out_of_memory
-from t2ikit.progress import progress_bar
-from t2ikit.text.cache import Embedded, EmbeddingCache
+from t2ikit.core.batch import TextEmbedding
+from t2ikit.core.interfaces import TextEncoder
+from t2ikit.nn.out_of_memory import is_out_of_memory
+from t2ikit.text.embedding_cache import Embedded, EmbeddingCache
 from t2ikit.text.model_files import ModelFiles, find_model
 from t2ikit.text.pretrained_config import ClipTextConfig, PretrainedConfig
 from t2ikit.text.tokenizing import kept_of, open_tokenizer, unknown_model
+from t2ikit.utils.cache import cache_folder
+from t2ikit.utils.hub import without_bars
+from t2ikit.utils.progress import progress_bar
 
 VERSION = 1
 """Raise it whenever the same model would give other embeddings."""

@@ -15,13 +15,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from t2ikit.core.interfaces import TextEncoder
 from t2ikit.errors import T2ikitWarning
-from t2ikit.files import write_json
-from t2ikit.interfaces import TextEncoder
-from t2ikit.quoting import quoted
+from t2ikit.utils.files import write_json
+from t2ikit.utils.quoting import quoted
 
 if TYPE_CHECKING:
-    from t2ikit.compose import Model
+    from t2ikit.recipes.compose import Model
 
 FILE = "words.json"
 """Where an export keeps them."""

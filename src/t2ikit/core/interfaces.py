@@ -1,0 +1,348 @@
+"""What the parts of t2ikit look like from outside: the classes that plugins fill in."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+from torch import Tensor, nn
+
+from t2ikit.core.batch import Batch, Condition, Draws, Prediction, Record, TextEmbedding
+from t2ikit.core.super_resolution import Enlarging
+
+if TYPE_CHECKING:
+    from t2ikit.core.step import Step
+
+Loss = Callable[["Step"], Tensor]
+
+
+class Generator(nn.Module, ABC):
+    """A model that learns to draw. Owns its trainable text tower.
+
+    Attributes:
+        caption_dropout: the share of samples trained on the empty caption, in [0, 1); guidance needs
+            it above 0.
+        enlarges: how a super-resolution model is trained: its batches and conditions have `low_res`; None:
+            it draws from the text alone.
+    """
+
+    caption_dropout: float = 0.0
+    enlarges: Enlarging | None = None
+
+    @abstractmethod
+    def forward(self, batch: Batch, draws: Draws) -> Prediction:
+        """Predict for training; all randomness comes from `draws`."""
+
+
+class Denoiser(Generator):
+    """A generator that removes noise; sampled in many steps.
+
+    Attributes:
+        scheduler_config: what a diffusers scheduler is built from (`num_train_timesteps`,
+            `prediction_type`, `beta_schedule`, `rescale_betas_zero_snr`, ...).
+        image_size: height and width it draws, pixels.
+        self_conditioning: whether `denoise` takes the last estimate of the clean pictures.
+    """
+
+    scheduler_config: dict[str, Any]
+    image_size: int
+    self_conditioning: bool = False
+
+    def prepare(self, condition: Condition) -> Condition:
+        """Do once what every sampling step would repeat (the text tower), and mark it `prepared`."""
+        return condition
+
+    @abstractmethod
+    def denoise(self, x: Tensor, t: Tensor, condition: Condition, previous: Tensor | None = None) -> Tensor:
+        """The model's output for noisy pictures x (B, 3, H, W) at timesteps t (B,).
+
+        `previous` (B, 3, H, W) is given to self-conditioned models alone, which must also do without.
+        """
+
+
+class OneStep(Generator):
+    """A generator that draws in one call, from a latent."""
+
+    @abstractmethod
+    def generate(self, condition: Condition, draws: Draws, truncation: float = 1.0) -> list[Tensor]:
+        """Pictures (B, 3, h, w) in [-1, 1] at every level, coarse to fine, the last at full size.
+
+        `truncation` in [0, 1] draws the latent towards its mean; 1 leaves it alone.
+        """
+
+
+class Critic(nn.Module, ABC):
+    """A model that judges pictures beside texts. Owns its text tower and its augmentation."""
+
+    @abstractmethod
+    def features(self, levels: Sequence[Tensor], draws: Draws) -> Any:
+        """The trunk: features of one set of pictures at every level, coarse to fine.
+
+        Must take a list of one level too (a denoiser's).
+        """
+
+    def read(self, text: TextEmbedding) -> Any:
+        """What the critic's own text tower makes of a text; a training step calls it once for each.
+
+        A critic without one need not define it.
+        """
+        return text
+
+    @abstractmethod
+    def heads(self, features: Any, text: Any) -> list[Tensor]:
+        """Logits, each (B,), high for real pictures that fit `text`; one for each head.
+
+        `text` is what `read` gave; where that is no `TextEmbedding`, one that was not read yet will do.
+        """
+
+
+class Sampler(ABC):
+    """A way to draw pictures from a trained model.
+
+    Attributes:
+        steps, guidance: what is used when a call does not say.
+    """
+
+    steps: int = 1
+    guidance: float = 1.0
+
+    @abstractmethod
+    def __call__(
+        self,
+        model: Any,
+        condition: Condition,
+        *,
+        steps: int | None = None,
+        guidance: float | None = None,
+        draws: Draws,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Tensor:
+        """Pictures (B, 3, H, W) in [-1, 1] for the captions of `condition`.
+
+        `guidance` is the weight w of e_empty + w (e_text - e_empty); 1 means none. `progress` is
+        called with (steps done, steps in all).
+        """
+
+
+class TextEncoder(ABC):
+    """A frozen encoder of captions.
+
+    Attributes:
+        width, length: D and the greatest L it gives.
+    """
+
+    width: int
+    length: int
+
+    @abstractmethod
+    def encode(self, captions: Sequence[str]) -> TextEmbedding:
+        """Embed captions; always `length` tokens long, so that embeddings can be joined."""
+
+    def prepare(self, captions: Iterable[str]) -> tuple[str, ...]:
+        """Told before training of every caption there will be; an encoder that is slow encodes them here.
+
+        `captions` may repeat, and need not be gone through. Returns what a person should know.
+        """
+        return ()
+
+    def words(self, caption: str) -> tuple[str, ...] | None:
+        """The words that are read of a caption, where each is told from all others.
+
+        A run keeps those it was trained on, and names those of a prompt that it never saw. None: the encoder
+        reads parts of words, of which none is new.
+        """
+        return None
+
+    def cut(self, caption: str) -> str | None:
+        """What is read of a caption that is longer than `length`; None where all of it is."""
+        return None
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Changes whenever the embedding of any caption would."""
+
+
+Split = Literal["train", "validation"]
+
+
+class Dataset(ABC):
+    """Captioned pictures in two fixed splits, by index.
+
+    Attributes:
+        warnings: what a person should know before training on it, such as what was skipped.
+        indexed_training: whether "train" can be read by index, as "validation" always can.
+        notes: what a person should know of it that is no fault, such as which folders are its splits.
+        trained_prompts: whether `prompts` gives captions that training shows, as nothing is held out.
+    """
+
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    indexed_training: bool = True
+    trained_prompts: bool = False
+
+    @abstractmethod
+    def size(self, split: Split) -> int:
+        """Number of images in the split; 0 for "validation" where none are held out."""
+
+    @abstractmethod
+    def record(self, split: Split, index: int) -> Record:
+        """Picture `index` of the split; the same every time."""
+
+    @abstractmethod
+    def captions(self, split: Split, index: int) -> tuple[str, ...]:
+        """The captions of picture `index`, without decoding the picture."""
+
+    @abstractmethod
+    def prompts(self, n: int, seed: int) -> list[str]:
+        """`n` captions to judge a model on, not seen in training as far as the dataset can say."""
+
+    def pictures(self, captions: Sequence[str], seed: int) -> list[Tensor] | None:
+        """A real picture (3, H, W) uint8 of each caption, a held-out one where there is a choice.
+
+        None where a caption belongs to no picture. `seed` is for datasets that draw their pictures.
+        """
+        places: dict[str, tuple[Split, int]] = {}
+        splits: tuple[Split, ...] = ("validation", "train") if self.indexed_training else ("validation",)
+        for split in splits:
+            for index in range(self.size(split)):
+                for caption in self.captions(split, index):
+                    places.setdefault(caption, (split, index))
+        if not all(caption in places for caption in captions):
+            return None
+        return [self.record(*places[caption]).image for caption in captions]
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Changes whenever any picture or caption would."""
+
+
+class StreamingDataset(Dataset):
+    """Captioned pictures that come in an order of their own; only "validation" is by index."""
+
+    indexed_training = False
+
+    @abstractmethod
+    def records(self, seed: int, rank: int, world: int, start: int) -> Iterator[Record]:
+        """Training pictures of process `rank` of `world`, from its `start`-th on, without end.
+
+        A pure function of its arguments; no two processes see the same picture within an epoch.
+        """
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One number with where it comes from.
+
+    Attributes:
+        value: in `unit`.
+        low, high: a 95 % interval; None where there is none to give.
+        n: how many pictures it was measured on.
+        unit: "%" or "" or a name.
+        provenance: metric version, extractor, resize and so on.
+        warning: why the number should be read with care; empty where there is no reason.
+        better: which way is better, "higher" or "lower"; empty where neither is.
+    """
+
+    value: float
+    n: int
+    low: float | None = None
+    high: float | None = None
+    unit: str = ""
+    provenance: str = ""
+    warning: str = ""
+    better: Literal["higher", "lower", ""] = ""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What a metric looks at: pictures drawn for prompts, and real ones to compare them with.
+
+    All pictures are in [-1, 1] and hold what an 8-bit PNG of them holds.
+
+    Attributes:
+        images: (N, 3, H, W), one for each prompt.
+        prompts: N captions.
+        dataset: where the prompts come from.
+        low_res: (N, 3, h, w), what was enlarged; None unless the model enlarges.
+        real: (N, 3, H, W), a real picture of each prompt; None where there is none to be had.
+        again: (P, K, 3, H, W), K more pictures of each of the first P prompts; None where no metric
+            of the evaluation wants them.
+        train: (M, 3, H, W) training pictures, all or evenly chosen; None where they cannot be read by index.
+    """
+
+    images: Tensor
+    prompts: Sequence[str]
+    dataset: Dataset
+    real: Tensor | None = None
+    again: Tensor | None = None
+    train: Tensor | None = None
+    low_res: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        count = len(self.images)
+        if (
+            count == 0
+            or len(self.prompts) != count
+            or len(self.images if self.real is None else self.real) != count
+        ):
+            raise ValueError(
+                "a metric needs at least one picture, one prompt for each picture and as many real ones, "
+                f"got {count} pictures and {len(self.prompts)} prompts"
+            )
+
+
+@dataclass(frozen=True)
+class Download:
+    """Something that is not on this machine and would have to be fetched.
+
+    Attributes:
+        name: of the file, or of the repository on the Hub.
+        megabytes: its size, 10^6 bytes; None where it is not known.
+        url: of the file or its server, which is asked first whether it answers; empty: nobody is asked.
+    """
+
+    name: str
+    megabytes: float | None = None
+    url: str = ""
+
+
+class NotMeasured(Exception):
+    """A metric cannot be computed here. The message says what is missing and where it goes.
+
+    Args:
+        message: a clause after "not measured: ".
+        packages: distributions that are missing, as `pip install` takes them.
+        downloads: what would have to be fetched.
+    """
+
+    def __init__(
+        self, message: str = "", *, packages: Sequence[str] = (), downloads: Sequence[Download] = ()
+    ) -> None:
+        super().__init__(message)
+        self.packages, self.downloads = tuple(packages), tuple(downloads)
+
+
+@runtime_checkable
+class Metric(Protocol):
+    """Images to numbers. Beside the call, a metric may have any of these:
+
+    - `wants_again = True`: it looks at `Drawn.again`.
+    - `stands_on() -> dict[str, str]`: what its numbers depend on beside its options.
+    - `downloads() -> list[Download]`: what it would have to fetch, empty where everything is here. Nothing is
+      fetched unless the metric was asked for: until then it is named with these sizes and not called. May
+      raise `NotMeasured`.
+    - `fetch() -> None`: fetches that, before anything is sampled; without it the call does. May raise
+      `NotMeasured`.
+    """
+
+    def __call__(self, drawn: Drawn) -> dict[str, Measure]:
+        """Measure what was drawn; the same numbers every time.
+
+        Raises:
+            NotMeasured: something it needs is missing; the other metrics go on.
+        """
+        ...

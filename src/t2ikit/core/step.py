@@ -1,0 +1,89 @@
+"""What a loss sees of one training step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from t2ikit.core.batch import Batch, Draws, Prediction
+from t2ikit.core.interfaces import Critic
+
+Which = Literal["real", "fake"]
+Text = Literal["own", "wrong", "pool"]
+
+
+class Step:
+    """One player's view of one micro-batch; passed to every loss of that player.
+
+    A critic's trunk runs at most once for each set of pictures, and its text tower once for each text,
+    however many losses ask.
+
+    Attributes:
+        batch: the micro-batch.
+        prediction: the generator's; without gradient when the critic plays.
+        critics: by name.
+        player: "generator" or "critic".
+        draws: randomness of this step; `draws.named(...)` gives a stream of one's own.
+        real, fake: levels (B, 3, h, w), coarse to fine; `fake` is detached when the critic plays.
+        number: the step's number, from 0.
+    """
+
+    def __init__(
+        self,
+        batch: Batch,
+        prediction: Prediction,
+        critics: Mapping[str, Critic],
+        player: str,
+        draws: Draws,
+        number: int,
+        *,
+        real_grad: bool = False,
+    ) -> None:
+        self.batch, self.prediction, self.critics = batch, prediction, critics
+        self.player, self.draws, self.number = player, draws, number
+        real = batch.images if prediction.real is None else prediction.real
+        self.real = [resize_level(real, level.shape[-2:]) for level in prediction.images]
+        if real_grad:
+            self.real = [level.detach().requires_grad_(True) for level in self.real]
+        generates = player == "generator"
+        self.fake = prediction.images if generates else [level.detach() for level in prediction.images]
+        self._features: dict[tuple[Which, str], Any] = {}
+        self._texts: dict[tuple[Text, str], Any] = {}
+        self._logits: dict[tuple[Which, Text, str], list[Tensor]] = {}
+
+    def features(self, which: Which, critic: str) -> Any:
+        """The critic's features of the real or the fake pictures, computed once."""
+        key = (which, critic)
+        if key not in self._features:
+            levels = self.real if which == "real" else self.fake
+            self._features[key] = self.critics[critic].features(levels, self.draws.named(f"{critic}/{which}"))
+        return self._features[key]
+
+    def text(self, text: Text, critic: str) -> Any:
+        """What the critic reads in the samples' own texts, the wrong ones or the pool, computed once."""
+        batch = self.batch
+        if text == "own" and len(batch) == len(batch.pool):  # the pool, then, is the samples' own texts
+            text = "pool"
+        key = (text, critic)
+        if key not in self._texts:
+            embedding = {"own": batch.condition.text, "wrong": batch.wrong, "pool": batch.pool_text}[text]
+            self._texts[key] = self.critics[critic].read(embedding)
+        return self._texts[key]
+
+    def logits(self, which: Which, text: Text, critic: str) -> list[Tensor]:
+        """Logits, each (B,), of real or fake pictures beside their own or a wrong text."""
+        key = (which, text, critic)
+        if key not in self._logits:
+            trunk = self.features(which, critic)
+            self._logits[key] = self.critics[critic].heads(trunk, self.text(text, critic))
+        return self._logits[key]
+
+
+def resize_level(images: Tensor, size: tuple[int, int] | Any) -> Tensor:
+    """Shrink pictures (B, 3, H, W) to a level of a pyramid by averaging (area)."""
+    if tuple(images.shape[-2:]) == tuple(size):
+        return images
+    return F.interpolate(images, size=tuple(size), mode="area")

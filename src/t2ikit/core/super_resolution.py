@@ -1,0 +1,93 @@
+"""What super-resolution adds to the data: pieces of pictures, small versions of them, noise on those.
+
+Source: Imagen (arXiv 2205.11487, section 2.4): training on random pieces of the pictures, and noise of a
+random level laid over the enlarged small picture, the model being told the level, so that it does not mind
+what an earlier stage gets wrong. The noise is that of the cosine schedule (arXiv 2102.09672): cos(s pi/2) of
+the picture and sin(s pi/2) of noise at level s.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from t2ikit.core.batch import Condition, Draws, mix
+
+
+@dataclass(frozen=True)
+class Enlarging:
+    """How a super-resolution model is trained.
+
+    Attributes:
+        ratio: sides of what it draws over sides of what it is given.
+        crop: side of the random pieces it is trained on, pixels, a multiple of `ratio`; 0: whole pictures.
+        augmentation: greatest level of the noise laid over small pictures in training.
+    """
+
+    ratio: int
+    crop: int = 0
+    augmentation: float = 1.0
+
+    def piece(self, image: Tensor, seed: int, number: int) -> Tensor:
+        """A random piece (3, crop, crop) of a picture (3, H, W), the same for the same seed and number.
+
+        Its centre may lie anywhere in the picture, and it is moved inside: few pieces would show a border if
+        all corners inside came up alike. Its corner lies at a multiple of `ratio`, so that the piece's small
+        picture is a piece of the picture's small picture.
+        """
+        if not self.crop or self.crop >= image.shape[-1]:
+            return image
+        last, beyond = (image.shape[-1] - self.crop) // self.ratio, self.crop // (2 * self.ratio)
+        drawn = (mix(seed, name, number) % (last + 1 + 2 * beyond) for name in ("crop top", "crop left"))
+        top, left = (self.ratio * min(max(place - beyond, 0), last) for place in drawn)
+        return image[:, top : top + self.crop, left : left + self.crop]
+
+    def augmented(
+        self, condition: Condition, size: tuple[int, int], draws: Draws, level: float | None = None
+    ) -> Condition:
+        """The condition with noise over its small pictures, enlarged to `size`.
+
+        It is of a random level up to `augmentation`, as in training, or of `level`, as in sampling. Training
+        and sampling both come through here, so that a model sees the same statistics in both.
+        """
+        own = draws.named("augmentation")
+        count = len(condition)
+        levels = own.rand() * self.augmentation if level is None else torch.full((count,), level)
+        return with_noise(condition, size, levels, own)
+
+
+def shrink(images: Tensor, ratio: int) -> Tensor:
+    """Pictures (B, 3, H, W) to (B, 3, H / ratio, W / ratio): each pixel the mean of a square."""
+    return F.avg_pool2d(images, ratio)
+
+
+def enlarge(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Pictures (B, 3, h, w) to (B, 3, *size) by bicubic interpolation, not clipped."""
+    return F.interpolate(images.float(), size=size, mode="bicubic", align_corners=False)
+
+
+def with_noise(condition: Condition, size: tuple[int, int], level: Tensor, draws: Draws) -> Condition:
+    """The condition, its small pictures enlarged to `size` with noise of `level` (B,) in [0, 1] on them."""
+    if condition.low_res is None:
+        raise ValueError("the condition has no pictures to enlarge")
+    clean = enlarge(condition.low_res, size)
+    angle = (level.to(clean) * (math.pi / 2))[:, None, None, None]
+    noise = draws.randn(3, *size).to(clean)
+    return replace(condition, low_res=clean * angle.cos() + noise * angle.sin(), level=level.to(clean))
+
+
+def prepared(condition: Condition, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """The enlarged pictures (B, 3, *size) of a condition and their noise levels (B,).
+
+    Pictures that no noise was laid over yet are enlarged, at level 0.
+    """
+    if condition.low_res is None:
+        raise ValueError("the condition has no pictures to enlarge")
+    if condition.level is not None:
+        return condition.low_res, condition.level
+    clean = enlarge(condition.low_res, size)
+    return clean, torch.zeros(len(clean), device=clean.device)

@@ -1,0 +1,39 @@
+"""The batches of a training: this process's share of each step, of a dataset or a stream."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Generator
+
+from accelerate.utils import gather_object
+
+from t2ikit.core.interfaces import StreamingDataset
+from t2ikit.data.loader import CACHE_BYTES, Share, Shares, stream
+from t2ikit.data.streaming import StreamedShares
+from t2ikit.recipes.compose import Cast
+from t2ikit.training.trainer import Trainer
+
+
+def training_shares(
+    cast: Cast, trainer: Trainer, start: int, stop: int | None
+) -> Generator[Share, None, None]:
+    """This process's shares of step `start` and the later ones before `stop`; without end where that is None.
+
+    Close it when no more is wanted: it may read ahead.
+    """
+    dataset, config, accelerator = cast.dataset, trainer.config, trainer.accelerator
+    world = accelerator.num_processes
+    whose = (config.seed, config.batch, accelerator.process_index, world)
+    enlarges = cast.model.generator.enlarges
+    if isinstance(dataset, StreamingDataset):
+        gather = _gather if world > 1 else None
+        return StreamedShares(dataset, *whose, gather, enlarges).steps(start, stop)
+    room = CACHE_BYTES // (world * max(1, config.workers))
+    shares = Shares(dataset, *whose, cache_bytes=room, enlarges=enlarges)
+    steps = itertools.count(start) if stop is None else range(start, stop)
+    return stream(shares, steps, config.workers)
+
+
+def _gather(captions: list[tuple[str, ...]]) -> list[list[tuple[str, ...]]]:
+    """Every process's captions, by rank."""
+    return [list(one) for one in gather_object([captions])]

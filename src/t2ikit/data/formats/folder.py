@@ -1,0 +1,114 @@
+"""A folder of captioned pictures."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from t2ikit.data.captioned import Captioned
+from t2ikit.data.folder_config import FolderConfig
+from t2ikit.data.formats.folder_scan import scan, visible_files
+from t2ikit.data.problems import Problems
+from t2ikit.data.source import Entry, Source
+from t2ikit.data.splits import by_folder, of_files
+from t2ikit.errors import UserError
+
+
+class Files(Source):
+    """Entries whose place is a file of their own."""
+
+    def read(self, entry: Entry) -> bytes:
+        """The file's content."""
+        path: Path = entry.place
+        return path.read_bytes()
+
+    def identity(self, entry: Entry) -> str:
+        """Where the file is, its size and when it was last written."""
+        path: Path = entry.place
+        stat = path.stat()
+        return f"{path} {stat.st_size} {stat.st_mtime_ns}"
+
+
+class FolderSource(Files):
+    """The pictures of a folder with their captions in metadata or in .txt files beside them.
+
+    Args:
+        root: the folder.
+        files: all that is in it.
+        caption_column: key of the captions in metadata; None: see `captions.CAPTION_KEYS`.
+        splits: keep folders that are named as splits.
+
+    Raises:
+        UserError: there is nothing like a captioned picture in it.
+    """
+
+    def __init__(
+        self, root: Path, files: list[Path], caption_column: str | None = None, *, splits: bool = True
+    ) -> None:
+        self.label = str(root)
+        self.problems = Problems(self.label)
+        found, self.unused = scan(root, files, caption_column, self.problems)
+        self.entries, self.layout = by_folder(found, splits)
+
+
+def open_folder(config: FolderConfig) -> Captioned:
+    """The dataset that a folder's config describes: pictures, or else .parquet files or tar shards.
+
+    Raises:
+        UserError: the folder is missing, or has too little in it that can be used.
+    """
+    root = existing_folder(config.spec)
+    files = visible_files(root)
+    packed = _packed(root, files, config)
+    try:
+        source: Source = FolderSource(root, files, config.caption_column, splits=config.splits)
+    except UserError:
+        if packed is None:
+            raise
+        return Captioned(config, packed())
+    return Captioned(config, source if source.entries or packed is None else packed())
+
+
+def _packed(root: Path, files: list[Path], config: FolderConfig) -> Callable[[], Source] | None:
+    """What opens the files in a folder that hold many pictures each; None where there are none."""
+    tables, shards = ([path for path in files if path.suffix.lower() == end] for end in (".parquet", ".tar"))
+
+    def some_tables(paths: list[Path]) -> Source:
+        from t2ikit.data.formats.parquet import ParquetSource
+
+        columns = (config.image_column, config.caption_column)
+        return ParquetSource(str(root), paths, *columns, splits=config.splits)
+
+    def some_shards(paths: list[Path]) -> Source:
+        from t2ikit.data.formats.shards import ShardSource
+
+        return ShardSource(str(root), paths, config.caption_column)
+
+    packed, opener = (tables, some_tables) if tables else (shards, some_shards)
+    return (lambda: of_files(str(root), packed, root, config.splits, opener)) if packed else None
+
+
+def existing_folder(spec: str) -> Path:
+    """The folder as an absolute path.
+
+    Raises:
+        UserError: there is none.
+    """
+    root = Path(os.path.abspath(Path(spec).expanduser()))
+    if root.is_dir():
+        return root
+    parent = root.parent if root.parent.is_dir() else None
+    raise UserError(
+        f"{root}: " + ("this is a file" if root.exists() else "there is no such folder"),
+        expected="a folder of captioned images, of .parquet files or of tar shards",
+        got=None if parent is None else f"{parent} has {_neighbours(parent, root.name)}",
+        fix="check the path after --data; it is relative to where the command runs",
+    )
+
+
+def _neighbours(parent: Path, name: str) -> str:
+    folders = [path.name for path in parent.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    close = difflib.get_close_matches(name, folders, n=3)
+    return "folders called " + ", ".join(close) if close else f"{len(folders)} folders, none of such a name"

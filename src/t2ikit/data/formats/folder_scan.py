@@ -1,0 +1,238 @@
+"""Finding the pictures of a folder and their captions, and everything that is wrong with them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from t2ikit.data.captions import captions_of, tidy
+from t2ikit.data.formats.folder_hints import METADATA, captions_from_names, nothing_found
+from t2ikit.data.image_files import SUFFIXES
+from t2ikit.data.problems import Kind, Problems
+from t2ikit.data.source import Entry
+from t2ikit.errors import UserError
+from t2ikit.utils.files import decoded
+
+CAPTION_ENDINGS = (".txt", ".caption")
+"""Of files with captions, in any case."""
+NO_CAPTION = Kind(
+    "a picture without a caption",
+    "a .txt file of the same name beside each picture",
+    "write the .txt file, take the picture out, or list what to use in metadata.jsonl",
+)
+EMPTY_FILE = Kind(
+    "an empty caption file",
+    "one caption a line, at least one",
+    "write a caption, or take the picture and its .txt file out",
+)
+NO_PICTURE = Kind(
+    "a caption without a picture",
+    "a picture of the same name beside each .txt file",
+    "put the picture in place, or take the .txt file out",
+)
+NO_LINES = Kind(
+    "metadata without lines",
+    'lines like {"file_name": "cat.png", "text": "a cat"}',
+    "write one line a picture",
+)
+NO_OBJECT = Kind(
+    "a line that is not a JSON object",
+    'one object a line: {"file_name": "cat.png", "text": "a cat"}',
+    'mend or remove the line; quote marks inside a caption are written \\"',
+)
+NO_NAME = Kind(
+    "a line without file_name",
+    "file_name: the picture's path, relative to the metadata file",
+    "add file_name to the line",
+)
+OUTSIDE = Kind(
+    "a file_name that leads out of the folder",
+    "pictures inside the folder",
+    "move the picture into the folder, and write its path relative to the metadata file",
+)
+ABSENT = Kind(
+    "metadata names a file that is not there",
+    "every file_name to be a picture, relative to the metadata file",
+    "put the pictures in place, or remove their lines",
+)
+NOT_UTF8 = Kind("text that is not UTF-8", "UTF-8, or UTF-16 with a byte-order mark", "save the file as UTF-8")
+FORBIDDEN = Kind("a file that cannot be read", "a file you may read", "check its permissions")
+
+
+def scan(
+    root: Path, files: list[Path], caption_column: str | None, problems: Problems
+) -> tuple[list[Entry], list[str]]:
+    """Find the captioned pictures among the files under `root`, sorted by name.
+
+    Any `metadata.jsonl` or `metadata.csv` says alone which pictures there are. Without one every picture
+    needs a .txt or .caption file of the same stem beside it, with a caption a line.
+
+    Returns:
+        the entries, whose place is their path, and the names of pictures that metadata leaves out.
+    """
+    metadata = [path for path in files if path.name in METADATA]
+    pictures = [path for path in files if path.suffix.lower() in SUFFIXES]
+    if metadata:
+        entries = _from_metadata(root, metadata, caption_column, problems)
+    elif caption_column is not None:
+        raise UserError(
+            f"{root}: caption_column is set, but there is no {METADATA[0]}",
+            expected=f"{METADATA[0]} with the keys file_name and {caption_column}",
+            fix=f"write {METADATA[0]}, or leave caption_column out to read .txt files",
+        )
+    else:
+        entries = _from_pairs(root, files, pictures, problems)
+    if not entries and not problems:
+        raise nothing_found(root, files)
+    if not metadata:
+        return entries, []
+    used = {entry.name for entry in entries}
+    return entries, [name for name in (_name(root, path) for path in pictures) if name not in used]
+
+
+def visible_files(root: Path) -> list[Path]:
+    """All files under `root`, nested folders included, but hidden ones; sorted by name."""
+    found: list[Path] = []
+    for folder, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += (Path(folder) / name for name in names if not name.startswith("."))
+    return sorted(found, key=lambda path: _name(root, path))
+
+
+def _name(root: Path, path: Path) -> str:
+    return unicodedata.normalize("NFC", path.relative_to(root).as_posix())
+
+
+def read_text(path: Path, name: str, problems: Problems) -> str | None:
+    """A text file's content; None where it is no text, which is noted under `name`."""
+    try:
+        return decoded(path.read_bytes())
+    except UnicodeDecodeError as error:
+        problems.add(f"{name} (byte {error.start})", NOT_UTF8)
+    except OSError as error:
+        problems.add(f"{name} ({error.strerror})", FORBIDDEN)
+    return None
+
+
+def _from_pairs(root: Path, files: list[Path], pictures: list[Path], problems: Problems) -> list[Entry]:
+    entries = []
+    texts = _caption_files(files)
+    no_caption = NO_CAPTION
+    if not any(_stem(path) in texts for path in pictures):
+        no_caption = replace(NO_CAPTION, fix=captions_from_names(root, pictures))
+    for path in pictures:
+        beside = texts.get(_stem(path))
+        name = _name(root, path)
+        if beside is None:
+            problems.add(name, no_caption)
+            continue
+        text = read_text(beside, _name(root, beside), problems)
+        captions = tuple(dict.fromkeys(line for line in map(tidy, (text or "").splitlines()) if line))
+        if captions:
+            entries.append(Entry(name, captions, path))
+        elif text is not None:
+            problems.add(_name(root, beside), EMPTY_FILE)
+    if entries:  # else they are notes
+        stems = set(map(_stem, pictures))
+        for stem, path in texts.items():
+            if stem not in stems and not _is_note(path):
+                problems.add(_name(root, path), NO_PICTURE)
+    return entries
+
+
+def _stem(path: Path) -> str:
+    """The path without its ending, as a picture and its caption file have it in common."""
+    return unicodedata.normalize("NFC", str(path.with_suffix("")))
+
+
+def _caption_files(files: list[Path]) -> dict[str, Path]:
+    """Files with captions by their stems; where a stem has several, the one of the first ending."""
+    found: dict[str, Path] = {}
+    for ending in CAPTION_ENDINGS:
+        for path in files:
+            if path.suffix.lower() == ending:
+                found.setdefault(_stem(path), path)
+    return found
+
+
+def _is_note(path: Path) -> bool:
+    """Whether it is a text about the folder, by its name."""
+    return path.stem.lower() in ("readme", "license", "licence", "notice", "copying", "changelog")
+
+
+def _from_metadata(root: Path, metadata: list[Path], column: str | None, problems: Problems) -> list[Entry]:
+    """Entries of every metadata file; several lines of one picture are several captions."""
+    found: dict[str, Entry] = {}
+    for file in metadata:
+        for where, row in read_rows(file, _name(root, file), problems):
+            entry = _entry(where, row, file.parent, root, column, problems)
+            if entry is not None:
+                before = found.get(entry.name)
+                captions = (*before.captions, *entry.captions) if before else entry.captions
+                found[entry.name] = Entry(entry.name, tuple(dict.fromkeys(captions)), entry.place)
+    if not found and not problems:
+        problems.add(", ".join(_name(root, file) for file in metadata), NO_LINES)
+    return sorted(found.values(), key=lambda entry: entry.name)
+
+
+def read_rows(file: Path, name: str, problems: Problems) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The rows of a .jsonl or .csv file with where they are, for messages."""
+    text = read_text(file, name, problems) or ""
+    if file.suffix.lower() == ".csv":
+        reader = csv.DictReader(io.StringIO(text, newline=""))
+        for row in reader:
+            cells = {key: value for key, value in row.items() if key is not None and value is not None}
+            yield f"{name}:{reader.line_num}", cells
+        return
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        where = f"{name}:{number}"
+        try:
+            row = json.loads(line)
+        except (json.JSONDecodeError, RecursionError) as error:
+            message = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deep"
+            problems.add(f"{where} ({message})", NO_OBJECT)
+            continue
+        if isinstance(row, dict):
+            yield where, row
+        else:
+            problems.add(where, NO_OBJECT)
+
+
+def _entry(
+    where: str, row: dict[str, Any], folder: Path, root: Path, column: str | None, problems: Problems
+) -> Entry | None:
+    """What one line says; None where it is wrong, which is noted."""
+    path = find_picture(where, row, "file_name", folder, root, problems)
+    captions, wrong = captions_of(row, column, ("file_name",))
+    if wrong is not None:
+        problems.add(where + wrong[1], wrong[0])
+    if path is None or captions is None:
+        return None
+    return Entry(_name(root, path), captions, path)
+
+
+def find_picture(
+    where: str, row: dict[str, Any], key: str, folder: Path, root: Path, problems: Problems
+) -> Path | None:
+    """The file that a row names under `key`; None where there is none, which is noted."""
+    name = row.get(key)
+    if not isinstance(name, str) or not name.strip():
+        problems.add(f"{where} (has {', '.join(sorted(row)) or 'no keys'})", NO_NAME)
+        return None
+    path = Path(os.path.normpath(folder / name.replace("\\", "/")))
+    if not path.is_relative_to(root):
+        problems.add(f"{where} ({name})", OUTSIDE)
+        return None
+    if not path.is_file():
+        problems.add(f"{name} ({where})", ABSENT)
+        return None
+    return path

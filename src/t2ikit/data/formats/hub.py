@@ -1,0 +1,125 @@
+"""A dataset of the Hugging Face Hub, through the `datasets` library.
+
+Pictures are read as the bytes that were uploaded, so the same pictures in a folder give the same batches.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import Any
+
+from t2ikit.data.captioned import Captioned
+from t2ikit.data.formats.table import Rows, cell_bytes, choose_columns
+from t2ikit.data.source import Entry
+from t2ikit.data.splits import Joined, named_splits
+from t2ikit.data.table_config import HubConfig
+from t2ikit.errors import UserError, did_you_mean
+from t2ikit.utils.console import SCREEN
+from t2ikit.utils.extras import import_extra
+from t2ikit.utils.hub import endpoint, kept_offline, reason, unreachable
+
+WITHDRAWN = {"lambdalabs/pokemon-blip-captions": "it was withdrawn by its owners"}
+"""Datasets that many guides name and nobody can load any more."""
+
+
+def open_hub(config: HubConfig) -> Captioned:
+    """The dataset that a Hub config describes.
+
+    Raises:
+        UserError: there is none, it cannot be reached, or has too little in it that can be used.
+    """
+    name, _, split = config.spec.removeprefix("hf:").partition(":")
+    label = f"hf:{name}"
+    if name.lower() in WITHDRAWN:
+        raise _withdrawn(label, name.lower())
+    found = load(label, name, config)
+    parts = named_splits(list(found)) if config.splits and not split else None
+    if parts is None:
+        return Captioned(config, HubSource(label, _chosen(label, found, split), config))
+    sources = {part: HubSource(label, found[part], config) for part in parts}
+    unused = {part: len(found[part]) for part in found if part not in parts}
+    return Captioned(config, Joined(label, sources, unused))
+
+
+class HubSource(Rows):
+    """The rows of a loaded dataset.
+
+    Args:
+        label: for messages.
+        rows: a `datasets.Dataset`.
+        config: which columns.
+    """
+
+    def __init__(self, label: str, rows: Any, config: HubConfig) -> None:
+        datasets = import_extra("datasets", "hub", label)
+        kinds = dict(rows.features)
+        pictures = [name for name, kind in kinds.items() if isinstance(kind, datasets.Image)]
+        wanted = config.image_column or next(iter(pictures), None)
+        image, caption = choose_columns(label, rows.column_names, wanted, config.caption_column)
+        if isinstance(kinds[image], datasets.Image):
+            rows = rows.cast_column(image, datasets.Image(decode=False))
+        self._rows, self._image, self._version = rows, image, rows._fingerprint
+        names = (_name(cell) for cell in rows[image])
+        super().__init__(label, zip(names, rows[caption], strict=True), caption, splits=config.splits)
+
+    def read(self, entry: Entry) -> bytes:
+        """The bytes that were uploaded."""
+        return cell_bytes(self._rows[entry.place][self._image])
+
+
+def _name(cell: Any) -> str | None:
+    path = cell.get("path") if isinstance(cell, dict) else None
+    return os.path.basename(path) if path else None
+
+
+def load(label: str, name: str, config: HubConfig) -> Any:
+    """Load a dataset's splits by their names, from the Hub or from what is kept of it on this machine.
+
+    Raises:
+        UserError: what was tried, and why it did not work.
+    """
+    datasets = import_extra("datasets", "hub", f"--data {label}")
+    silent = "" if os.path.isdir(name) else unreachable([endpoint()]).get(endpoint(), "")
+    try:
+        offline = kept_offline(datasets.config) if silent else contextlib.nullcontext()  # it may be kept here
+        with offline, SCREEN.pause():
+            found = datasets.load_dataset(name, config.subset, revision=config.revision)
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        raise _unreachable(label, name, silent or reason(error)) from error
+    return found
+
+
+def _chosen(label: str, found: Any, split: str) -> Any:
+    """The rows of one split: the one that is asked for, or else that of training.
+
+    Raises:
+        UserError: there is none of that name.
+    """
+    splits = list(found)
+    if split and split not in splits:
+        raise UserError(
+            f"{label}: there is no split {split!r}",
+            expected="one of " + ", ".join(splits),
+            got=split,
+            fix=did_you_mean(split, splits),
+        )
+    return found[split or ("train" if "train" in splits else splits[0])]
+
+
+def _unreachable(label: str, name: str, why: str) -> UserError:
+    return UserError(
+        f"{label}: this dataset cannot be loaded",
+        expected=f"the dataset {name} on the Hub, or what an earlier run kept of it on this machine",
+        got=why,
+        fix="check the name; or get the pictures elsewhere and give their folder: --data FOLDER",
+    )
+
+
+def _withdrawn(label: str, name: str) -> UserError:
+    return UserError(
+        f"{label}: this dataset is no longer on the Hub",
+        expected="a dataset that can be loaded",
+        got=WITHDRAWN[name],
+        fix="if you have a copy of it, give its folder: --data FOLDER, as docs/pokemon.md shows",
+    )

@@ -1,0 +1,150 @@
+"""Captioned pictures in .parquet files: names and captions are read at once, pictures as they are wanted."""
+
+from __future__ import annotations
+
+import bisect
+import functools
+import itertools
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from t2ikit.data.formats.table import Rows, cell_bytes, choose_columns
+from t2ikit.data.source import Entry
+from t2ikit.errors import UserError
+from t2ikit.utils.extras import import_extra
+
+GROUPS = 4
+"""Row groups that are kept in memory."""
+
+
+class ParquetSource(Rows):
+    """The rows of .parquet files with the bytes of a picture file in each. An entry's place is its number.
+
+    Args:
+        label: for messages.
+        files: in the order of their rows.
+        image_column, caption_column: names of columns; None: those that are usual.
+        splits: keep folders that are named as splits, in the pictures' own paths.
+
+    Raises:
+        UserError: one is no parquet file, or its columns are not known.
+    """
+
+    def __init__(
+        self,
+        label: str,
+        files: Sequence[Path],
+        image_column: str | None,
+        caption_column: str | None,
+        *,
+        splits: bool = True,
+    ) -> None:
+        self._tables = [_Table(path, image_column, caption_column) for path in files]
+        self._starts = list(itertools.accumulate((table.count for table in self._tables), initial=0))
+        rows = itertools.chain.from_iterable(table.rows() for table in self._tables)
+        super().__init__(label, rows, self._tables[0].caption, splits=splits)
+
+    def read(self, entry: Entry) -> bytes:
+        """The cell's bytes."""
+        table, row = self._find(entry)
+        return cell_bytes(table.picture(row))
+
+    def identity(self, entry: Entry) -> str:
+        """Where the row is, and when its file was last written."""
+        table, row = self._find(entry)
+        return f"{table.identity} {row}"
+
+    def order(self, entry: Entry) -> tuple[object, ...]:
+        """As the rows come."""
+        return (entry.place,)
+
+    def _find(self, entry: Entry) -> tuple[_Table, int]:
+        number = bisect.bisect_right(self._starts, entry.place) - 1
+        return self._tables[number], entry.place - self._starts[number]
+
+
+class _Table:
+    """One file: its small columns read once, its pictures a row group at a time, by any thread."""
+
+    def __init__(self, path: Path, image_column: str | None, caption_column: str | None) -> None:
+        self.path = path
+        stat = path.stat()
+        self.identity = f"{path} {stat.st_size} {stat.st_mtime_ns}"
+        schema = self._file.schema_arrow
+        self.image, self.caption = choose_columns(str(path), schema.names, image_column, caption_column)
+        self._named = "path" in _fields(schema.field(self.image))
+        metadata = self._file.metadata
+        sizes = (metadata.row_group(i).num_rows for i in range(metadata.num_row_groups))
+        self._starts = list(itertools.accumulate(sizes, initial=0))
+        self.count = self._starts[-1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in ("_file", "_lock", "_group")}
+
+    @functools.cached_property
+    def _lock(self) -> threading.Lock:
+        return threading.Lock()
+
+    @functools.cached_property
+    def _file(self) -> Any:
+        parquet = import_extra("pyarrow.parquet", "hub", f"{self.path}: reading parquet")
+        try:
+            return parquet.ParquetFile(self.path, memory_map=True)
+        except (_arrow().ArrowException, OSError) as error:
+            raise self._unreadable(error) from error
+
+    @functools.cached_property
+    def _group(self) -> Any:
+        """A row group's pictures by its number."""
+
+        def read(number: int) -> Any:
+            return self._file.read_row_group(number, columns=[self.image]).column(self.image)
+
+        return functools.lru_cache(maxsize=GROUPS)(read)
+
+    def rows(self) -> Iterator[tuple[str | None, Any]]:
+        """What each row's picture is called, if anything, and what stands in its column of captions."""
+        columns = [self.caption, *([f"{self.image}.path"] if self._named else [])]
+        try:
+            table = self._file.read(columns=columns)
+        except (_arrow().ArrowException, OSError) as error:
+            raise self._unreadable(error) from error
+        captions = table.column(self.caption).to_pylist()
+        if not self._named:
+            return zip([None] * len(captions), captions, strict=True)
+        cells = table.column(self.image).to_pylist()
+        return zip([cell and cell["path"] for cell in cells], captions, strict=True)
+
+    def picture(self, row: int) -> Any:
+        """The cell of a row.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        group = bisect.bisect_right(self._starts, row) - 1
+        try:
+            with self._lock:
+                cells = self._group(group)
+            return cells[row - self._starts[group]].as_py()
+        except _arrow().ArrowException as error:
+            raise OSError(str(error).splitlines()[0][:120]) from error
+
+    def _unreadable(self, error: Exception) -> UserError:
+        return UserError(
+            f"{self.path}: this is no parquet file",
+            expected="a table with pictures and captions",
+            got=str(error).splitlines()[0][:120],
+            fix="write it again, or give another file",
+        )
+
+
+def _arrow() -> Any:
+    return import_extra("pyarrow", "hub", "reading parquet")
+
+
+def _fields(field: Any) -> set[str]:
+    """Names of the parts of a column; none where it has no parts."""
+    types = import_extra("pyarrow.types", "hub", "reading parquet")
+    return {part.name for part in field.type} if types.is_struct(field.type) else set()

@@ -1,0 +1,175 @@
+"""Tar shards that come one after another: only the resized pictures are kept, a few shards are open at once.
+
+The order is a pure function of (seed, epoch, process): an epoch deals the shards out to the processes, each
+process opens its shards in groups and draws the samples of a group in random order. So a run that goes on
+finds its place by counting, and sees what it would have seen.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from t2ikit.core.batch import Record, mix
+from t2ikit.core.interfaces import Split, StreamingDataset
+from t2ikit.data.captioned import Captioned
+from t2ikit.data.formats.shards import ShardSource, existing_shards, expand, is_remote
+from t2ikit.data.shards_config import ShardsConfig
+from t2ikit.errors import T2ikitWarning, UserError
+from t2ikit.utils.extras import import_extra
+
+GROUP = 4
+"""Shards whose samples are mixed."""
+
+
+class ShardStream(StreamingDataset):
+    """The samples of shards too many to be looked at before training.
+
+    Validation is a part of the first shard, by a hash of the names (with data.validation=0 it is empty);
+    everything else is trained on.
+
+    Args:
+        config: the pattern, and how pictures are read.
+
+    Raises:
+        UserError: a local shard is missing, or the first has nothing that can be used.
+    """
+
+    def __init__(self, config: ShardsConfig) -> None:
+        self.config = config
+        self.pattern = config.spec.removeprefix("wds:")
+        self.urls = expand(self.pattern)
+        if not any(map(is_remote, self.urls)):
+            existing_shards(self.pattern)
+        self.skipped: set[int] = set()
+        self._open = functools.lru_cache(maxsize=2 * GROUP)(self._prepare)
+        self.first = self._open(0)
+        self.warnings = self.first.warnings
+        self.trained_prompts = self.first.trained_prompts
+
+    def _prepare(self, number: int) -> Captioned:
+        """One shard's usable samples, resized and kept in the cache: another epoch decodes nothing."""
+        url, column = self.urls[number], self.config.caption_column
+        least = 1 if number else None  # nothing is held out of the later shards
+        if not is_remote(url):
+            path = Path(url)
+            return Captioned(self.config, ShardSource(path.name, [path], column), least=least)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"shard-{number:06d}.tar"
+            fetch(url, path)
+            return Captioned(self.config, ShardSource(url, [path], column, origin=url), least=least)
+
+    def _samples(self, number: int) -> list[tuple[int, Split, int]]:
+        """What a shard gives to training; nothing where there is nothing in it that can be used."""
+        splits: tuple[Split, ...] = ("train",) if number == 0 else ("train", "validation")
+        try:
+            shard = self._open(number)
+        except UserError as error:
+            if number not in self.skipped:
+                skipped = f"{self.urls[number]}: this shard is skipped: {error}"
+                warnings.warn(skipped, T2ikitWarning, stacklevel=2)
+            self.skipped.add(number)
+            if len(self.skipped) > self.config.max_bad * len(self.urls):
+                raise
+            return []
+        return [(number, split, i) for split in splits for i in range(shard.size(split))]
+
+    def size(self, split: Split) -> int:
+        """Validation pictures; how many there are to train on is not known.
+
+        Raises:
+            UserError: asked for the training pictures.
+        """
+        if split == "train":
+            raise UserError(
+                f"wds:{self.pattern}: the number of training pictures of a stream is not known",
+                expected="a dataset that was looked at whole",
+                got="data.stream=true",
+                fix="leave data.stream out where the shards are on this machine",
+            )
+        return self.first.size(split)
+
+    def record(self, split: Split, index: int) -> Record:
+        """Validation picture `index`."""
+        self.size(split)
+        return self.first.record(split, index)
+
+    def captions(self, split: Split, index: int) -> tuple[str, ...]:
+        """The captions of validation picture `index`."""
+        self.size(split)
+        return self.first.captions(split, index)
+
+    def prompts(self, n: int, seed: int) -> list[str]:
+        """Captions of the validation split, or of the first shard where that is empty."""
+        return self.first.prompts(n, seed)
+
+    def pictures(self, captions: Sequence[str], seed: int) -> list[Tensor] | None:
+        """Real images of captions, out of the first shard."""
+        return self.first.pictures(captions, seed)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the shards' names, of the first one's content and of how pictures are read."""
+        names = json.dumps([self.urls, self.first.fingerprint])
+        return hashlib.blake2b(names.encode(), digest_size=16).hexdigest()
+
+    def records(self, seed: int, rank: int, world: int, start: int) -> Iterator[Record]:
+        """One process's samples from its `start`-th on, without end.
+
+        Raises:
+            UserError: there are fewer shards than processes.
+        """
+        if len(self.urls) < world:
+            raise UserError(
+                f"wds:{self.pattern}: fewer shards than processes",
+                expected=f"at least {world} shards, one a process",
+                got=len(self.urls),
+                fix="write smaller shards, or start fewer processes",
+            )
+        epoch, left = 0, start
+        while True:
+            for group in self._groups(seed, epoch, rank, world):
+                samples = [sample for number in group for sample in self._samples(number)]
+                if left < len(samples):
+                    generator = torch.Generator().manual_seed(mix(seed, "group", epoch, *group))
+                    order = torch.randperm(len(samples), generator=generator)[left:].tolist()
+                    for place in order:
+                        number, split, i = samples[place]
+                        record = self._open(number).record(split, i)
+                        yield Record(record.image, record.captions, f"{number}/{record.key}")
+                left = max(0, left - len(samples))
+            epoch += 1
+
+    def _groups(self, seed: int, epoch: int, rank: int, world: int) -> list[list[int]]:
+        """The shards of one process in one epoch, in groups."""
+        generator = torch.Generator().manual_seed(mix(seed, "shards", epoch))
+        mine = torch.randperm(len(self.urls), generator=generator).tolist()[rank::world]
+        return [mine[at : at + GROUP] for at in range(0, len(mine), GROUP)]
+
+
+def fetch(url: str, path: Path) -> None:
+    """Write a shard that is elsewhere to a file.
+
+    Raises:
+        UserError: it cannot be had.
+    """
+    gopen = import_extra("webdataset.gopen", "webdataset", f"wds:{url}")
+    try:
+        with gopen.gopen(url, "rb") as source, path.open("wb") as target:
+            shutil.copyfileobj(source, target)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(
+            f"wds:{url}: this shard cannot be fetched",
+            expected="a tar file there",
+            got=" ".join(str(error).split())[:160],
+            fix="check the address; https:// needs curl, other schemes the program webdataset calls for them",
+        ) from error

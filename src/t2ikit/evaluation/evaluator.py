@@ -1,0 +1,295 @@
+"""`t2ikit evaluate` in code: prompts of a dataset, images of a run, metrics of both."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from t2ikit import __version__
+from t2ikit.config.toml import parse_setting, validate
+from t2ikit.core.interfaces import Dataset, Measure, NotMeasured
+from t2ikit.errors import UserError
+from t2ikit.evaluation.images import Pictures, draw_all, reference
+from t2ikit.evaluation.results import Drawing, EvaluationOptions, EvaluationResult
+from t2ikit.metrics.chosen import Failed, choose_metrics, fetch_missing
+from t2ikit.metrics.downloads import Needs
+from t2ikit.metrics.identity import versions
+from t2ikit.metrics.intervals import FEWEST
+from t2ikit.recipes.compose import Model, build_sampler
+from t2ikit.recipes.recipe import SAMPLING, data_of_run, find_dataset, resolve
+from t2ikit.recipes.settings import Plugins
+from t2ikit.registry.registry import Registry
+from t2ikit.runs.plugins import check_present
+from t2ikit.runs.run import Run, as_run, plugins_of
+from t2ikit.sampling.costs import costs
+from t2ikit.sampling.low_res import real_pictures
+from t2ikit.sampling.open import check_call, named_sampler, open_model, sampling_table
+from t2ikit.utils.progress import phase
+
+ENOUGH = 100
+"""Pictures below which every number is to be read with care."""
+
+
+class Evaluator:
+    """A run that is opened once and measured as often as is asked, as a sweep does.
+
+    Args:
+        run: a run, or its folder.
+        options: what to sample and measure.
+        plugins: ./file.py plugins that the run or a metric needs.
+        device: where to compute.
+
+    Attributes:
+        prompts: each once, so fewer than the options ask for where the data has no more.
+
+    Raises:
+        UserError: what is not a run, an unknown metric, or an option that does not fit.
+    """
+
+    def __init__(
+        self,
+        run: Run | str | Path,
+        options: EvaluationOptions,
+        *,
+        plugins: Plugins = (),
+        device: str = "auto",
+    ) -> None:
+        self.run, self.options = as_run(run), options
+        self.registry = plugins_of(self.run, plugins)
+        for_sampler, for_metrics = _sort_settings(options.settings)
+        self._sampler, self._told = named_sampler(options.sampler, for_sampler)
+        self.metrics = choose_metrics(self.registry, options.metrics, for_metrics)
+        self.model = open_model(
+            self.run,
+            sampler=self._sampler,
+            settings=self._told,
+            weights=options.weights,
+            checkpoint=options.checkpoint,
+            plugins=plugins,
+            device=device,
+        )
+        check_call(self.model, "steps", options.steps)
+        check_call(self.model, "guidance", options.guidance)
+        self.dataset = evaluation_data(self.run, self.registry, options.data)
+        # A picture depends on its prompt and the seed alone: a prompt that came again would count twice.
+        self.prompts = list(dict.fromkeys(self.dataset.prompts(options.n, options.seed)))
+        self.step = self.model.step or 0
+        self._notes = _few(len(self.prompts), options.n)
+        if options.data is None and self.dataset.trained_prompts:
+            self._notes.append("the prompts are captions of training images: this run held none out")
+        self._reference: Pictures | None = None
+        self.metrics = fetch_missing(self.metrics, asked=bool(options.metrics))  # after all else is in order
+
+    def sampling_model(self, changes: dict[str, str]) -> Model:
+        """The model with options of its sampler changed, as `{"guidance": "3"}`; its weights are shared.
+
+        Raises:
+            UserError: an option that the sampler does not have, or a value out of bounds.
+        """
+        if not changes:
+            return self.model
+        changes = {key.removeprefix("sampler."): value for key, value in changes.items()}
+        use, told = changes.pop("use", None), self._told
+        if use is not None:  # what was told is of the samplers that know it
+            known = self.registry.find("samplers", use).spec.config.model_fields
+            told = [setting for setting in told if parse_setting(setting)[0][1] in known]
+        settings = told + [f"sampler.{key}={value}" for key, value in changes.items()]
+        where = str(self.run.path / "recipe.toml")
+        table = sampling_table(self.registry, self.run.table, use or self._sampler, settings)
+        recipe = resolve(self.registry, table, where, settings=settings, only=SAMPLING)
+        sampler = build_sampler(recipe.parts["sampler"], self.model.context, self.model.generator)
+        return replace(self.model, recipe=recipe, sampler=sampler)
+
+    def measure(self, changes: dict[str, str] | None = None) -> EvaluationResult:
+        """Draw and measure; `changes` are options of the sampler for this time, as in `sampling_model`.
+
+        Raises:
+            UserError: a change that does not fit the sampler.
+        """
+        return self.compute(self.draw(changes))
+
+    def draw(self, changes: dict[str, str] | None = None) -> Drawing:
+        """Draw what `compute` measures.
+
+        Raises:
+            UserError: a change that does not fit the sampler.
+        """
+        options, call = self.options, self._call(changes or {})
+        model, beside = self.sampling_model(changes or {}), self._beside()
+        with costs(model, len(self.prompts) + self.again * options.copies) as spent:
+            drawn = draw_all(model, beside, replace(options, again=self.again), call)
+        return Drawing(drawn, spent(), self.settings(changes))
+
+    def compute(self, drawing: Drawing) -> EvaluationResult:
+        """Measure what was drawn; a metric that fails leaves the others alone."""
+        measures: dict[str, Measure] = {}
+        missing: dict[str, str] = {}
+        failed = []
+        for name, metric in self.metrics.items():
+            try:
+                with phase(f"measuring {name}"):
+                    found = metric.measure(drawing.drawn)
+            except NotMeasured as error:
+                missing[name] = str(error)
+                failed += [name] * isinstance(error, Failed)
+            else:
+                measures |= {f"{name}/{label}": measure for label, measure in found.items()}
+        of_pictures = (drawing.settings, drawing.costs, drawing.drawn)
+        told = (tuple(self._notes), self.model.notes, self.needs)
+        return EvaluationResult(measures, missing, *of_pictures, tuple(failed), *told)
+
+    @property
+    def needs(self) -> dict[str, Needs]:
+        """By metric, what it lacks that can be had."""
+        return {name: metric.needs for name, metric in self.metrics.items() if metric.needs}
+
+    @property
+    def again(self) -> int:
+        """Prompts that are drawn several times: none where no metric looks at that."""
+        wanted = any(metric.wants_again for metric in self.metrics.values())
+        return min(self.options.again, len(self.prompts)) if wanted else 0
+
+    def _beside(self) -> Pictures:
+        """What drawings are compared with, read once."""
+        if self._reference is None:
+            seed = self.options.seed
+            self._reference = reference(self.dataset, self.prompts, seed, self._trained_on())
+            if self._reference.real is None:  # a model that enlarges pictures cannot do without
+                real_pictures(self.model.generator, self.dataset, self.prompts, seed)
+        return self._reference
+
+    def _trained_on(self) -> Dataset | None:
+        """The run's own data, whatever the prompts are of; None where it cannot be opened."""
+        if self.options.data is None:
+            return self.dataset
+        try:
+            return evaluation_data(self.run, self.registry, None)
+        except UserError as error:
+            self._notes.append(f"the run's own data cannot be opened: {error.what}")
+            return None
+
+    def _call(self, changes: dict[str, str]) -> dict[str, Any]:
+        """Steps and guidance for one call of the sampler; None where the sampler's own are meant."""
+        return {
+            "steps": None if "steps" in changes else self.options.steps,
+            "guidance": None if "guidance" in changes else self.options.guidance,
+        }
+
+    def settings(self, changes: dict[str, str] | None = None) -> dict[str, Any]:
+        """What the numbers of `measure` depend on."""
+        model, call = self.sampling_model(changes or {}), self._call(changes or {})
+        return {
+            "run": self.run.path.resolve().name,
+            "step": self.step,
+            "weights": self.options.weights,
+            "data": self.dataset.fingerprint,
+            "n": len(self.prompts),
+            "again": [self.again, self.options.copies],
+            "seed": self.options.seed,
+            "sampler": model.recipe.parts["sampler"].table(),
+            "steps": call["steps"] or model.sampler.steps,
+            "guidance": model.sampler.guidance if call["guidance"] is None else call["guidance"],
+            "metrics": {name: metric.table() for name, metric in self.metrics.items()},
+            "device": str(model.context.device),
+            "versions": {
+                "t2ikit": __version__,
+                "python": platform.python_version(),
+                **versions("torch", "diffusers", "transformers", "numpy", "pillow"),
+            },
+        }
+
+
+def _few(count: int, asked: int) -> list[str]:
+    """What should be known of a number of prompts."""
+    notes = []
+    if count < asked:
+        notes.append(f"only {count} different captions; -n {asked} asked")
+    images = f"{count} image is" if count == 1 else f"{count} images are"
+    if count < FEWEST:
+        notes.append(f"{images} too few for distances, and for intervals of means, which need {FEWEST}")
+    elif count < ENOUGH:
+        notes.append(
+            f"{images} few: intervals are wide, and distances, precision and recall depend on their number; "
+            "compare at equal -n alone"
+        )
+    return notes
+
+
+def measure_run(
+    run: Run | str | Path,
+    options: EvaluationOptions | None = None,
+    *,
+    plugins: Plugins = (),
+    device: str = "auto",
+) -> EvaluationResult:
+    """Sample one image for each of a number of prompts the run was not trained on, and measure them.
+
+    Nothing is written.
+
+    Raises:
+        UserError: what is not a run, an unknown metric, or an option that does not fit.
+    """
+    return Evaluator(run, options or EvaluationOptions(), plugins=plugins, device=device).measure()
+
+
+def evaluation_data(run: Run, registry: Registry, spec: str | None) -> Dataset:
+    """The dataset whose prompts are used: the run's own, or the one a SPEC names.
+
+    Raises:
+        UserError: there is none, or it cannot be used; the run's own may be of a plugin that is not here.
+    """
+    kept = {key: value for key, value in run.table["data"].items() if key != "splits"}
+    table = _own_data(run, registry) if spec is None else {**kept, "spec": spec}
+    entry = find_dataset(registry, table["spec"])
+    own = {key: value for key, value in table.items() if key in entry.spec.config.model_fields}
+    config = validate(entry.spec.config, own, where=str(run.path / "recipe.toml"), key="data")
+    dataset: Dataset = entry.spec.build(config, None)
+    return dataset
+
+
+def _own_data(run: Run, registry: Registry) -> dict[str, Any]:
+    try:
+        return data_of_run(registry, run.table["data"])
+    except UserError:
+        check_present(str(run.path), run.info["plugins"], registry)
+        raise
+
+
+def _sort_settings(settings: Sequence[str]) -> tuple[list[str], dict[str, dict[str, Any]]]:
+    """Settings of the sampler as they are, and those of metrics by their names."""
+    for_sampler: list[str] = []
+    for_metrics: dict[str, dict[str, Any]] = {}
+    for setting in settings:
+        key, value = parse_setting(setting)
+        if key[0] == "sampler":
+            for_sampler.append(setting)
+        elif key[0] == "metrics" and len(key) == 3:
+            for_metrics.setdefault(key[1], {})[key[2]] = value
+        else:
+            raise UserError(
+                f"--set {setting}: evaluation takes options of the sampler and of metrics",
+                expected="sampler.KEY=VALUE or metrics.NAME.KEY=VALUE",
+                got=setting,
+                fix="`t2ikit options NAME` prints the options of a sampler or metric",
+            )
+    return for_sampler, for_metrics
+
+
+def check_measured(evaluations: Sequence[EvaluationResult]) -> None:
+    """Say so where nothing is there that a metric could be computed with.
+
+    Raises:
+        UserError: there is not one measure.
+    """
+    if any(found.measures or found.failed for found in evaluations):
+        return
+    reasons = evaluations[0].not_measured
+    raise UserError(
+        "nothing could be measured",
+        expected="at least one of: " + ", ".join(reasons),
+        got="; ".join(f"{name} {reason}" for name, reason in reasons.items()),
+        fix="get what is missing, or choose others with --metrics (`t2ikit plugins` lists them)",
+    )

@@ -1,0 +1,177 @@
+"""What an evaluation leaves behind: pictures that other tools can score, the numbers, and text to read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from pydantic import TypeAdapter
+from torch import Tensor
+
+from t2ikit.core.interfaces import Drawn, Measure
+from t2ikit.errors import UserError
+from t2ikit.evaluation.evaluator import Evaluator
+from t2ikit.evaluation.results import EvaluationResult, name_of
+from t2ikit.metrics.downloads import Needs
+from t2ikit.metrics.neighbours import nearest
+from t2ikit.runs.run import Run
+from t2ikit.sampling.costs import Costs
+from t2ikit.sampling.outputs import evaluations_of
+from t2ikit.utils.files import save_picture, write_json, write_text
+from t2ikit.utils.grids import contact_sheet, to_pil
+
+SHOWN = 24
+"""Pictures on the sheet of nearest neighbours."""
+NUMBERS = "evaluation.json"
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What an evaluation found.
+
+    Attributes:
+        measures: by metric and name.
+        not_measured: by metric, what is missing.
+        costs: of drawing.
+        failed: those of `not_measured` that lack nothing, but raised an error.
+        notes: what should be known before the numbers are read.
+        needs: by metric, what it lacks that can be had.
+    """
+
+    measures: dict[str, Measure]
+    not_measured: dict[str, str]
+    costs: Costs
+    failed: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    needs: dict[str, Needs] = field(default_factory=dict)
+
+
+def make_folder(run: Run) -> Path:
+    """The folder of a run's evaluations, made before anything is computed.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    folder = evaluations_of(run)
+    try:
+        folder.mkdir(parents=run.exported, exist_ok=True)
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    return folder
+
+
+def unwritable(folder: Path, error: OSError) -> UserError:
+    """The error of a folder that cannot be written."""
+    return UserError(
+        f"{folder}: what is measured cannot be written",
+        expected="a run folder in which files can be written, with room for them",
+        got=error,
+        fix="free some space, or evaluate a copy of the run",
+    )
+
+
+def measure_into(evaluator: Evaluator, changes: dict[str, str] | None = None) -> EvaluationResult:
+    """Sample, write the images, measure, write the numbers, in a folder of the run's evaluations.
+
+    `drawn/`, `real/` and `again/` hold the images as they were measured, numbered like the lines of
+    `prompts.jsonl`; `evaluation.json` the numbers, `neighbours.png` some images beside the nearest training
+    image.
+
+    Raises:
+        UserError: a change that does not fit the sampler, or the folder cannot be written.
+    """
+    drawing = evaluator.draw(changes)
+    folder = evaluations_of(evaluator.run) / drawing.name
+    write_pictures(drawing.drawn, folder)  # first: whatever befalls a metric, the pictures are kept
+    evaluation = replace(evaluator.compute(drawing), folder=folder)
+    _write_numbers(evaluation, folder)
+    return evaluation
+
+
+def read_numbers(path: Path) -> Numbers:
+    """Read an evaluation.json.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no JSON, or not that of an evaluation.
+    """
+    numbers = TypeAdapter(Numbers).validate_json(path.read_bytes())
+    if numbers.costs.pictures < 1:
+        raise ValueError("no picture was drawn")
+    return numbers
+
+
+def read_evaluation(evaluator: Evaluator, changes: dict[str, str], shown: int) -> EvaluationResult | None:
+    """An evaluation that was written before with the same settings, with the first `shown` pictures.
+
+    None where there is none, or a metric failed in it, or its files are damaged.
+    """
+    settings = evaluator.settings(changes)
+    folder = evaluations_of(evaluator.run) / name_of(settings)
+    try:
+        numbers = read_numbers(folder / NUMBERS)
+        if numbers.failed:
+            return None
+        prompts = evaluator.prompts[:shown]
+        images = [_read_picture(folder / "drawn" / f"{number:05d}.png") for number in range(len(prompts))]
+        drawn = Drawn(torch.stack(images), prompts, evaluator.dataset)
+        found = (numbers.measures, numbers.not_measured, settings, numbers.costs, drawn)
+        told = (numbers.notes, evaluator.model.notes, numbers.needs)
+        return EvaluationResult(*found, (), *told, folder)
+    except (OSError, ValueError):
+        return None
+
+
+def _read_picture(path: Path) -> Tensor:
+    """A written picture (3, H, W) in [-1, 1]."""
+    with Image.open(path) as picture:
+        levels = np.array(picture.convert("RGB"))
+    return torch.from_numpy(levels).permute(2, 0, 1).float() / 127.5 - 1
+
+
+def write_pictures(drawn: Drawn, folder: Path) -> None:
+    """Write what was drawn and what it is compared with.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    try:
+        _write_pictures(drawn, folder)
+    except OSError as error:
+        raise unwritable(folder, error) from error
+
+
+def _write_numbers(evaluation: EvaluationResult, folder: Path) -> None:
+    try:
+        write_json(folder / NUMBERS, evaluation.table())
+    except OSError as error:
+        raise unwritable(folder, error) from error
+
+
+def _write_pictures(drawn: Drawn, folder: Path) -> None:
+    sets = {"drawn": drawn.images, "real": drawn.real}
+    if drawn.again is not None:
+        sets["again"] = drawn.again.flatten(0, 1)
+    for name, images in sets.items():
+        if images is not None:
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            for number, picture in enumerate(to_pil(images)):
+                picture.save(folder / name / f"{number:05d}.png")
+    lines = [json.dumps({"prompt": prompt}, ensure_ascii=False) for prompt in drawn.prompts]
+    write_text(folder / "prompts.jsonl", "\n".join(lines) + "\n")
+    if drawn.train is not None:
+        sheet = neighbour_sheet(drawn.images[:SHOWN], drawn.train, drawn.prompts)
+        save_picture(sheet, folder / "neighbours.png")
+
+
+def neighbour_sheet(images: Tensor, train: Tensor, prompts: Sequence[str]) -> Image.Image:
+    """Pictures, each beside its nearest training picture, with its prompt and their distance."""
+    distances, places = nearest(images, train)
+    beside = torch.cat([images, train[places]], 3)
+    texts = [f"{prompt} ({distance:.0f})" for prompt, distance in zip(prompts, distances)]
+    return contact_sheet(to_pil(beside), texts, columns=4)

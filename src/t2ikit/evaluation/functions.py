@@ -1,0 +1,209 @@
+"""`t2ikit.evaluate`, `t2ikit.sweep` and `t2ikit.compare`: what the command line does, from Python."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from t2ikit.errors import UserError
+from t2ikit.evaluation.comparison import compare_runs
+from t2ikit.evaluation.evaluator import Evaluator, check_measured
+from t2ikit.evaluation.report import ComparisonReport, render
+from t2ikit.evaluation.results import EvaluationOptions, EvaluationResult
+from t2ikit.evaluation.sweeps import Sweep, measure_and_write, read_axes, sweep_and_write
+from t2ikit.recipes.settings import Plugins, Settings, as_settings
+from t2ikit.runs.run import Run
+from t2ikit.utils.console import log
+from t2ikit.utils.files import check_report
+
+
+def evaluate(
+    run: Run | str | Path,
+    *,
+    data: str | Path | None = None,
+    metrics: str | Sequence[str] = (),
+    n: int = 256,
+    seed: int = 0,
+    steps: int | None = None,
+    guidance: float | None = None,
+    sampler: str | None = None,
+    set: Settings = None,
+    weights: str = "ema",
+    checkpoint: int | None = None,
+    write: bool = True,
+    plugins: Plugins = (),
+    device: str = "auto",
+) -> EvaluationResult:
+    """Measure a run on prompts that it was not trained on, one image for each.
+
+    Args:
+        run: a run, or its folder.
+        data: prompts of other data than the run's, as after `--data`.
+        metrics: names, or one text with commas between them, or "all": these may download what they need;
+            empty takes those that need no download.
+        n: number of prompts.
+        seed: of prompts and noise.
+        steps, guidance, sampler: of sampling; None takes the recipe's.
+        set: options of the sampler and of metrics, such as `{"sampler.thresholding": "static"}`, or strings
+            as after `--set`.
+        weights: "ema" (averaged) or "raw".
+        checkpoint: step of the checkpoint; None takes the newest.
+        write: keep images and numbers in RUN/evaluations; for an export in ./outputs.
+        plugins: files of plugins that the run or a metric needs.
+        device: "auto", "cpu", "cuda" or "mps".
+
+    Returns:
+        The numbers (`.measures`, by metric and name), as text (`.text()`) and as JSON can hold them
+        (`.table()`); the measured images (`.drawn`), and the folder of the files (`.folder`).
+
+    Raises:
+        UserError: what is no run, an option that does not fit, a folder that cannot be written, or not one
+            metric that could be measured.
+
+    Example:
+        >>> result = t2ikit.evaluate("runs/imagen-001", metrics="prompt-accuracy", n=64)
+        >>> result.measures["prompt-accuracy/joint"].value
+    """
+    options = EvaluationOptions(
+        data=None if data is None else str(data),
+        metrics=_names(metrics),
+        n=n,
+        seed=seed,
+        steps=steps,
+        guidance=guidance,
+        sampler=sampler,
+        settings=as_settings(set),
+        weights=weights,
+        checkpoint=checkpoint,
+    )
+    evaluator = Evaluator(run, options, plugins=plugins, device=device)
+    if write:
+        return measure_and_write(evaluator)
+    result = evaluator.measure()
+    check_measured([result])
+    return result
+
+
+def sweep(
+    run: Run | str | Path,
+    axes: Mapping[str, Sequence[Any]] | Sequence[str],
+    *,
+    data: str | Path | None = None,
+    metrics: str | Sequence[str] = (),
+    n: int = 256,
+    seed: int = 0,
+    steps: int | None = None,
+    guidance: float | None = None,
+    sampler: str | None = None,
+    set: Settings = None,
+    weights: str = "ema",
+    checkpoint: int | None = None,
+    plugins: Plugins = (),
+    device: str = "auto",
+) -> Sweep:
+    """Evaluate a run at every combination of sampler options, as `t2ikit evaluate --sweep` does.
+
+    Each evaluation is written into the run's folder as soon as it is made, and read where it was made before.
+
+    Args:
+        run: a run, or its folder.
+        axes: options of the sampler with their values, `{"guidance": [1, 3, 5]}`, or strings as after
+            `--sweep`; the first changes slowest.
+        data, metrics, n, seed, steps, guidance, sampler, set, weights, checkpoint, plugins, device: as in
+            `evaluate`.
+
+    Returns:
+        The evaluations (`.evaluations`, in the order of `.points`), as a table of text (`.text()`), and the
+        file of a grid with a column for each combination (`.grid`).
+
+    Raises:
+        UserError: as in `evaluate`; or a value that does not fit the sampler, before anything is sampled.
+
+    Example:
+        >>> found = t2ikit.sweep("runs/imagen-001", {"guidance": [1, 3, 5]}, metrics="colours", n=64)
+        >>> print(found.text())
+    """
+    options = EvaluationOptions(
+        data=None if data is None else str(data),
+        metrics=_names(metrics),
+        n=n,
+        seed=seed,
+        steps=steps,
+        guidance=guidance,
+        sampler=sampler,
+        settings=as_settings(set),
+        weights=weights,
+        checkpoint=checkpoint,
+    )
+    chosen = read_axes(axes)
+    return sweep_and_write(Evaluator(run, options, plugins=plugins, device=device), chosen)
+
+
+def compare(
+    runs: Sequence[Run | str | Path],
+    *,
+    out: str | Path | None = None,
+    prompts: str | Sequence[str] = (),
+    data: str | Path | None = None,
+    metrics: str | Sequence[str] = (),
+    n: int = 256,
+    seed: int = 0,
+    set: Settings = None,
+    plugins: Plugins = (),
+    device: str = "auto",
+) -> ComparisonReport:
+    """Compare runs in one HTML page: numbers, images of the same prompts, training, recipes.
+
+    Each run is evaluated as `evaluate` does, unless it was before with the same options.
+
+    Args:
+        runs: two to twelve runs, or their folders.
+        out: HTML file to write; None writes none.
+        prompts: to sample side by side; empty takes some of those that are measured.
+        data, metrics, n, seed, set, plugins, device: as in `evaluate`.
+
+    Returns:
+        The page (`.html`), which `.save(path)` writes, and what it shows (`.comparison`).
+
+    Raises:
+        UserError: too few or too many runs, one that cannot be evaluated, or a file that cannot be written.
+
+    Example:
+        >>> t2ikit.compare(["runs/imagen-001", "runs/gigagan-001"], out="report.html", n=64)
+    """
+    if out is not None:
+        check_report(Path(out))
+    options = EvaluationOptions(
+        data=None if data is None else str(data),
+        metrics=_names(metrics),
+        n=n,
+        seed=seed,
+        settings=as_settings(set),
+    )
+    given = [runs] if isinstance(runs, (Run, str, Path)) else list(runs)
+    shown = [prompts] if isinstance(prompts, str) else list(prompts)
+    comparison = compare_runs(given, options, shown, plugins=plugins, device=device, say=log)
+    report = ComparisonReport(render(comparison), comparison)
+    if out is not None:
+        report.save(out)
+    return report
+
+
+def _names(metrics: str | Sequence[str]) -> list[str]:
+    """Names of metrics, of which a text has commas between them.
+
+    Raises:
+        UserError: a text without one.
+    """
+    if not isinstance(metrics, str):
+        return list(metrics)
+    names = [name.strip() for name in metrics.split(",") if name.strip()]
+    if not names:
+        raise UserError(
+            "--metrics: there is nothing to measure",
+            expected="names separated by commas; `t2ikit plugins` lists them",
+            got="no name",
+            fix="leave --metrics out for those that need no download, or give --metrics all",
+        )
+    return names

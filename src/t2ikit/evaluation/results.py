@@ -1,0 +1,167 @@
+"""What is asked of an evaluation, and what comes of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from t2ikit.core.interfaces import Drawn, Measure
+from t2ikit.errors import UserError
+from t2ikit.metrics.downloads import Needs, unmeasured
+from t2ikit.sampling.costs import Costs
+
+
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """What to sample and measure.
+
+    Raises:
+        UserError: no image at all.
+
+    Attributes:
+        data: a SPEC; None takes the run's own data.
+        metrics: names, whose metrics may download what they need; "all" for every one that is installed;
+            empty takes those that need no download.
+        n: prompts, one picture each; as many as are different.
+        again: prompts that are drawn `copies` times more, for diversity.
+        seed: what prompts and noise are drawn from.
+        steps, guidance, sampler: as in `t2ikit sample`; None takes the recipe's.
+        settings: sampler.KEY=VALUE and metrics.NAME.KEY=VALUE.
+        weights: "ema" or "raw".
+        checkpoint: step of the checkpoint; None takes the newest.
+    """
+
+    data: str | None = None
+    metrics: Sequence[str] = ()
+    n: int = 256
+    again: int = 16
+    copies: int = 4
+    seed: int = 0
+    steps: int | None = None
+    guidance: float | None = None
+    sampler: str | None = None
+    settings: Sequence[str] = ()
+    weights: str = "ema"
+    checkpoint: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.n < 1:
+            raise UserError("n: there is nothing to measure", expected="at least one image", got=self.n)
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """Pictures that were drawn and not measured yet.
+
+    Attributes:
+        drawn: the pictures, as metrics see them.
+        costs: of drawing; depends on the machine.
+        settings: what numbers of these pictures depend on.
+    """
+
+    drawn: Drawn = field(repr=False)
+    costs: Costs
+    settings: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        return name_of(self.settings)
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """What was measured, and on what.
+
+    Attributes:
+        measures: by metric and name, as "prompt-accuracy/colour".
+        not_measured: by metric, what is missing.
+        settings: run, checkpoint step, data, prompts, sampler, seeds: what the numbers depend on.
+        costs: of drawing; depends on the machine.
+        drawn: the pictures that were measured; of one that was read from its folder, the first of them.
+        failed: those metrics of `not_measured` that lack nothing, but raised an error.
+        notes: what should be known before the numbers are read.
+        checkpoint_notes: which newer checkpoints are damaged, so that an older one was measured.
+        needs: by metric, of those of `not_measured` that lack a package or a download.
+        folder: where its files are; None where it was not written.
+    """
+
+    measures: dict[str, Measure]
+    not_measured: dict[str, str]
+    settings: dict[str, Any]
+    costs: Costs
+    drawn: Drawn = field(repr=False)
+    failed: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    checkpoint_notes: tuple[str, ...] = ()
+    needs: dict[str, Needs] = field(default_factory=dict)
+    folder: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        return name_of(self.settings)
+
+    def text(self) -> str:
+        """The numbers as lines of text, what was not measured and why, notes, and where the files are."""
+        rows = [row(name, measure) for name, measure in self.measures.items()]
+        costs = self.costs
+        milliseconds = f"{1000 * costs.seconds / costs.pictures:.3g} ms"
+        rows.append(["sampling an image", f"{milliseconds}, {costs.calls:g} network calls"])
+        lines = aligned(rows)
+        lines += unmeasured(self.not_measured, self.needs)
+        lines += [f"note: {note}" for note in [*self.notes, *self._cautions()]]
+        lines += [] if self.folder is None else [f"pictures and numbers: {self.folder}"]
+        return "\n".join(lines)
+
+    def _cautions(self) -> list[str]:
+        """Why measures should be read with care, each reason once."""
+        names: dict[str, list[str]] = {}
+        for name, measure in self.measures.items():
+            if measure.warning:
+                names.setdefault(measure.warning, []).append(name)
+        return [f"{', '.join(of)}: {text}" for text, of in names.items()]
+
+    def table(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        return {
+            "settings": self.settings,
+            "costs": asdict(self.costs),
+            "notes": list(self.notes),
+            "checkpoint_notes": list(self.checkpoint_notes),
+            "measures": {name: asdict(measure) for name, measure in self.measures.items()},
+            "not_measured": self.not_measured,
+            "needs": {name: asdict(needs) for name, needs in self.needs.items()},
+            "failed": list(self.failed),
+        }
+
+
+def name_of(settings: dict[str, Any]) -> str:
+    """Names the checkpoint and, by a hash, everything else that numbers depend on."""
+    digest = hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=4)
+    return f"step-{settings['step']:08d}-{digest.hexdigest()}"
+
+
+def row(name: str, measure: Measure) -> list[str]:
+    """A measure as the cells of a table."""
+    interval = ""
+    if measure.low is not None and measure.high is not None:
+        interval = f"[{number(measure.low, measure.unit)}, {number(measure.high, measure.unit)}]"
+    value = f"{number(measure.value, measure.unit)} {measure.unit}"
+    return [name, value, interval, f"n={measure.n}"]
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows as lines whose cells stand below each other; the last cell of a row takes what it needs."""
+    columns = max(map(len, rows))
+    widths = [max((len(row[at]) for row in rows if len(row) > at + 1), default=0) for at in range(columns)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+
+
+def number(value: float, unit: str) -> str:
+    """A value with the digits that mean something: one after the point of a percentage, else four in all."""
+    return f"{value:.1f}" if unit == "%" else f"{value:.4g}"

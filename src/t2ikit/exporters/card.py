@@ -1,0 +1,187 @@
+"""The model card of an export: what it is, how it is used, what it needs, and how good it is.
+
+Whatever stands in it that others chose (names, captions, settings) is escaped.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import ModelCardData
+
+from t2ikit import __version__
+from t2ikit.config.toml import dump_toml
+from t2ikit.recipes.compose import Model
+from t2ikit.recipes.recipe import SAMPLING
+from t2ikit.registry.registry import Registry
+from t2ikit.runs.plugins import needed_with, needs
+from t2ikit.runs.run import ENCODER, Run, portable
+from t2ikit.sampling.outputs import evaluations_of
+from t2ikit.utils.files import write_text
+from t2ikit.utils.markdown import code, code_block, escaped
+from t2ikit.utils.quoting import visible
+
+CARD, GRID = "README.md", "grid.png"
+FEWEST = 16
+"""Images of a figure that a card states: fewer say nothing of a model."""
+
+
+def write_card(run: Run, out: Path, opened_with: str, model: Model, options: str = "") -> None:
+    """README.md with the recipe, the data, the numbers and a grid of pictures; grid.png beside it.
+
+    Args:
+        run: what was exported.
+        out: the export's folder.
+        opened_with: MODULE:CLASS of a pipeline.
+        model: the run's.
+        options: for the call, where the pipeline does not know the recipe's own.
+    """
+    grids = [(step, path) for step, path in _grids(run) if step <= (model.step or 0)]
+    if grids:
+        shutil.copyfile(grids[-1][1], out / GRID)
+    held = (out / ENCODER).is_dir()
+    data = portable(run.table, encoder=held)["data"]
+    sampling = {key: run.table[key] for key in sorted(SAMPLING) if key in run.table}
+    name = visible(run.path.resolve().name)
+    lines = [
+        *_metadata(name, model),
+        f"# {escaped(name)}",
+        "",
+        *_what_it_does(run, model),
+        *([f"![Pictures of validation prompts at step {grids[-1][0]}]({GRID})", ""] if grids else []),
+        *_call(opened_with, model, options),
+        f"Needs {_needs(run, opened_with)}.",
+        "",
+        *_weights(run, model),
+        f"Data: {code(data['spec'])}, fingerprint {code(run.info['data_fingerprint'])}. "
+        f"Seed {run.info['seed']}.",
+        "",
+        *_numbers(run, model),
+        "## Recipe of model and sampler",
+        "",
+        *code_block(dump_toml(portable(sampling, encoder=held)).strip(), "toml"),
+        "",
+    ]
+    write_text(out / CARD, "\n".join(lines))
+
+
+def _metadata(name: str, model: Model) -> list[str]:
+    """What the Hub reads: YAML between two lines of dashes."""
+    task = "text-to-image" if model.generator.enlarges is None else "image-to-image"
+    data = ModelCardData(library_name="diffusers", model_name=name, pipeline_tag=task, tags=["t2ikit", task])
+    return ["---", data.to_yaml(), "---", ""]
+
+
+def _needs(run: Run, opened_with: str) -> str:
+    """What must be installed to open the export, in a sentence."""
+    library = opened_with.split(":")[0].split(".")[0]
+    if library == "diffusers":
+        return f"diffusers (written with {version('diffusers')})"
+    registry = run.registry or Registry.load()
+    return needs(needed_with(library, run.sampled_with, registry))
+
+
+def _grids(run: Run) -> list[tuple[int, Path]]:
+    """The grids drawn in training and their steps, in order; an exported folder has none."""
+    found = (run.path / "samples").glob("step-" + 8 * "[0-9]" + ".png")
+    return sorted((int(path.stem.partition("-")[2]), path) for path in found)
+
+
+def _small(model: Model) -> int:
+    """Side of the pictures that a model enlarges, pixels; 0: it draws from text alone."""
+    enlarges = model.generator.enlarges
+    return 0 if enlarges is None else model.context.image_size // enlarges.ratio
+
+
+def _what_it_does(run: Run, model: Model) -> list[str]:
+    size, small = model.context.image_size, _small(model)
+    what = (
+        f"Enlarges {small} x {small} to {size} x {size} pixels, told by a caption what it sees"
+        if small
+        else f"A text-to-image model of {size} x {size} pixels"
+    )
+    trained_with = run.info.get("versions", {}).get("t2ikit", __version__)
+    return [f"{what}; trained with t2ikit {escaped(trained_with)}.", ""]
+
+
+def _call(opened_with: str, model: Model, options: str) -> list[str]:
+    """How the export is used, in Python."""
+    module, _, name = opened_with.partition(":")
+    small = _small(model)
+    opened = [f'small = Image.open("small.png")  # {small} x {small} pixels'] if small else []
+    given = ", ".join(['"a prompt"', *(["image=small"] if small else []), *([options] if options else [])])
+    return [
+        "```python",
+        *(["from PIL import Image"] if small else []),
+        f"from {module} import {name}",
+        "",
+        f'pipeline = {name}.from_pretrained("FOLDER")',
+        *opened,
+        f'pipeline({given}).images[0].save("picture.png")',
+        "```",
+        "",
+    ]
+
+
+def _weights(run: Run, model: Model) -> list[str]:
+    """Which weights they are, and what is wrong with those that they are not."""
+    planned = run.table["train"].get("steps", 0)
+    of = f" of {planned}" if planned >= (model.step or 0) else ""
+    return [
+        f"Weights of step {model.step}{of}.",
+        "",
+        *(f"Note: {escaped(note)}.\n" for note in model.notes),
+    ]
+
+
+def _numbers(run: Run, model: Model) -> list[str]:
+    """The newest evaluation of what is exported as a table; nothing where there is none."""
+    found = [path for path in evaluations_of(run).glob("step-*/evaluation.json") if path.is_file()]
+    for path in sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True):
+        try:
+            table = json.loads(path.read_text(encoding="utf-8"))
+            if _is_of(table["settings"], run, model):
+                return _as_table(table)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue  # damaged: another may be whole
+    return []
+
+
+def _is_of(settings: Mapping[str, Any], run: Run, model: Model) -> bool:
+    """Whether an evaluation is of the exported weights, with the recipe's sampler, on the run's own data."""
+    sampler = model.recipe.parts["sampler"].table()
+    expected = {
+        "step": model.step,
+        "weights": "ema",
+        "data": run.info["data_fingerprint"],
+        "sampler": sampler,
+        "steps": sampler.get("steps", settings["steps"]),  # a sampler of one step has neither
+        "guidance": sampler.get("guidance", settings["guidance"]),
+    }
+    return all(settings[key] == value for key, value in expected.items())
+
+
+def _as_table(table: Mapping[str, Any]) -> list[str]:
+    settings = table["settings"]
+    rows = [
+        f"| {escaped(name)} | {m['value']:.4g} {escaped(m['unit'])} | {m['n']} | {escaped(m['provenance'])} |"
+        for name, m in table["measures"].items()
+        if name.count("/") == 1 and m["n"] >= FEWEST  # totals alone
+    ]
+    few = any(m["n"] < FEWEST for m in table["measures"].values())
+    notes = [*table.get("notes", []), *[f"figures of fewer than {FEWEST} images are left out"] * few]
+    return [
+        "## Numbers",
+        "",
+        f"Of step {settings['step']}: n {settings['n']}, seed {settings['seed']}, prompts of the data "
+        f"{code(settings['data'])}, sampler as below.",
+        "",
+        *(f"- {escaped(note)}" for note in notes),
+        *[""] * bool(notes),
+        *(["| measure | value | images | how |", "|---|---|---|---|", *rows, ""] if rows else []),
+    ]

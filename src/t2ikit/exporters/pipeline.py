@@ -1,0 +1,367 @@
+"""A trained model as a diffusers pipeline: everything that drawing needs in one folder.
+
+`TextToImagePipeline.from_pretrained(folder)` opens what `t2ikit export RUN --format diffusers` wrote; plugins
+give it the name of their family and what is theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from diffusers import DiffusionPipeline, ImagePipelineOutput, ModelMixin
+from PIL import Image
+from torch import Tensor
+from typing_extensions import Self
+
+from t2ikit.core.interfaces import Generator, TextEncoder
+from t2ikit.errors import UserError
+from t2ikit.exporters.generator_model import GeneratorModel, without_place
+from t2ikit.exporters.pipeline_calls import (
+    CUSTOM,
+    DEVICE_MAP,
+    OFFLOADING,
+    SLICING,
+    check_sides,
+    number,
+    refuse_options,
+    unsupported,
+    whole,
+)
+from t2ikit.exporters.pipeline_checks import (
+    check_index,
+    check_installed,
+    check_parts,
+    check_plugins,
+    one_dtype,
+    prompts_of,
+    text_encoder_in,
+    to_enlarge,
+)
+from t2ikit.nn.out_of_memory import is_out_of_memory
+from t2ikit.recipes.compose import Model, build_sampler
+from t2ikit.recipes.recipe import SAMPLING, Part, resolve
+from t2ikit.registry.registry import Registry
+from t2ikit.registry.specs import Context
+from t2ikit.runs.run import Run, open_run, portable
+from t2ikit.sampling.draw import sample
+from t2ikit.sampling.open import check_call
+from t2ikit.text.loaded import HeldEncoder
+from t2ikit.text.model_files import name_tokenizers
+from t2ikit.text.vocabulary import read_words, warn_of_prompts, write_words
+from t2ikit.utils.grids import to_pil
+from t2ikit.utils.hub import folder_of
+
+__all__ = ["GeneratorModel", "ModelMixin", "TextToImagePipeline"]  # ModelMixin: diffusers looks for it here
+
+BESIDE = ("image_size", "plugins")
+"""What a pipeline's recipe holds besides tables."""
+PRECISIONS = {torch.bfloat16: "bf16", torch.float16: "fp16"}
+"""What drawing computes in where the weights are no float32."""
+
+
+class TextToImagePipeline(DiffusionPipeline):
+    """Prompts to pictures, as `t2ikit sample` draws them.
+
+    `to` places it. Options and methods of diffusers that it has not (`negative_prompt=`, offloading) raise
+    NotImplementedError and say what to do instead.
+
+    Args:
+        generator: the trained model.
+        text_encoder, tokenizer: of transformers; None where the recipe's encoder has no weights.
+        recipe: the tables of a resolved recipe that sampling needs; `image_size`, and the `plugins` it needs.
+    """
+
+    family: ClassVar[Any] = Generator
+    """The kind of generator it holds."""
+    _optional_components = ["text_encoder", "tokenizer"]
+
+    def __init__(
+        self,
+        generator: GeneratorModel,
+        text_encoder: Any = None,
+        tokenizer: Any = None,
+        recipe: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.register_modules(generator=generator, text_encoder=text_encoder, tokenizer=tokenizer)
+        self.register_to_config(recipe=recipe or {})
+        self._encoder: tuple[tuple[Any, ...], TextEncoder] | None = None
+        self._trained: tuple[int | None, tuple[str, ...], Mapping[str, int] | None] = (None, (), None)
+
+    @classmethod
+    def from_pretrained(cls, path: Any, **options: Any) -> Self:
+        """Open a folder that `save_pretrained` or `t2ikit export --format diffusers` wrote.
+
+        Args:
+            path: a folder, or OWNER/NAME on the Hub.
+            **options: diffusers' own; `torch_dtype` may be bfloat16, on a GPU float16, too. Weights are
+                safetensors, whatever `use_safetensors` says, and no code of a folder is run, whatever
+                `trust_remote_code` says.
+
+        Raises:
+            UserError: a file is missing or damaged, the Hub does not give it, or the folder names code that
+                is not installed.
+            NotImplementedError: `device_map` is given.
+        """
+        one_dtype(options)
+        if options.get("device_map") is not None:
+            raise unsupported("device_map=", DEVICE_MAP)
+        folder = folder_of(path, options)
+        fixed = {"use_safetensors": True, "trust_remote_code": False, "custom_pipeline": None}
+        try:
+            index = cls.load_config(folder)  # with the class's name alone, whatever file it is in
+            check_plugins(path, index)
+            check_index(cls, folder, index, options)
+            text = text_encoder_in(folder, index, options)
+            opened = without_place(super().from_pretrained(folder, **{**options, **fixed, **text}))
+            opened._trained = (None, (), read_words(folder))
+            return opened
+        except Exception as error:  # a damaged file of a library may end in any
+            if isinstance(error, UserError) or is_out_of_memory(error):
+                raise
+            raise UserError(
+                f"{path} cannot be opened as a pipeline",
+                expected="what `t2ikit export --format diffusers` wrote, whole; weights in safetensors alone",
+                got=" ".join(str(error).split())[:200],
+                fix="check the options that were given; if they are right, export the run again",
+            ) from error
+
+    @classmethod
+    def load_config(cls, *given: Any, **options: Any) -> Any:
+        """What model_index.json holds, as diffusers gives it.
+
+        An export names its class as one of `pipeline.py`, for `DiffusionPipeline`; that file is not run here.
+        """
+        config = super().load_config(*given, **options)
+        index = config[0] if isinstance(config, tuple) else config
+        if isinstance(index, dict) and isinstance(named := index.get("_class_name"), list):
+            index["_class_name"] = named[1] if named[:1] == [CUSTOM] and len(named) == 2 else named
+        return config
+
+    def save_pretrained(self, folder: str | Path, *given: Any, **options: Any) -> None:
+        """Write a folder that `from_pretrained` opens, with transformers 4 as well as 5.
+
+        Args:
+            folder: to make.
+            *given, **options: diffusers' own; `push_to_hub=True` uploads it to `repo_id`, or to a repository
+                of the folder's name.
+        """
+        if options.get("push_to_hub"):
+            options.setdefault("repo_id", Path(folder).resolve().name)
+        super().save_pretrained(str(folder), *given, **options)
+        self._complete(Path(folder))
+
+    def _upload_folder(self, working_dir: Any, *given: Any, **options: Any) -> Any:
+        """What diffusers calls at the end of `save_pretrained(..., push_to_hub=True)`."""
+        self._complete(Path(working_dir))
+        return super()._upload_folder(working_dir, *given, **options)
+
+    def _complete(self, folder: Path) -> None:
+        """Add to a saved folder what diffusers does not know of."""
+        name_tokenizers(folder)
+        write_words(folder, self._trained[2])
+
+    @classmethod
+    def from_run(cls, run: str | Path | Run, *, weights: str = "ema", checkpoint: int | None = None) -> Self:
+        """The pipeline of a run folder.
+
+        Raises:
+            UserError: what is not a run, has no such checkpoint, or is not of this pipeline's family; or one
+                made with a plugin file.
+        """
+        run = run if isinstance(run, Run) else open_run(run)
+        check_installed(run)
+        model = run.model(weights=weights, checkpoint=checkpoint)
+        cls._check_family(model.generator)
+        text = model.encoder
+        encoder, tokenizer = text.components() if hasattr(text, "components") else (None, None)
+        if encoder is not None:
+            encoder.to("cpu")  # where the generator is; the run's own may be on a GPU
+        tables = portable({key: run.table[key] for key in sorted(SAMPLING)}, encoder=encoder is not None)
+        recipe = {**tables, "image_size": run.image_size, "plugins": run.sampled_with}
+        options = {key: value for key, value in tables["generator"].items() if key != "use"}
+        wrapped = GeneratorModel(tables["generator"]["use"], options, run.image_size, text.width, text.length)
+        wrapped.generator.load_state_dict(model.generator.state_dict())
+        pipeline = cls(
+            wrapped.eval(),
+            text_encoder=encoder,
+            tokenizer=tokenizer,
+            recipe=recipe,
+        )
+        pipeline._trained = model.step, model.notes, model.words
+        return pipeline
+
+    @classmethod
+    def _check_family(cls, generator: Generator) -> None:
+        if not isinstance(generator, cls.family):
+            raise UserError(
+                f"{cls.__name__} cannot hold this model",
+                expected=f"a generator of the kind {cls.family.__name__}",
+                got=type(generator).__name__,
+                fix="take the pipeline of its own plugin (--format diffusers), or TextToImagePipeline "
+                "(--format t2ikit/diffusers), which holds any",
+            )
+
+    @property
+    def image_size(self) -> int:
+        """Height and width of the pictures, pixels."""
+        return int(self.config.recipe["image_size"])
+
+    def model(self) -> Model:
+        """Encoder, generator and sampler as t2ikit's functions take them.
+
+        Raises:
+            UserError: a plugin that the recipe names is not installed, a part that is missing or of another
+                kind, a text encoder of another size, or weights in a precision that the device does not
+                draw in.
+        """
+        check_parts(self)
+        registry = Registry.load()
+        tables = {key: value for key, value in self.config.recipe.items() if key not in BESIDE}
+        recipe = resolve(registry, tables, "the pipeline's recipe", only=SAMPLING)
+        computed = {"precision": self._precision(recipe.train.precision)}
+        recipe = replace(recipe, train=recipe.train.model_copy(update=computed))
+        encoder = self._text(recipe.parts["text"])
+        context = Context(
+            self.image_size, encoder.width, encoder.length, self.device, recipe.train.seed, registry
+        )
+        network = self.generator.generator.eval()
+        sampler = build_sampler(recipe.parts["sampler"], context, network)
+        return Model(recipe, context, encoder, network, sampler, *self._trained)
+
+    def _text(self, part: Part) -> TextEncoder:
+        """The text encoder, made anew where its model or tokenizer were exchanged, moved or cast."""
+        if self._encoder is None or self._encoder[0] != self._text_state():
+            encoder: TextEncoder = (
+                HeldEncoder(self.text_encoder, self.tokenizer, part.config)
+                if self.text_encoder is not None
+                else part.entry.spec.build(part.config, None)
+            )
+            self._encoder = self._text_state(), encoder
+        encoder, wanted = self._encoder[1], self.generator.config
+        if (encoder.width, encoder.length) != (wanted.text_width, wanted.text_length):
+            raise UserError(
+                "the pipeline's text encoder does not fit its generator",
+                expected=f"{wanted.text_length} tokens of {wanted.text_width} numbers",
+                got=f"{encoder.length} of {encoder.width}",
+                fix="give the text encoder that the model was trained with",
+            )
+        return encoder
+
+    def _text_state(self) -> tuple[Any, ...]:
+        held = self.text_encoder
+        return held, self.tokenizer, *(() if held is None else (held.device, held.dtype))
+
+    def _precision(self, trained: str) -> str:
+        """What drawing computes in: that of the weights, or of training where those are float32."""
+        dtype, device = self.generator.dtype, self.device.type
+        if dtype == torch.float32:
+            return trained
+        if dtype not in PRECISIONS or (dtype == torch.float16 and device == "cpu"):
+            raise UserError(
+                f"the generator's weights are {dtype}, in which nothing is drawn on the device {device}",
+                expected="torch.float32, torch.bfloat16 or, on a GPU, torch.float16",
+                got=dtype,
+                fix="pipeline.to(torch.float32), or give from_pretrained another torch_dtype",
+            )
+        return PRECISIONS[dtype]
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        prompt: str | Sequence[str] | None = None,
+        image: Tensor | Image.Image | Sequence[Image.Image] | None = None,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
+        num_images_per_prompt: int = 1,
+        seed: int = 0,
+        output_type: str = "pil",
+        return_dict: bool = True,
+        *,
+        height: int | None = None,
+        width: int | None = None,
+        **others: Any,
+    ) -> Any:
+        """Draw pictures; the same as `t2ikit sample` for the same seed.
+
+        Args:
+            prompt: a caption or P captions.
+            image: what to enlarge, for a model that enlarges: P pictures of PIL, or (P, 3, h, w) in [-1, 1].
+            num_inference_steps, guidance_scale: of the sampler; None takes the recipe's.
+            num_images_per_prompt: S, at least 1.
+            seed: what the noise is drawn from.
+            output_type: "pil", "np" (B, H, W, 3) in [0, 1], or "pt" (B, 3, H, W) in [-1, 1].
+            return_dict: false: a tuple.
+            height, width: of the model, pixels; there are no others.
+            **others: none; those of other pipelines of diffusers are refused, with what to do instead.
+
+        Returns:
+            `images`, all of the first prompt first.
+
+        Raises:
+            UserError: no prompt, or an option that the model or its sampler cannot use.
+            NotImplementedError: an option that other pipelines have.
+            ValueError: an unknown option, or another height or width than the model's.
+        """
+        refuse_options(others, type(self).__call__)
+        check_parts(self)
+        check_sides(self.image_size, height=height, width=width)
+        count = whole("num_images_per_prompt", num_images_per_prompt)
+        steps = None if num_inference_steps is None else whole("num_inference_steps", num_inference_steps)
+        guidance = None if guidance_scale is None else number("guidance_scale", guidance_scale)
+        prompts = prompts_of(prompt, count)
+        model = self._sampling(self.model())
+        check_call(model, "steps", steps)
+        check_call(model, "guidance", guidance)
+        warn_of_prompts(model, prompts)
+        images = sample(
+            model,
+            prompts,
+            samples=range(count),
+            seed=whole("seed", seed),
+            steps=steps,
+            guidance=guidance,
+            low_res=None if image is None else to_enlarge(image, len(prompts), count),
+        )
+        shown = self._output(images, output_type)
+        return ImagePipelineOutput(images=shown) if return_dict else (shown,)
+
+    def _no_offloading(self, *given: Any, **options: Any) -> None:
+        raise unsupported("offloading", OFFLOADING)
+
+    enable_model_cpu_offload = enable_sequential_cpu_offload = enable_group_offload = _no_offloading
+
+    def set_attention_slice(self, slice_size: int | None) -> None:
+        """What `enable_attention_slicing` calls; None, for none, is all that there is."""
+        if slice_size is not None:
+            raise unsupported("attention slicing", SLICING)
+
+    def set_use_memory_efficient_attention_xformers(self, valid: bool, attention_op: Any = None) -> None:
+        """What `enable_xformers_memory_efficient_attention` calls, and its opposite, which does nothing."""
+        if valid:
+            raise unsupported("attention by xformers", SLICING)
+
+    def _sampling(self, model: Model) -> Model:
+        """The model with what a family draws with; its own sampler here."""
+        return replace(model)
+
+    @staticmethod
+    def _output(images: Tensor, output_type: str) -> list[Image.Image] | np.ndarray[Any, Any] | Tensor:
+        if output_type == "pt":
+            return images
+        if output_type == "np":
+            array: np.ndarray[Any, Any] = ((images + 1) / 2).permute(0, 2, 3, 1).numpy()
+            return array
+        if output_type == "pil":
+            return to_pil(images)
+        raise UserError(
+            f"output_type {output_type!r} is none",
+            expected='"pil", "np" or "pt"',
+            got=output_type,
+            fix="choose one of those",
+        )

@@ -1,0 +1,173 @@
+"""How much memory one training step of a recipe takes at most, computed from shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from t2ikit.core.batch import Batch
+from t2ikit.memory.blame import explained
+from t2ikit.memory.gpu import GPURules
+from t2ikit.memory.ledger import KINDS, PARAMETERS, Ledger
+from t2ikit.memory.stand_ins import make_batch, movable_modules, without_data
+from t2ikit.recipes.compose import Cast, build_cast
+from t2ikit.recipes.recipe import Recipe
+from t2ikit.registry.registry import Registry
+from t2ikit.training.accelerator import make_accelerator
+from t2ikit.training.start import make_trainer
+from t2ikit.training.trainer import Seat, Trainer
+from t2ikit.utils.hub import nothing_downloaded
+
+GPU_BLOCK = 512
+"""Bytes that CUDA's caching allocator rounds up to."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Bytes at the peak of a training step at which every loss is due.
+
+    Attributes:
+        recipe: its name.
+        precision: of the recipe.
+        batch, micro_batch: pictures an optimiser step, and at once, on one device.
+        at_peak: bytes by kind when most memory is in use.
+        at_most: the most of each kind in the step, at whatever time.
+        moment: when the peak is.
+    """
+
+    recipe: str
+    precision: str
+    batch: int
+    micro_batch: int
+    at_peak: dict[str, int]
+    at_most: dict[str, int]
+    moment: str
+
+    @property
+    def total(self) -> int:
+        """Bytes in use at the peak."""
+        return sum(self.at_peak.values())
+
+    def table(self) -> dict[str, Any]:
+        """As JSON can hold it, in bytes."""
+        return {**vars(self), "total": self.total}
+
+
+def forecast(recipe: Recipe, registry: Registry, *, device: Literal["cuda", "cpu"] = "cuda") -> Forecast:
+    """Predict the peak without allocating the tensors, opening the data or needing the device.
+
+    The step is the trainer's own, on tensors that have a shape and no contents, taken twice: the optimiser's
+    state exists from the second on. Not counted: CUDA's context and libraries' workspaces, fragmentation,
+    validation and sampling.
+
+    Args:
+        recipe: on one device.
+        registry: that it was read with.
+        device: whose kernels and rounding are meant.
+
+    Raises:
+        UserError: the recipe cannot work, names a model that is not on this machine (nothing is downloaded),
+            or a part of it looks at the contents of tensors.
+    """
+    computed = without_data(_in_bf16(recipe))
+    accelerator = make_accelerator(computed.train, "cpu", lazy_parameters=False)
+    gpu = device == "cuda"
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode, movable_modules():
+        ledger = Ledger(mode, GPU_BLOCK if gpu else 1)
+        with explained({}), nothing_downloaded():
+            cast = build_cast(computed, registry, accelerator.device)
+        trainer = make_trainer(computed, cast, accelerator)
+        model = cast.model
+        batch = make_batch(trainer.share, model.context, recipe.train.prompts, model.generator.enlarges)
+        with explained(_parts(cast)), GPURules() if gpu else nullcontext(), ledger:
+            _run(trainer, cast, batch, ledger)
+    return Forecast(
+        recipe.name,
+        recipe.train.precision,
+        trainer.share,
+        trainer.micro_batch,
+        {kind: ledger.at_peak[kind] for kind in KINDS},
+        {kind: ledger.at_most[kind] for kind in KINDS},
+        ledger.peak_moment,
+    )
+
+
+def at_once(recipe: Recipe, pictures: int) -> Recipe:
+    """The recipe at another micro-batch; its batch grows where it is smaller."""
+    train = recipe.train
+    sizes = {"micro_batch": pictures, "batch": max(pictures, train.batch)}
+    return replace(recipe, train=train.model_copy(update=sizes))
+
+
+def _in_bf16(recipe: Recipe) -> Recipe:
+    """fp16 takes as much as bf16, which a CPU computes, too; critics refuse it (`build_cast` says so)."""
+    if recipe.train.precision != "fp16" or recipe.critics:
+        return recipe
+    return replace(recipe, train=recipe.train.model_copy(update={"precision": "bf16"}))
+
+
+def _parts(cast: Cast) -> dict[str, Any]:
+    """What a recipe names and a plugin wrote, by its table."""
+    return {
+        "generator": cast.model.generator,
+        **{f"critics.{name}": critic for name, critic in cast.critics.items()},
+        **{f"losses.{name}": term.loss for name, term in cast.terms.items()},
+    }
+
+
+def _run(trainer: Trainer, cast: Cast, batch: Batch, ledger: Ledger) -> None:
+    """Two steps, of which the second is measured; the third and later micro-batches add nothing."""
+    ledger.tag("activations", _tensors(batch))
+    for module in (*trainer.players, *cast.critics.values()):
+        ledger.tag(PARAMETERS, [*module.parameters(), *module.buffers()])
+    if trainer.average is not None:
+        ledger.tag("averaged weights", trainer.average.model.shadow_params)
+    part = batch[: 2 * trainer.micro_batch]
+    with _watched(trainer, ledger):
+        trainer.step(part, 0)
+        for seat in trainer.seats:
+            states = seat.optimizer.state.values()
+            ledger.tag("optimiser", [x for state in states for x in state.values() if isinstance(x, Tensor)])
+        ledger.restart()
+        trainer.step(part, 0)
+
+
+def _tensors(batch: Batch) -> list[Tensor]:
+    condition = batch.condition
+    texts = (condition.text, condition.empty, batch.wrong)
+    held = [x for text in texts for x in (text.tokens, text.mask, text.pooled)]
+    return [batch.images, batch.wrong_ok, batch.own, *held]
+
+
+@contextmanager
+def _watched(trainer: Trainer, ledger: Ledger) -> Iterator[None]:
+    """Tell the ledger what a step is doing, and which tensors are gradients."""
+    handles = [handle for seat in trainer.seats for handle in _hooks(seat, ledger)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _hooks(seat: Seat, ledger: Ledger) -> list[Any]:
+    name = seat.player.name
+
+    def enter(what: str) -> Any:
+        return lambda *_: setattr(ledger, "moment", f"{what} of the {name}")
+
+    def keep(parameter: Tensor) -> None:
+        if parameter.grad is not None:
+            ledger.tag("gradients", [parameter.grad])
+
+    return [
+        seat.player.register_forward_pre_hook(enter("forward pass")),
+        seat.player.register_forward_hook(enter("backward pass")),
+        seat.optimizer.optimizer.register_step_pre_hook(enter("update")),
+        *(p.register_post_accumulate_grad_hook(keep) for p in seat.player.trainable),
+    ]

@@ -1,0 +1,208 @@
+"""Plugins one by one: import their module, collect their specs, and say what is wrong with them.
+
+A plugin is other people's code. Whatever it does wrong becomes a `PluginError`, so that one broken plugin
+does not take the command line down with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import re
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pluggy
+
+from t2ikit.errors import did_you_mean
+from t2ikit.registry import hookspecs
+from t2ikit.registry.specs import KINDS, NEEDS, Config, DatasetConfig, DatasetSpec, LossSpec, RecipeSpec
+
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
+HOOKS: tuple[str, ...] = tuple(
+    name for name, value in vars(hookspecs).items() if hasattr(value, "t2ikit_spec")
+)
+Specs = dict[str, list[Any]]
+
+
+class PluginError(Exception):
+    """Why a plugin cannot be used, in one line."""
+
+
+def isolated(what: str, module: str, call: Callable[[], Any]) -> Any:
+    """What a piece of plugin code gives.
+
+    Args:
+        what: named in the message, where it is not plain from the error; may be empty.
+        module: the plugin's module, so that the message can name a line of it.
+        call: the code.
+
+    Raises:
+        PluginError: it raised anything at all, or called `exit`.
+    """
+    try:
+        return call()
+    except (Exception, SystemExit) as error:  # a third party may raise anything
+        raise PluginError(f"{what}{_one_line(error, module)}") from error
+
+
+def _one_line(error: BaseException, module: str) -> str:
+    """`Type: message (file:line)`, at the last line of the plugin itself that was running."""
+    message = next(iter(str(error).strip().splitlines()), "")
+    text = f"{type(error).__name__}: {message}" if message else type(error).__name__
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"SyntaxError: {error.msg} ({error.filename}:{error.lineno})"
+    frames = list(traceback.walk_tb(error.__traceback__))
+    own = [pair for pair in frames if _belongs(str(pair[0].f_globals.get("__name__")), module)]
+    if not own:
+        return text
+    frame, line = own[-1]
+    return f"{text} ({frame.f_code.co_filename}:{line})"
+
+
+def _belongs(name: str, module: str) -> bool:
+    top = module.split(".")[0]
+    return name == top or name.startswith(f"{top}.")
+
+
+def load_module(name: str) -> ModuleType:
+    """Import the module an entry point names.
+
+    Raises:
+        PluginError: it cannot be imported.
+    """
+    module: ModuleType = isolated("", name, lambda: importlib.import_module(name))
+    return module
+
+
+def load_file(path: Path) -> tuple[ModuleType, str]:
+    """Run a plugin file as a module of its own; give it with the SHA-256 of what was run.
+
+    Its folder is not put on the path: nothing runs but the file that was named.
+
+    Raises:
+        PluginError: it has a syntax error, or fails while it runs.
+    """
+    source = path.read_bytes()
+    digest = hashlib.sha256(source).hexdigest()
+    name = f"t2ikit_file_{re.sub(r'[^0-9A-Za-z_]', '_', path.stem)}_{digest[:8]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None:
+        raise PluginError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and pydantic look the module of a class up there
+    try:
+        isolated("", name, lambda: exec(compile(source, str(path), "exec"), module.__dict__))
+    except PluginError:
+        del sys.modules[name]
+        raise
+    return module, digest
+
+
+def check_hooks(module: ModuleType) -> None:
+    """Refuse hooks that would silently never be called, or not as they expect.
+
+    Raises:
+        PluginError: naming the function, and the hook that was probably meant.
+    """
+    found = 0
+    for name, function in vars(module).items():
+        if not inspect.isroutine(function):
+            continue
+        marks: Mapping[str, Any] | None = getattr(function, "t2ikit_impl", None)
+        here = getattr(function, "__module__", None) == module.__name__
+        if marks is None:
+            if here and name.startswith("t2ikit_"):
+                raise PluginError(f"{name} lacks the decorator @hookimpl (from t2ikit import hookimpl)")
+            continue
+        hook = marks.get("specname") or name
+        if hook not in HOOKS:
+            raise PluginError(f"there is no hook {hook}; {did_you_mean(hook, HOOKS)}")
+        _check_arguments(hook, function)
+        found += 1
+    if not found:
+        raise PluginError("it implements no hook: no function in it is decorated with @hookimpl")
+
+
+def _check_arguments(hook: str, function: Callable[..., Any]) -> None:
+    known = list(inspect.signature(getattr(hookspecs, hook)).parameters)
+    wrong = [name for name in inspect.signature(function).parameters if name not in known]
+    if wrong:
+        takes = f"takes ({', '.join(known)})" if known else "takes no arguments"
+        raise PluginError(f"{hook} has an argument {wrong[0]!r} that the hook does not give: it {takes}")
+
+
+def collect(manager: pluggy.PluginManager, module: ModuleType) -> Specs:
+    """The specs by kind that a registered plugin hands over.
+
+    Raises:
+        PluginError: a hook fails, gives something else than a list of specs, or a name twice.
+    """
+    found: Specs = {}
+    for spec_class in KINDS:
+        hook = f"t2ikit_{spec_class.kind}"
+        found[spec_class.kind] = [
+            spec
+            for implementation in getattr(manager.hook, hook).get_hookimpls()
+            if implementation.plugin is module
+            for spec in _specs(
+                hook, spec_class, isolated(f"{hook}: ", module.__name__, implementation.function)
+            )
+        ]
+        _check_names(spec_class.kind, found[spec_class.kind])
+    return found
+
+
+def _specs(hook: str, spec_class: type[Any], given: Any) -> list[Any]:
+    if not isinstance(given, list):
+        raise PluginError(f"{hook} gave {_thing(given)}, not a list of {spec_class.__name__}")
+    for spec in given:
+        if not isinstance(spec, spec_class):
+            raise PluginError(f"{hook} gave {_thing(spec)} in its list, not a {spec_class.__name__}")
+        _check_spec(hook, spec)
+    return given
+
+
+def _thing(value: Any) -> str:
+    return f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
+
+
+def _check_names(kind: str, found: list[Any]) -> None:
+    names = [spec.name for spec in found]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise PluginError(f"it gives the name {twice[0]!r} twice among its {kind}")
+
+
+def _check_spec(hook: str, spec: Any) -> None:
+    """Refuse a spec that could only fail later, in the middle of a run."""
+    if not isinstance(spec.name, str) or not NAME.fullmatch(spec.name):
+        raise PluginError(f"{hook}: {spec.name!r} is no name; letters, digits and '_.+-' make one")
+    where = f"{hook}: {spec.name}"
+    if isinstance(spec, RecipeSpec):
+        if not Path(spec.path).is_file():
+            raise PluginError(f"{where}: there is no file {spec.path}")
+        return
+    if not callable(spec.build):
+        raise PluginError(f"{where}: build is {_thing(spec.build)}, not a function (config, context)")
+    base = DatasetConfig if isinstance(spec, DatasetSpec) else Config
+    if not (isinstance(spec.config, type) and issubclass(spec.config, base)):
+        raise PluginError(f"{where}: config must be a class derived from t2ikit.{base.__name__}")
+    if isinstance(spec, LossSpec):
+        _check_loss(where, spec)
+
+
+def _check_loss(where: str, spec: LossSpec) -> None:
+    if spec.player not in ("generator", "critic"):
+        raise PluginError(f"{where}: player is {spec.player!r}, must be 'generator' or 'critic'")
+    if isinstance(spec.needs, str):
+        raise PluginError(f"{where}: needs is text; write frozenset({{{spec.needs!r}}})")
+    for need in spec.needs:
+        if need not in NEEDS:
+            raise PluginError(f"{where}: needs has {need!r}; {did_you_mean(need, NEEDS)}")

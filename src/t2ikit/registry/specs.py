@@ -1,0 +1,184 @@
+"""What plugins hand over: frozen descriptions of parts, never instances. Imports no torch.
+
+A spec names a part, says how it is configured and how it is built. `build(config, context)` is called
+only when a recipe uses the part, with `config` an instance of the spec's config class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    import torch
+
+    from t2ikit.registry.registry import Registry
+
+Needs = frozenset[str]
+NEEDS: dict[str, str] = {
+    "target": "the generator's output and target (a denoiser's prediction)",
+    "snr": "the signal-to-noise ratio of each sample (a denoiser's schedule)",
+    "low_res": "a generator that enlarges pictures",
+    "critic": "at least one critic",
+    "real_grad": "gradients at the real pictures, on which a critic's penalty stands",
+}
+
+
+class Config(BaseModel):
+    """Base of every config class: unknown keys are errors, values are frozen, docstrings are help."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, defer_build=True)
+
+
+class DatasetConfig(Config):
+    """What every dataset takes; a dataset's own config class adds to it."""
+
+    spec: str
+    """where the pictures come from: a dataset's name or a folder, as after --data"""
+    size: int = Field(32, ge=8, le=1024)
+    """height and width of the training pictures, pixels"""
+    validation: float = Field(0.05, ge=0, lt=0.5)
+    """share of the images held out of training for the validation loss; 0: none are"""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What was built before a part, and so is known to it.
+
+    Attributes:
+        image_size: pixels, height and width.
+        text_width, text_length: D and L of the text encoder.
+        device: where the run computes.
+        seed: of the run.
+        registry: for parts that are made of other parts.
+    """
+
+    image_size: int
+    text_width: int
+    text_length: int
+    device: torch.device
+    seed: int
+    registry: Registry
+
+
+@dataclass(frozen=True)
+class Spec:
+    """Name, config class, builder and one line of summary; the base of the kinds below."""
+
+    kind: ClassVar[str]
+    name: str
+    build: Callable[..., Any]
+    config: type[Config] = Config
+    summary: str = ""
+
+
+@dataclass(frozen=True)
+class GeneratorSpec(Spec):
+    """`build(config, context) -> t2ikit.Denoiser | t2ikit.OneStep`."""
+
+    kind: ClassVar[str] = "generators"
+
+
+@dataclass(frozen=True)
+class CriticSpec(Spec):
+    """`build(config, context) -> t2ikit.Critic`."""
+
+    kind: ClassVar[str] = "critics"
+
+
+@dataclass(frozen=True)
+class LossSpec(Spec):
+    """`build(config, context) -> (step) -> scalar`, a function or an nn.Module.
+
+    Attributes:
+        player: whose loss it is, "generator" or "critic".
+        needs: what it cannot do without, names out of `t2ikit.registry.specs.NEEDS`; a run that lacks one is
+            refused before it starts.
+    """
+
+    kind: ClassVar[str] = "losses"
+    player: Literal["generator", "critic"] = "generator"
+    needs: Needs = field(default_factory=frozenset)
+
+
+@dataclass(frozen=True)
+class SamplerSpec(Spec):
+    """`build(config, context) -> t2ikit.Sampler`.
+
+    Attributes:
+        requires: the family of models it can sample, "Denoiser" or "OneStep".
+    """
+
+    kind: ClassVar[str] = "samplers"
+    requires: Literal["Denoiser", "OneStep"] = "Denoiser"
+
+
+@dataclass(frozen=True)
+class DatasetSpec(Spec):
+    """`build(config, context) -> t2ikit.Dataset`; `config` is a subclass of `DatasetConfig`.
+
+    `build` is called first of all, with None for `context`.
+
+    Attributes:
+        accepts: whether a SPEC that names no dataset belongs to this one (a folder, a file ending).
+    """
+
+    kind: ClassVar[str] = "datasets"
+    config: type[DatasetConfig] = DatasetConfig
+    accepts: Callable[[str], bool] = lambda spec: False
+
+
+@dataclass(frozen=True)
+class TextEncoderSpec(Spec):
+    """`build(config, context) -> t2ikit.TextEncoder`; called with None for `context`."""
+
+    kind: ClassVar[str] = "text_encoders"
+
+
+@dataclass(frozen=True)
+class MetricSpec(Spec):
+    """`build(config, context) -> t2ikit.Metric`; called with None for `context`."""
+
+    kind: ClassVar[str] = "metrics"
+
+
+@dataclass(frozen=True)
+class ExporterSpec(Spec):
+    """`build(config, context) -> (run, out) -> None`: writes an opened run to the folder `out`."""
+
+    kind: ClassVar[str] = "exporters"
+
+
+@dataclass(frozen=True)
+class RecipeSpec:
+    """A named TOML file. The recipe called "default" is what `--plugin NAME` selects.
+
+    Attributes:
+        path: the TOML file.
+        summary: one line.
+        needs: what a plain installation lacks to train it, as `t2ikit recipes` shows it: a command that
+            makes or installs it, or a download with its size; empty: nothing.
+    """
+
+    kind: ClassVar[str] = "recipes"
+    name: str
+    path: Path
+    summary: str = ""
+    needs: str = ""
+
+
+KINDS: tuple[type[Any], ...] = (
+    GeneratorSpec,
+    CriticSpec,
+    LossSpec,
+    SamplerSpec,
+    DatasetSpec,
+    TextEncoderSpec,
+    MetricSpec,
+    ExporterSpec,
+    RecipeSpec,
+)

@@ -1,0 +1,436 @@
+"""A run folder: recipe.toml, run.json, log.jsonl, samples/, checkpoints/."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import time
+import warnings
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from t2ikit.config.toml import apply_settings, dump_toml, load_toml
+from t2ikit.core.interfaces import TextEncoder
+from t2ikit.errors import T2ikitWarning, UserError, command
+from t2ikit.nn.weights import another_checkpoint, check_finite, exported_weights, load_state
+from t2ikit.recipes.compose import Model, build_model
+from t2ikit.recipes.recipe import SAMPLING, TABLES, Recipe, data_of_run, resolve
+from t2ikit.recipes.settings import Plugins
+from t2ikit.registry.registry import Registry
+from t2ikit.runs import checkpoint as ckpt
+from t2ikit.runs import files as run_files
+from t2ikit.runs.log import read_log
+from t2ikit.runs.plugins import check_present, check_same_files, record
+from t2ikit.text.vocabulary import KEY, read_words
+from t2ikit.utils.files import write_json, write_text
+
+ENCODER = "text_encoder"
+"""Folder of an export's text encoder."""
+PACKAGES = ("t2ikit", "torch", "diffusers", "accelerate", "safetensors", "numpy", "pillow")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder that has been looked into.
+
+    Attributes:
+        path: the folder.
+        table: the fully resolved recipe.
+        info: what run.json holds: versions, plugins, data fingerprint, seed, device.
+        registry: where `model` looks parts up; None: the installed plugins.
+    """
+
+    path: Path
+    table: dict[str, Any]
+    info: dict[str, Any]
+    registry: Registry | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def image_size(self) -> int:
+        """Height and width of the pictures, pixels."""
+        return int(self.table["data"]["size"])
+
+    @property
+    def steps_done(self) -> int:
+        """Steps of the newest checkpoint, as the folder stands now; 0 where there is none."""
+        if self.exported:
+            return int(self.info.get("step", 0))
+        found = run_files.checkpoints(self.path)
+        return run_files.step_of(found[-1]) if found else 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether all of its steps, or of its minutes, are done, as the folder stands now.
+
+        Raises:
+            UserError: the newest checkpoint is damaged.
+        """
+        found = run_files.checkpoints(self.path)
+        if self.exported or not found:
+            return self.exported
+        try:
+            return run_files.is_over(self.steps_done, self.table["train"], run_files.read_state(found[-1]))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise _damaged(found[-1] / "state.json", error) from error
+
+    @property
+    def grid(self) -> Path | None:
+        """The newest grid of validation prompts, a PNG; None where none was sampled."""
+        found = run_files.grids(self.path)
+        return found[-1] if found else None
+
+    def grid_at(self, step: int) -> Path:
+        """Where the grid of a step is, or would be."""
+        return self.path / "samples" / f"step-{step:08d}.png"
+
+    def log(self) -> list[dict[str, Any]]:
+        """The lines of log.jsonl: `step`, and any of `loss/NAME`, `validation/NAME`, `lr/PLAYER` and so on.
+
+        A value that was not finite is None.
+
+        Raises:
+            UserError: a line is damaged.
+        """
+        return read_log(self.path / "log.jsonl")
+
+    def recipe(self, registry: Registry, *, sampling: bool, settings: tuple[str, ...] = ()) -> Recipe:
+        """The recipe, checked; for sampling only the tables that sampling needs."""
+        where = str(self.path / "recipe.toml")
+        only = SAMPLING if sampling else TABLES
+        table = self.table if sampling else {**self.table, "data": data_of_run(registry, self.table["data"])}
+        return resolve(registry, apply_settings(table, settings), where, settings=settings, only=only)
+
+    def model(
+        self,
+        registry: Registry | None = None,
+        *,
+        weights: str = "ema",
+        checkpoint: int | None = None,
+        device: torch.device | str = "cpu",
+    ) -> Model:
+        """The trained model, in evaluation mode.
+
+        Args:
+            registry: where parts are looked up; None takes the run's own.
+            weights: "ema" (the averaged ones; the raw ones where none were kept) or "raw".
+            checkpoint: step of the checkpoint; None takes the newest that is whole.
+            device: where the model goes.
+
+        Warns:
+            T2ikitWarning: a newer checkpoint is damaged and was passed over; the model's `notes` say so, too.
+
+        Raises:
+            UserError: there is no such checkpoint, its weights are not finite, or a plugin is missing.
+        """
+        if weights not in ("ema", "raw"):
+            raise UserError(
+                "weights: there are no such weights",
+                expected='"ema", the averaged ones, or "raw", the last ones',
+                got=repr(weights),
+                fix="leave it out for the averaged ones",
+            )
+        if self.exported and weights != "ema":
+            raise self._one_set_of_weights(f"weights {weights}")
+        registry = registry or self.registry or Registry.load()
+        self.check_plugins(registry, training=False)
+        recipe = self.recipe(registry, sampling=True)
+        model = build_model(recipe, registry, torch.device(device), self.image_size)
+        self.check_text(model.encoder)
+        snapshot = self.snapshot(checkpoint)
+        for note in snapshot.notes:
+            warnings.warn(f"{self.path}: {note}", T2ikitWarning, stacklevel=1)  # one place: told once
+        tensors = snapshot.tensors["ema" if weights == "ema" and "ema" in snapshot.tensors else "generator"]
+        where = f"{self.path}: the model of step {snapshot.step}"
+        check_finite(tensors, dict(model.generator.named_buffers()), where, self._instead_of(snapshot.step))
+        load_state(model.generator, tensors, self.path)
+        model.generator.eval()
+        return replace(model, step=snapshot.step, notes=snapshot.notes, words=snapshot.state.get(KEY))
+
+    @property
+    def exported(self) -> bool:
+        """It is what `t2ikit export --format diffusers` wrote: the averaged weights, and no checkpoints."""
+        return (self.path / "model_index.json").is_file()
+
+    @property
+    def steps(self) -> list[int]:
+        """Steps of the checkpoints there are, whole or not; an export has none."""
+        return [ckpt.step_of(path) for path in ckpt.checkpoints(self.path)]
+
+    def step(self, checkpoint: int | None = None) -> int:
+        """Steps done at a checkpoint, the newest whole one where None is asked for.
+
+        Raises:
+            UserError: there is no such checkpoint.
+        """
+        return self._exported_step if self.exported else self.snapshot(checkpoint).step
+
+    def snapshot(self, checkpoint: int | None = None) -> ckpt.Snapshot:
+        """What a checkpoint holds, the newest whole one where None is asked for.
+
+        Its `notes` say which newer ones are damaged. Of an export it has the part "ema" alone.
+
+        Raises:
+            UserError: there is no such checkpoint, or it is damaged.
+        """
+        if not self.exported:
+            return ckpt.load_at(self.path, checkpoint)
+        if checkpoint is not None:
+            raise self._one_set_of_weights(f"checkpoint {checkpoint}")
+        state = {KEY: read_words(self.path)}
+        return ckpt.Snapshot(self._exported_step, {"ema": exported_weights(self.path)}, state)
+
+    def _instead_of(self, step: int) -> str:
+        """What to do where the weights of a step are not finite."""
+        if self.exported:
+            return "export the run again, from a checkpoint whose weights are"
+        return another_checkpoint([one for one in self.steps if one != step])
+
+    @property
+    def _exported_step(self) -> int:
+        return int(self.info.get("step", 0))
+
+    def _one_set_of_weights(self, got: str) -> UserError:
+        return UserError(
+            f"{self.path}: an export holds the averaged weights of one checkpoint alone",
+            expected="no --weights raw and no --checkpoint",
+            got=got,
+            fix="use the run folder it was made from",
+        )
+
+    def check_plugins(self, registry: Registry, *, training: bool) -> None:
+        """Refuse to go on without the plugins this run was made with.
+
+        Sampling needs those of the generator, the sampler and the text encoder; resuming all of them,
+        and a file plugin must be the very same file.
+        """
+        needed = self.info["plugins"] if training else self.sampled_with
+        check_present(str(self.path), needed, registry)
+        if training:
+            check_same_files(self.path, needed, registry)
+
+    def check_text(self, encoder: TextEncoder) -> None:
+        """Refuse a text encoder whose embeddings are not those the run was trained on."""
+        expected = self.info.get("text_fingerprint", encoder.fingerprint)
+        if encoder.fingerprint != expected:
+            raise UserError(
+                f"{self.path}: the text encoder has changed since the run began",
+                expected=f"fingerprint {expected}",
+                got=f"fingerprint {encoder.fingerprint} of {self.table['text']}",
+                fix="restore recipe.toml and the encoder's files; text.revision pins a version on the Hub",
+            )
+
+    @property
+    def sampled_with(self) -> list[dict[str, Any]]:
+        """The plugins that sampling needs, as run.json records them."""
+        return [plugin for plugin in self.info["plugins"] if self.draws_with(plugin["name"])]
+
+    def draws_with(self, plugin: str) -> bool:
+        """Whether the generator, the sampler or the text encoder is of this plugin."""
+        parts = [self.table.get(key) for key in ("generator", "sampler", "text")]
+        return any(isinstance(part, dict) and str(part.get("use")).startswith(f"{plugin}/") for part in parts)
+
+
+def open_run(path: str | Path) -> Run:
+    """Look into a run folder.
+
+    Raises:
+        UserError: it is none, or a file of it is damaged.
+    """
+    path = Path(path).expanduser()
+    recipe, info = path / "recipe.toml", path / "run.json"
+    if not recipe.is_file() or not info.is_file():
+        raise _no_run(path)
+    run = Run(path, load_toml(recipe), _read_info(info))
+    try:
+        _ = run.image_size, run.table["data"]["spec"], run.table["train"]
+        if run.exported and (path / ENCODER).is_dir():
+            run.table["text"]["model"] = str((path / ENCODER).resolve())
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged(recipe, error) from error
+    return run
+
+
+def as_run(run: Run | str | Path) -> Run:
+    """A run as it is, or the one whose folder is named.
+
+    Raises:
+        UserError: it is none, or a file of it is damaged.
+    """
+    return run if isinstance(run, Run) else open_run(run)
+
+
+def plugins_of(run: Run, plugins: Plugins) -> Registry:
+    """Where a run's parts are looked up: among the installed plugins and these files.
+
+    Where no files are named, those that the run was opened or trained with.
+    """
+    asked = [plugins] if isinstance(plugins, (str, Path)) else plugins
+    return Registry.load([str(one) for one in asked]) if asked or run.registry is None else run.registry
+
+
+def _no_run(path: Path) -> UserError:
+    """Why a path is none, and what it is."""
+    got, fix = "a file", "give the folder that `t2ikit train` printed"
+    if not path.exists():
+        got = "no such folder"
+    elif path.is_dir():
+        got = "a folder without them"
+    if (path / "model_index.json").is_file():
+        got = "a pipeline of diffusers, which they are not part of"
+        fix = (
+            f"open it in Python: DiffusionPipeline.from_pretrained({str(path)!r}), or the class that its "
+            "model_index.json names; for t2ikit: `t2ikit export RUN --format diffusers`"
+        )
+    return UserError(
+        f"{path} is not a run folder",
+        expected="a folder with recipe.toml and run.json, as `t2ikit train` makes them",
+        got=got,
+        fix=fix,
+    )
+
+
+def portable(table: Mapping[str, Any], *, encoder: bool) -> dict[str, Any]:
+    """A recipe for a folder that goes elsewhere: of paths on this machine the last names alone.
+
+    Args:
+        table: some of a resolved recipe's tables.
+        encoder: the text encoder goes with it, in the folder `text_encoder`; then `text.model` names that.
+            What drawing needs stays as it is otherwise.
+    """
+    moved = {key: value if key in SAMPLING else _without_folders(value) for key, value in table.items()}
+    if encoder:
+        text = {key: value for key, value in table["text"].items() if key != "cache"}
+        moved["text"] = {**text, "model": ENCODER}
+    return moved
+
+
+def _without_folders(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_folders(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_without_folders(inner) for inner in value]
+    if not isinstance(value, str):
+        return value
+    scheme = "wds:" if value.startswith("wds:") else ""
+    path = value.removeprefix(scheme)
+    return scheme + Path(path).name if os.path.isabs(path) else value
+
+
+def _read_info(path: Path) -> dict[str, Any]:
+    """What run.json holds."""
+    try:
+        info: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        _ = info["data_fingerprint"], info["seed"], int(info.get("step", 0))
+        _ = [(p["name"], p["origin"], p["sha256"]) for p in info["plugins"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(path, error) from error
+    return info
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    return UserError(
+        f"{path} is damaged",
+        expected="the file as `t2ikit train` wrote it",
+        got=f"no entry {error}" if isinstance(error, KeyError) else error,
+        fix="restore it from a copy",
+    )
+
+
+def create_run(
+    path: Path,
+    recipe: Recipe,
+    registry: Registry,
+    *,
+    data: str,
+    text: str,
+    device: str,
+    processes: int = 1,
+    upscales: bool = False,
+) -> Run:
+    """Make a new run folder with its recipe.toml and run.json.
+
+    Raises:
+        UserError: the folder exists and is not empty, or cannot be written.
+    """
+    check_new(path)
+    table = recipe.table()
+    info = {
+        "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "seed": recipe.train.seed,
+        "device": device,
+        "processes": processes,
+        "upscales": upscales,
+        "data_fingerprint": data,
+        "text_fingerprint": text,
+        "versions": {"python": platform.python_version(), **_versions()},
+        "plugins": record(recipe, registry),
+    }
+    try:
+        (path / "samples").mkdir(parents=True, exist_ok=True)
+        write_text(path / "recipe.toml", dump_toml(table))
+        write_json(path / "run.json", info)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    return Run(path, table, info)
+
+
+def check_free(path: Path, fix: str | None = None) -> None:
+    """Refuse a folder to write that holds something already; `fix` is what to do then."""
+    if path.is_dir() and any(path.iterdir()):
+        resume = command("t2ikit", "train", "--resume", path)
+        raise UserError(
+            f"--out {path}: the folder is not empty",
+            expected="a folder that does not exist yet, or an empty one",
+            got=", ".join(sorted(entry.name for entry in path.iterdir())[:5]),
+            fix=fix or f"choose another folder, or go on with that run: `{resume}`",
+        )
+
+
+def check_new(path: Path, fix: str | None = None) -> None:
+    """Refuse a folder to write that holds something already, or that cannot be made.
+
+    Args:
+        path: the folder.
+        fix: what to do where it holds something; None: what there is to do of a run.
+    """
+    check_free(path, fix)
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / ".probe"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    with suppress(OSError):  # another process may be using them by now
+        for folder in missing:
+            folder.rmdir()  # a recipe that is refused leaves nothing behind
+
+
+def next_run_folder(name: str, base: Path = Path("runs")) -> Path:
+    """The first of runs/NAME-001, runs/NAME-002, ... that is free."""
+    stem = name.replace("/", "-")
+    number = 1
+    while (base / f"{stem}-{number:03d}").exists():
+        number += 1
+    return base / f"{stem}-{number:03d}"
+
+
+def _unwritable(path: Path, error: OSError) -> UserError:
+    return UserError(
+        f"--out {path}: the folder cannot be written",
+        expected="a folder in which files can be made",
+        got=error,
+        fix="choose another folder with --out",
+    )
+
+
+def _versions() -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in PACKAGES}

@@ -1,0 +1,66 @@
+"""Devices, precision and processes, through accelerate."""
+
+from __future__ import annotations
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedDataParallelKwargs, DistributedType, GradientAccumulationPlugin
+
+from t2ikit.errors import UserError
+from t2ikit.recipes.schema import TrainConfig
+from t2ikit.utils.devices import find_device
+
+
+def make_accelerator(config: TrainConfig, device: str, *, lazy_parameters: bool) -> Accelerator:
+    """An accelerator for the device and precision asked for.
+
+    Args:
+        config: the recipe's `[train]`.
+        device: auto, cpu, cuda or mps.
+        lazy_parameters: whether some trained parameters get no gradient at some steps.
+
+    Raises:
+        UserError: the device or the precision is not to be had here.
+    """
+    wanted = find_device(device)
+    # An earlier run of this Python process may have had another precision or device.
+    connected = torch.distributed.is_available() and torch.distributed.is_initialized()
+    AcceleratorState._reset_state(reset_partial_state=not connected)
+    try:
+        accelerator = Accelerator(
+            cpu=wanted.type == "cpu",
+            mixed_precision=config.precision,
+            gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
+            dynamo_backend="no",
+            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=lazy_parameters)],
+        )
+    except ValueError as error:
+        raise UserError(
+            f"train.precision: {config.precision} does not work on this device",
+            expected="no (fp32) or bf16",
+            got=error,
+            fix="--set train.precision=no",
+        ) from error
+    _check_processes(config, accelerator)
+    return accelerator
+
+
+def _check_processes(config: TrainConfig, accelerator: Accelerator) -> None:
+    """Refuse ways to distribute that this loop does not know, and batches that cannot be shared."""
+    known = {DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU}
+    if accelerator.distributed_type not in known:
+        raise UserError(
+            f"training cannot be distributed by {accelerator.distributed_type.value}",
+            expected="one process, or several with plain data parallelism",
+            got=accelerator.distributed_type.value,
+            fix="accelerate launch --multi_gpu -m t2ikit train ...",
+        )
+    processes = accelerator.num_processes
+    if config.batch % processes:
+        raise UserError(
+            f"train.batch: {config.batch} pictures cannot be shared by {processes} processes",
+            expected=f"a multiple of {processes}",
+            got=config.batch,
+            fix=f"--set train.batch={processes * max(1, config.batch // processes):d}",
+        )

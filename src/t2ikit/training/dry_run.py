@@ -1,0 +1,263 @@
+"""`t2ikit train --dry-run` in code: all that training checks, and what it would take. No run is written."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from t2ikit.data.batches import training_shares
+from t2ikit.errors import UserError
+from t2ikit.memory import forecast
+from t2ikit.memory.report import size
+from t2ikit.recipes.compose import Cast, build_cast
+from t2ikit.recipes.recipe import Recipe
+from t2ikit.registry.registry import Registry
+from t2ikit.runs import checkpoint as ckpt
+from t2ikit.runs.files import is_locked
+from t2ikit.runs.run import Run, check_free, next_run_folder
+from t2ikit.training import snapshots
+from t2ikit.training.sample_grids import SampleGrids
+from t2ikit.training.start import check_data, check_left, make_trainer, prepare, resumed_recipe
+from t2ikit.training.trackers import check_trackers
+from t2ikit.training.trainer import Trainer
+from t2ikit.training.validation import Validation
+from t2ikit.utils.cache import cache_folder
+from t2ikit.utils.hub import nothing_downloaded
+
+TIMED_STEPS = 3
+PATIENCE = 30.0
+"""Seconds after which no further step is timed."""
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What a training would do.
+
+    Attributes:
+        rows: a label and a sentence each, for a person.
+        seconds_a_step: measured.
+        steps: left to do; of a timed run an estimate.
+        memory: bytes at the peak of a step; None where that cannot be predicted.
+        parameters: that are trained.
+    """
+
+    rows: tuple[tuple[str, str], ...]
+    seconds_a_step: float
+    steps: int
+    memory: int | None
+    parameters: int
+
+
+def dry_run(
+    registry: Registry,
+    recipe: Recipe,
+    out: Path | None = None,
+    *,
+    device: str = "auto",
+    progress: bool = True,
+) -> DryRun:
+    """Check that a recipe can be trained here, and forecast what it takes.
+
+    A few steps are made for their time, with weights that are thrown away. No run folder is made. Images that
+    training would decode are kept in the cache, where it finds them.
+
+    Raises:
+        UserError: what cannot work.
+    """
+    folder = out or next_run_folder(recipe.parts["generator"].entry.plugin)
+    check_free(folder)
+    _check_writable(folder)
+    return _forecast(registry, recipe, device, progress, f"would be {folder}")
+
+
+def dry_resume(
+    registry: Registry,
+    path: Path,
+    *,
+    settings: Sequence[str] = (),
+    device: str = "auto",
+    progress: bool = True,
+) -> DryRun:
+    """The same for a run that would go on; the run is left as it is.
+
+    Raises:
+        UserError: what cannot work.
+    """
+    run, recipe = resumed_recipe(registry, path, settings)
+    if is_locked(path):
+        raise UserError(
+            f"{path}: another process is training this run",
+            expected="one process a run",
+            got="a lock that is held",
+            fix="wait for it, or stop it",
+        )
+    return _forecast(registry, recipe, device, progress, f"is {path}, which would go on", run)
+
+
+def _check_writable(folder: Path) -> None:
+    """Whether a folder could be made, found out without making it."""
+    above = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise UserError(
+            f"--out {folder}: the folder cannot be written",
+            expected="a folder in which files can be made",
+            got=f"{above}, which is " + ("not writable" if above.is_dir() else "a file"),
+            fix="choose another folder with --out",
+        )
+
+
+def _forecast(
+    registry: Registry, recipe: Recipe, device: str, progress: bool, place: str, run: Run | None = None
+) -> DryRun:
+    check_trackers(recipe.train.trackers)
+    before = _cached(recipe)
+    accelerator, display = prepare(recipe, device, progress)
+    try:
+        with nothing_downloaded():
+            cast = build_cast(recipe, registry, accelerator.device)
+        said = [f"warning: {warning}" for warning in cast.dataset.warnings] + list(cast.dataset.notes)
+        trainer = make_trainer(recipe, cast, accelerator, display)
+        done = 0 if run is None else _restored(run, recipe, cast, trainer, said)
+        prompts = SampleGrids(cast, trainer).prompts
+        Validation(cast, trainer, said.append)
+        seconds = _time_steps(cast, trainer, done)
+    finally:
+        display.close()
+    steps = _steps_left(recipe, trainer, done, seconds)
+    parameters = sum(p.numel() for player in trainer.players for p in player.trainable)
+    train = recipe.train.model_copy(update={"prompts": tuple(prompts)})
+    memory, memory_words = _memory(replace(recipe, train=train), registry, accelerator.device.type)
+    rows = (
+        ("recipe", recipe.name),
+        ("data", _data(cast, recipe)),
+        ("model", f"{_parts(recipe)}; {parameters:,} parameters are trained"),
+        ("steps", _steps(recipe, trainer, done, steps)),
+        ("memory", memory_words),
+        ("time", _time(seconds, steps, recipe, trainer)),
+        ("folder", place),
+        *(("note", line) for line in said),
+        ("written", _written(before, _cached(recipe))),
+    )
+    accelerator.free_memory()
+    accelerator.end_training()
+    return DryRun(rows, seconds, steps, memory, parameters)
+
+
+def _memory(recipe: Recipe, registry: Registry, kind: str) -> tuple[int | None, str]:
+    """The peak of a step in bytes and in words, or why it cannot be told."""
+    like: Literal["cuda", "cpu"] = "cpu" if kind == "cpu" else "cuda"
+    try:
+        found = forecast(recipe, registry, device=like)
+    except UserError as error:
+        return None, f"not predicted: {error.what}"
+    except Exception as error:  # noqa: BLE001 - a plugin's code without contents to compute with may raise any
+        return None, f"not predicted: {type(error).__name__}: {' '.join(str(error).split())[:100]}"
+    return found.total, f"about {size(found.total)} at the peak of a step on {kind}, beside PyTorch itself"
+
+
+def _restored(run: Run, recipe: Recipe, cast: Cast, trainer: Trainer, said: list[str]) -> int:
+    """Load the newest whole checkpoint; the steps done."""
+    check_data(run, cast)
+    snapshot, damaged = ckpt.load_latest(run.path)
+    snapshots.restore(trainer, snapshot)
+    said += [f"{error.what}: it would go on from step {snapshot.step}" for error in damaged]
+    check_left(run, recipe, trainer, snapshot.step)
+    return snapshot.step
+
+
+def _time_steps(cast: Cast, trainer: Trainer, done: int) -> float:
+    """Seconds a step, after one that warms up. Lazy losses count by how often they are due."""
+    device = trainer.accelerator.device
+    every = min((term.every for term in cast.terms.values() if term.every > 1), default=0)
+    times: list[float] = []
+    with closing(training_shares(cast, trainer, done, done + TIMED_STEPS + 1)) as shares:
+        numbers = [0, 0, 1, 2] if every else [0, 1, 2, 3]  # every loss is due at step 0
+        for number, share in zip(numbers, islice(shares, TIMED_STEPS + 1)):
+            began = time.perf_counter()
+            trainer.step(share.batch(cast.model.encoder, device), number)
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            times.append(time.perf_counter() - began)
+            if len(times) > 1 and sum(times) > PATIENCE:
+                break
+    warm = times[1:]
+    if not every:
+        return sum(warm) / len(warm)
+    light = warm[1:] or warm
+    rest = sum(light) / len(light)
+    return rest + max(0.0, warm[0] - rest) / every
+
+
+def _steps_left(recipe: Recipe, trainer: Trainer, done: int, seconds: float) -> int:
+    if not recipe.train.minutes:
+        return max(0, recipe.train.steps - done)
+    passed = trainer.budget.state()["time"]["seconds"]
+    return max(0, round((60 * recipe.train.minutes - passed) / seconds))
+
+
+def _data(cast: Cast, recipe: Recipe) -> str:
+    dataset, data = cast.dataset, recipe.parts["data"].config
+    train = f"{dataset.size('train'):,}" if dataset.indexed_training else "a stream of"
+    images = f"{train} training and {dataset.size('validation'):,} validation images"
+    return f"{data.spec}: {images} of {data.size} x {data.size} pixels"
+
+
+def _parts(recipe: Recipe) -> str:
+    parts = [recipe.parts["generator"], *recipe.critics.values()]
+    names = dict.fromkeys(part.entry.canonical for part in parts)
+    return f"{', '.join(names)}; losses {', '.join(recipe.losses)}"
+
+
+def _steps(recipe: Recipe, trainer: Trainer, done: int, steps: int) -> str:
+    at_once = f"{trainer.micro_batch} at once on each of {trainer.accelerator.num_processes} devices"
+    if trainer.accelerator.num_processes == 1:
+        at_once = f"{trainer.micro_batch} at once"
+    length = f"about {steps:,} in {recipe.train.minutes:g} minutes" if recipe.train.minutes else f"{steps:,}"
+    start = f", from step {done} on" if done else ""
+    return f"{length}{start}, of {recipe.train.batch} images each ({at_once})"
+
+
+def _time(seconds: float, steps: int, recipe: Recipe, trainer: Trainer) -> str:
+    device, images = trainer.accelerator.device, recipe.train.batch / seconds
+    return (
+        f"about {duration(seconds * steps)} for the steps ({seconds:.3g} s a step, {images:.3g} images/s on "
+        f"{device}); encoding captions, validation, sample grids and checkpoints come on top"
+    )
+
+
+def duration(seconds: float) -> str:
+    """A length of time in words."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.2g} s" if seconds < 10 else f"{rest} s"
+
+
+def _cached(recipe: Recipe) -> dict[Path, int]:
+    """The files of the cache and their sizes."""
+    chosen = [getattr(recipe.parts[name].config, "cache", None) for name in ("data", "text")]
+    folders = {cache_folder(one) for one in chosen}
+    return {
+        Path(base) / name: os.stat(Path(base) / name).st_size
+        for folder in folders
+        for base, _, names in os.walk(folder)
+        for name in names
+        if not name.endswith(".lock") and (Path(base) / name).is_file()
+    }
+
+
+def _written(before: dict[Path, int], after: dict[Path, int]) -> str:
+    new = sorted(path for path in after if after[path] != before.get(path))
+    if not new:
+        return "nothing"
+    folders = ", ".join(sorted({str(path.parent) for path in new}))
+    return f"no run; {size(sum(after[path] for path in new))} in the cache {folders}, where training finds it"

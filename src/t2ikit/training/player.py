@@ -1,0 +1,135 @@
+"""A player: one trained part and its losses, with a single forward.
+
+The forward is the only thing that is wrapped, autocast, clipped and optimised, because a module wrapped
+for several processes has no other method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from t2ikit.core.batch import Batch, Draws
+from t2ikit.core.interfaces import Critic, Generator, Loss
+from t2ikit.core.step import Step
+from t2ikit.registry.specs import Needs
+
+
+@dataclass(frozen=True)
+class Term:
+    """A built loss with what the recipe says of it.
+
+    Attributes:
+        loss: (step) -> scalar.
+        player: "generator" or "critic".
+        weight: its factor in the player's sum.
+        every: it is computed every so many steps, `every` times as strongly.
+        needs: names out of `t2ikit.registry.specs.NEEDS`.
+    """
+
+    loss: Loss
+    player: str
+    weight: float = 1.0
+    every: int = 1
+    needs: Needs = frozenset()
+
+    def due(self, step: int) -> bool:
+        """Whether the loss is computed at this step."""
+        return step % self.every == 0
+
+    @property
+    def strength(self) -> float:
+        """The factor when it is computed: a lazy loss makes up for the steps it misses."""
+        return self.weight * self.every
+
+
+class Player(nn.Module):
+    """Trains `trained` and the parameters of its own losses; everything else is looked at only.
+
+    Args:
+        name: "generator" or "critic".
+        trained: the generator, or the critics.
+        terms: this player's losses by name.
+        generator, critics: the whole cast, not registered as submodules.
+        seed: of the run, for the draws.
+    """
+
+    _cast: tuple[Generator, Mapping[str, Critic]]
+
+    def __init__(
+        self,
+        name: str,
+        trained: nn.Module,
+        terms: Mapping[str, Term],
+        generator: Generator,
+        critics: Mapping[str, Critic],
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.name, self.terms, self.seed = name, dict(terms), seed
+        self.trained = trained
+        modules = {key: term.loss for key, term in terms.items() if isinstance(term.loss, nn.Module)}
+        self.losses = nn.ModuleDict(modules)
+        # Not a submodule: those parameters belong to another player.
+        object.__setattr__(self, "_cast", (generator, critics))
+        self.trainable = [p for p in self.parameters() if p.requires_grad]
+
+    def due(self, step: int) -> list[str]:
+        """Names of the losses computed at this step."""
+        return [name for name, term in self.terms.items() if term.due(step)]
+
+    def forward(
+        self, batch: Batch, step: int, names: Sequence[str], judged: bool = True
+    ) -> dict[str, Tensor]:
+        """The losses `names` on one micro-batch, each a scalar without its weight.
+
+        Unless `judged`, the losses are shown no critics.
+        """
+        generator, critics = self._cast
+        draws = Draws(batch.keys, f"{self.seed}/{self.name}", batch.images.device)
+        with torch.set_grad_enabled(self.name == "generator" and torch.is_grad_enabled()):
+            prediction = generator(batch, draws.named("generator"))
+        needs = frozenset().union(*(self.terms[name].needs for name in names))
+        seen = Step(
+            batch,
+            prediction,
+            critics if judged else {},
+            self.name,
+            draws.named("losses"),
+            step,
+            real_grad="real_grad" in needs,
+        )
+        return {name: self.terms[name].loss(seen).float() for name in names}
+
+
+def freeze_all_but(active: Player, players: Iterable[Player]) -> None:
+    """Let gradients reach only the parameters of `active`."""
+    for player in players:
+        for parameter in player.trainable:
+            parameter.requires_grad_(player is active)
+
+
+def thaw(players: Iterable[Player]) -> None:
+    """Undo `freeze_all_but`."""
+    for player in players:
+        for parameter in player.trainable:
+            parameter.requires_grad_(True)
+
+
+def make_players(
+    generator: Generator, critics: Mapping[str, Critic], terms: Mapping[str, Term], seed: int
+) -> list[Player]:
+    """The players of a run, critic first; those without a loss are left out."""
+    cast: list[tuple[str, nn.Module]] = [
+        ("critic", nn.ModuleDict(dict(critics))),
+        ("generator", generator),
+    ]
+    players = []
+    for name, trained in cast:
+        own = {key: term for key, term in terms.items() if term.player == name}
+        if own:
+            players.append(Player(name, trained, own, generator, critics, seed))
+    return players

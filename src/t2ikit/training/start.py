@@ -1,0 +1,280 @@
+"""`t2ikit train` in code: start a run, or go on with one."""
+
+from __future__ import annotations
+
+import errno
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+from filelock import BaseFileLock, FileLock, Timeout
+
+from t2ikit.config.toml import parse_setting
+from t2ikit.core.interfaces import Split, StreamingDataset
+from t2ikit.errors import UserError
+from t2ikit.nn.ema import Average
+from t2ikit.recipes.compose import Cast, build_cast
+from t2ikit.recipes.recipe import Recipe, steps_or_minutes
+from t2ikit.registry.registry import Registry
+from t2ikit.runs.commands import resume_command
+from t2ikit.runs.run import Run, check_new, create_run, next_run_folder, open_run
+from t2ikit.text.vocabulary import cut_prompts
+from t2ikit.training.accelerator import make_accelerator
+from t2ikit.training.display import Display, Silent, make_display
+from t2ikit.training.player import Player, make_players
+from t2ikit.training.session import Session
+from t2ikit.training.trackers import check_trackers
+from t2ikit.training.trainer import Trainer
+from t2ikit.training.validation import validation_data
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+FIXED_ON_RESUME = ("batch", "precision", "seed", "ema_decay", "prompts", "samples", "log_every")
+
+
+def start_run(
+    registry: Registry,
+    recipe: Recipe,
+    out: Path | None = None,
+    *,
+    device: str = "auto",
+    progress: bool = True,
+) -> Run:
+    """Train a recipe from the beginning into the new folder `out`, or runs/PLUGIN-001 and so on.
+
+    Args:
+        registry: that the recipe was read with.
+        recipe: what to train.
+        out: the new folder.
+        device: auto, cpu, cuda or mps.
+        progress: show on standard error how far it is.
+
+    Raises:
+        UserError: what cannot work, before anything is computed.
+    """
+    accelerator, display = prepare(recipe, device, progress)
+    folder = _new_folder(recipe, out, accelerator)
+    cast = build_cast(recipe, registry, accelerator.device)
+    validation_data(cast.dataset)
+    check_trackers(recipe.train.trackers)
+    if accelerator.is_main_process:
+        create_run(
+            folder,
+            recipe,
+            registry,
+            data=cast.dataset.fingerprint,
+            text=cast.model.encoder.fingerprint,
+            device=str(accelerator.device),
+            processes=accelerator.num_processes,
+            upscales=cast.model.generator.enlarges is not None,
+        )
+    accelerator.wait_for_everyone()
+    return _train(open_run(folder), registry, recipe, cast, accelerator, display, resume=False)
+
+
+def _new_folder(recipe: Recipe, out: Path | None, accelerator: Accelerator) -> Path:
+    """The run folder, chosen and checked by the main process and told to the others."""
+    chosen = [""]
+    if accelerator.is_main_process:
+        folder = out or next_run_folder(recipe.parts["generator"].entry.plugin)
+        check_new(folder)
+        chosen = [str(folder)]
+    return Path(broadcast_object_list(chosen)[0])
+
+
+def resume_run(
+    registry: Registry,
+    path: Path,
+    *,
+    settings: Sequence[str] = (),
+    device: str = "auto",
+    progress: bool = True,
+) -> Run:
+    """Go on with a run from its newest whole checkpoint.
+
+    Args:
+        registry: must hold every plugin the run was made with; a file plugin must be the same file.
+        path: the run folder.
+        settings: `train.key=value` strings that may change on the way (steps, minutes, micro_batch, workers,
+            how often to save and show), and are recorded in the run; anything that would change what was
+            computed is refused.
+        device: auto, cpu, cuda or mps.
+        progress: show on standard error how far it is.
+
+    Raises:
+        UserError: what cannot work, before anything is computed.
+    """
+    run, recipe = resumed_recipe(registry, path, settings)
+    accelerator, display = prepare(recipe, device, progress)
+    cast = build_cast(recipe, registry, accelerator.device)
+    check_data(run, cast)
+    own = any(parse_setting(setting)[0] == ("train", "micro_batch") for setting in settings)
+    return _train(run, registry, recipe, cast, accelerator, display, resume=True, own_micro_batch=own)
+
+
+def resumed_recipe(registry: Registry, path: Path, settings: Sequence[str]) -> tuple[Run, Recipe]:
+    """A run and the recipe that it goes on with.
+
+    Raises:
+        UserError: it is no run, a plugin is missing, or a setting cannot change now.
+    """
+    run = open_run(path)
+    run.check_plugins(registry, training=True)
+    settings = tuple(steps_or_minutes(settings))
+    _check_settings(settings)
+    return run, run.recipe(registry, sampling=False, settings=settings)
+
+
+def check_data(run: Run, cast: Cast) -> None:
+    """Refuse to go on with other data or another text encoder than the run began with."""
+    run.check_text(cast.model.encoder)
+    expected = run.info["data_fingerprint"]
+    if cast.dataset.fingerprint != expected:
+        raise UserError(
+            f"{run.path}: the data has changed since the run began",
+            expected=f"data with fingerprint {expected}",
+            got=f"fingerprint {cast.dataset.fingerprint} at {run.table['data']['spec']}",
+            fix="restore the data as it was, or start a new run",
+        )
+
+
+def _check_settings(settings: Sequence[str]) -> None:
+    for setting in settings:
+        keys, _ = parse_setting(setting)
+        if keys[0] != "train" or keys[-1] in FIXED_ON_RESUME:
+            raise UserError(
+                f"--set {setting}: this cannot change when a run goes on",
+                expected="train.steps, minutes, micro_batch, workers, trackers, keep*, *_every but log_every",
+                got=".".join(keys),
+                fix="start a new run to change it",
+            )
+
+
+def prepare(recipe: Recipe, device: str, progress: bool) -> tuple[Accelerator, Display]:
+    """What a training needs before anything is built: devices and processes, and what shows how far it is."""
+    # A lazy loss, or a critic that one loss leaves out, gives some parameters no gradient at some steps.
+    lazy = bool(recipe.critics) or any(use.term.every > 1 for use in recipe.losses.values())
+    accelerator = make_accelerator(recipe.train, device, lazy_parameters=lazy)
+    return accelerator, make_display(main=progress and accelerator.is_main_process)
+
+
+def make_trainer(
+    recipe: Recipe, cast: Cast, accelerator: Accelerator, display: Display | None = None
+) -> Trainer:
+    """A trainer for a cast: its players, optimisers and averaged weights."""
+    players: list[Player] = make_players(cast.model.generator, cast.critics, cast.terms, recipe.train.seed)
+    decay = recipe.train.ema_decay
+    average = Average(cast.model.generator, decay) if decay else None
+    say = (display or Silent()).say
+    return Trainer(players, recipe.train, dict(recipe.optimizer), accelerator, average, say)
+
+
+def _train(
+    run: Run,
+    registry: Registry,
+    recipe: Recipe,
+    cast: Cast,
+    accelerator: Accelerator,
+    display: Display,
+    *,
+    resume: bool,
+    own_micro_batch: bool = False,
+) -> Run:
+    lock, run = None, replace(run, registry=registry)
+    run.info.setdefault("upscales", cast.model.generator.enlarges is not None)  # of an older version's run
+
+    def to_the_end() -> Run:
+        trainer = make_trainer(recipe, cast, accelerator, display)
+        session = Session(run, cast, trainer, registry, display)
+        start = session.resume(own_micro_batch=own_micro_batch) if resume else 0
+        check_left(run, recipe, trainer, start)
+        session.train(start)
+        return session.run
+
+    try:
+        lock = _lock(run) if accelerator.is_main_process else None
+        for warning in cast.dataset.warnings:
+            display.say(f"warning: {warning}")
+        for note in cast.dataset.notes:
+            display.say(note)
+        for message in cast.model.encoder.prepare(_captions(cast, recipe)):
+            display.say(message)
+        cut = cut_prompts(cast.model.encoder, recipe.train.prompts)
+        if cut:
+            display.say(f"train.prompts: {cut}")
+        trained = to_the_end()
+        # Gloo's threads abort or hang a process that ends before them. They end with the process group, which
+        # distributed models hold in cycles: once the trainer is gone, `free_memory` collects those.
+        accelerator.free_memory()
+        accelerator.end_training()
+        return trained
+    except OSError as error:
+        if error.errno in FULL or str(error.filename or "").startswith(str(run.path)):
+            raise _unwritten(run, error) from error
+        raise
+    finally:
+        display.close()
+        if lock is not None:
+            lock.release()
+
+
+def _lock(run: Run) -> BaseFileLock:
+    """Keep other processes from training the same run; the system lets go of it when this one ends.
+
+    Raises:
+        UserError: another one is training it.
+    """
+    lock = FileLock(run.path / ".training.lock")
+    try:
+        lock.acquire(timeout=1)  # `t2ikit runs` holds it for an instant
+    except Timeout as error:
+        raise UserError(
+            f"{run.path}: another process is training this run",
+            expected="one process a run",
+            got="a lock that is held",
+            fix="wait for it, or stop it",
+        ) from error
+    return lock
+
+
+def _captions(cast: Cast, recipe: Recipe) -> Iterator[str]:
+    """Every caption that training can show, the empty one, and those of the grids."""
+    dataset = cast.dataset
+    streamed = isinstance(dataset, StreamingDataset)  # whose captions are encoded as they come
+    splits: tuple[Split, ...] = ("validation",) if streamed else ("train", "validation")
+    for split in splits:
+        for index in range(dataset.size(split)):
+            yield from dataset.captions(split, index)
+    yield from (recipe.train.prompts or dataset.prompts(4, recipe.train.seed))
+    yield ""
+
+
+def check_left(run: Run, recipe: Recipe, trainer: Trainer, done: int) -> None:
+    """Refuse steps or minutes that a run which goes on is past already."""
+    steps, minutes = recipe.train.steps, recipe.train.minutes
+    if not minutes and done > steps:
+        raise UserError(
+            f"{run.path}: the run is past train.steps already",
+            expected=f"train.steps at least {done}, the steps done",
+            got=steps,
+            fix=f"leave it out, or --set train.steps={2 * done:d} to go on",
+        )
+    passed = trainer.budget.state().get("time", {}).get("seconds", 0.0) / 60
+    if minutes and minutes < passed and minutes != run.table["train"].get("minutes"):
+        raise UserError(
+            f"{run.path}: the run has trained for longer than train.minutes already",
+            expected=f"more than {passed:.2f}, the minutes in all",
+            got=minutes,
+            fix=f"leave it out, or --minutes {math.ceil(2 * passed):d} to go on",
+        )
+
+
+def _unwritten(run: Run, error: OSError) -> UserError:
+    return UserError(
+        f"{run.path}: a file of the run cannot be written",
+        expected="a folder that can be written, with room for checkpoints, images and the log",
+        got=error,
+        fix=f"free some space or permissions, then go on with: {resume_command(run)}",
+    )

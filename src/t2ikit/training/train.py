@@ -1,0 +1,191 @@
+"""`t2ikit.train` and `t2ikit.read_recipe`: what `t2ikit train` does, in Python. Starts without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from t2ikit.errors import UserError
+from t2ikit.recipes import recipe as recipes
+from t2ikit.recipes.recipe import Recipe
+from t2ikit.recipes.settings import Plugins, Settings, as_settings
+from t2ikit.registry.registry import Registry
+from t2ikit.training.callbacks import observing
+
+if TYPE_CHECKING:
+    from t2ikit.runs.run import Run
+    from t2ikit.training.dry_run import DryRun
+
+
+def train(
+    plugin: Plugins = (),
+    *,
+    recipe: str | Path | None = None,
+    data: str | Path | None = None,
+    set: Settings = None,
+    out: str | Path | None = None,
+    seed: int | None = None,
+    device: str = "auto",
+    minutes: float | None = None,
+    resume: Run | str | Path | None = None,
+    callbacks: Sequence[object] = (),
+    progress: bool = True,
+) -> Run:
+    """Train a model from a recipe, or go on with a run.
+
+        run = t2ikit.train("imagen", data="my-images", set={"train.steps": 500}, out="runs/first")
+        losses = [line["loss/denoise"] for line in run.log() if "loss/denoise" in line]
+        run = t2ikit.train(resume=run, set={"train.steps": 1000})
+
+    Ctrl-C (SIGINT) and SIGTERM finish the step and save; then the run is returned, with `run.finished` False.
+    A second one raises KeyboardInterrupt at once. Only the main thread is interrupted so.
+
+    Args:
+        plugin: a plugin's name or the path of a file, or several; one of them gives the recipe.
+        recipe: its name or a TOML file; None takes the plugin's default.
+        data: creatures, openmoji, a folder, a file, hf:OWNER/NAME or wds:SHARDS, in place of the recipe's.
+        set: settings laid over the recipe: a mapping such as {"train.steps": 500}, or "KEY=VALUE" strings.
+        out: the new run folder; None takes runs/PLUGIN-001, 002, and so on.
+        seed: the same as the setting train.seed.
+        device: auto, cpu, cuda or mps.
+        minutes: train for so many minutes, in all, in place of train.steps.
+        resume: a run or its folder to go on with; then recipe, data, out and seed stay as they were.
+        callbacks: objects with `step_end(run, step, scalars)`, called with each line of the log, or
+            `images(run, step, prompts, images)`, called with PIL images of the validation prompts, or both;
+            `run` is the folder. An error that one raises ends the training, with the steps before it saved.
+        progress: show on standard error how far it is.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        UserError: what cannot work, before anything is computed.
+    """
+    check_options(resume, recipe=recipe, data=data, out=out, seed=seed)
+    registry = _registry(plugin, resume)
+    settings = training_settings(set, seed, minutes)
+    if resume is not None:
+        from t2ikit.training.start import resume_run
+
+        with observing(registry, callbacks):
+            return resume_run(registry, _folder(resume), settings=settings, device=device, progress=progress)
+    chosen = read_recipe(recipe, data=data, set=settings, registry=registry)
+    from t2ikit.training.start import start_run
+
+    with observing(registry, callbacks):
+        return start_run(registry, chosen, _path(out), device=device, progress=progress)
+
+
+def forecast(
+    plugin: Plugins = (),
+    *,
+    recipe: str | Path | None = None,
+    data: str | Path | None = None,
+    set: Settings = None,
+    out: str | Path | None = None,
+    seed: int | None = None,
+    device: str = "auto",
+    minutes: float | None = None,
+    resume: Run | str | Path | None = None,
+    progress: bool = True,
+) -> DryRun:
+    """What `train` with the same arguments would do and take: memory, steps, seconds; no run is written.
+
+    Raises:
+        UserError: what cannot work.
+    """
+    check_options(resume, recipe=recipe, data=data, out=out, seed=seed)
+    registry = _registry(plugin, resume)
+    settings = training_settings(set, seed, minutes)
+    if resume is not None:
+        from t2ikit.training.dry_run import dry_resume
+
+        return dry_resume(registry, _folder(resume), settings=settings, device=device, progress=progress)
+    chosen = read_recipe(recipe, data=data, set=settings, registry=registry)
+    from t2ikit.training.dry_run import dry_run
+
+    return dry_run(registry, chosen, _path(out), device=device, progress=progress)
+
+
+def _registry(plugin: Plugins, resume: Run | str | Path | None) -> Registry:
+    """The plugins asked for; where none is, those of the run that goes on."""
+    known = getattr(resume, "registry", None)
+    return load_registry(plugin) if plugin or known is None else known
+
+
+def _folder(run: Run | str | Path) -> Path:
+    return Path(run) if isinstance(run, (str, Path)) else run.path
+
+
+def _path(out: str | Path | None) -> Path | None:
+    return None if out is None else Path(out).expanduser()
+
+
+def read_recipe(
+    recipe: str | Path | None = None,
+    *,
+    plugin: Plugins = (),
+    data: str | Path | None = None,
+    set: Settings = None,
+    registry: Registry | None = None,
+) -> Recipe:
+    """Find and check a recipe: `t2ikit.read_recipe("imagen-64", set={"train.batch": 8}).table()`.
+
+    Args:
+        recipe: its name or a TOML file; None takes the plugin's default.
+        plugin: a plugin's name or the path of a file, or several.
+        data: in place of the recipe's.
+        set: settings laid over it, as `train` takes them.
+        registry: where names are looked up, in place of the installed plugins and `plugin`.
+
+    Raises:
+        UserErrors: everything that is wrong, together.
+    """
+    registry = registry or load_registry(plugin)
+    name = str(recipe) if recipe is not None else None
+    spec = str(data) if data is not None else None
+    return recipes.read_recipe(registry, name, data=spec, settings=as_settings(set))
+
+
+def load_registry(plugin: Plugins = ()) -> Registry:
+    """The installed plugins, and those asked for."""
+    asked = [plugin] if isinstance(plugin, (str, Path)) else plugin
+    return Registry.load([str(one) for one in asked])
+
+
+def training_settings(set: Settings, seed: int | None = None, minutes: float | None = None) -> list[str]:
+    """Settings as strings, with what has an option of its own.
+
+    Raises:
+        UserError: minutes that are none.
+    """
+    settings = as_settings(set)
+    if seed is not None:
+        settings.append(f"train.seed={seed}")
+    if minutes is None:
+        return settings
+    if not 0 < minutes < float("inf"):
+        raise UserError(
+            "--minutes: this is no time to train for",
+            expected="a number of minutes above 0, such as 10 or 0.5",
+            got=minutes,
+            fix="leave it out to train train.steps steps",
+        )
+    return [*settings, f"train.minutes={float(minutes)}"]
+
+
+def check_options(resume: object, **others: object) -> None:
+    """Refuse what a run that goes on cannot be given.
+
+    Raises:
+        UserError: one of `others` is given beside `resume`.
+    """
+    given = [f"--{name}" for name, value in others.items() if value is not None]
+    if resume is not None and given:
+        raise UserError(
+            f"--resume does not go with {', '.join(given)}",
+            expected="--resume RUN alone, or with --plugin, --device, --minutes and --set train.*",
+            got=" ".join(["--resume", *given]),
+            fix="leave them out: a run goes on with the recipe it began with",
+        )

@@ -1,0 +1,270 @@
+"""The loop over players: the same for a GAN (two players) and a denoiser (one)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast, set_seed
+from torch import Tensor, nn
+
+from t2ikit.core.batch import Batch, mix
+from t2ikit.errors import UserError
+from t2ikit.nn.ema import Average
+from t2ikit.nn.modes import evaluating
+from t2ikit.nn.muon import MuonAdamW
+from t2ikit.nn.out_of_memory import is_out_of_memory, with_less
+from t2ikit.recipes.schema import OptimizerConfig, TrainConfig
+from t2ikit.registry.specs import Needs
+from t2ikit.training.player import Player, freeze_all_but, thaw
+from t2ikit.training.schedule import Budget, make_budget, scheduled_rate
+
+
+@dataclass
+class Seat:
+    """A player at the table: wrapped for its devices, with its optimiser."""
+
+    player: Player
+    wrapped: nn.Module
+    optimizer: Any
+    config: OptimizerConfig
+
+
+def make_optimizer(parameters: Sequence[nn.Parameter], config: OptimizerConfig) -> torch.optim.Optimizer:
+    """The optimiser that the recipe asks for."""
+    options: dict[str, Any] = {
+        "lr": config.lr,
+        "betas": config.betas,
+        "eps": config.eps,
+        "weight_decay": config.weight_decay,
+    }
+    if config.kind == "muon":
+        return MuonAdamW(parameters, **options, momentum=config.momentum)
+    return torch.optim.AdamW(parameters, **options, fused=True)
+
+
+class Trainer:
+    """Trains players together; knows nothing of files, displays or data sources.
+
+    Args:
+        players: critic first.
+        config: the recipe's `[train]`.
+        optimizers: the recipe's `[optimizer.NAME]` by player name.
+        accelerator: device, precision and processes.
+        average: the generator's averaged weights, or None.
+        say: told of what the user should know (a halved micro-batch).
+
+    Attributes:
+        budget: how much training there is; the learning rate follows it.
+    """
+
+    def __init__(
+        self,
+        players: Sequence[Player],
+        config: TrainConfig,
+        optimizers: dict[str, OptimizerConfig],
+        accelerator: Accelerator,
+        average: Average | None = None,
+        say: Callable[[str], None] = print,
+    ) -> None:
+        self.config, self.accelerator, self.average, self.say = config, accelerator, average, say
+        self.seats = [self._seat(player, optimizers[player.name]) for player in players]
+        self.share = config.batch // accelerator.num_processes
+        self.micro_batch = min(config.micro_batch or self.share, self.share)
+        self.budget: Budget = make_budget(config, self.agreed)
+        self._sums: dict[str, list[float]] = {}
+        self._tallies: dict[str, list[Tensor | float]] = {}
+        self._touched = False
+        self._buffers: list[tuple[int, int]] | None = None
+
+    def agreed(self, value: float) -> float:
+        """The main process's value of a number; every process calls it."""
+        if self.accelerator.num_processes == 1:
+            return value
+        shared = torch.tensor(value, dtype=torch.float64, device=self.accelerator.device)
+        return float(broadcast(shared))
+
+    def _seat(self, player: Player, config: OptimizerConfig) -> Seat:
+        optimizer = make_optimizer(player.trainable, config)
+        wrapped = self.accelerator.prepare_model(player)
+        return Seat(player, wrapped, self.accelerator.prepare_optimizer(optimizer), config)
+
+    @property
+    def players(self) -> list[Player]:
+        """The players, critic first."""
+        return [seat.player for seat in self.seats]
+
+    def step(self, batch: Batch, step: int) -> None:
+        """One optimiser step of every player on this process's share of the batch."""
+        self._buffers = self._marks()
+        try:
+            for seat in self.seats:
+                names = seat.player.due(step)
+                if names:
+                    freeze_all_but(seat.player, self.players)
+                    self._accumulate(seat, batch, step, names)
+                    self._update(seat, step)
+        finally:
+            thaw(self.players)
+        if self.average is not None:
+            self.average.step()
+        self._touched, self._buffers = False, None
+
+    @property
+    def whole(self) -> bool:
+        """Whether everything is as the last whole step left it, though another may have failed since."""
+        return not self._touched and self._buffers in (None, self._marks())
+
+    def _marks(self) -> list[tuple[int, int]]:
+        """What tells whether a forward pass has changed a buffer."""
+        buffers = [one for player in self.players for one in player.buffers() if not one.is_inference()]
+        return [(id(one), one._version) for one in buffers]
+
+    def _accumulate(self, seat: Seat, batch: Batch, step: int, names: Sequence[str]) -> None:
+        """Gradients of the whole share, at a smaller micro-batch when memory runs out."""
+
+        def less(error: BaseException) -> None:
+            self._shrink(error)
+            seat.optimizer.zero_grad(set_to_none=True)
+
+        totals = with_less(lambda: self._micro_batches(seat, batch, step, names), less)
+        self._touched = True
+        for name, value in totals.items():
+            self.tally(f"loss/{name}", value)
+
+    def _micro_batches(self, seat: Seat, batch: Batch, step: int, names: Sequence[str]) -> dict[str, Tensor]:
+        totals: dict[str, Tensor] = {}
+        for number, (part, last) in enumerate(cut(batch, self.micro_batch)):
+            set_seed(
+                mix(self.config.seed, step, seat.player.name, number, self.accelerator.process_index) % 2**32
+            )
+            share = len(part) / len(batch)
+            with nullcontext() if last else self.accelerator.no_sync(seat.wrapped):
+                losses = seat.wrapped(part, step, names)
+                loss = sum(seat.player.terms[name].strength * value for name, value in losses.items())
+                self.accelerator.backward(loss * share)
+            for name, value in losses.items():
+                totals[name] = totals.get(name, torch.zeros_like(value)) + value.detach() * share
+        return totals
+
+    def _update(self, seat: Seat, step: int) -> None:
+        rate = scheduled_rate(seat.config, step, self.budget)
+        for group in seat.optimizer.param_groups:
+            group["lr"] = rate
+        limit = seat.config.clip_norm or math.inf
+        norm = self.accelerator.clip_grad_norm_(seat.player.trainable, limit)
+        self.tally(f"grad_norm/{seat.player.name}", norm)
+        try:
+            seat.optimizer.step()
+        except (RuntimeError, MemoryError) as error:
+            if is_out_of_memory(error):  # it may have moved some weights already: not to be tried again
+                raise self._too_large(error) from error
+            raise
+        seat.optimizer.zero_grad(set_to_none=True)
+
+    def _shrink(self, error: BaseException) -> None:
+        """Halve the micro-batch, or say what would fit."""
+        smaller = self.micro_batch // 2
+        if not smaller or self.accelerator.num_processes > 1:
+            raise self._too_large(error) from error
+        self.say(
+            f"out of memory at micro-batch {self.micro_batch}: going on with {smaller}; gradients "
+            f"accumulate, so the batch is the same. To start there: --set train.micro_batch={smaller:d}"
+        )
+        self.micro_batch = smaller
+
+    def _too_large(self, error: BaseException) -> UserError:
+        smaller, processes = self.micro_batch // 2, self.accelerator.num_processes
+        return UserError(
+            f"out of memory at micro-batch {self.micro_batch} on {processes} process(es)",
+            expected="weights, gradients, optimiser and one micro-batch to fit the device",
+            got=str(error).split("\n")[0] or type(error).__name__,
+            fix=f"--set train.micro_batch={smaller:d}, beginning or resuming; the batch is the same"
+            if smaller
+            else "train with smaller pictures (data.size), a smaller generator or train.precision=bf16",
+        )
+
+    def tally(self, name: str, value: Tensor | float) -> None:
+        """Add a value to the mean that the next log line gives; a device is not waited for."""
+        self._tallies.setdefault(name, []).append(value.detach() if isinstance(value, Tensor) else value)
+
+    @property
+    def sums(self) -> dict[str, list[float]]:
+        """Sum and count of each value since the last log line: what a checkpoint keeps."""
+        for name, values in self._tallies.items():
+            total, count = self._sums.get(name, [0.0, 0.0])
+            for value in values:
+                total, count = total + float(value), count + 1
+            self._sums[name] = [total, count]
+        self._tallies = {}
+        return self._sums
+
+    @sums.setter
+    def sums(self, sums: dict[str, list[float]]) -> None:
+        self._sums, self._tallies = dict(sums), {}
+
+    def share_sums(self) -> None:
+        """Make the tallies the mean over all processes; every process calls it."""
+        if self.accelerator.num_processes == 1:
+            return
+        names = sorted(self.sums)
+        totals = torch.tensor([self.sums[name][0] for name in names], dtype=torch.float64)
+        shared = self.accelerator.reduce(totals.to(self.accelerator.device), "mean").tolist()
+        self.sums = {name: [total, self.sums[name][1]] for name, total in zip(names, shared, strict=True)}
+
+    def means(self) -> dict[str, float]:
+        """Means since the last call, over all processes; every process calls it."""
+        self.share_sums()
+        means = {name: total / count for name, (total, count) in sorted(self.sums.items())}
+        self.sums = {}
+        return means
+
+    @torch.no_grad()
+    def validate(self, batches: Sequence[Batch], left_out: Needs = frozenset()) -> dict[str, float]:
+        """Mean of each generator loss over held-out batches, with the same draws every time.
+
+        Losses with a need in `left_out` are left out, and the others are shown no critics where "critic" is
+        in it. Where memory runs out, fewer pictures go at once.
+        """
+        generator = next((player for player in self.players if player.name == "generator"), None)
+        if generator is None:
+            return {}
+        unwanted = left_out | {"real_grad"}
+        names = [name for name, term in generator.terms.items() if not term.needs & unwanted]
+        size = self.micro_batch
+
+        def less(error: BaseException) -> None:
+            nonlocal size
+            if size == 1:
+                raise _too_large_whole(error) from error
+            size //= 2
+
+        def means() -> dict[str, float]:
+            sums = dict.fromkeys(names, 0.0)
+            for part in (part for batch in batches for part, _ in cut(batch, size)):
+                for name, value in generator(part, -1, names, "critic" not in left_out).items():
+                    sums[name] += float(value) * len(part)
+            return {name: total / sum(map(len, batches)) for name, total in sums.items()}
+
+        with evaluating(self.players), self.accelerator.autocast():
+            return with_less(means, less)
+
+
+def _too_large_whole(error: BaseException) -> UserError:
+    return UserError(
+        "out of memory while validating a single held-out picture",
+        expected="the model and one whole picture to fit the device; an upsampler trains on smaller pieces",
+        got=str(error).split("\n")[0] or type(error).__name__,
+        fix="train with smaller pictures (data.size), a smaller generator or train.precision=bf16",
+    )
+
+
+def cut(batch: Batch, size: int) -> Iterator[tuple[Batch, bool]]:
+    """The micro-batches of a batch, each with whether it is the last."""
+    for start in range(0, len(batch), size):
+        yield batch[start : start + size], start + size >= len(batch)
