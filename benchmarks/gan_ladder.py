@@ -29,11 +29,11 @@ from t2ikit.core.batch import Draws
 from t2ikit.core.step import Step
 from t2ikit.data.creatures.drawing import draw
 from t2ikit.data.creatures.grammar import parse
-from t2ikit.data.loader import Shares
+from t2ikit.data.loader import BatchLoader
 from t2ikit.evaluation.evaluator import evaluation_data
 from t2ikit.metrics.prompt_accuracy import PromptAccuracy
 from t2ikit.nn.weights import load_state
-from t2ikit.recipes.compose import build_cast
+from t2ikit.recipes.compose import build_components
 from t2ikit.registry.registry import Registry
 from t2ikit.runs import checkpoint as ckpt
 from t2ikit.runs.run import open_run
@@ -141,7 +141,7 @@ def call(words: Sequence[Any]) -> None:
 
 
 def measure(run: Path, n: int, judge: Path) -> dict[str, Any]:
-    """Accuracy at every checkpoint, and what the judge thinks of the last one's pictures."""
+    """Accuracy at every checkpoint, and what the judge thinks of the last one's images."""
     dataset = evaluation_data(open_run(run), Registry.load(), None)
     prompts, accuracy = dataset.prompts(n, 0), PromptAccuracy()
     curve = []
@@ -159,32 +159,32 @@ def measure(run: Path, n: int, judge: Path) -> dict[str, Any]:
 
 
 def diversity(run: Path, prompts: Sequence[str], each: int = 8) -> float:
-    """Mean distance of two pictures of the same prompt, root mean square of pixels in [-1, 1]."""
+    """Mean distance of two images of the same prompt, root mean square of pixels in [-1, 1]."""
     images = sample(open_model(open_run(run)), list(prompts), samples=range(each))
     return spread(images.view(len(prompts), each, -1))
 
 
-def spread(pictures: torch.Tensor) -> float:
-    """Mean root-mean-square distance of two of the pictures (prompts, each, pixels) of a prompt."""
-    each, pixels = pictures.shape[1:]
-    distances = torch.cdist(pictures, pictures) / pixels**0.5
+def spread(images: torch.Tensor) -> float:
+    """Mean root-mean-square distance of two of the images (prompts, each, pixels) of a prompt."""
+    each, pixels = images.shape[1:]
+    distances = torch.cdist(images, images) / pixels**0.5
     return float(distances.sum((1, 2)).mean() / (each * (each - 1)))
 
 
 def gradient_ratio(run: Path) -> float:
-    """Norm of the weighted CLIP loss's gradient at the pictures, over that of the adversarial loss."""
+    """Norm of the weighted CLIP loss's gradient at the images, over that of the adversarial loss."""
     opened, registry = open_run(run), Registry.load()
     recipe = opened.recipe(registry, sampling=False)
-    cast = build_cast(recipe, registry, torch.device("cpu"))
+    components = build_components(recipe, registry, torch.device("cpu"))
     snapshot, _ = ckpt.load_latest(run)
-    load_state(cast.model.generator, snapshot.tensors["generator"], run)
-    load_state(cast.critics["multiscale"], critic_weights(snapshot.tensors), run)
-    batch = Shares(cast.dataset, 1, 16)[0].batch(cast.model.encoder, "cpu")
-    prediction = cast.model.generator(batch, Draws(batch.keys, "ratio"))
-    step = Step(batch, prediction, cast.critics, "generator", Draws(batch.keys, "critic"), 0)
+    load_state(components.model.generator, snapshot.tensors["generator"], run)
+    load_state(components.critics["multiscale"], critic_weights(snapshot.tensors), run)
+    batch = BatchLoader(components.dataset, 1, 16)[0].batch(components.model.encoder, "cpu")
+    prediction = components.model.generator(batch, Draws(batch.keys, "ratio"))
+    step = Step(batch, prediction, components.critics, "generator", Draws(batch.keys, "critic"), 0)
     norms = {}
     for name in ("adversarial", "clip"):
-        loss = cast.terms[name].weight * cast.terms[name].loss(step)
+        loss = components.terms[name].weight * components.terms[name].loss(step)
         (gradient,) = torch.autograd.grad(loss, prediction.images[-1], retain_graph=True)
         norms[name] = float(gradient.norm())
     return norms["clip"] / norms["adversarial"]
@@ -253,7 +253,7 @@ def verdicts(results: Sequence[dict[str, Any]]) -> list[str]:
     judged = {name: mean(by_rung[name], "judge") for name in ("matching", "clip")}
     return [
         f"- Text alone ends at {goal:.1f} % (mean of the four attributes); matching reaches that {said}.",
-        f"- A CLIP trained apart scores pictures {judged['clip']:.3f} with the CLIP loss, "
+        f"- A CLIP trained apart scores images {judged['clip']:.3f} with the CLIP loss, "
         f"{judged['matching']:.3f} without.",
     ]
 

@@ -23,8 +23,8 @@ import gigagan_peer
 import torch
 from measuring import Step, alternate, peak_added, processor
 
-from t2ikit.data.loader import Shares
-from t2ikit.recipes.compose import build_cast
+from t2ikit.data.loader import BatchLoader
+from t2ikit.recipes.compose import build_components
 from t2ikit.recipes.recipe import read_recipe
 from t2ikit.registry.registry import Registry
 from t2ikit.training.accelerator import make_accelerator
@@ -58,10 +58,10 @@ class Ours:
         registry = Registry.load(["gigagan"])
         self.recipe = read_recipe(registry, "gigagan/default", settings=SETTINGS)
         accelerator = make_accelerator(self.recipe.train, "cpu", lazy_parameters=True)
-        self.cast = build_cast(self.recipe, registry, accelerator.device)
-        self.trainer = make_trainer(self.recipe, self.cast, accelerator)
-        shares = Shares(self.cast.dataset, 0, BATCH)
-        self.batch = shares[0].batch(self.cast.model.encoder, "cpu")
+        self.components = build_components(self.recipe, registry, accelerator.device)
+        self.trainer = make_trainer(self.recipe, self.components, accelerator)
+        shares = BatchLoader(self.components.dataset, 0, BATCH)
+        self.batch = shares[0].batch(self.components.model.encoder, "cpu")
 
     def step(self, *, penalty: bool) -> None:
         """A step on which R1 is due, or is not."""
@@ -69,7 +69,7 @@ class Ours:
 
     def trained(self) -> list[torch.nn.Parameter]:
         """Of generator and critic."""
-        parts = (self.cast.model.generator, *self.cast.critics.values())
+        parts = (self.components.model.generator, *self.components.critics.values())
         return [parameter for part in parts for parameter in part.parameters()]
 
 

@@ -75,7 +75,7 @@ def trainer(image_size: int) -> Any:
 
 
 class Pairs:
-    """Endless batches of random pictures in [0, 1] with captions."""
+    """Endless batches of random images in [0, 1] with captions."""
 
     def __init__(self, batch: int, image_size: int) -> None:
         self.batch, self.image_size = batch, image_size

@@ -1,4 +1,4 @@
-"""Pictures a second that the loader gives, from the cache of resized pictures to batches.
+"""Images a second that the loader gives, from the cache of resized images to batches.
 
     python benchmarks/loader.py [--data openmoji] [--size 64] [--json FILE]
 
@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 from measuring import processor
 
-from t2ikit.data.loader import Shares
+from t2ikit.data.loader import BatchLoader
 from t2ikit.recipes.recipe import find_dataset
 from t2ikit.registry.registry import Registry
 from t2ikit.text.builtin import BuiltinTextEncoder
@@ -27,8 +27,8 @@ from t2ikit.utils.files import write_json
 
 def main(
     data: Annotated[str, typer.Option(help="A SPEC, as for t2ikit train.")] = "openmoji",
-    size: Annotated[int, typer.Option(help="Side of the pictures, pixels.")] = 64,
-    batch: Annotated[int, typer.Option(help="Pictures a step.")] = 64,
+    size: Annotated[int, typer.Option(help="Side of the images, pixels.")] = 64,
+    batch: Annotated[int, typer.Option(help="Images a step.")] = 64,
     steps: Annotated[int, typer.Option(help="Steps of each of five measurements.")] = 100,
     json: Annotated[Path | None, typer.Option(help="Write the numbers here.")] = None,
 ) -> None:
@@ -40,7 +40,7 @@ def main(
         dataset = entry.spec.build(entry.spec.config(spec=data, size=size), None)
         opened.append(time.perf_counter() - began)
     encoder = BuiltinTextEncoder(BuiltinTextConfig())
-    shares = Shares(dataset, 0, batch)
+    shares = BatchLoader(dataset, 0, batch)
     speeds = []
     for turn in range(6):
         began = time.perf_counter()
@@ -52,9 +52,9 @@ def main(
         "data": data,
         "size": size,
         "batch": batch,
-        "pictures": dataset.size("train"),
+        "images": dataset.size("train"),
         "seconds to open": [round(seconds, 2) for seconds in opened],
-        "pictures a second": round(statistics.median(speeds[1:])),
+        "images a second": round(statistics.median(speeds[1:])),
     }
     for name, value in table.items():
         print(f"{name}: {value}")

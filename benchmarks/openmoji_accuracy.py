@@ -1,11 +1,11 @@
-"""Does a run on openmoji draw what it is asked for? A classifier trained apart names its pictures.
+"""Does a run on openmoji draw what it is asked for? A classifier trained apart names its images.
 
     python benchmarks/openmoji_accuracy.py RUN [--json FILE] [--grid FILE.png]
 
-Draws training captions, and asks a classifier that knows every training picture (and saw none of the
-run's) which one each drawing shows. Prints how often the named picture is its first guess and among its
+Draws training captions, and asks a classifier that knows every training image (and saw none of the
+run's) which one each drawing shows. Prints how often the named image is its first guess and among its
 first five, the same for drawings set beside other captions (chance), the classifier's own share of right
-answers on roughened drawings, and how often the nearest training picture, pixel by pixel, is the named one.
+answers on roughened drawings, and how often the nearest training image, pixel by pixel, is the named one.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Annotated, Any
 
 import torch
 import typer
+from image_classifier import ImageClassifier, open_classifier, ranks, varied
 from measuring import processor
-from picture_classifier import PictureClassifier, open_classifier, ranks, varied
 from PIL import Image
 from torch import Tensor
 
@@ -35,8 +35,8 @@ from t2ikit.utils.grids import contact_sheet, to_pil
 SEED = 4_711
 
 
-def training_pictures(dataset: Dataset) -> tuple[Tensor, list[str]]:
-    """All training pictures (N, 3, 32, 32) in [-1, 1], and the first caption of each."""
+def training_images(dataset: Dataset) -> tuple[Tensor, list[str]]:
+    """All training images (N, 3, 32, 32) in [-1, 1], and the first caption of each."""
     records = [dataset.record("train", index) for index in range(dataset.size("train"))]
     return torch.stack([r.image for r in records]) / 127.5 - 1, [r.captions[0] for r in records]
 
@@ -49,8 +49,8 @@ def share(hits: Tensor) -> dict[str, Any]:
     return {name: round(100 * value, 1) for name, value in shares.items()} | {"n": n}
 
 
-def judge(net: PictureClassifier, images: Tensor, pictures: Tensor, asked: Tensor) -> dict[str, Any]:
-    """All shares; `asked` (B,) are the places of the captions' own pictures."""
+def judge(net: ImageClassifier, images: Tensor, pictures: Tensor, asked: Tensor) -> dict[str, Any]:
+    """All shares; `asked` (B,) are the places of the captions' own images."""
     generator = torch.Generator().manual_seed(SEED + 1)
     own = torch.cat(
         [ranks(net, varied(pictures[p], generator), p) for p in torch.arange(len(pictures)).split(128)]
@@ -59,21 +59,21 @@ def judge(net: PictureClassifier, images: Tensor, pictures: Tensor, asked: Tenso
     return {
         "first guess": share(rank < 1),
         "among the first five": share(rank < 5),
-        "median place of the named picture among the guesses": 1 + int(rank.median()),
+        "median place of the named image among the guesses": 1 + int(rank.median()),
         "beside other captions, first five": share(other < 5),
         "the classifier on roughened drawings, first guess": share(own < 1),
         "the classifier on roughened drawings, first five": share(own < 5),
-        "nearest training picture is the named one": share(nearest(images, pictures) == asked),
+        "nearest training image is the named one": share(nearest(images, pictures) == asked),
     }
 
 
 def nearest(images: Tensor, pictures: Tensor) -> Tensor:
-    """Place (B,) of the training picture at the least distance in pixels."""
+    """Place (B,) of the training image at the least distance in pixels."""
     return torch.cdist(images.flatten(1), pictures.flatten(1)).argmin(1)
 
 
 def pairs(images: Tensor, pictures: Tensor, captions: list[str], asked: Tensor, count: int) -> Image.Image:
-    """A sheet: each drawing, its nearest training picture, and what was asked for."""
+    """A sheet: each drawing, its nearest training image, and what was asked for."""
     near = nearest(images, pictures)
     beside = [torch.cat([images[i], pictures[near[i]]], 2) for i in range(count)]
     texts = [
@@ -87,7 +87,7 @@ def main(
     path: Annotated[Path, typer.Argument(metavar="RUN", help="A run trained with --data openmoji at 32 px.")],
     json: Annotated[Path | None, typer.Option(help="Write the numbers here.")] = None,
     grid: Annotated[
-        Path | None, typer.Option(help="Write drawings beside their nearest pictures here.")
+        Path | None, typer.Option(help="Write drawings beside their nearest images here.")
     ] = None,
     n: Annotated[int, typer.Option(help="Training captions to draw.")] = 100,
     seed: Annotated[int, typer.Option(help="Of the captions and of the drawings.")] = 0,
@@ -99,10 +99,8 @@ def main(
     """Draw training captions of a run and count how many are recognised."""
     run = open_run(path)
     if run.image_size != 32:
-        raise UserError(
-            f"{path}: its pictures have {run.image_size} pixels", expected="32", fix="another run"
-        )
-    pictures, captions = training_pictures(evaluation_data(run, Registry.load(), None))
+        raise UserError(f"{path}: its images have {run.image_size} pixels", expected="32", fix="another run")
+    pictures, captions = training_images(evaluation_data(run, Registry.load(), None))
     asked = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(seed))[:n]
     model = open_model(run, checkpoint=checkpoint)
     net = open_classifier(classifier, pictures, classifier_steps, SEED)

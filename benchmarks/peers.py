@@ -61,7 +61,7 @@ def load_unet(peer: str) -> tuple[type[nn.Module], str]:
 
 @contextlib.contextmanager
 def _stand_ins(package: str) -> Iterator[None]:
-    """Let a module of `package` load without the package's own __init__, its T5 and picture transforms."""
+    """Let a module of `package` load without the package's own __init__, its T5 and image transforms."""
     spec = importlib.util.find_spec(package)
     shell = ModuleType(package)
     shell.__path__ = list(spec.submodule_search_locations or []) if spec else []

@@ -1,4 +1,4 @@
-"""A classifier that names the picture, out of all of a dataset: a judge trained apart from what it judges."""
+"""A classifier that names the image, out of all of a dataset: a judge trained apart from what it judges."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BATCH, RATE = 128, 2e-3
 
 
 class Block(nn.Module):
-    """Two convolutions beside a shortcut; halves the picture."""
+    """Two convolutions beside a shortcut; halves the image."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -35,8 +35,8 @@ class Block(nn.Module):
         return F.relu(self.body(x) + self.shortcut(x))
 
 
-class PictureClassifier(nn.Module):
-    """Logits (B, classes) of pictures (B, 3, 32, 32) in [-1, 1]."""
+class ImageClassifier(nn.Module):
+    """Logits (B, classes) of images (B, 3, 32, 32) in [-1, 1]."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class PictureClassifier(nn.Module):
 
 
 def shift(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Turn, scale and move each picture a little."""
+    """Turn, scale and move each image a little."""
     n = len(images)
     angle, scale, move = (torch.rand(n, k, generator=generator) * 2 - 1 for k in (1, 1, 2))
     angle, scale = 0.12 * angle[:, 0], 1 + 0.1 * scale[:, 0]
@@ -71,19 +71,19 @@ def varied(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def train_classifier(
-    pictures: Tensor, steps: int, seed: int, tell: Callable[[str], None] = print
-) -> PictureClassifier:
-    """Learn to tell N pictures (N, 3, 32, 32) in [-1, 1] from each other, each in many variations."""
+    images: Tensor, steps: int, seed: int, tell: Callable[[str], None] = print
+) -> ImageClassifier:
+    """Learn to tell N images (N, 3, 32, 32) in [-1, 1] from each other, each in many variations."""
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        net = PictureClassifier(len(pictures)).train()
+        net = ImageClassifier(len(images)).train()
         optimiser = torch.optim.AdamW(net.parameters(), lr=RATE, weight_decay=0.05)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps)
         began = time.perf_counter()
         for step in range(1, steps + 1):
-            place = torch.randint(len(pictures), (BATCH,), generator=generator)
-            loss = F.cross_entropy(net(varied(pictures[place], generator)), place, label_smoothing=0.1)
+            place = torch.randint(len(images), (BATCH,), generator=generator)
+            loss = F.cross_entropy(net(varied(images[place], generator)), place, label_smoothing=0.1)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -95,23 +95,23 @@ def train_classifier(
 
 
 def open_classifier(
-    path: Path | None, pictures: Tensor, steps: int, seed: int, tell: Callable[[str], None] = print
-) -> PictureClassifier:
+    path: Path | None, images: Tensor, steps: int, seed: int, tell: Callable[[str], None] = print
+) -> ImageClassifier:
     """The classifier kept in `path`, or one that is trained, and kept there where a path is given."""
     if path is None or not path.is_file():
-        net = train_classifier(pictures, steps, seed, tell)
+        net = train_classifier(images, steps, seed, tell)
         if path is not None:
             beside = path.with_name(f".{path.name}.writing")
             save_file(net.state_dict(), beside)
             os.replace(beside, path)  # so that it is there whole or not at all
         return net
-    net = PictureClassifier(len(pictures))
+    net = ImageClassifier(len(images))
     net.load_state_dict(load_file(path))
     return net.eval()
 
 
 @torch.no_grad()
-def ranks(net: PictureClassifier, images: Tensor, truth: Tensor) -> Tensor:
-    """Place (B,) of each picture's true class in the classifier's order; 0 is its first guess."""
+def ranks(net: ImageClassifier, images: Tensor, truth: Tensor) -> Tensor:
+    """Place (B,) of each image's true class in the classifier's order; 0 is its first guess."""
     logits = net(images)
     return (logits > logits.gather(1, truth[:, None])).sum(1)

@@ -2,7 +2,7 @@
 
     python benchmarks/samplers.py RUN [-n 256] [--fast dpm++:20] [--slow ddpm:1000] [--processes 2]
 
-Draws one picture for each of N captions that training never showed with either sampler, lets the reader of
+Draws one image for each of N captions that training never showed with either sampler, lets the reader of
 creatures say what it sees, and prints for each attribute the difference fast - slow in points with its 95 %
 interval (normal, over the captions' paired differences), and the ratio of the times.
 """
@@ -34,7 +34,7 @@ from t2ikit.utils.progress import counting
 
 @dataclass(frozen=True)
 class Job:
-    """Some of the pictures that one sampler draws, in a process of its own.
+    """Some of the images that one sampler draws, in a process of its own.
 
     Attributes:
         sampler: NAME:STEPS.
@@ -49,7 +49,7 @@ class Job:
     threads: int
 
     def draw(self) -> tuple[Tensor, float]:
-        """Pictures (N, 3, H, W), and the seconds that sampling took, the model's opening apart."""
+        """Images (N, 3, H, W), and the seconds that sampling took, the model's opening apart."""
         torch.set_num_threads(self.threads)
         name, _, steps = self.sampler.partition(":")
         model = open_model(open_run(self.run), sampler=name)
@@ -60,7 +60,7 @@ class Job:
 
 
 def draw(options: argparse.Namespace, sampler: str, prompts: list[str]) -> tuple[Tensor, float]:
-    """Pictures of all prompts, and the seconds they took: those of the slowest process."""
+    """Images of all prompts, and the seconds they took: those of the slowest process."""
     count = options.processes
     threads = max(1, torch.get_num_threads() // count)
     parts = [prompts[i * len(prompts) // count : (i + 1) * len(prompts) // count] for i in range(count)]
@@ -71,7 +71,7 @@ def draw(options: argparse.Namespace, sampler: str, prompts: list[str]) -> tuple
 
 
 def hits(images: Tensor, prompts: list[str]) -> dict[str, Tensor]:
-    """For each attribute whether each picture shows it (N,), and "mean" over the four."""
+    """For each attribute whether each image shows it (N,), and "mean" over the four."""
     wanted, read = [parse(prompt) for prompt in prompts], CreatureReader()(images)
     found = {
         name: torch.tensor([float(getattr(w, field) == getattr(r, field)) for w, r in zip(wanted, read)])

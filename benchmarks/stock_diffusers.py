@@ -4,7 +4,7 @@
     python benchmarks/stock_diffusers.py RUN --python stock/bin/python [--json FILE]
 
 Exports the run for DeepFloyd IF's pipeline, lets another interpreter that has no t2ikit draw the captions
-that `t2ikit evaluate` would, and reads both sets of pictures: prompt accuracy in per cent, 95 % intervals.
+that `t2ikit evaluate` would, and reads both sets of images: prompt accuracy in per cent, 95 % intervals.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def main(
     path: Annotated[Path, typer.Argument(metavar="RUN", help="A run of imagen/imagen-if.")],
     python: Annotated[Path, typer.Option(help="An interpreter with diffusers and without t2ikit.")],
     json: Annotated[Path | None, typer.Option(help="Write the numbers here.")] = None,
-    grid: Annotated[Path | None, typer.Option(help="Write pictures of both here.")] = None,
+    grid: Annotated[Path | None, typer.Option(help="Write images of both here.")] = None,
     n: Annotated[int, typer.Option("-n", help="Captions never trained on.")] = 512,
     steps: Annotated[int, typer.Option(help="Of both samplers.")] = 20,
     guidance: Annotated[float, typer.Option(help="Of both samplers.")] = 2.5,
@@ -60,7 +60,7 @@ def main(
         print(name, values)
     if json is not None:
         told = {"run": path.name, "step": run.step(), "seed": run.info["seed"], "machine": processor("cpu")}
-        drawn = {"pictures": len(prompts), "steps": steps, "guidance": guidance}
+        drawn = {"images": len(prompts), "steps": steps, "guidance": guidance}
         write_json(json, {**told, **versions(python), **drawn, **table})
     if grid is not None:
         rows = [list(row) for row in zip(to_pil(ours[:SHOWN]), to_pil(stock[:SHOWN]))]

@@ -41,7 +41,7 @@ def main() -> None:
         ).images
         for number, image in enumerate(images, start):
             image.save(given.out / f"{number:05}.png")
-    print(f"{type(pipeline).__name__}: {len(prompts)} pictures")
+    print(f"{type(pipeline).__name__}: {len(prompts)} images")
 
 
 if __name__ == "__main__":

@@ -3,11 +3,11 @@
     python examples/train_clip.py --size 64 --out runs/clip-64
     python benchmarks/super_resolution.py RUN --clip runs/clip-64 [--json FILE] [--grid FILE.png]
 
-Shrinks held-out pictures, enlarges them again without augmentation, and prints for bicubic interpolation, for
+Shrinks held-out images, upscales them again without augmentation, and prints for bicubic interpolation, for
 one sample and for the mean of eight: PSNR in dB over all pixels of [-1, 1], and the perceptual distance, by
 LPIPS where it can be had and by patches of a CLIP trained apart on the same data where a folder is given.
-Before that, the seconds and the memory that drawing took, and what the model is given to enlarge in training
-(pieces) and in sampling (whole pictures).
+Before that, the seconds and the memory that drawing took, and what the model is given to upscale in training
+(pieces) and in sampling (whole images).
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from measuring import processor, resident
 from torch import Tensor
 
 from t2ikit import NotMeasured, open_run
-from t2ikit.core.super_resolution import Enlarging, enlarge, shrink
-from t2ikit.data.loader import Shares
+from t2ikit.core.super_resolution import SuperResolution, shrink, upscale
+from t2ikit.data.loader import BatchLoader
 from t2ikit.errors import UserError
 from t2ikit.evaluation.evaluator import evaluation_data
 from t2ikit.evaluation.images import as_saved
@@ -43,13 +43,13 @@ SHOWN = 6
 
 
 def psnr(images: Tensor, truth: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio (N,), dB, of pictures (N, 3, H, W) in [-1, 1]."""
+    """Peak signal-to-noise ratio (N,), dB, of images (N, 3, H, W) in [-1, 1]."""
     error = (images - truth).double().square().mean((1, 2, 3)).clamp_min(1e-12)
     return 10 * torch.log10(4 / error)
 
 
 def perceptual(clip: Path | None) -> dict[str, Any]:
-    """Functions of two sets of pictures, by name."""
+    """Functions of two sets of images, by name."""
     found: dict[str, Any] = {}
     try:
         net = Lpips(LpipsConfig(net="alex"))
@@ -64,20 +64,20 @@ def perceptual(clip: Path | None) -> dict[str, Any]:
 
 
 def held_out(run: Any, n: int) -> tuple[list[str], Tensor]:
-    """Captions and pictures (N, 3, H, W) that training never saw."""
+    """Captions and images (N, 3, H, W) that training never saw."""
     dataset = evaluation_data(run, Registry.load(), None)
     records = [dataset.record("validation", i) for i in range(min(n, dataset.size("validation")))]
     return [record.captions[0] for record in records], torch.stack([r.image for r in records]) / 127.5 - 1
 
 
-def conditioning(run: Any, enlarges: Enlarging, n: int = 2048) -> dict[str, dict[str, float]]:
-    """Mean and deviation of the enlarged small pictures that a model sees: of pieces, of whole pictures."""
+def conditioning(run: Any, super_resolution: SuperResolution, n: int = 2048) -> dict[str, dict[str, float]]:
+    """Mean and deviation of the upscaled small images that a model sees: of pieces, of whole images."""
     dataset, found = evaluation_data(run, Registry.load(), None), {}
     count = min(n, dataset.size("train"))
     for name, whole in (("pieces, as in training", False), ("whole, as in sampling", True)):
-        share = Shares(dataset, 0, count, enlarges=enlarges, whole=whole)[0]
+        share = BatchLoader(dataset, 0, count, super_resolution=super_resolution, whole=whole)[0]
         images = share.images.float() / 127.5 - 1
-        seen = enlarge(shrink(images, enlarges.ratio), (images.shape[-2], images.shape[-1]))
+        seen = upscale(shrink(images, super_resolution.ratio), (images.shape[-2], images.shape[-1]))
         found[name] = {"mean": round(float(seen.mean()), 3), "deviation": round(float(seen.std()), 3)}
     return found
 
@@ -98,35 +98,35 @@ def main(
     json: Annotated[Path | None, typer.Option(help="Write the numbers here.")] = None,
     grid: Annotated[Path | None, typer.Option(help="Write given, bicubic, ours, truth here.")] = None,
     clip: Annotated[Path | None, typer.Option(help="A CLIP that judges.")] = None,
-    n: Annotated[int, typer.Option("-n", help="Held-out pictures.")] = 64,
+    n: Annotated[int, typer.Option("-n", help="Held-out images.")] = 64,
     steps: Annotated[int | None, typer.Option(help="As in t2ikit sample.")] = None,
 ) -> None:
-    """Enlarge held-out pictures and compare."""
+    """Upscale held-out images and compare."""
     run = open_run(path)
     settings = ["sampler.augmentation=0"]
     model = open_model(run, settings=settings)
-    enlarges = model.generator.enlarges
-    if enlarges is None:
-        raise UserError(f"{path}: it enlarges nothing", expected="a super-resolution run", fix="another run")
+    super_resolution = model.generator.super_resolution
+    if super_resolution is None:
+        raise UserError(f"{path}: it upscales nothing", expected="a super-resolution run", fix="another run")
     captions, truth = held_out(run, n)
-    low = shrink(truth, enlarges.ratio)
+    low = shrink(truth, super_resolution.ratio)
     began = time.perf_counter()
     given = low.repeat_interleave(SAMPLES, 0)
     drawn = sample(model, captions, samples=range(SAMPLES), low_res=given, steps=steps)
     seconds = (time.perf_counter() - began) / len(drawn)
     each = drawn.unflatten(0, (len(captions), SAMPLES))
     methods = {
-        "bicubic": as_saved(enlarge(low, (truth.shape[-2], truth.shape[-1])).clamp(-1, 1)),
+        "bicubic": as_saved(upscale(low, (truth.shape[-2], truth.shape[-1])).clamp(-1, 1)),
         "one sample": as_saved(each[:, 0]),
         f"mean of {SAMPLES}": each.mean(1),
     }
     table: dict[str, Any] = {
         "run": path.name,
         "machine": processor("cpu"),
-        "pictures": len(captions),
-        "seconds to enlarge one": round(seconds, 4),
+        "images": len(captions),
+        "seconds to upscale one": round(seconds, 4),
         "peak memory, MiB": round(peak(model.context.device.type)),
-        "given": conditioning(run, enlarges),
+        "given": conditioning(run, super_resolution),
     }
     for name, value in table.items():
         print(f"{name}: {value}")

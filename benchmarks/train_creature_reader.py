@@ -4,7 +4,7 @@
 
 It learns from drawings of all 8,192 combinations of attributes, drawn with a seed of their own, roughened
 the way a generative model's samples are (warp, blur, compression, noise, contrast), some without eyes,
-and from pictures that show no creature, which it must call unreadable.
+and from images that show no creature, which it must call unreadable.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from t2ikit.metrics.creature_reader import (
     to_reader,
 )
 
-PICTURES, STEPS, BATCH, NOTHING = 24_000, 1_100, 96, 32
+IMAGES, STEPS, BATCH, NOTHING = 24_000, 1_100, 96, 32
 SEED = 20_011
 EYELESS = 0.12
 EVERY = by_colours(all_attributes())
@@ -53,15 +53,15 @@ def labels(attributes: Attributes) -> list[int]:
 
 
 def drawings(count: int, seed: int) -> tuple[Tensor, list[Attributes]]:
-    """Pictures (N, 3, 32, 32) uint8 and what they show; a quarter are drawn at 64 and made smaller."""
-    pictures, shown = [], []
+    """Images (N, 3, 32, 32) uint8 and what they show; a quarter are drawn at 64 and made smaller."""
+    images, shown = [], []
     for index in range(count):
         rng = Random(mix(seed, index))
         attributes = sample_attributes(rng)
-        picture = torch.from_numpy(draw(attributes, 64 if index % 4 == 0 else SIDE, rng).copy())
-        pictures.append(to_reader(picture.permute(2, 0, 1)[None]).round().clamp(0, 255).byte())
+        image = torch.from_numpy(draw(attributes, 64 if index % 4 == 0 else SIDE, rng).copy())
+        images.append(to_reader(image.permute(2, 0, 1)[None]).round().clamp(0, 255).byte())
         shown.append(attributes)
-    return torch.cat(pictures), shown
+    return torch.cat(images), shown
 
 
 def blur(images: Tensor, sigma: float, padding: str = "replicate") -> Tensor:
@@ -75,7 +75,7 @@ def blur(images: Tensor, sigma: float, padding: str = "replicate") -> Tensor:
 
 
 def warp(images: Tensor, reach: float) -> Tensor:
-    """Bend pictures by a smooth random field of about `reach` pixels."""
+    """Bend images by a smooth random field of about `reach` pixels."""
     n = len(images)
     field = F.interpolate(torch.randn(n, 2, 5, 5), size=SIDE, mode="bicubic", align_corners=True)
     grid = F.affine_grid(torch.eye(2, 3).expand(n, 2, 3), [n, 3, SIDE, SIDE], align_corners=False)
@@ -115,22 +115,22 @@ def roughen(images: Tensor, mirror: bool = True) -> Tensor:
 
 
 def nothing(images: Tensor) -> Tensor:
-    """Turn every picture into one that shows no creature; which way goes by its place."""
+    """Turn every image into one that shows no creature; which way goes by its place."""
     n = len(images)
     colour = torch.rand(n, 3, 1, 1) * 2 - 1
     made = []
     for index in range(n):
         kind = index % 8
-        picture = images[index : index + 1]
+        image = images[index : index + 1]
         if kind < 3:
             made.append(_noise(colour[index]))
         elif kind == 3:
             made.append(colour[index][None].expand(1, 3, SIDE, SIDE))
         elif kind < 6:
             padding = "reflect" if torch.rand(()) < 0.5 else "replicate"
-            made.append(blur(picture, 3.4 + 6 * float(torch.rand(())) ** 2, padding))
+            made.append(blur(image, 3.4 + 6 * float(torch.rand(())) ** 2, padding))
         else:
-            made.append(_shuffle_tiles(picture, 4 if torch.rand(()) < 0.5 else 8))
+            made.append(_shuffle_tiles(image, 4 if torch.rand(()) < 0.5 else 8))
     return torch.cat(made).clamp(-1, 1)
 
 
@@ -146,15 +146,15 @@ def _noise(colour: Tensor) -> Tensor:
     return colour + F.interpolate(coarse, size=SIDE, mode=smooth) * float(0.02 + 1.5 * torch.rand(()) ** 2)
 
 
-def _shuffle_tiles(picture: Tensor, tile: int) -> Tensor:
+def _shuffle_tiles(image: Tensor, tile: int) -> Tensor:
     across = SIDE // tile
-    tiles = picture.reshape(3, across, tile, across, tile).permute(1, 3, 0, 2, 4).reshape(-1, 3, tile, tile)
+    tiles = image.reshape(3, across, tile, across, tile).permute(1, 3, 0, 2, 4).reshape(-1, 3, tile, tile)
     tiles = tiles[torch.randperm(len(tiles))].reshape(across, across, 3, tile, tile)
     return tiles.permute(2, 0, 3, 1, 4).reshape(1, 3, SIDE, SIDE)
 
 
 def batch(pictures: Tensor, targets: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Roughened drawings, then pictures of nothing."""
+    """Roughened drawings, then images of nothing."""
     images = pictures[rows].float() / 127.5 - 1
     unreadable = torch.tensor([len(choices) for choices in HEADS.values()]).expand(NOTHING, -1)
     shown = torch.cat([roughen(images[NOTHING:]), nothing(images[:NOTHING])])
@@ -185,7 +185,7 @@ def train(pictures: Tensor, targets: Tensor) -> CreatureReaderNet:
 
 
 def report(net: CreatureReaderNet) -> None:
-    """Print the share right on fresh drawings and the share unreadable on pictures of nothing."""
+    """Print the share right on fresh drawings and the share unreadable on images of nothing."""
     pictures, shown = drawings(3_000, SEED + 1)
     images = pictures.float() / 127.5 - 1
     names = ("colours", "species", "action", "eyes")
@@ -206,8 +206,8 @@ def main() -> None:
     out = parser.parse_args().out
     torch.set_num_threads(1)
     torch.manual_seed(SEED)
-    pictures, shown = drawings(PICTURES, SEED)
-    net = train(pictures, torch.tensor([labels(attributes) for attributes in shown]))
+    images, shown = drawings(IMAGES, SEED)
+    net = train(images, torch.tensor([labels(attributes) for attributes in shown]))
     # half precision halves the file and moves no reading
     stored = {k: v.half() if v.is_floating_point() else v for k, v in net.state_dict().items()}
     save_file(stored, out)

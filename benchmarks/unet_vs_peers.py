@@ -40,7 +40,7 @@ def ours() -> nn.Module:
 
 
 class Case:
-    """One model with its inputs: the same pictures, timesteps and tokens for every model."""
+    """One model with its inputs: the same images, timesteps and tokens for every model."""
 
     def __init__(self, name: str, device: str) -> None:
         torch.manual_seed(0)

@@ -2,7 +2,7 @@
 
     python examples/filter_bank_in_your_unet.py --steps 200
 
-The U-Net takes the noise away from drawings. Its middle layer mixes its kernel for each picture from a bank
+The U-Net takes the noise away from drawings. Its middle layer mixes its kernel for each image from a bank
 of four, by a style that is the caption's global text: nothing else of t2ikit's models is used.
 """
 
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from t2ikit.data.creatures.dataset import Creatures
 from t2ikit.data.creatures_config import CreaturesConfig
-from t2ikit.data.loader import Shares
+from t2ikit.data.loader import BatchLoader
 from t2ikit.text.builtin import BuiltinTextEncoder
 from t2ikit.text.builtin_config import BuiltinTextConfig
 from t2ikit_gigagan import FilterBankConv2d
@@ -35,7 +35,7 @@ class YourUNet(nn.Module):
         self.up = nn.ConvTranspose2d(2 * channels, 3, 4, stride=2, padding=1)
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        """The clean picture."""
+        """The clean image."""
         down = F.silu(self.down(x))
         middle = F.silu(self.middle(down, style))
         return x + self.up(torch.cat([down, middle], 1))
@@ -47,7 +47,7 @@ def main(
     """Train, and print the error at the beginning and at the end."""
     torch.manual_seed(0)
     encoder = BuiltinTextEncoder(BuiltinTextConfig(width=STYLE))
-    shares = Shares(Creatures(CreaturesConfig(count=2000)), seed=0, batch=32)
+    shares = BatchLoader(Creatures(CreaturesConfig(count=2000)), seed=0, batch=32)
     model = YourUNet()
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
     errors = []

@@ -2,8 +2,8 @@
 
     python examples/matching_in_your_loop.py --steps 300
 
-A critic that is trained on real and fake pictures alone may ignore the caption. With `matching_aware` a real
-picture beside a wrong caption counts as fake, too. Prints how often a real picture scores higher beside its
+A critic that is trained on real and fake images alone may ignore the caption. With `matching_aware` a real
+image beside a wrong caption counts as fake, too. Prints how often a real image scores higher beside its
 own caption than beside a wrong one, on held-out drawings, with and without the loss.
 """
 
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from t2ikit.core.batch import Batch
 from t2ikit.data.creatures.dataset import Creatures
 from t2ikit.data.creatures_config import CreaturesConfig
-from t2ikit.data.loader import Shares
+from t2ikit.data.loader import BatchLoader
 from t2ikit.text.builtin import BuiltinTextEncoder
 from t2ikit.text.builtin_config import BuiltinTextConfig
 from t2ikit_gigagan import logistic_critic, matching_aware
@@ -28,7 +28,7 @@ WIDTH = 64
 
 
 class YourCritic(nn.Module):
-    """Pictures (B, 3, 32, 32) and pooled text (B, WIDTH) to logits (B,)."""
+    """Images (B, 3, 32, 32) and pooled text (B, WIDTH) to logits (B,)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,25 +40,25 @@ class YourCritic(nn.Module):
         self.plain = nn.Linear(128, 1)
 
     def forward(self, images: Tensor, text: Tensor) -> Tensor:
-        """High for real pictures that fit the text."""
+        """High for real images that fit the text."""
         seen = self.see(images)
         return 10 * F.cosine_similarity(seen, self.read(text)) + self.plain(seen)[:, 0]
 
 
 def blurred(images: Tensor) -> Tensor:
-    """What stands for a generator's pictures."""
+    """What stands for a generator's images."""
     return F.avg_pool2d(images, 5, 1, 2)
 
 
 def right(critic: YourCritic, batch: Batch) -> float:
-    """Share of real pictures that fit their own caption better than a wrong one."""
+    """Share of real images that fit their own caption better than a wrong one."""
     with torch.no_grad():
         own = critic(batch.images, batch.condition.text.pooled)
         wrong = critic(batch.images, batch.wrong.pooled)
-    return float((own > wrong)[batch.wrong_ok.bool()].float().mean())
+    return float((own > wrong)[batch.mismatch_mask.bool()].float().mean())
 
 
-def train(matching: bool, steps: int, shares: Shares, encoder: BuiltinTextEncoder) -> YourCritic:
+def train(matching: bool, steps: int, shares: BatchLoader, encoder: BuiltinTextEncoder) -> YourCritic:
     """Your loop."""
     torch.manual_seed(0)
     critic = YourCritic()
@@ -69,7 +69,7 @@ def train(matching: bool, steps: int, shares: Shares, encoder: BuiltinTextEncode
         loss = logistic_critic([critic(batch.images, text)], [critic(fake, text)])
         if matching:
             beside_wrong = [critic(batch.images, wrong)], [critic(fake, wrong)]
-            loss = loss + matching_aware(*beside_wrong, batch.wrong_ok)
+            loss = loss + matching_aware(*beside_wrong, batch.mismatch_mask)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -82,9 +82,9 @@ def main(
     """Train both and compare."""
     encoder = BuiltinTextEncoder(BuiltinTextConfig(width=WIDTH))
     dataset = Creatures(CreaturesConfig(count=6000))
-    held_out = Shares(dataset, 1, 256, split="validation")[0].batch(encoder, "cpu")
+    held_out = BatchLoader(dataset, 1, 256, split="validation")[0].batch(encoder, "cpu")
     for matching in (False, True):
-        critic = train(matching, steps, Shares(dataset, 0, 32), encoder)
+        critic = train(matching, steps, BatchLoader(dataset, 0, 32), encoder)
         print(
             f"matching-aware loss {'on: ' if matching else 'off:'} {right(critic, held_out):.0%} read rightly"
         )

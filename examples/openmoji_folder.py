@@ -4,8 +4,8 @@
     python examples/openmoji_folder.py emoji --size 64
     t2ikit train --plugin imagen --data emoji
 
-Writes OUT/pictures/*.png, OUT/metadata.jsonl and OUT/LICENSE.txt. `--data openmoji` trains on the same
-pictures without a folder. The drawings are by OpenMoji (https://openmoji.org, CC BY-SA 4.0); what is made
+Writes OUT/images/*.png, OUT/metadata.jsonl and OUT/LICENSE.txt. `--data openmoji` trains on the same
+images without a folder. The drawings are by OpenMoji (https://openmoji.org, CC BY-SA 4.0); what is made
 from them has to name them and keep the licence.
 """
 
@@ -21,19 +21,19 @@ from t2ikit import UserError
 from t2ikit.data.openmoji import OpenmojiSource
 
 LICENCE = """\
-The pictures in this folder were drawn from the font of OpenMoji.
+The images in this folder were drawn from the font of OpenMoji.
 All emojis designed by OpenMoji, the open-source emoji and icon project: https://openmoji.org
 License: CC BY-SA 4.0, https://creativecommons.org/licenses/by-sa/4.0/
 """
 
 
 def write_folder(out: Path, size: int, sequences: bool) -> int:
-    """Draw everything that has a name and a drawing; returns how many pictures there are."""
+    """Draw everything that has a name and a drawing; returns how many images there are."""
     source = OpenmojiSource(size, sequences)
-    (out / "pictures").mkdir(parents=True)
+    (out / "images").mkdir(parents=True)
     with (out / "metadata.jsonl").open("w", encoding="utf-8") as metadata:
         for entry in source.entries:
-            name = f"pictures/{entry.name}.png"
+            name = f"images/{entry.name}.png"
             (out / name).write_bytes(source.read(entry))
             metadata.write(json.dumps({"file_name": name, "text": entry.captions[0]}) + "\n")
     (out / "LICENSE.txt").write_text(LICENCE, encoding="utf-8")
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "out", type=Path, metavar="OUT", help="folder to make; it must not exist yet or be empty"
     )
-    parser.add_argument("--size", type=int, default=64, help="side of the pictures, pixels (default 64)")
+    parser.add_argument("--size", type=int, default=64, help="side of the images, pixels (default 64)")
     parser.add_argument(
         "--sequences",
         action="store_true",
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         count = write_folder(given.out, given.size, given.sequences)
     except UserError as error:
         sys.exit(f"error: {error}")
-    print(f"{count} pictures of {given.size} x {given.size} in {given.out}; t2ikit train --data {given.out}")
+    print(f"{count} images of {given.size} x {given.size} in {given.out}; t2ikit train --data {given.out}")
 
 
 if __name__ == "__main__":

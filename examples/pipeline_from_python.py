@@ -55,7 +55,7 @@ def draw(pipeline: ImagenPipeline, prompts: list[str], steps: int, out: Path) ->
 def main(
     run: Annotated[Path, typer.Argument(help="A run of the imagen plugin, or its export.")],
     prompts: Annotated[list[str], typer.Argument(help="Captions to draw.")],
-    out: Annotated[Path, typer.Option(help="The picture to write.")] = Path("schedulers.png"),
+    out: Annotated[Path, typer.Option(help="The image to write.")] = Path("schedulers.png"),
     steps: Annotated[int, typer.Option(min=1, help="Of each scheduler.")] = 20,
 ) -> None:
     """Open, draw and write."""

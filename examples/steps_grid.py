@@ -1,8 +1,8 @@
-"""Lay a run's validation pictures side by side, a column for each training step.
+"""Lay a run's validation images side by side, a column for each training step.
 
     t2ikit train --plugin imagen --plugin ./examples/steps_grid.py --set train.sample_every=100
 
-writes samples/steps.png anew whenever pictures are drawn. STEPS keeps some of the steps only. An observer
+writes samples/steps.png anew whenever images are drawn. STEPS keeps some of the steps only. An observer
 needs no name in a recipe: t2ikit calls it because its file was asked for.
 """
 

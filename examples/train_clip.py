@@ -1,4 +1,4 @@
-"""Train a small CLIP on a dataset's own pictures: a teacher for the gigagan plugin, without a download.
+"""Train a small CLIP on a dataset's own images: a teacher for the gigagan plugin, without a download.
 
     python examples/train_clip.py --data creatures --out clip-creatures --steps 1500 --seed 0
     t2ikit train --plugin gigagan --set losses.clip.weight=0.2 --set losses.clip.model=clip-creatures
@@ -24,7 +24,7 @@ from torch import Tensor
 from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
 
 from t2ikit import Dataset, UserError
-from t2ikit.data.loader import Shares, stream
+from t2ikit.data.loader import BatchLoader, stream
 from t2ikit.nn.clip import GREATEST_SCALE, pooled
 from t2ikit.recipes.recipe import find_dataset
 from t2ikit.recipes.schema import OptimizerConfig
@@ -124,7 +124,7 @@ def train(
     model = embedder.model.train()
     optimizer = make_optimizer(list(model.parameters()), config)
     began = time.monotonic()
-    for step, share in enumerate(stream(Shares(dataset, seed, batch), range(steps), workers=0)):
+    for step, share in enumerate(stream(BatchLoader(dataset, seed, batch), range(steps), workers=0)):
         loss = embedder.loss(share.images, share.captions)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -141,7 +141,7 @@ def train(
 
 @torch.no_grad()
 def retrieval(embedder: Embedder, dataset: Dataset, limit: int = 512) -> tuple[float, int]:
-    """How well held-out pictures find their own caption among the first captions of all of them.
+    """How well held-out images find their own caption among the first captions of all of them.
 
     Returns:
         The share whose nearest caption is, word for word, their own; and of how many images (0: none is held
@@ -155,13 +155,13 @@ def retrieval(embedder: Embedder, dataset: Dataset, limit: int = 512) -> tuple[f
     text = embedder.texts(captions)
     hits = 0
     for index, caption in enumerate(captions):
-        picture = dataset.record("validation", index).image[None]
-        hits += captions[int((embedder.images(picture) @ text.T).argmax())] == caption
+        image = dataset.record("validation", index).image[None]
+        hits += captions[int((embedder.images(image) @ text.T).argmax())] == caption
     return hits / count, count
 
 
 def save(embedder: Embedder, out: Path, size: int) -> None:
-    """Weights as safetensors, the tokenizer, and how pictures are prepared: a whole folder or none."""
+    """Weights as safetensors, the tokenizer, and how images are prepared: a whole folder or none."""
     beside = out.with_name(f".{out.name}.writing")
     embedder.model.save_pretrained(beside)
     embedder.tokenizer.save_pretrained(beside)
@@ -185,13 +185,13 @@ def save(embedder: Embedder, out: Path, size: int) -> None:
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Train a small CLIP on a dataset's own pictures.")
+    parser = argparse.ArgumentParser(description="Train a small CLIP on a dataset's own images.")
     parser.add_argument("--data", default="creatures", help="as for t2ikit train (default creatures)")
     parser.add_argument("--out", type=Path, required=True, help="folder to make")
     parser.add_argument("--steps", type=int, default=1500, help="batches (default 1500)")
-    parser.add_argument("--batch", type=int, default=64, help="pictures a batch (default 64)")
+    parser.add_argument("--batch", type=int, default=64, help="images a batch (default 64)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--size", type=int, default=32, help="side of the pictures, pixels (default 32)")
+    parser.add_argument("--size", type=int, default=32, help="side of the images, pixels (default 32)")
     parser.add_argument("--patch", type=int, default=8, help="side of a patch, pixels (default 8)")
     parser.add_argument("--width", type=int, default=128, help="of both towers (default 128)")
     parser.add_argument("--lr", type=float, default=2e-3, help="greatest learning rate (default 0.002)")
@@ -226,9 +226,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     train(embedder, dataset, config, given.steps, given.batch, given.seed)
     accuracy, count = retrieval(embedder, dataset)
     save(embedder, given.out, given.size)
-    print(
-        f"{accuracy:.1%} of {count} held-out pictures are nearest to their own caption; saved in {given.out}"
-    )
+    print(f"{accuracy:.1%} of {count} held-out images are nearest to their own caption; saved in {given.out}")
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ def open_dataset(spec: str) -> Dataset:
 
 
 def captions_of(dataset: Dataset, most: int) -> list[str]:
-    """Captions of evenly chosen training pictures, each once."""
+    """Captions of evenly chosen training images, each once."""
     size = dataset.size("train")
     places = range(0, size, max(1, size // most))
     return list(dict.fromkeys(caption for place in places for caption in dataset.captions("train", place)))

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from t2ikit.data.loader import Shares
-from t2ikit.recipes.compose import Cast, build_cast
+from t2ikit.data.loader import BatchLoader
+from t2ikit.recipes.compose import Components, build_components
 from t2ikit.recipes.recipe import Recipe, read_recipe
 from t2ikit.registry.registry import Registry
 from t2ikit.training.accelerator import make_accelerator
@@ -33,12 +33,12 @@ class Toy:
     """A toy run, built but not trained."""
 
     recipe: Recipe
-    cast: Cast
+    components: Components
     trainer: Trainer
 
     def batch(self, step: int = 0):
-        shares = Shares(self.cast.dataset, self.recipe.train.seed, self.recipe.train.batch)
-        return shares[step].batch(self.cast.model.encoder, "cpu")
+        shares = BatchLoader(self.components.dataset, self.recipe.train.seed, self.recipe.train.batch)
+        return shares[step].batch(self.components.model.encoder, "cpu")
 
     def steps(self, start: int, stop: int) -> None:
         for step in range(start, stop):
@@ -58,10 +58,10 @@ def make_toy(kind: str, *settings: str, say=print) -> Toy:
     registry = Registry.load([str(TOYS)])
     recipe = read_recipe(registry, f"toys/{kind}", settings=settings)
     accelerator = make_accelerator(recipe.train, "cpu", lazy_parameters=False)
-    cast = build_cast(recipe, registry, accelerator.device)
-    trainer = make_trainer(recipe, cast, accelerator)
+    components = build_components(recipe, registry, accelerator.device)
+    trainer = make_trainer(recipe, components, accelerator)
     trainer.say = say
-    return Toy(recipe, cast, trainer)
+    return Toy(recipe, components, trainer)
 
 
 def heed_interrupts() -> None:

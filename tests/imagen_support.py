@@ -45,7 +45,7 @@ def make_batch(count: int = 3) -> Batch:
 
 
 def exact_output(prediction: str, x, goal, alpha, sigma):
-    """What a model that knows the clean pictures would say of x."""
+    """What a model that knows the clean images would say of x."""
     noise = (x - alpha * goal) / sigma
     return {
         "v_prediction": alpha * noise - sigma * goal,

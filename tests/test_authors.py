@@ -46,7 +46,7 @@ def test_it_passes_the_checks_for_plugins():
 
 def test_the_parts_that_the_docs_show_pass_the_checks(tmp_path):
     page = (Path(__file__).parents[1] / "docs" / "plugins.md").read_text()
-    parts = page.split("## A denoiser\n")[1].split("## A generator that enlarges\n")[0]
+    parts = page.split("## A denoiser\n")[1].split("## A generator that upscales\n")[0]
     blocks = re.findall(r"```python\n(.*?)```", parts, re.DOTALL)
     for name, code in zip(("docs_one", "docs_two", "docs_three"), blocks, strict=True):
         (tmp_path / f"{name}.py").write_text(code + (HOOK if name == "docs_three" else ""))

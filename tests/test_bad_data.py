@@ -1,4 +1,4 @@
-"""Bad pictures and captions: skipped, named and counted; `t2ikit data` and `t2ikit train` on them."""
+"""Bad images and captions: skipped, named and counted; `t2ikit data` and `t2ikit train` on them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def oddities(root: Path) -> dict[str, str | None]:
     None: it is used as it is.
     """
     pairs(root, 20)
-    (root / "words.png").write_text("no picture")
+    (root / "words.png").write_text("no image")
     (root / "words.txt").write_text("x")
     (root / "empty.png").write_bytes(b"")
     (root / "empty.txt").write_text("x")
@@ -36,7 +36,7 @@ def oddities(root: Path) -> dict[str, str | None]:
     save(root / "alone.png")
     save(root / "blank.png").with_suffix(".txt").write_text(" \n \n")
     save(root / "latin.png").with_suffix(".txt").write_bytes("café".encode("latin-1"))
-    (root / "orphan.txt").write_text("a caption without a picture")
+    (root / "orphan.txt").write_text("a caption without an image")
     save(root / "cmyk.jpg", (10, 20, 30, 40), mode="CMYK").with_suffix(".txt").write_text("fine")
     sixteen = np.full((9, 9), 40_000, dtype=np.uint16)
     Image.fromarray(sixteen).save(root / "deep.png")
@@ -44,8 +44,8 @@ def oddities(root: Path) -> dict[str, str | None]:
     save(root / "PALETTE.GIF", 3, mode="P").with_suffix(".txt").write_text("fine")
     (root / "notes.docx").write_bytes(b"PK")
     return {
-        "words.png": "not a picture",
-        "empty.png": "not a picture",
+        "words.png": "not an image",
+        "empty.png": "not an image",
         "short.png": "truncated",
         "half.jpg": "truncated",
         "huge.png": "pixels",
@@ -53,7 +53,7 @@ def oddities(root: Path) -> dict[str, str | None]:
         "alone.png": "without a caption",
         "blank.txt": "empty caption file",
         "latin.txt": "not UTF-8",
-        "orphan.txt": "without a picture",
+        "orphan.txt": "without an image",
         "cmyk.jpg": None,
         "deep.png": None,
         "PALETTE.GIF": None,
@@ -81,7 +81,7 @@ def test_fourteen_kinds_are_named_and_skipped_or_used(tmp_path: Path) -> None:
         line = next(line for line in told.splitlines() if name in line)
         before = told[: told.index(line)].splitlines()
         assert words in line or any(words in earlier for earlier in before[-2:]), (name, line)
-    assert f"{len(bad)} skipped, 23 pictures used" in dataset.warnings[0]
+    assert f"{len(bad)} skipped, 23 images used" in dataset.warnings[0]
 
 
 @pytest.mark.slow
@@ -92,7 +92,7 @@ def test_training_says_what_it_skips_and_ends(tmp_path: Path) -> None:
     settings = [word for setting in small for word in ("--set", setting)]
     done = run("train", "--plugin", "imagen", "--data", tmp_path / "odd", "--out", out, *settings)
     assert done.returncode == 0, done.stderr
-    assert f"{len(bad)} skipped, 23 pictures used" in done.stdout + done.stderr
+    assert f"{len(bad)} skipped, 23 images used" in done.stdout + done.stderr
     log = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert log[-1]["step"] == 2
     looked = run("data", tmp_path / "odd", "--out", tmp_path / "sheet.png")
@@ -130,20 +130,20 @@ def test_nothing_usable_exits_2_and_says_what_was_looked_for(tmp_path: Path) -> 
 def test_the_survey_counts(tmp_path: Path) -> None:
     pairs(tmp_path, 10)
     shutil.copy(tmp_path / "003.png", tmp_path / "copy.png")
-    (tmp_path / "copy.txt").write_text("picture 3")
+    (tmp_path / "copy.txt").write_text("image 3")
     rows = dict(survey(open_dataset(Registry.load(), str(tmp_path), ["data.size=16"])).rows)
-    assert rows["pictures"].endswith(" validation")
+    assert rows["images"].endswith(" validation")
     assert rows["sizes"] == "20 x 12 to 29 x 12, median 24 x 12; resized to 16"
     assert rows["not square"].startswith("11 ")
-    assert rows["enlarged"].startswith("11 ")
-    assert rows["same picture"] == "1 repeat another: copy.png = 003.png"
-    assert rows["captions"] == "11 of 11 pictures, 10 different"
+    assert rows["upscaled"].startswith("11 ")
+    assert rows["same image"] == "1 repeat another: copy.png = 003.png"
+    assert rows["captions"] == "11 of 11 images, 10 different"
     assert rows["words a caption"] == "2 to 2, median 2"
-    assert rows["vocabulary"].startswith("11 words; picture 11")
-    assert rows["most frequent"] == "2 x 'picture 3'"
+    assert rows["vocabulary"].startswith("11 words; image 11")
+    assert rows["most frequent"] == "2 x 'image 3'"
 
 
-def test_the_sheet_shows_the_pictures_with_their_captions(tmp_path: Path) -> None:
+def test_the_sheet_shows_the_images_with_their_captions(tmp_path: Path) -> None:
     pairs(tmp_path, 12)
     dataset = open_dataset(Registry.load(), str(tmp_path), ["data.size=16"])
     small, large = sheet(dataset, 3), sheet(dataset, 10)
@@ -155,6 +155,6 @@ def test_the_sheet_shows_the_pictures_with_their_captions(tmp_path: Path) -> Non
 def test_other_data_than_folders_can_be_looked_at(tmp_path: Path) -> None:
     dataset = open_dataset(Registry.load(), "creatures", ["data.count=200"])
     rows = dict(survey(dataset).rows)
-    assert rows["pictures"] == "190 train, 10 validation"
+    assert rows["images"] == "190 train, 10 validation"
     assert "creatures-v1" in rows["fingerprint"]
     assert sheet(dataset, 4).width > 300

@@ -43,7 +43,7 @@ def test_caption_files_without_an_image_are_told_in_any_case(tmp_path: Path) -> 
     (tmp_path / "LOST.TXT").write_text("x")
     (tmp_path / "gone.caption").write_text("x")
     (warning,) = load(tmp_path).warnings
-    assert "2 x a caption without a picture: LOST.TXT; gone.caption" in warning
+    assert "2 x a caption without an image: LOST.TXT; gone.caption" in warning
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])

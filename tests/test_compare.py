@@ -99,7 +99,7 @@ class Page(HTMLParser):
         if "th" in self.open or "td" in self.open:
             self.rows[-1][-1] += data
 
-    def pictures(self):
+    def images(self):
         return [Image.open(io.BytesIO(base64.b64decode(source.split(",")[1]))) for source in self.sources]
 
 
@@ -109,7 +109,7 @@ def test_the_page_holds_all_it_shows_and_loads_nothing(comparison):
     assert all(load.startswith("data:image/webp;base64,") for load in page.loads)
     assert "<script" not in html
     assert "url(" not in html
-    assert all(min(picture.size) > 40 for picture in page.pictures())
+    assert all(min(image.size) > 40 for image in page.images())
     # Two runs: two samples of two prompts, four guidance scales of two prompts, a grid of training, losses.
     assert len(page.sources) == 2 * (2 * 2 + 4 * 2 + 1 + 1)
     assert "<second>" in page.text  # as text, not as a tag
@@ -119,7 +119,7 @@ def test_the_page_holds_all_it_shows_and_loads_nothing(comparison):
     assert len(html) < 5_000_000
 
 
-def test_prompts_are_text_beside_their_pictures(comparison):
+def test_prompts_are_text_beside_their_images(comparison):
     html = render(comparison)
     page = Page(html)
     assert "a &lt;b&gt;blue&lt;/b&gt; dog" in html
@@ -146,7 +146,7 @@ def test_a_run_of_any_name_is_shown_as_it_is(comparison, name):
 
 
 def test_how_each_number_was_made_is_shown_where_no_pointer_hovers(comparison):
-    costs = Costs(pictures=7, seconds=1.0, calls=2, device="cpu", threads=2, processor="a processor")
+    costs = Costs(images=7, seconds=1.0, calls=2, device="cpu", threads=2, processor="a processor")
     runs = [replace(one, numbers=replace(one.numbers, costs=costs)) for one in comparison.runs]
     html = render(replace(comparison, runs=runs))
     assert " title=" not in html
@@ -156,7 +156,7 @@ def test_how_each_number_was_made_is_shown_where_no_pointer_hovers(comparison):
     saturation = ours.measures["colours/saturation"]
     assert saturation.provenance
     assert ["colours/saturation", "5", saturation.provenance] in page.rows
-    assert ["milliseconds to draw a picture", "7", "cpu, 2 threads, a processor"] in page.rows
+    assert ["milliseconds to draw an image", "7", "cpu, 2 threads, a processor"] in page.rows
     assert comparison.runs[0].data in page.text
 
 
@@ -219,18 +219,20 @@ def test_as_many_prompts_as_are_taken_fit_the_page(comparison):
     runs = [replace(one, drawn=drawn, scaled=None) for one in comparison.runs]
     page = Page(render(replace(comparison, runs=runs, prompts=prompts)))
     assert page.captions[:MOST_PROMPTS] == prompts
-    assert max(max(picture.size) for picture in page.pictures()) < 2000
+    assert max(max(image.size) for image in page.images()) < 2000
 
 
 def test_more_prompts_are_refused_before_any_work(monkeypatch):
-    monkeypatch.setattr("t2ikit.evaluation.comparison.Evaluator", lambda *a, **k: pytest.fail("a run was opened"))
+    monkeypatch.setattr(
+        "t2ikit.evaluation.comparison.Evaluator", lambda *a, **k: pytest.fail("a run was opened")
+    )
     prompts = [str(number) for number in range(MOST_PROMPTS + 1)]
     with pytest.raises(UserError, match="too many") as caught:
         compare_runs([Path("first"), Path("second")], QUESTION, prompts)
     assert (caught.value.expected, caught.value.got) == ("at most 200 prompts", 201)
 
 
-def test_three_runs_of_large_noisy_pictures_stay_below_5_mb(comparison, tmp_path):
+def test_three_runs_of_large_noisy_images_stay_below_5_mb(comparison, tmp_path):
     noise = torch.rand(6, 2, 3, 128, 128, generator=torch.Generator().manual_seed(0)) * 2 - 1
     grid = tmp_path / "step-00000001.png"
     to_pil(torch.rand(1, 3, 1400, 1000) * 2 - 1)[0].save(grid)
@@ -241,18 +243,18 @@ def test_three_runs_of_large_noisy_pictures_stay_below_5_mb(comparison, tmp_path
     assert 3 * (len(html) + 3 * of_grid) < 5_000_000
 
 
-def test_a_picture_is_kept_without_loss_where_it_fits():
-    picture = to_pil(torch.rand(1, 3, 64, 64) * 2 - 1)[0]
-    urls = [embed(picture, most) for most in (20_000, 5_000, 500)]
+def test_a_image_is_kept_without_loss_where_it_fits():
+    image = to_pil(torch.rand(1, 3, 64, 64) * 2 - 1)[0]
+    urls = [embed(image, most) for most in (20_000, 5_000, 500)]
     sizes = [len(base64.b64decode(url.split(",")[1])) for url in urls]
     kept = [Image.open(io.BytesIO(base64.b64decode(url.split(",")[1]))) for url in urls]
-    assert kept[0].convert("RGB").tobytes() == picture.tobytes()
+    assert kept[0].convert("RGB").tobytes() == image.tobytes()
     assert kept[1].size == (64, 64)
     assert max(kept[2].size) < 64
     assert all(size <= most for size, most in zip(sizes, (20_000, 5_000, 500)))
 
 
-def test_a_picture_larger_than_the_format_holds_is_halved():
+def test_a_image_larger_than_the_format_holds_is_halved():
     shown = embed(Image.new("RGB", (20_000, 4)), 100_000)
     assert Image.open(io.BytesIO(base64.b64decode(shown.split(",")[1]))).size == (10_000, 2)
 
@@ -276,7 +278,9 @@ def test_a_damaged_evaluation_is_made_anew_and_said_so(runs, comparison):
 
 def test_an_evaluation_in_which_a_metric_failed_is_made_anew(runs, comparison, monkeypatch):
     before, said = comparison.runs[0].numbers, []
-    monkeypatch.setattr("t2ikit.evaluation.comparison.read_numbers", lambda path: replace(before, failed=("fid",)))
+    monkeypatch.setattr(
+        "t2ikit.evaluation.comparison.read_numbers", lambda path: replace(before, failed=("fid",))
+    )
     again = compare_runs(runs, QUESTION, ["a cat"], device="cpu", say=said.append).runs[0].numbers
     assert "failed before: fid; measuring anew" in said[0]
     assert (again.measures, again.failed) == (before.measures, ())
@@ -285,7 +289,7 @@ def test_an_evaluation_in_which_a_metric_failed_is_made_anew(runs, comparison, m
 GOOD = {
     "measures": {"colours/saturation": {"value": 1.5, "n": 2}},
     "not_measured": {"fid": "needs a file"},
-    "costs": {"pictures": 2, "seconds": 1.0, "calls": 40},
+    "costs": {"images": 2, "seconds": 1.0, "calls": 40},
 }
 
 
@@ -298,7 +302,7 @@ GOOD = {
         "[]",
         json.dumps({**GOOD, "measures": {"colours/saturation": {"n": 2}}}),
         json.dumps({**GOOD, "measures": {"colours/saturation": {"value": "high", "n": 2}}}),
-        json.dumps({**GOOD, "costs": {**GOOD["costs"], "pictures": 0}}),
+        json.dumps({**GOOD, "costs": {**GOOD["costs"], "images": 0}}),
         json.dumps({**GOOD, "not_measured": None}),
     ],
 )
@@ -420,7 +424,9 @@ def test_the_command_writes_the_file_and_passes_over_a_damaged_grid(runs, tmp_pa
     "out", ["gone/report.html", "folder", "file/report.html", "taken.html", "long" * 100]
 )
 def test_a_report_that_cannot_be_written_is_refused_before_any_work(out, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("t2ikit.evaluation.functions.compare_runs", lambda *a, **k: pytest.fail("runs were compared"))
+    monkeypatch.setattr(
+        "t2ikit.evaluation.functions.compare_runs", lambda *a, **k: pytest.fail("runs were compared")
+    )
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").touch()
     (tmp_path / ".taken.html.writing").mkdir()  # as a folder without leave to write, for root too

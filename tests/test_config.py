@@ -127,7 +127,7 @@ def test_load_toml_missing_file_and_folder(tmp_path):
         ("a=3", ("a",), 3),
         ("a = true", ("a",), True),
         ("a=none", ("a",), "none"),
-        ("a=folder/pictures", ("a",), "folder/pictures"),
+        ("a=folder/images", ("a",), "folder/images"),
         ("a=a=b", ("a",), "a=b"),
         ("a=[1, 2]", ("a",), [1, 2]),
         ("a=0.9,0.99", ("a",), "0.9,0.99"),

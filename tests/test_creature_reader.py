@@ -33,8 +33,8 @@ def shown() -> list[Attributes]:
     return every[::4]
 
 
-def tensor(pictures: list[np.ndarray]) -> Tensor:
-    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
+def tensor(images: list[np.ndarray]) -> Tensor:
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 @cache
@@ -86,9 +86,9 @@ def test_larger_drawings_are_read_as_well(size):
 
 @pytest.mark.parametrize(("noise", "blur"), [(0.1, 0.0), (0.0, 0.6), (0.08, 0.5)])
 def test_slight_noise_and_blur_are_read_through(noise, blur):
-    pictures = blurred(drawings()[:600], blur) if blur else drawings()[:600]
-    pictures = pictures + noise * torch.randn(pictures.shape, generator=torch.Generator().manual_seed(0))
-    readings = reader()(pictures.clamp(-1, 1))
+    images = blurred(drawings()[:600], blur) if blur else drawings()[:600]
+    images = images + noise * torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
+    readings = reader()(images.clamp(-1, 1))
     for name in NAMES:
         assert right(readings, shown()[:600], name) >= 0.96, name
 
@@ -100,12 +100,12 @@ def test_shuffled_captions_are_met_by_chance_alone():
         assert abs(right(readings, wanted, name) - chance) < spread, name
 
 
-def unreadable(pictures: Tensor) -> list[bool]:
-    return [all(getattr(r, name) is None for name in NAMES) for r in reader()(pictures)]
+def unreadable(images: Tensor) -> list[bool]:
+    return [all(getattr(r, name) is None for name in NAMES) for r in reader()(images)]
 
 
-def assert_unreadable(pictures: Tensor) -> None:
-    found = unreadable(pictures.clamp(-1, 1))
+def assert_unreadable(images: Tensor) -> None:
+    found = unreadable(images.clamp(-1, 1))
     assert sum(found) >= 0.99 * len(found)
 
 
@@ -119,26 +119,26 @@ def test_noise_is_unreadable(kind, scale, grain):
     assert_unreadable(scale * noise.repeat_interleave(grain, 2).repeat_interleave(grain, 3))
 
 
-def test_noise_of_larger_pictures_is_unreadable():
+def test_noise_of_larger_images_is_unreadable():
     assert_unreadable(torch.randn(200, 3, 64, 64, generator=torch.Generator().manual_seed(2)))
 
 
-def test_plain_pictures_of_any_colour_are_unreadable():
+def test_plain_images_of_any_colour_are_unreadable():
     steps = torch.linspace(-1, 1, 9)
     colours = torch.cartesian_prod(steps, steps, steps)
     assert_unreadable(colours[:, :, None, None].expand(-1, 3, 32, 32))
 
 
-def blurred(pictures: Tensor, sigma: float) -> Tensor:
+def blurred(images: Tensor, sigma: float) -> Tensor:
     """Pillow's blur: not the one that the reader was trained with."""
-    whole = ((pictures + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+    whole = ((images + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
     return tensor([np.asarray(Image.fromarray(p).filter(ImageFilter.GaussianBlur(sigma))) for p in whole])
 
 
 @pytest.mark.parametrize(("size", "sigma"), [(32, 4), (32, 6), (32, 12), (64, 8)])
 def test_blurred_drawings_are_unreadable(size, sigma):
-    pictures = tensor([draw(a, size, Random(i)) for i, a in enumerate(shown()[:400])])
-    assert_unreadable(blurred(pictures, sigma))
+    images = tensor([draw(a, size, Random(i)) for i, a in enumerate(shown()[:400])])
+    assert_unreadable(blurred(images, sigma))
 
 
 def test_eyeless_creatures_have_no_eye_colour_and_the_rest_is_read():
@@ -154,5 +154,5 @@ def test_shipped_weights_are_small_and_the_result_is_the_same_every_time():
     assert reader()(drawings()[:50]) == CreatureReader()(drawings()[:50], batch=7)
 
 
-def test_no_pictures_no_readings():
+def test_no_images_no_readings():
     assert reader()(torch.zeros(0, 3, 32, 32)) == []

@@ -45,7 +45,7 @@ def test_the_same_seed_and_index_give_the_same_record_whatever_was_drawn_before(
         assert first.key == second.key
 
 
-def test_seed_split_and_index_each_change_the_picture_and_count_does_not():
+def test_seed_split_and_index_each_change_the_image_and_count_does_not():
     base = creatures(count=100).record("train", 4).image
     assert torch.equal(base, creatures(count=1000).record("train", 4).image)
     for other in (
@@ -56,7 +56,7 @@ def test_seed_split_and_index_each_change_the_picture_and_count_does_not():
         assert not torch.equal(base, other.image)
 
 
-def test_no_two_of_four_thousand_pictures_agree():
+def test_no_two_of_four_thousand_images_agree():
     data = creatures(count=4000)
     seen = Counter(
         hashlib.sha256(data.record(split, index).image.numpy().tobytes()).hexdigest()
@@ -66,7 +66,7 @@ def test_no_two_of_four_thousand_pictures_agree():
     assert len(seen) == 4000
 
 
-def test_no_two_pictures_of_the_same_attributes_agree():
+def test_no_two_images_of_the_same_attributes_agree():
     attributes, rng = Attributes(("green",), "cat", "jumping", "red"), Random(0)
     assert len({draw(attributes, 32, rng).tobytes() for _ in range(500)}) == 500
 
@@ -87,7 +87,7 @@ def test_sizes_of_the_splits():
         data.record("train", 180)
 
 
-def test_fingerprint_follows_every_option_that_changes_a_picture_or_a_caption():
+def test_fingerprint_follows_every_option_that_changes_a_image_or_a_caption():
     options = [{}, {"seed": 1}, {"count": 10}, {"size": 64}, {"validation": 0.2}]
     assert len({creatures(**option).fingerprint for option in options}) == len(options)
     assert creatures().fingerprint == creatures().fingerprint
@@ -224,8 +224,8 @@ def test_the_first_colour_is_the_body_and_the_second_is_clearly_there():
     rng = Random(1)
     for species in SPECIES:
         for action in ACTIONS:
-            picture = draw(Attributes(("red", "blue"), species, action, "green"), 32, rng).astype(int)
-            body, patch = (np.abs(picture - BODY_RGB[c]).max(2) < 60 for c in ("red", "blue"))
+            image = draw(Attributes(("red", "blue"), species, action, "green"), 32, rng).astype(int)
+            body, patch = (np.abs(image - BODY_RGB[c]).max(2) < 60 for c in ("red", "blue"))
             assert patch.sum() >= 12, (species, action)
             assert body.sum() >= patch.sum(), (species, action)
 
@@ -244,7 +244,7 @@ def test_eyes_are_seen_in_every_pose_of_every_species_and_colour():
                 assert white.sum() >= 2, attributes
 
 
-def test_the_creature_stays_inside_the_picture():
+def test_the_creature_stays_inside_the_image():
     data = creatures(count=400)
     for index in range(300):
         image = data.record("train", index).image.int()

@@ -1,4 +1,4 @@
-"""The picture of the losses."""
+"""The image of the losses."""
 
 from __future__ import annotations
 
@@ -68,9 +68,9 @@ def test_a_panel_for_each_loss_with_its_values(tmp_path: Path, drawn: list[Figur
     )
     assert raw == [(r["step"], r["loss/critic"]) for r in records]
     assert len(found["critic", "training"]) == len(records)
-    picture = np.asarray(Image.open(tmp_path / "losses.png").convert("RGB"))
-    assert picture.shape[1] > 800
-    assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 20
+    image = np.asarray(Image.open(tmp_path / "losses.png").convert("RGB"))
+    assert image.shape[1] > 800
+    assert len(np.unique(image.reshape(-1, 3), axis=0)) > 20
 
 
 def test_smoothing_is_a_weighted_mean_of_the_past() -> None:
@@ -102,7 +102,7 @@ def test_nulls_and_not_numbers_are_gaps(tmp_path: Path, drawn: list[Figure]) -> 
 
 
 @pytest.mark.parametrize("content", [None, "", '{"step": 1, "lr/generator": 1.0}\n', '{"step"'])
-def test_a_log_without_losses_gives_a_picture_too(tmp_path: Path, content: str | None) -> None:
+def test_a_log_without_losses_gives_a_image_too(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "log.jsonl").write_text(content)
     plot_curves(tmp_path / "log.jsonl", tmp_path / "losses.png")
@@ -116,7 +116,7 @@ def test_odd_names_and_many_losses(tmp_path: Path, drawn: list[Figure]) -> None:
     assert [axes.get_title() for axes in drawn[0].axes] == names
 
 
-def test_the_old_picture_stays_until_the_new_one_is_whole(
+def test_the_old_image_stays_until_the_new_one_is_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = write(tmp_path / "log.jsonl", training())

@@ -93,7 +93,7 @@ def said(capsys, *words):
     return capsys.readouterr().err.splitlines()
 
 
-def pictures(folder):
+def images(folder):
     return {path.name: path.read_bytes() for path in folder.glob("*.png")}
 
 
@@ -118,7 +118,7 @@ def test_the_one_before_is_sampled_and_said_to_be(run, capsys):
     said(capsys, "sample", "run", "a cat", "-n", 1, "--checkpoint", 2, "--out", "older")
     damage(newest(run), "flipped")
     assert said(capsys, "sample", "run", "a cat", "-n", 1, "--out", "found") == [f"warning: run: {NOTE}"]
-    found, older, whole = (pictures(run.parent / name) for name in ("found", "older", "newest"))
+    found, older, whole = (images(run.parent / name) for name in ("found", "older", "newest"))
     assert found == older != whole
 
 

@@ -1,4 +1,4 @@
-"""The same captioned pictures in every format give the same batches; tables and shards that are wrong."""
+"""The same captioned images in every format give the same batches; tables and shards that are wrong."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from t2ikit.data.captioned import Captioned
-from t2ikit.data.loader import Shares
+from t2ikit.data.loader import BatchLoader
 from t2ikit.errors import UserError
 from t2ikit.recipes.datasets import open_dataset
 from t2ikit.registry.registry import Registry
@@ -28,7 +28,7 @@ def registry() -> Registry:
 
 
 @pytest.fixture(scope="module")
-def pictures() -> dict[str, tuple[bytes, tuple[str, ...]]]:
+def images() -> dict[str, tuple[bytes, tuple[str, ...]]]:
     """File names to contents and captions: of several sizes and kinds, some with two captions."""
     random = np.random.default_rng(0)
     made = {}
@@ -40,75 +40,75 @@ def pictures() -> dict[str, tuple[bytes, tuple[str, ...]]]:
         ending, kind = (("png", "PNG"), ("webp", "WEBP"))[i % 2]
         content = io.BytesIO()
         Image.fromarray(pixels, mode).save(content, kind, **({"lossless": True} if kind == "WEBP" else {}))
-        captions = (f"picture {i}", f"another word for {i}") if i % 4 == 0 else (f"picture {i}",)
+        captions = (f"image {i}", f"another word for {i}") if i % 4 == 0 else (f"image {i}",)
         made[f"p{i:03}.{ending}"] = (content.getvalue(), captions)
     return made
 
 
-def write_files(root: Path, pictures) -> Path:
+def write_files(root: Path, images) -> Path:
     root.mkdir(parents=True)
-    for name, (content, _) in pictures.items():
+    for name, (content, _) in images.items():
         (root / name).write_bytes(content)
     return root
 
 
-def as_jsonl_folder(root: Path, pictures) -> str:
-    write_files(root, pictures)
-    rows = [{"file_name": name, "text": list(captions)} for name, (_, captions) in pictures.items()]
+def as_jsonl_folder(root: Path, images) -> str:
+    write_files(root, images)
+    rows = [{"file_name": name, "text": list(captions)} for name, (_, captions) in images.items()]
     (root / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return str(root)
 
 
-def as_csv_folder(root: Path, pictures) -> str:
-    write_files(root, pictures)
-    rows = [f'{name},"{caption}"' for name, (_, captions) in pictures.items() for caption in captions]
+def as_csv_folder(root: Path, images) -> str:
+    write_files(root, images)
+    rows = [f'{name},"{caption}"' for name, (_, captions) in images.items() for caption in captions]
     (root / "metadata.csv").write_text("\n".join(["file_name,text", *rows]))
     return str(root)
 
 
-def as_pairs(root: Path, pictures) -> str:
-    write_files(root, pictures)
-    for name, (_, captions) in pictures.items():
+def as_pairs(root: Path, images) -> str:
+    write_files(root, images)
+    for name, (_, captions) in images.items():
         (root / name).with_suffix(".txt").write_text("\n".join(captions))
     return str(root)
 
 
-def as_jsonl(root: Path, pictures) -> str:
-    write_files(root, pictures)
-    rows = [{"image": name, "caption": list(captions)} for name, (_, captions) in pictures.items()]
+def as_jsonl(root: Path, images) -> str:
+    write_files(root, images)
+    rows = [{"image": name, "caption": list(captions)} for name, (_, captions) in images.items()]
     (root / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in reversed(rows)))
     return str(root / "rows.jsonl")
 
 
-def hub_rows(pictures):
+def hub_rows(images):
     datasets = pytest.importorskip("datasets")
     rows = {
-        "image": [{"bytes": content, "path": name} for name, (content, _) in pictures.items()],
-        "text": [list(captions) for _, captions in pictures.values()],
+        "image": [{"bytes": content, "path": name} for name, (content, _) in images.items()],
+        "text": [list(captions) for _, captions in images.values()],
     }
     text = datasets.Sequence(datasets.Value("string"))
     return datasets.Dataset.from_dict(rows, datasets.Features({"image": datasets.Image(), "text": text}))
 
 
-def as_parquet(root: Path, pictures) -> str:
+def as_parquet(root: Path, images) -> str:
     root.mkdir()
-    hub_rows(pictures).to_parquet(str(root / "rows.parquet"))
+    hub_rows(images).to_parquet(str(root / "rows.parquet"))
     return str(root / "rows.parquet")
 
 
-def as_hub(root: Path, pictures) -> str:
-    hub_rows(pictures).to_parquet(str(root / "owner" / "name" / "train.parquet"))
+def as_hub(root: Path, images) -> str:
+    hub_rows(images).to_parquet(str(root / "owner" / "name" / "train.parquet"))
     return "hf:owner/name"  # `datasets` takes a folder of that name for the dataset
 
 
-def as_shards(root: Path, pictures) -> str:
+def as_shards(root: Path, images) -> str:
     pytest.importorskip("webdataset")
     root.mkdir()
-    names = list(pictures)
+    names = list(images)
     for number in range(3):
         with tarfile.open(root / f"shard-{number:03}.tar", "w") as shard:
             for name in names[number::3]:
-                content, captions = pictures[name]
+                content, captions = images[name]
                 stem = name.split(".")[0]
                 text = (".txt", "\n".join(captions)) if number else (".json", json.dumps({"text": captions}))
                 add(shard, name, content)
@@ -126,20 +126,20 @@ FORMATS = (as_jsonl_folder, as_csv_folder, as_pairs, as_jsonl, as_parquet, as_hu
 
 
 def batches(dataset: Captioned) -> list:
-    shares = Shares(dataset, seed=3, batch=8)
+    shares = BatchLoader(dataset, seed=3, batch=8)
     return [shares[step] for step in range(9)]
 
 
 @pytest.mark.parametrize("write", FORMATS, ids=lambda write: write.__name__)
-def test_every_format_gives_the_same_batches(write, registry, pictures, tmp_path, monkeypatch) -> None:
+def test_every_format_gives_the_same_batches(write, registry, images, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    expected = open_dataset(registry, as_pairs(tmp_path / "expected", pictures), ["data.size=16"])
+    expected = open_dataset(registry, as_pairs(tmp_path / "expected", images), ["data.size=16"])
     if write is as_hub:
         (tmp_path / "data").mkdir()
         monkeypatch.chdir(tmp_path / "data")
-        spec = as_hub(tmp_path / "data", pictures)
+        spec = as_hub(tmp_path / "data", images)
     else:
-        spec = write(tmp_path / "data", pictures)
+        spec = write(tmp_path / "data", images)
     dataset = open_dataset(registry, spec, ["data.size=16"])
     assert not dataset.warnings
     assert dataset.size("train") + dataset.size("validation") == COUNT
@@ -148,13 +148,13 @@ def test_every_format_gives_the_same_batches(write, registry, pictures, tmp_path
     for found, wanted in zip(batches(dataset), batches(expected), strict=True):
         assert torch.equal(found.images, wanted.images)
         assert (found.captions, found.wrong, found.pool) == (wanted.captions, wanted.wrong, wanted.pool)
-    validation = Shares(dataset, 0, dataset.size("validation"), split="validation")[0]
-    same = Shares(expected, 0, expected.size("validation"), split="validation")[0]
+    validation = BatchLoader(dataset, 0, dataset.size("validation"), split="validation")[0]
+    same = BatchLoader(expected, 0, expected.size("validation"), split="validation")[0]
     assert torch.equal(validation.images, same.images)
 
 
-def test_templates_and_fit(registry, pictures, tmp_path) -> None:
-    spec = as_pairs(tmp_path / "data", pictures)
+def test_templates_and_fit(registry, images, tmp_path) -> None:
+    spec = as_pairs(tmp_path / "data", images)
     plain = open_dataset(registry, spec, ["data.size=16"])
     changed = open_dataset(
         registry,
@@ -168,7 +168,7 @@ def test_templates_and_fit(registry, pictures, tmp_path) -> None:
     for place, (width, height) in enumerate(changed.ready.sizes):
         image = changed.ready.pixels[place]
         small = round(16 * min(width, height) / max(width, height))
-        empty = (16 - small) // 2  # rows or columns before the picture
+        empty = (16 - small) // 2  # rows or columns before the image
         if empty:
             edge = image[:, :empty] if height < width else image[:, :, :empty]
             assert (edge == 255).all()
@@ -177,9 +177,9 @@ def test_templates_and_fit(registry, pictures, tmp_path) -> None:
             open_dataset(registry, spec, [wrong])
 
 
-def test_columns_are_found_or_named(registry, pictures, tmp_path) -> None:
+def test_columns_are_found_or_named(registry, images, tmp_path) -> None:
     pytest.importorskip("pyarrow")
-    rows = hub_rows(pictures).rename_columns({"image": "photo", "text": "says"})
+    rows = hub_rows(images).rename_columns({"image": "photo", "text": "says"})
     path = tmp_path / "rows.parquet"
     rows.to_parquet(str(path))
     with pytest.raises(UserError, match=r"no column of images") as caught:
@@ -194,15 +194,15 @@ def test_columns_are_found_or_named(registry, pictures, tmp_path) -> None:
     assert dataset.size("train") + dataset.size("validation") == COUNT
 
 
-def test_rows_without_names_or_pictures(registry, pictures, tmp_path) -> None:
+def test_rows_without_names_or_images(registry, images, tmp_path) -> None:
     arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
-    contents = [content for content, _ in pictures.values()][:6]
+    contents = [content for content, _ in images.values()][:6]
     table = {"image": [*contents, None, b"junk"], "text": [*"abcdef", "g", "h"]}
     parquet.write_table(arrow.table(table), tmp_path / "x.parquet")
     dataset = open_dataset(registry, str(tmp_path / "x.parquet"), ["data.size=8"])
     assert dataset.size("train") + dataset.size("validation") == 6
     (warning,) = dataset.warnings
-    for words in ("2 skipped, 6 pictures used", "row-00000006 (the row holds no picture)", "row-00000007"):
+    for words in ("2 skipped, 6 images used", "row-00000006 (the row holds no image)", "row-00000007"):
         assert words in warning
 
 
@@ -230,8 +230,8 @@ def test_files_that_are_not_there(registry, tmp_path, monkeypatch, spec) -> None
     assert "fix:" in str(caught.value)
 
 
-def test_a_shard_that_ends_early_gives_what_it_has(registry, pictures, tmp_path) -> None:
-    spec = as_shards(tmp_path / "data", pictures)
+def test_a_shard_that_ends_early_gives_what_it_has(registry, images, tmp_path) -> None:
+    spec = as_shards(tmp_path / "data", images)
     shard = tmp_path / "data" / "shard-001.tar"
     content = shard.read_bytes()
     shard.write_bytes(content[: len(content) // 2])
@@ -262,15 +262,15 @@ def test_a_dataset_that_cannot_be_reached_is_explained(registry, tmp_path, monke
     assert "--data FOLDER" in str(caught.value)
 
 
-def test_pictures_are_decoded_once_and_a_damaged_file_is_made_again(
-    registry, pictures, tmp_path, monkeypatch
+def test_images_are_decoded_once_and_a_damaged_file_is_made_again(
+    registry, images, tmp_path, monkeypatch
 ) -> None:
     from t2ikit.data import decoded_cache as ready
 
     decoded = []
-    real = ready.read_picture
-    monkeypatch.setattr(ready, "read_picture", lambda *a: decoded.append(1) or real(*a))
-    spec = as_pairs(tmp_path / "data", pictures)
+    real = ready.read_image
+    monkeypatch.setattr(ready, "read_image", lambda *a: decoded.append(1) or real(*a))
+    spec = as_pairs(tmp_path / "data", images)
     settings = ["data.size=16", f"data.cache={tmp_path}/cache"]
     first = open_dataset(registry, spec, settings)
     assert len(decoded) == COUNT
@@ -289,24 +289,24 @@ def test_pictures_are_decoded_once_and_a_damaged_file_is_made_again(
     changed = tmp_path / "data" / "p000.png"
     changed.write_bytes((tmp_path / "data" / "p002.png").read_bytes())
     assert not open_dataset(registry, spec, settings).ready.pixels.equal(wanted)
-    assert sorted(path.suffix for path in (tmp_path / "cache" / "pictures").iterdir()).count(".raw") == 0
+    assert sorted(path.suffix for path in (tmp_path / "cache" / "images").iterdir()).count(".raw") == 0
 
 
-def test_a_cache_that_cannot_be_written_is_explained(registry, pictures, tmp_path) -> None:
-    spec = as_pairs(tmp_path / "data", pictures)
+def test_a_cache_that_cannot_be_written_is_explained(registry, images, tmp_path) -> None:
+    spec = as_pairs(tmp_path / "data", images)
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be kept there") as caught:
         open_dataset(registry, spec, [f"data.cache={tmp_path}/file"])
     assert "T2IKIT_CACHE" in str(caught.value)
 
 
-def test_relative_paths_are_remembered_whole(registry, pictures, tmp_path, monkeypatch) -> None:
+def test_relative_paths_are_remembered_whole(registry, images, tmp_path, monkeypatch) -> None:
     from t2ikit.recipes.recipe import read_recipe
 
     monkeypatch.chdir(tmp_path)
-    as_shards(tmp_path / "data", pictures)
-    as_jsonl(tmp_path / "lines", pictures)
-    as_pairs(tmp_path / "creatures", pictures)  # which a bare name does not mean
+    as_shards(tmp_path / "data", images)
+    as_jsonl(tmp_path / "lines", images)
+    as_pairs(tmp_path / "creatures", images)  # which a bare name does not mean
     for spec, wanted in (
         ("wds:data/shard-{000..002}.tar", f"wds:{tmp_path}/data/shard-{{000..002}}.tar"),
         ("lines/rows.jsonl", f"{tmp_path}/lines/rows.jsonl"),

@@ -72,7 +72,7 @@ def test_a_batch_that_cannot_be_shared_is_refused(cli):
     words = ["train", "--plugin", TOYS, "--recipe", "toys/gan", "--set", "train.batch=7", "--device", "cpu"]
     result = cli(*words, launcher=two_processes(), timeout=120)
     assert result.returncode != 0
-    assert "7 pictures cannot be shared by 2 processes" in result.stderr
+    assert "7 images cannot be shared by 2 processes" in result.stderr
 
 
 @pytest.mark.slow

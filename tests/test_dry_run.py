@@ -161,7 +161,7 @@ def test_what_is_kept_in_the_cache_is_said(tmp_path, monkeypatch):
         (data / f"b{number}.txt").write_text(f"a blue square {number}")
     said = dict(toy({"train.prompts": []}, data=data).rows)["written"]
     assert said.startswith("no run; ")
-    assert str(tmp_path / "cache" / "pictures") in said
+    assert str(tmp_path / "cache" / "images") in said
     assert dict(toy({"train.prompts": []}, data=data).rows)["written"] == "nothing"
     shutil.rmtree(tmp_path / "cache")
 

@@ -30,14 +30,14 @@ from t2ikit.registry.registry import Registry
 from t2ikit.runs import checkpoint as ckpt
 from t2ikit.sampling.open import open_model
 from t2ikit.training.start import start_run
-from t2ikit.utils.files import save_picture
+from t2ikit.utils.files import save_image
 from test_resume import IMAGEN
 
 CREATURES = Creatures(CreaturesConfig(spec="creatures", count=60, size=32))
 
 
 @pytest.fixture(autouse=True)
-def few_training_pictures(monkeypatch):
+def few_training_images(monkeypatch):
     """As thousands of creatures take a second to draw."""
     monkeypatch.setattr("t2ikit.evaluation.images.MOST_TRAINING", 64)
 
@@ -90,7 +90,7 @@ def test_what_is_written_is_what_was_measured(tiny_run):
     assert len((folder / "prompts.jsonl").read_text().splitlines()) == 6
     table = json.loads((folder / "evaluation.json").read_text())
     assert table["measures"]["colours/saturation"]["value"] == evaluation.measures["colours/saturation"].value
-    assert table["costs"]["pictures"] == 10
+    assert table["costs"]["images"] == 10
     assert table["costs"]["calls"] == 2 * 2  # two steps, with guidance
     assert table["costs"]["device"] == "cpu"
     assert table["costs"]["threads"] == torch.get_num_threads()
@@ -203,7 +203,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_anything_is_drawn(tiny_r
             measure(evaluator)
 
 
-def test_large_training_pictures_are_fewer(monkeypatch):
+def test_large_training_images_are_fewer(monkeypatch):
     monkeypatch.setattr("t2ikit.evaluation.images.MOST_VALUES", 10 * 3 * 32 * 32)
     assert len(reference(CREATURES, ["a cat"], 0, CREATURES).train) == 10
 
@@ -213,11 +213,11 @@ def test_large_training_pictures_are_fewer(monkeypatch):
 
 @pytest.fixture
 def few(tmp_path):
-    """A folder of pictures with few different captions."""
+    """A folder of images with few different captions."""
     folder = tmp_path / "few"
     for number in range(40):
         colour = (6 * number, 255 - 6 * number, 90)
-        save_picture(Image.new("RGB", (32, 32), colour), folder / f"{number:02d}.png")
+        save_image(Image.new("RGB", (32, 32), colour), folder / f"{number:02d}.png")
         (folder / f"{number:02d}.txt").write_text(f"a red square {number % 15}")
     return folder
 
@@ -229,7 +229,7 @@ def test_a_caption_that_would_come_again_counts_once(tiny_run, few):
     found = evaluator.measure()
     assert len(found.drawn.images) == len(captions)
     assert found.settings["n"] == found.measures["colours/saturation"].n == len(captions)
-    assert len({picture.numpy().tobytes() for picture in found.drawn.images}) == len(captions)
+    assert len({image.numpy().tobytes() for image in found.drawn.images}) == len(captions)
     assert f"only {len(captions)} different captions; -n 256 asked" in found.notes
     assert f"note: only {len(captions)} different captions; -n 256 asked" in found.text()
     asked = Evaluator(tiny_run, EvaluationOptions(data=str(few), n=len(captions), metrics=["colours"]))
@@ -243,7 +243,7 @@ def test_creatures_that_repeat_are_drawn_once_in_their_order(tiny_run):
     assert len(evaluator.prompts) < 3000
 
 
-def test_few_pictures_are_told_once_whatever_is_measured(tiny_run):
+def test_few_images_are_told_once_whatever_is_measured(tiny_run):
     found = measure_run(tiny_run, EvaluationOptions(n=4, metrics=["colours", "neighbours"]))
     assert found.text().count("4 images are too few") == 1
     assert not measure_run(tiny_run, EvaluationOptions(n=100, steps=1, metrics=["colours"])).notes
@@ -271,7 +271,7 @@ def no_held_out(tmp_path_factory):
     """A run on three images of two captions, none held out, and the rows of its last grid."""
     folder = tmp_path_factory.mktemp("three")
     for number in range(3):
-        save_picture(Image.new("RGB", (32, 32), (80 * number, 90, 90)), folder / "data" / f"{number}.png")
+        save_image(Image.new("RGB", (32, 32), (80 * number, 90, 90)), folder / "data" / f"{number}.png")
         (folder / "data" / f"{number}.txt").write_text(f"a square {number % 2}")
     shared = [setting for setting in IMAGEN if not setting.startswith("data.count")]
     registry = Registry.load()
@@ -294,7 +294,9 @@ def test_few_captions_are_rows_once_in_every_grid(no_held_out, tmp_path, monkeyp
     run, trained = no_held_out
     both, rows = ["a square 0", "a square 1"], []
     assert sorted(trained) == both
-    monkeypatch.setattr("t2ikit.evaluation.sweeps.labelled_grid", lambda _, names, __: rows.append(names) or BLANK)
+    monkeypatch.setattr(
+        "t2ikit.evaluation.sweeps.labelled_grid", lambda _, names, __: rows.append(names) or BLANK
+    )
     monkeypatch.setattr("t2ikit.evaluation.comparison.SCALES", (1.0,))
     options = EvaluationOptions(n=9, metrics=["colours"])
     write_sweep(run_sweep(Evaluator(run, options), parse_axes(["guidance=1,3"])), open_run(run))
@@ -330,7 +332,7 @@ def test_training_data_that_is_gone_is_told(tiny_run, few, tmp_path):
     recipe = (run / "recipe.toml").read_text()
     (run / "recipe.toml").write_text(recipe.replace('spec = "creatures"', 'spec = "/no/such/folder"'))
     found = measure_run(run, EvaluationOptions(data=str(few), n=4, metrics=["neighbours", "colours"]))
-    assert "the run's own training pictures" in found.not_measured["neighbours"]
+    assert "the run's own training images" in found.not_measured["neighbours"]
     assert "colours/saturation" in found.measures
     assert any("the run's own data cannot be opened" in note for note in found.notes)
 
@@ -364,7 +366,7 @@ def broken(tmp_path):
     return str(tmp_path / "broken.py")
 
 
-def test_a_metric_that_fails_leaves_the_others_and_the_pictures(tiny_run, broken, tmp_path, capsys):
+def test_a_metric_that_fails_leaves_the_others_and_the_images(tiny_run, broken, tmp_path, capsys):
     words = ["evaluate", str(tiny_run), "--metrics", NAMES, "-n", "4", "--plugin", broken]
     assert main([*words, "--device", "cpu", "--json", str(tmp_path / "numbers.json")]) == 1
     out, err = capsys.readouterr()
@@ -387,7 +389,7 @@ def _failed(folder):
     return numbers.is_file() and "divides" in json.loads(numbers.read_text())["failed"]
 
 
-def test_pictures_are_there_before_anything_is_measured(tiny_run, tmp_path, monkeypatch):
+def test_images_are_there_before_anything_is_measured(tiny_run, tmp_path, monkeypatch):
     run = tmp_path / "run"
     shutil.copytree(tiny_run, run, ignore=shutil.ignore_patterns("evaluations"))
     seen = []
@@ -463,7 +465,7 @@ def test_settings_tell_apart_what_numbers_depend_on(tiny_run, tmp_path):
     assert first["device"] == "cpu"
     assert {"torch", "diffusers", "transformers", "t2ikit"} <= set(first["versions"])
     assert first["metrics"]["second/colours"]["options"] == {"value": 1.0}
-    assert first["metrics"]["prompt-accuracy"]["stands_on"] == {"creature reader": "1"}
+    assert first["metrics"]["prompt-accuracy"]["dependencies"] == {"creature reader": "1"}
     assert settings('metrics."second/colours".value=2') != first
     (tmp_path / "second.py").write_text(SECOND + "# changed\n")
     assert settings()["metrics"]["second/colours"]["source"] != first["metrics"]["second/colours"]["source"]
@@ -535,7 +537,7 @@ def test_a_sweep_goes_on_where_it_stopped(tiny_run, tmp_path, monkeypatch):
         assert torch.equal(one.drawn.images, other.drawn.images)
         assert one.drawn.images.shape[0] == 3
     shutil.rmtree(next(path for path in (run / "evaluations").iterdir() if path.is_dir()) / "drawn")
-    assert run_sweep(Evaluator(run, question), axes).kept == 2  # without its pictures it is made anew
+    assert run_sweep(Evaluator(run, question), axes).kept == 2  # without its images it is made anew
     run_sweep(Evaluator(run, replace(question, seed=1)), axes)
     assert calls[-3:] == [1, 3, 5]
 
@@ -561,7 +563,9 @@ def test_sweeps_of_other_values_keep_their_own_files(tiny_run):
 
 def test_the_points_of_a_sweep_share_the_models_weights(tiny_run, monkeypatch):
     evaluator = Evaluator(tiny_run, EvaluationOptions(n=2, metrics=["colours"]))
-    monkeypatch.setattr("t2ikit.evaluation.evaluator.open_model", lambda *a, **k: pytest.fail("it was opened again"))
+    monkeypatch.setattr(
+        "t2ikit.evaluation.evaluator.open_model", lambda *a, **k: pytest.fail("it was opened again")
+    )
     model = evaluator.sampling_model({"guidance": "4"})
     assert model.generator is evaluator.model.generator
     assert (model.sampler.guidance, evaluator.model.sampler.guidance) != (4, 4)

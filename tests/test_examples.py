@@ -167,7 +167,7 @@ def pipeline_example(*words: object) -> subprocess.CompletedProcess[str]:
 @pytest.mark.slow
 def test_schedulers_are_drawn_with_side_by_side_or_a_sentence_says_why_not(tmp_path):
     registry = Registry.load()
-    small = ["train.steps=1", "train.batch=2", "train.samples=1", "train.validation_pictures=2"]
+    small = ["train.steps=1", "train.batch=2", "train.samples=1", "train.validation_images=2"]
     small += ["data.count=40", "data.size=16"]
     denoiser = ["generator.channels=[16,16]", "generator.head_width=16", "generator.attention=[false,true]"]
     gan = ["generator.channels=[16,16,16]", "generator.filters=[1,1,1]", "generator.head_width=16"]
@@ -183,8 +183,8 @@ def test_schedulers_are_drawn_with_side_by_side_or_a_sentence_says_why_not(tmp_p
     out = tmp_path / "schedulers.png"
     done = pipeline_example(tmp_path / "imagen", "a red cat", "--out", out, "--steps", 2)
     assert done.returncode == 0, done.stderr[-2000:]
-    with Image.open(out) as picture:
-        assert picture.width > 4 * 16  # the run's own scheduler and three others
+    with Image.open(out) as image:
+        assert image.width > 4 * 16  # the run's own scheduler and three others
     for name, words in (("flow", "without a scheduler of diffusers"), ("gan", "cannot hold this model")):
         done = pipeline_example(tmp_path / name, "a red cat", "--out", out)
         assert done.returncode == 2

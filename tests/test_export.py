@@ -1,4 +1,4 @@
-"""Exports: pictures to the bit, files that repeat, text encoders inside, and what is refused."""
+"""Exports: images to the bit, files that repeat, text encoders inside, and what is refused."""
 
 from __future__ import annotations
 
@@ -89,8 +89,8 @@ def test_a_pipeline_draws_what_sample_draws_to_the_bit(runs, tmp_path, name, kin
     assert torch.equal(found, drawn(runs / name))
     assert torch.equal(drawn(tmp_path / "out"), found)  # `t2ikit sample` opens the export, too
     assert not torch.equal(pipeline(PROMPTS, num_images_per_prompt=2, seed=1, output_type="pt").images, found)
-    pictures = pipeline(PROMPTS[0]).images
-    assert [picture.size for picture in pictures] == [(16, 16)]
+    images = pipeline(PROMPTS[0]).images
+    assert [image.size for image in images] == [(16, 16)]
     (array,) = pipeline(PROMPTS[0], output_type="np", return_dict=False)
     assert array.shape == (1, 16, 16, 3)
     assert 0 <= array.min() <= array.max() <= 1
@@ -144,7 +144,7 @@ def test_a_scheduler_can_be_swapped(runs):
         ("PNDMScheduler", "ValueError"),
     ],
 )
-def test_a_scheduler_that_takes_no_clean_pictures_is_refused(runs, name, words):
+def test_a_scheduler_that_takes_no_clean_images_is_refused(runs, name, words):
     pipeline = ImagenPipeline.from_run(runs / "imagen")
     pipeline.scheduler = getattr(diffusers, name).from_config(pipeline.scheduler.config)
     with pytest.raises(UserError, match="cannot draw with this model") as error:
@@ -160,7 +160,7 @@ def test_the_schedulers_that_are_recommended_work(runs, name):
     assert bool(pipeline(PROMPTS, output_type="pt").images.isfinite().all())
 
 
-def test_a_model_that_enlarges_takes_pictures(runs, tmp_path):
+def test_a_model_that_enlarges_takes_images(runs, tmp_path):
     export(runs / "sr", "diffusers", out=tmp_path / "out")
     pipeline = ImagenPipeline.from_pretrained(tmp_path / "out")
     small = torch.zeros(2, 3, 8, 8)
@@ -168,16 +168,16 @@ def test_a_model_that_enlarges_takes_pictures(runs, tmp_path):
         pipeline(PROMPTS, image=small, output_type="pt").images,
         sample(open_model(open_run(runs / "sr")), PROMPTS, low_res=small),
     )
-    picture = Image.new("RGB", (8, 8), (255, 0, 0))
+    image = Image.new("RGB", (8, 8), (255, 0, 0))
     red = torch.tensor([1.0, -1.0, -1.0])[:, None, None].expand(3, 8, 8)
     assert torch.equal(
-        pipeline(PROMPTS[:1], image=picture, num_images_per_prompt=2, output_type="pt").images,
+        pipeline(PROMPTS[:1], image=image, num_images_per_prompt=2, output_type="pt").images,
         pipeline(PROMPTS[:1], image=red[None], num_images_per_prompt=2, output_type="pt").images,
     )
-    with pytest.raises(UserError, match="no pictures"):
+    with pytest.raises(UserError, match="no images"):
         pipeline(PROMPTS)
-    with pytest.raises(UserError, match="one picture for each prompt"):
-        pipeline(PROMPTS, image=[picture, Image.new("RGB", (9, 8)), picture])
+    with pytest.raises(UserError, match="one image for each prompt"):
+        pipeline(PROMPTS, image=[image, Image.new("RGB", (9, 8)), image])
 
 
 def test_the_card_says_what_it_is(runs, tmp_path):
@@ -198,7 +198,7 @@ def test_the_card_of_a_model_that_enlarges_says_so(runs, tmp_path):
     export(runs / "sr", "diffusers", out=tmp_path / "out")
     card = (tmp_path / "out" / "README.md").read_text()
     assert "pipeline_tag: image-to-image" in card
-    assert "Enlarges 8 x 8 to 16 x 16 pixels" in card
+    assert "Upscales 8 x 8 to 16 x 16 pixels" in card
     assert "image=small" in card
     assert "text-to-image" not in card
 
@@ -242,7 +242,7 @@ def test_figures_of_few_images_stay_out_of_the_card(runs, tmp_path, count):
 
 def test_an_export_names_no_folder_of_this_machine(runs, tmp_path):
     run = shutil.copytree(runs / "t5", tmp_path / "run")
-    table = (run / "recipe.toml").read_text().replace('"creatures"', f'"{tmp_path}/pictures"')
+    table = (run / "recipe.toml").read_text().replace('"creatures"', f'"{tmp_path}/images"')
     (run / "recipe.toml").write_text(table)
     export(run, "diffusers", out=tmp_path / "out")
     texts = {
@@ -252,7 +252,7 @@ def test_an_export_names_no_folder_of_this_machine(runs, tmp_path):
         assert str(runs) not in path.read_text(), name
         assert str(tmp_path) not in path.read_text(), name
     assert 'model = "text_encoder"' in texts["README.md"].read_text()
-    assert 'spec = "pictures"' in texts["recipe.toml"].read_text()
+    assert 'spec = "images"' in texts["recipe.toml"].read_text()
     moved = shutil.move(tmp_path / "out", tmp_path / "elsewhere")
     torch.testing.assert_close(drawn(moved), drawn(runs / "t5"), atol=1e-5, rtol=1e-5)
 
@@ -905,7 +905,7 @@ def t2ikit_exporters():
 
 def test_plugin_files_reach_an_exporter_but_do_not_travel_with_a_pipeline(tmp_path):
     registry = Registry.load([str(TOYS)])
-    settings = ["train.steps=1", "train.samples=1", "train.validation_pictures=1"]
+    settings = ["train.steps=1", "train.samples=1", "train.validation_images=1"]
     recipe = read_recipe(registry, "toys/denoiser", settings=settings)
     start_run(registry, recipe, tmp_path / "run", device="cpu")
     (tmp_path / "mine.py").write_text(MINE)
@@ -968,14 +968,14 @@ def stock(runs, tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", [*SAMPLERS, "bf16"])
-def test_stock_diffusers_draws_the_same_pictures(stock, name):
+def test_stock_diffusers_draws_the_same_images(stock, name):
     """With the noise that t2ikit would draw, and without t2ikit; captions in capitals, too."""
     found, wanted = stock
     assert found[name]["class"] == "IFPipeline"
     assert found["ours"] == []
     ours = sample(open_model(wanted[name]), CAPITALS)
     near = 0.1 if name == "bf16" else 1e-4  # it computes in float32 what t2ikit computes in bf16
-    theirs = torch.tensor(found[name]["images"]).clamp(-1, 1)  # which diffusers does on the way to a picture
+    theirs = torch.tensor(found[name]["images"]).clamp(-1, 1)  # which diffusers does on the way to an image
     torch.testing.assert_close(theirs, ours, atol=near, rtol=near)
 
 

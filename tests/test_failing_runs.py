@@ -120,7 +120,12 @@ def test_a_validation_that_fails_keeps_the_line_of_the_log(tmp_path, monkeypatch
 
 
 def test_a_diverged_step_is_not_saved(tmp_path):
-    settings = {**EACH, "optimizer.generator.lr": 1.0, "optimizer.generator.clip_norm": 0, "train.steps": 400}
+    settings = {
+        **EACH,
+        "optimizer.generator.lr": 1.0,
+        "optimizer.generator.max_grad_norm": 0,
+        "train.steps": 400,
+    }
     settings |= {"losses.contrast.weight": 1e30, "train.sample_every": 500, "train.validate_every": 500}
     with pytest.raises(UserError, match="training diverged") as caught:
         train_toy(tmp_path / "run", settings)
@@ -132,7 +137,7 @@ def test_a_forward_pass_that_moved_a_buffer_is_no_whole_step(tmp_path):
     from conftest import make_toy
 
     toy = make_toy("denoiser")
-    generator = toy.cast.model.generator
+    generator = toy.components.model.generator
     generator.register_buffer("seen", torch.zeros(()))
     toy.trainer.average = None
     player = toy.player("generator")

@@ -96,7 +96,7 @@ def test_with_no_share_held_out_every_image_is_trained_on(
     assert dataset.trained_prompts
     if not stream:
         rows = dict(survey(dataset).rows)
-        assert rows["pictures"] == f"{count} train, 0 validation"
+        assert rows["images"] == f"{count} train, 0 validation"
         assert rows["captions"].startswith(f"{count} of {count} ")
         assert sheet(dataset, 1).width > 100
 

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from t2ikit.data.captioned import MIRRORED, Captioned, split
 from t2ikit.data.folder_config import FolderConfig, accepts_folder
 from t2ikit.data.formats.folder import open_folder
-from t2ikit.data.image_files import read_picture
+from t2ikit.data.image_files import read_image
 from t2ikit.data.source import Entry
 from t2ikit.errors import UserError, did_you_mean
 
@@ -36,8 +36,8 @@ def save(path: Path, colour: object = "red", size: tuple[int, int] = (20, 12), m
 
 def pairs(root: Path, count: int = 6) -> Path:
     for i in range(count):
-        picture = save(root / f"{i:03}.png", COLOURS[i % len(COLOURS)], size=(20 + i, 12))
-        picture.with_suffix(".txt").write_text(f"picture {i}\n")
+        image = save(root / f"{i:03}.png", COLOURS[i % len(COLOURS)], size=(20 + i, 12))
+        image.with_suffix(".txt").write_text(f"image {i}\n")
     return root
 
 
@@ -113,7 +113,7 @@ def test_records_are_uint8_squares_and_the_same_every_time(tmp_path: Path) -> No
         cached.record("train", cached.size("train"))
 
 
-def test_flip_adds_mirrored_training_pictures_only(tmp_path: Path) -> None:
+def test_flip_adds_mirrored_training_images_only(tmp_path: Path) -> None:
     pairs(tmp_path)
     gradient = np.tile(np.arange(0, 240, 10, dtype=np.uint8), (24, 1))
     for i in range(6):
@@ -137,10 +137,10 @@ def test_no_torch_for_the_config() -> None:
 @pytest.mark.parametrize(
     ("spec", "accepted"),
     [
-        ("./pictures", True),
-        ("~/pictures", True),
-        ("data/pictures", True),
-        ("C:\\pictures", True),
+        ("./images", True),
+        ("~/images", True),
+        ("data/images", True),
+        ("C:\\images", True),
         ("creatures", False),
         ("hf:owner/name", False),
         ("wds:shards/{000..099}.tar", False),
@@ -158,7 +158,7 @@ def names(folder: Captioned) -> dict[str, set[str]]:
     return {part: {entry.name for entry in entries} for part, entries in folder.entries.items()}
 
 
-def test_adding_pictures_moves_none(tmp_path: Path) -> None:
+def test_adding_images_moves_none(tmp_path: Path) -> None:
     pairs(tmp_path, 40)
     before = names(load(tmp_path, validation=0.2))
     for i in range(40, 80):
@@ -213,26 +213,26 @@ def test_fingerprint_follows_content_captions_names_and_settings(tmp_path: Path)
     assert len(seen) == 6
 
 
-# One picture
+# One image
 
 
 def test_resize_is_antialiased_and_crops_the_centre(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "x.png")
-    got = read_picture(tmp_path / "x.png", 16)
+    got = read_image(tmp_path / "x.png", 16)
     whole = torch.from_numpy(pixels).permute(2, 0, 1)[None].double()
     small = F.interpolate(whole, size=(16, 24), mode="bicubic", antialias=True, align_corners=False)
     wanted = small[0, :, :, 4:20].round().clamp(0, 255)
     assert (got.double() - wanted).abs().max() <= 1
 
 
-def test_small_pictures_are_enlarged_and_tall_ones_cropped(tmp_path: Path) -> None:
+def test_small_images_are_enlarged_and_tall_ones_cropped(tmp_path: Path) -> None:
     pixels = np.zeros((30, 10, 3), dtype=np.uint8)
     pixels[10:20] = 255
     Image.fromarray(pixels).save(tmp_path / "x.png")
-    got = read_picture(tmp_path / "x.png", 10)
+    got = read_image(tmp_path / "x.png", 10)
     assert (got == 255).all()
-    assert read_picture(tmp_path / "x.png", 40).shape == (3, 40, 40)
+    assert read_image(tmp_path / "x.png", 40).shape == (3, 40, 40)
 
 
 def test_exif_orientation_is_obeyed(tmp_path: Path) -> None:
@@ -241,7 +241,7 @@ def test_exif_orientation_is_obeyed(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # shown turned by 90 degrees clockwise: the top becomes the right
     Image.fromarray(pixels).save(tmp_path / "x.jpg", exif=exif, quality=95)
-    got = read_picture(tmp_path / "x.jpg", 16)
+    got = read_image(tmp_path / "x.jpg", 16)
     assert got[0, :, 12:].min() > 200
     assert got[0, :, :4].max() < 50
 
@@ -251,7 +251,7 @@ def test_big_jpegs_keep_their_look(tmp_path: Path) -> None:
     pixels = np.stack([255 * x, 255 * y, 128 + 100 * np.sin(9 * x)], -1).astype(np.uint8)
     Image.fromarray(pixels).save(tmp_path / "x.jpg", quality=97)
     Image.fromarray(pixels).save(tmp_path / "x.png")
-    difference = read_picture(tmp_path / "x.jpg", 32).int() - read_picture(tmp_path / "x.png", 32).int()
+    difference = read_image(tmp_path / "x.jpg", 32).int() - read_image(tmp_path / "x.png", 32).int()
     assert difference.abs().max() <= 4
 
 
@@ -273,7 +273,7 @@ def test_modes_become_rgb(
     tmp_path: Path, mode: str, colour: object, name: str, wanted: tuple[int, int, int]
 ) -> None:
     save(tmp_path / name, colour, mode=mode)
-    got = read_picture(tmp_path / name, 4, "#0a141e")
+    got = read_image(tmp_path / name, 4, "#0a141e")
     assert (got.int() - torch.tensor(wanted)[:, None, None]).abs().max() <= 1
 
 
@@ -282,7 +282,7 @@ def test_palette_with_transparency(tmp_path: Path) -> None:
     image.putpalette([255, 0, 0, 0, 255, 0])
     image.paste(0, (0, 0, 4, 8))
     image.save(tmp_path / "x.png", transparency=0)
-    got = read_picture(tmp_path / "x.png", 8, "blue")
+    got = read_image(tmp_path / "x.png", 8, "blue")
     assert got[:, 0, 0].tolist() == [0, 0, 255]
     assert got[:, 0, 7].tolist() == [0, 255, 0]
 
@@ -290,7 +290,7 @@ def test_palette_with_transparency(tmp_path: Path) -> None:
 def test_an_animation_gives_its_first_frame(tmp_path: Path) -> None:
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
     frames[0].save(tmp_path / "x.gif", save_all=True, append_images=frames[1:])
-    assert read_picture(tmp_path / "x.gif", 4)[:, 0, 0].tolist() == [255, 0, 0]
+    assert read_image(tmp_path / "x.gif", 4)[:, 0, 0].tolist() == [255, 0, 0]
 
 
 # Bad folders: each is made from a good one, and the message must hold these words
@@ -333,8 +333,8 @@ def lines(root: Path, text: str | bytes) -> None:
 
 
 BAD: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
-    "nothing in it": (lambda root: unlink(root, "*"), ("no captioned picture", "an empty folder")),
-    "no pictures": (lambda root: unlink(root, "*.png"), ("no captioned picture", ".txt")),
+    "nothing in it": (lambda root: unlink(root, "*"), ("no captioned image", "an empty folder")),
+    "no images": (lambda root: unlink(root, "*.png"), ("no captioned image", ".txt")),
     "no captions": (lambda root: unlink(root, "*.txt"), ("without a caption (6 of them)", "005.png")),
     "a caption missing": (lambda root: (root / "003.txt").unlink(), ("without a caption", "003.png")),
     "an empty caption file": (lambda root: (root / "003.txt").write_text(" \n"), ("empty", "003.txt")),
@@ -343,8 +343,8 @@ BAD: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
         ("not UTF-8", "003.txt", "byte 3"),
     ),
     "one pair only": (lambda root: unlink(root, "00[1-9].*"), ("too few", "at least 2")),
-    "not a picture": (lambda root: (root / "002.png").write_text("hello"), ("002.png", "cannot be read")),
-    "an empty picture": (lambda root: (root / "002.png").write_bytes(b""), ("002.png", "cannot be read")),
+    "not an image": (lambda root: (root / "002.png").write_text("hello"), ("002.png", "cannot be read")),
+    "an empty image": (lambda root: (root / "002.png").write_bytes(b""), ("002.png", "cannot be read")),
     "a truncated PNG": (lambda root: truncated(root, "t.png"), ("t.png", "truncated")),
     "a truncated JPEG": (lambda root: truncated(root, "t.jpg"), ("t.jpg", "truncated")),
     "a decompression bomb": (huge, ("huge.png", "pixels")),
@@ -377,7 +377,7 @@ BAD: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
         lambda root: two(root, file_name="000.png", text=5),
         ("not text", "text = 5"),
     ),
-    "a metadata line that names no picture": (
+    "a metadata line that names no image": (
         lambda root: two(root, file_name="000.txt.bak", text="x"),
         ("000.txt.bak",),
     ),
@@ -398,24 +398,24 @@ def test_bad_folders_are_explained(tmp_path: Path, kind: str) -> None:
 
 
 def test_a_missing_folder_names_its_neighbours(tmp_path: Path) -> None:
-    pairs(tmp_path / "pictures")
+    pairs(tmp_path / "images")
     with pytest.raises(UserError, match="no such folder") as caught:
-        load(tmp_path / "picture")
-    assert "pictures" in str(caught.value)
+        load(tmp_path / "image")
+    assert "images" in str(caught.value)
     with pytest.raises(UserError, match="this is a file"):
-        load(tmp_path / "pictures" / "000.png")
+        load(tmp_path / "images" / "000.png")
 
 
 def test_all_problems_are_told_together_and_long_lists_cut(tmp_path: Path) -> None:
     pairs(tmp_path, 40)
     for i in range(25):
-        (tmp_path / f"{i:03}.png").write_text("no picture")
+        (tmp_path / f"{i:03}.png").write_text("no image")
     (tmp_path / "030.txt").unlink()
     (tmp_path / "031.txt").write_text("")
     with pytest.raises(UserError) as caught:
         load(tmp_path)
     message = str(caught.value)
-    assert "27 problems beside 13 pictures" in message
+    assert "27 problems beside 13 images" in message
     assert "(25 of them)" in message
     assert "009.png" in message
     assert "010.png" not in message

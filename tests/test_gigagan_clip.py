@@ -43,7 +43,7 @@ def teacher(folder) -> ClipTeacher:
     return load_clip(folder)
 
 
-def pictures(count=4, size=16, seed=0):
+def random_images(count=4, size=16, seed=0):
     return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(seed)) * 2 - 1
 
 
@@ -94,7 +94,7 @@ def test_duplicates_are_the_other_places_of_the_own_caption():
     assert find_duplicates(POOL, own).tolist() == expected
 
 
-def test_a_repeated_caption_is_no_negative_of_its_own_pictures_but_of_others():
+def test_a_repeated_caption_is_no_negative_of_its_own_images_but_of_others():
     image, own = unit(2, 5), torch.tensor([0, 1])
     text = unit(2, 5, seed=1)
     longer = torch.cat([text, text[:1]])
@@ -137,7 +137,7 @@ def test_logits_are_not_rounded_under_autocast():
 def test_embeddings_are_those_of_the_whole_model(folder, teacher):
     model, tokenizer = CLIPModel.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
     tokens = tokenizer(CAPTIONS, padding=True, return_tensors="pt")
-    images = pictures()
+    images = random_images()
     pixels = ((images + 1) / 2 - 0.5) / 0.25
     with torch.no_grad():
         expected = model(tokens["input_ids"], pixels, tokens["attention_mask"])
@@ -149,20 +149,20 @@ def test_embeddings_are_those_of_the_whole_model(folder, teacher):
 
 
 @pytest.mark.parametrize(("size", "tolerance"), [(16, 1e-5), (40, 0.03), (9, 0.03)])
-def test_pictures_are_prepared_as_transformers_does(size, tolerance):
+def test_images_are_prepared_as_transformers_does(size, tolerance):
     ramp = torch.linspace(40, 200, size).round()
     smooth = torch.stack(
         [ramp.expand(size, size), ramp[:, None].expand(size, size), (ramp + ramp[:, None]) / 2]
     )
-    picture = smooth.round().to(torch.uint8)  # no edges: Pillow clips what overshoots at them
+    image = smooth.round().to(torch.uint8)  # no edges: Pillow clips what overshoots at them
     processor = Processor(
         size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16}, do_convert_rgb=False
     )
     expected = processor(
-        np.asarray(picture.permute(1, 2, 0)), return_tensors="pt", input_data_format="channels_last"
+        np.asarray(image.permute(1, 2, 0)), return_tensors="pt", input_data_format="channels_last"
     )
     pixels = Pixels((16, 16), tuple(OPENAI_CLIP_MEAN), tuple(OPENAI_CLIP_STD))
-    ours = pixels(picture[None].float() / 127.5 - 1)
+    ours = pixels(image[None].float() / 127.5 - 1)
     torch.testing.assert_close(ours, torch.as_tensor(expected["pixel_values"]), rtol=0, atol=tolerance)
 
 
@@ -172,8 +172,8 @@ def test_mean_and_deviation_come_from_the_folder_or_are_clips(folder, tmp_path):
     assert bare.pixels == Pixels((16, 16), tuple(OPENAI_CLIP_MEAN), tuple(OPENAI_CLIP_STD))
 
 
-def test_the_gradient_reaches_the_pictures_and_no_weight(teacher):
-    images = pictures(size=24).requires_grad_(True)
+def test_the_gradient_reaches_the_images_and_no_weight(teacher):
+    images = random_images(size=24).requires_grad_(True)
     text = teacher.text_embeddings(CAPTIONS)
     (teacher.image_embeddings(images) * text).sum().backward()
     assert images.grad is not None
@@ -237,9 +237,9 @@ def test_the_loss_is_the_weighted_mean_over_samples(teacher):
     assert float(loss) == pytest.approx(float((each * weight).mean()), rel=1e-5)
 
 
-def test_only_the_full_picture_is_looked_at(teacher):
+def test_only_the_full_image_is_looked_at(teacher):
     batch, loss = toy_batch(4, 16), ClipLoss(teacher)
-    small = pictures(4, 4).requires_grad_(True)
+    small = random_images(4, 4).requires_grad_(True)
     full = batch.images.clone().requires_grad_(True)
     value = loss(step_of(batch, [small, full]))
     gradients = torch.autograd.grad(value, [small, full], allow_unused=True)
@@ -256,7 +256,7 @@ def test_micro_batches_add_up_to_the_whole_pool(teacher):
     assert abs(float(loss(step_of(small))) - float(loss(step_of(batch[:2])))) > 0.1, "the pool counts"
 
 
-def test_extreme_pictures_give_finite_gradients(teacher):
+def test_extreme_images_give_finite_gradients(teacher):
     teacher.model.logit_scale.data.fill_(10.0)
     batch, loss = toy_batch(4, 16), ClipLoss(teacher)
     for value in (0.0, 1e4, -1e4):

@@ -90,9 +90,9 @@ def test_a_function_compiles_whole(name):
 def test_r1_runs_under_the_compiler():
     """Its gradient of a gradient is left to run as it is; the critic before it must be plain, too."""
     weight = torch.randn(3, 8, 8)
-    pictures = torch.randn(2, 3, 8, 8, requires_grad=True)
+    images = torch.randn(2, 3, 8, 8, requires_grad=True)
     penalties = []
     for function in (r1_penalty, torch.compile(r1_penalty, backend="aot_eager")):
-        penalties.append(function([(pictures * weight).sum((1, 2, 3)).square()], [pictures]))
+        penalties.append(function([(images * weight).sum((1, 2, 3)).square()], [images]))
     assert torch.allclose(*penalties)
     assert penalties[0] > 0

@@ -50,7 +50,7 @@ def slow_filter_bank(x, bank, modulation, selection, demodulate):
     return torch.cat(out)
 
 
-@pytest.mark.parametrize("size", [4, 8])  # factors onto the pictures, onto the kernels
+@pytest.mark.parametrize("size", [4, 8])  # factors onto the images, onto the kernels
 @pytest.mark.parametrize("demodulate", [True, False])
 @pytest.mark.parametrize("side", [1, 3])
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import torch
 
 from t2ikit import Draws
 from t2ikit.core.step import Step
-from t2ikit.data.loader import Shares
+from t2ikit.data.loader import BatchLoader
 from t2ikit.testing.toys import ToyCritic, ToyDenoiser, ToyGAN, toy_batch
 from t2ikit_gigagan import (
     logistic_critic,
@@ -80,7 +80,7 @@ def test_the_players_of_the_relativistic_loss_want_opposite_things():
 
 
 def test_relativistic_matching_wants_the_own_text_above_a_wrong_one():
-    step = gan_step(wrong_ok=torch.tensor([1.0, 0.0, 1.0, 1.0]))
+    step = gan_step(mismatch_mask=torch.tensor([1.0, 0.0, 1.0, 1.0]))
     total = 0.0
     for name in step.critics:
         own, real, fake = (
@@ -91,7 +91,7 @@ def test_relativistic_matching_wants_the_own_text_above_a_wrong_one():
             each = [
                 float(ok) * slow_softplus(float((low - high).detach()))
                 for highs, lows in zip(own, lower, strict=True)
-                for high, low, ok in zip(highs, lows, step.batch.wrong_ok)
+                for high, low, ok in zip(highs, lows, step.batch.mismatch_mask)
             ]
             total += sum(each) / len(each)
     assert float(losses.matching_loss(step, kind="relativistic")) == pytest.approx(total, rel=1e-5)
@@ -130,7 +130,7 @@ def test_r1_is_half_the_squared_gradient_of_each_level():
 def test_r1_leaves_out_levels_that_no_logit_sees():
     a, b = (torch.randn(2, 3, 4, 4, requires_grad=True) for _ in range(2))
     assert float(r1_penalty([a.sum((1, 2, 3))], [b, a])) == pytest.approx(0.5 * 48)
-    with pytest.raises(ValueError, match="none of the pictures"):
+    with pytest.raises(ValueError, match="none of the images"):
         r1_penalty([(a.detach() * torch.ones(1, requires_grad=True)).sum((1, 2, 3))], [b])
 
 
@@ -141,7 +141,7 @@ def test_r1_differentiates_twice():
     assert torch.autograd.gradcheck(lambda w: r1_penalty([(x * w).sum((1, 2, 3)).square()], [x]), (weight,))
 
 
-def test_the_multiscale_error_is_that_of_averaged_pictures():
+def test_the_multiscale_error_is_that_of_averaged_images():
     torch.manual_seed(0)
     batch = toy_batch(4, 16)
     prediction = ToyDenoiser(16, 16)(batch, Draws(batch.keys, 0))
@@ -186,12 +186,12 @@ def test_the_critic_s_losses_leave_the_generator_alone_and_the_reverse():
 
 
 def test_a_wrong_text_that_is_right_counts_nothing():
-    none = losses.matching_loss(gan_step(wrong_ok=torch.zeros(4)))
+    none = losses.matching_loss(gan_step(mismatch_mask=torch.zeros(4)))
     assert float(none) == 0
 
 
 class Tagged:
-    """Pictures that carry their number; some captions are the same."""
+    """Images that carry their number; some captions are the same."""
 
     def size(self, split):
         return 24
@@ -203,17 +203,17 @@ class Tagged:
         return Record(image, self.captions(split, index), str(index))
 
     def captions(self, split, index):
-        return (f"picture {index % 6}", f"the {index % 6}")
+        return (f"image {index % 6}", f"the {index % 6}")
 
 
 @pytest.mark.parametrize("world", [1, 2])
-def test_every_picture_meets_its_own_caption_and_no_wrong_one_that_is_right(world):
+def test_every_image_meets_its_own_caption_and_no_wrong_one_that_is_right(world):
     data, seen = Tagged(), 0
     for step in range(12):
         for rank in range(world):
-            share = Shares(data, 0, 8, rank, world)[step]
+            share = BatchLoader(data, 0, 8, rank, world)[step]
             for image, own, wrong, ok, place in zip(
-                share.images, share.captions, share.wrong, share.wrong_ok, share.own
+                share.images, share.captions, share.wrong, share.mismatch_mask, share.own
             ):
                 index = int(image[0, 0, 0])
                 assert own in data.captions("train", index)

@@ -62,7 +62,7 @@ def test_the_pyramid_goes_from_4_pixels_to_full_size():
     assert [tuple(image.shape) for image in images] == [(2, 3, 4, 4), (2, 3, 8, 8), (2, 3, 16, 16)]
 
 
-def test_latent_and_text_each_change_the_picture():
+def test_latent_and_text_each_change_the_image():
     model, condition = make_generator(), toy_condition(["a red cat"] * 4, WIDTH, LENGTH)
     with torch.no_grad():
         base = model.generate(condition, draws())[-1]
@@ -72,7 +72,7 @@ def test_latent_and_text_each_change_the_picture():
         assert (base[0] - base[1]).abs().mean() > 0.05
 
 
-def test_padding_changes_no_picture_and_no_logit():
+def test_padding_changes_no_image_and_no_logit():
     text = toy_text(["a red cat", "blue"], WIDTH, LENGTH)
     noisy = torch.where(text.mask[..., None], text.tokens, torch.randn_like(text.tokens) * 100)
     padded = replace(text, tokens=noisy)
@@ -87,7 +87,7 @@ def test_padding_changes_no_picture_and_no_logit():
             assert (a - b).abs().max() < 1e-5
 
 
-def test_pictures_stay_in_reach_and_their_sums_do_not_feel_it():
+def test_images_stay_in_reach_and_their_sums_do_not_feel_it():
     generator, condition = make_generator(), toy_condition(["a", "b c"], WIDTH, LENGTH)
     plain = generator.generate(condition, draws(2))
     with torch.no_grad():
@@ -120,11 +120,11 @@ def test_a_generator_of_nothing_but_white_can_still_learn():
     exact = SLOPE + 1 - torch.tanh(sums.detach().double() / REACH).square()
     torch.testing.assert_close(sums.grad.double(), exact, rtol=1e-4, atol=1e-7)
     assert sums.grad.min() >= SLOPE
-    pictures = torch.linspace(-1, 1, 101)
-    torch.testing.assert_close(bounded(sums_of(pictures)), pictures, rtol=0, atol=1e-4)
+    images = torch.linspace(-1, 1, 101)
+    torch.testing.assert_close(bounded(sums_of(images)), images, rtol=0, atol=1e-4)
 
 
-def test_truncation_goes_from_the_mean_picture_to_the_model_s_own():
+def test_truncation_goes_from_the_mean_image_to_the_model_s_own():
     model, condition = make_generator(), toy_condition(["a red cat"] * 4, WIDTH, LENGTH)
     with torch.no_grad():
         none, half, full = (model.generate(condition, draws(), t)[-1] for t in (0.0, 0.5, 1.0))
@@ -151,7 +151,7 @@ def test_one_logit_for_each_pair_of_input_and_later_level():
     assert len(single.predictors) == 1
 
 
-def test_no_picture_passes_a_block_twice():
+def test_no_image_passes_a_block_twice():
     critic, seen = make_critic(), []
     for block in critic.blocks:
         block.register_forward_hook(lambda module, args, out: seen.append(len(args[0])))
@@ -160,7 +160,7 @@ def test_no_picture_passes_a_block_twice():
 
 
 def test_each_logit_sees_its_own_level_alone():
-    """Logits come in the order (level of the trunk, picture that entered): what each depends on says so."""
+    """Logits come in the order (level of the trunk, image that entered): what each depends on says so."""
     critic, text = make_critic(), toy_text(["a"] * 4, WIDTH, LENGTH)
     levels = [level.requires_grad_() for level in pyramid()]
     logits = critic.heads(critic.features(levels, draws()), text)
@@ -222,7 +222,7 @@ def test_the_critic_reads_each_text_once(part):
 def test_the_contrastive_loss_is_that_of_finding_the_own_caption():
     critic, batch = make_critic(embedding_width=8), toy_batch(6, 16, WIDTH, LENGTH)
     found, step = contrastive(critic, batch)
-    image, text = critic.embeddings(step.features("real", "m"), batch.pool_text)
+    image, text = critic.embeddings(step.features("real", "m"), batch.all_captions_text)
     assert torch.allclose(image.norm(dim=1), torch.ones(6))
     total = 0.0
     for b, own in enumerate(batch.condition.captions):  # the sixth caption is the first one again
@@ -239,7 +239,7 @@ def test_the_contrastive_loss_of_micro_batches_is_that_of_the_batch():
     assert float(whole) == pytest.approx(sum(parts) / 3, rel=1e-5)
 
 
-def test_the_embedding_is_of_the_full_picture():
+def test_the_embedding_is_of_the_full_image():
     critic, text = make_critic(embedding_width=8), toy_text(["a red cat"] * 4, WIDTH, LENGTH)
     levels = pyramid()
     other = [level.flip(0) for level in levels[:-1]] + levels[-1:]
@@ -280,11 +280,11 @@ def test_unconditional_parts_ignore_the_text():
 
 
 @pytest.mark.parametrize("levels", [(8,), (12, 16), (4, 32)])
-def test_pictures_of_other_sizes_are_refused(levels):
+def test_images_of_other_sizes_are_refused(levels):
     critic = make_critic()
-    pictures = [torch.zeros(2, 3, size, size) for size in levels]
+    images = [torch.zeros(2, 3, size, size) for size in levels]
     with pytest.raises(UserError, match="other sizes"):
-        critic.features(pictures, draws(2))
+        critic.features(images, draws(2))
 
 
 @pytest.mark.parametrize("options", [{"channels": (16, 16)}, {"filters": (1,)}, {"attention": (True,) * 4}])

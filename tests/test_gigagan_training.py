@@ -20,7 +20,7 @@ SMALL = [
     "train.log_every=1",
     "train.save_every=3",
     "train.sample_every=6",
-    "train.validation_pictures=4",
+    "train.validation_images=4",
     "data.count=64",
     "data.size=16",
 ]

@@ -30,7 +30,7 @@ def make_critic(folder, **changes) -> VisionAidedCritic:
     return VisionAidedCritic(WIDTH, LENGTH, folder, **{"channels": 8, "tower_width": 16, **changes})
 
 
-def pictures(count=2, size=16, seed=0):
+def random_images(count=2, size=16, seed=0):
     return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(seed)) * 2 - 1
 
 
@@ -59,7 +59,7 @@ def test_depths_are_evenly_spaced_and_end_at_the_last(folder):
 
 
 def test_features_are_the_towers_states_standardised_and_projected(folder):
-    critic, images = make_critic(folder, depths=2), pictures(2)
+    critic, images = make_critic(folder, depths=2), random_images(2)
     tower = CLIPModel.from_pretrained(folder).vision_model
     with torch.no_grad():
         states = tower(((images + 1) / 2 - 0.5) / 0.25, output_hidden_states=True).hidden_states
@@ -77,19 +77,19 @@ def test_features_are_the_towers_states_standardised_and_projected(folder):
 
 def test_one_logit_a_depth_and_the_last_level_alone(folder):
     critic = make_critic(folder)
-    found = logits(critic, pictures(3), ["a", "b c", ""])
+    found = logits(critic, random_images(3), ["a", "b c", ""])
     assert [tuple(each.shape) for each in found] == [(3,)] * 3
-    small, full = pictures(3, 8).requires_grad_(True), pictures(3).requires_grad_(True)
+    small, full = random_images(3, 8).requires_grad_(True), random_images(3).requires_grad_(True)
     features = critic.features([small, full], draws(3))
     gradients = torch.autograd.grad(sum(x.sum() for x in features), [small, full], allow_unused=True)
     assert gradients[0] is None
     assert (gradients[1].abs().amax((1, 2, 3)) > 0).all()
 
 
-def test_every_head_hears_the_text_and_sees_the_picture(folder):
-    critic, images = make_critic(folder), pictures(2)
+def test_every_head_hears_the_text_and_sees_the_image(folder):
+    critic, images = make_critic(folder), random_images(2)
     one, two = (logits(critic, images, [text] * 2) for text in ("a red cat", "blue birds"))
-    other = logits(critic, pictures(2, seed=1), ["a red cat"] * 2)
+    other = logits(critic, random_images(2, seed=1), ["a red cat"] * 2)
     for a, b, c in zip(one, two, other, strict=True):
         assert (a - b).abs().min() > 1e-3
         assert (a - c).abs().min() > 1e-3
@@ -99,14 +99,14 @@ def test_padding_changes_no_logit(folder):
     critic = make_critic(folder)
     text = toy_text(["a red cat", "blue"], WIDTH, LENGTH)
     noisy = torch.where(text.mask[..., None], text.tokens, torch.randn_like(text.tokens) * 100)
-    features = critic.features([pictures(2)], draws(2))
+    features = critic.features([random_images(2)], draws(2))
     for a, b in zip(critic.heads(features, text), critic.heads(features, replace(text, tokens=noisy))):
         torch.testing.assert_close(a, b)
 
 
 @pytest.mark.parametrize("size", [16, 24])
 def test_r1_trains_the_heads_through_the_frozen_tower(folder, size):
-    critic, images = make_critic(folder), pictures(2, size).requires_grad_(True)
+    critic, images = make_critic(folder), random_images(2, size).requires_grad_(True)
     penalty = r1_penalty(logits(critic, images, ["a red cat", "blue"]), [images])
     penalty.backward()
     assert penalty.isfinite()
@@ -125,7 +125,7 @@ def test_r1_has_the_gradient_of_its_value(folder):
     weight = critic.judges[0].plain.weight
 
     def penalty():
-        images = pictures(2).requires_grad_(True)
+        images = random_images(2).requires_grad_(True)
         return r1_penalty(logits(critic, images, ["a red cat", "blue"]), [images])
 
     (gradient,) = torch.autograd.grad(penalty(), weight)
@@ -161,14 +161,14 @@ def test_the_projection_follows_its_seed_alone(folder):
     assert not torch.equal(one.projection[0], one.projection[1])
 
 
-def test_pictures_are_augmented_before_they_are_seen(folder):
+def test_images_are_augmented_before_they_are_seen(folder):
     asked = []
 
     def flip(levels, given):
         asked.append((len(levels), given))
         return [level.flip(3) for level in levels]
 
-    plain, changed, images = make_critic(folder), make_critic(folder, augment=flip), pictures(2)
+    plain, changed, images = make_critic(folder), make_critic(folder, augment=flip), random_images(2)
     some = draws()
     found = changed.features([images[..., ::2, ::2], images], some)
     assert asked == [(1, some)]

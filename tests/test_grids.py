@@ -1,4 +1,4 @@
-"""Grids of pictures with labels."""
+"""Grids of images with labels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from t2ikit.utils.label_fonts import label_font
 COLOURS = ["red", "lime", "blue", "yellow", "cyan", "magenta"]
 
 
-def pictures(rows: int, columns: int, size: tuple[int, int] = (32, 32)) -> list[list[Image.Image]]:
+def images(rows: int, columns: int, size: tuple[int, int] = (32, 32)) -> list[list[Image.Image]]:
     names = iter(COLOURS)
     return [[Image.new("RGB", size, next(names)) for _ in range(columns)] for _ in range(rows)]
 
@@ -40,8 +40,8 @@ def test_to_pil_cuts_off_and_takes_any_float() -> None:
     assert np.asarray(got[1])[0, :, 0].tolist() == [0, 0, 128, 255, 255, 0, 255, 0]
 
 
-def test_small_pictures_are_enlarged_by_a_whole_factor_in_rows_and_columns() -> None:
-    sheet = labelled_grid(pictures(2, 3, (40, 40)), ["first", "second"], ["a", "b", "c"])
+def test_small_images_are_enlarged_by_a_whole_factor_in_rows_and_columns() -> None:
+    sheet = labelled_grid(images(2, 3, (40, 40)), ["first", "second"], ["a", "b", "c"])
     found = [boxes(sheet, Image.new("RGB", (1, 1), name).getpixel((0, 0))) for name in COLOURS]  # type: ignore[arg-type]
     assert {(box[2] - box[0], box[3] - box[1]) for box in found} == {(120, 120)}
     assert [box[:2] == (found[i % 3][0], found[i // 3 * 3][1]) for i, box in enumerate(found)] == [True] * 6
@@ -52,7 +52,7 @@ def test_small_pictures_are_enlarged_by_a_whole_factor_in_rows_and_columns() -> 
     assert fit(checker, 99).size == (96, 96)
 
 
-def test_the_cell_can_be_chosen_and_large_pictures_shrink() -> None:
+def test_the_cell_can_be_chosen_and_large_images_shrink() -> None:
     sheet = labelled_grid([[Image.new("RGB", (400, 200), "red")]], [""], [""], cell=100)
     left, top, right, bottom = boxes(sheet, (255, 0, 0))
     assert (right - left, bottom - top) == (100, 50)
@@ -60,7 +60,7 @@ def test_the_cell_can_be_chosen_and_large_pictures_shrink() -> None:
 
 
 def test_labels_are_drawn_in_their_places() -> None:
-    rows = pictures(2, 1)
+    rows = images(2, 1)
     blank = np.asarray(labelled_grid(rows, ["same", ""], ["x"]))
     named = np.asarray(labelled_grid(rows, ["same", "a label"], ["x"]))
     ys, xs = np.nonzero((blank != named).any(-1))
@@ -71,7 +71,7 @@ def test_labels_are_drawn_in_their_places() -> None:
 
 def test_long_captions_are_wrapped_and_stay_within_their_row() -> None:
     caption = "a drawing of a jumping green cat with red eyes " * 12
-    sheet = labelled_grid(pictures(2, 1), [caption, "short"], ["a column with a rather long name"])
+    sheet = labelled_grid(images(2, 1), [caption, "short"], ["a column with a rather long name"])
     red, lime = boxes(sheet, (255, 0, 0)), boxes(sheet, (0, 255, 0))
     assert lime[1] - red[1] == 96 + 6
     assert lime[3] < sheet.height
@@ -106,7 +106,7 @@ def test_wrap_keeps_the_words_and_the_width() -> None:
     ],
 )
 def test_any_text_can_be_a_label(label: str) -> None:
-    sheet = labelled_grid(pictures(1, 2), [label], [label, ""])
+    sheet = labelled_grid(images(1, 2), [label], [label, ""])
     assert sheet.mode == "RGB"
 
 
@@ -119,7 +119,7 @@ def test_letters_of_many_scripts_are_not_all_the_same_box() -> None:
 def test_pillows_font_stands_in_for_a_missing_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("matplotlib.get_data_path", lambda: "/nowhere")
     label_font.cache_clear()
-    labelled_grid(pictures(1, 1), ["a café"], ["猫"])
+    labelled_grid(images(1, 1), ["a café"], ["猫"])
     label_font.cache_clear()
 
 
@@ -136,9 +136,9 @@ def test_rows_may_be_shorter_and_modes_differ() -> None:
 )
 def test_labels_must_match(rows: list[str], columns: list[str]) -> None:
     with pytest.raises(ValueError, match="labels"):
-        labelled_grid(pictures(1, 1), rows, columns)
+        labelled_grid(images(1, 1), rows, columns)
 
 
-def test_no_pictures_are_refused() -> None:
+def test_no_images_are_refused() -> None:
     with pytest.raises(ValueError, match="at least one"):
         labelled_grid([], [], [])

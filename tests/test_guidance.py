@@ -1,4 +1,4 @@
-"""Guidance, thresholding and the clean pictures that samplers ask for."""
+"""Guidance, thresholding and the clean images that samplers ask for."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def test_guidance_is_its_formula_in_one_call(guidance, calls):
     torch.testing.assert_close(out.double(), expected, atol=1e-5, rtol=1e-4)
 
 
-def _dynamic(picture: list[float], percentile: float, maximum: float) -> list[float]:
-    """Imagen's rule for one picture, in plain Python: linear interpolation between order statistics."""
-    ordered = sorted(abs(value) for value in picture)
+def _dynamic(image: list[float], percentile: float, maximum: float) -> list[float]:
+    """Imagen's rule for one image, in plain Python: linear interpolation between order statistics."""
+    ordered = sorted(abs(value) for value in image)
     place = percentile * (len(ordered) - 1)
     low = int(place)
     high = min(low + 1, len(ordered) - 1)
     s = ordered[low] + (place - low) * (ordered[high] - ordered[low])
     s = min(max(s, 1.0), maximum)
-    return [min(max(value, -s), s) / s for value in picture]
+    return [min(max(value, -s), s) / s for value in image]
 
 
 @pytest.mark.parametrize(("percentile", "maximum"), [(0.9, 100.0), (0.95, 1.5), (0.995, 1.0)])
@@ -44,7 +44,7 @@ def test_dynamic_thresholding_is_imagens(percentile, maximum):
     clean = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 2
     clean[1] *= 0.2
     found = threshold(clean, "dynamic", percentile, maximum)
-    expected = [_dynamic(picture.flatten().tolist(), percentile, maximum) for picture in clean]
+    expected = [_dynamic(image.flatten().tolist(), percentile, maximum) for image in clean]
     torch.testing.assert_close(
         found.flatten(1), torch.tensor(expected, dtype=torch.float64), atol=1e-6, rtol=1e-6
     )
@@ -78,8 +78,8 @@ def test_guidance_is_used_inside_its_interval_only():
 
 
 @pytest.mark.parametrize("prediction", PREDICTIONS)
-def test_clean_pictures_are_right_on_both_paths_whatever_the_model_predicts(prediction):
-    """A model that knows the picture is asked at levels of both paths; it must be given its own x and t."""
+def test_clean_images_are_right_on_both_paths_whatever_the_model_predicts(prediction):
+    """A model that knows the image is asked at levels of both paths; it must be given its own x and t."""
     model = make_model(options(prediction=prediction))
     goal = torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(2)) * 1.8 - 0.9
     fresh = torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(3))

@@ -42,7 +42,7 @@ def test_prediction_agrees_with_its_definition_in_float64():
     torch.testing.assert_close(
         p.images[-1].double(), signal * x - sigma * p.output.double(), atol=1e-5, rtol=1e-5
     )
-    # With the true v the clean picture comes back: x0 = alpha x - sigma v.
+    # With the true v the clean image comes back: x0 = alpha x - sigma v.
     torch.testing.assert_close(signal * x - sigma * p.target.double(), x0, atol=1e-5, rtol=1e-5)
     assert ((p.image_weight >= 0) & (p.image_weight <= 1)).all()
 
@@ -99,7 +99,7 @@ def test_a_weighted_loss_must_know_what_was_predicted():
 
 
 @pytest.mark.parametrize("prediction", PREDICTIONS)
-def test_every_prediction_trains_and_trusts_its_clean_picture_by_its_snr(prediction):
+def test_every_prediction_trains_and_trusts_its_clean_image_by_its_snr(prediction):
     model, batch = make_model(options(prediction=prediction), speaks=True), make_batch(8)
     p = model(batch, Draws(batch.keys, 0))
     assert p.prediction_type == prediction
@@ -110,8 +110,8 @@ def test_every_prediction_trains_and_trusts_its_clean_picture_by_its_snr(predict
     assert model.unet.conv_in.weight.grad.abs().max() > 0
 
 
-def test_a_weight_keeps_the_clean_pictures_gradient_small_at_every_timestep():
-    """The trap: epsilon's clean picture at t = 999 has a gradient 20,000 times too large."""
+def test_a_weight_keeps_the_clean_images_gradient_small_at_every_timestep():
+    """The trap: epsilon's clean image at t = 999 has a gradient 20,000 times too large."""
     model, batch = make_model(options(prediction="epsilon")), make_batch()
     model._timesteps = lambda draws: torch.full((3,), 999)
     p = model(batch, Draws(batch.keys, 0))
@@ -191,23 +191,23 @@ def test_augmentation_is_told_and_leaves_the_rest_alone():
 
 
 def test_augmentation_does_what_its_labels_say():
-    """A gradient picture carries its own coordinates: where each pixel came from is read off it."""
+    """A gradient image carries its own coordinates: where each pixel came from is read off it."""
     side = torch.linspace(-1 + 1 / 32, 1 - 1 / 32, 32)
     y, x = torch.meshgrid(side, side, indexing="ij")
     images = torch.stack([x, y, torch.zeros_like(x)]).expand(300, 3, 32, 32)
     changed, labels = augment(images, 0.5, Draws(torch.arange(300), "a"))
-    for picture, (flip, size, cos, sin, right, down) in zip(changed, labels.tolist()):
+    for image, (flip, size, cos, sin, right, down) in zip(changed, labels.tolist()):
         # Near the middle, so that no reflection at the edges is read.
         px, py = float(side[18]), float(side[13])
         grow = 2**-size
         at_x = (1 - 2 * flip) * (grow * ((cos + 1) * px - sin * py) - right)
         at_y = grow * (sin * px + (cos + 1) * py) - down
         if max(abs(at_x), abs(at_y)) < 0.9:
-            assert float(picture[0, 13, 18]) == pytest.approx(at_x, abs=0.02)
-            assert float(picture[1, 13, 18]) == pytest.approx(at_y, abs=0.02)
+            assert float(image[0, 13, 18]) == pytest.approx(at_x, abs=0.02)
+            assert float(image[1, 13, 18]) == pytest.approx(at_y, abs=0.02)
 
 
-def test_augmented_pictures_are_what_the_step_shows_as_real():
+def test_augmented_images_are_what_the_step_shows_as_real():
     model, batch = make_model(options(augment=1.0)), make_batch()
     p = model(batch, Draws(batch.keys, 0))
     step = Step(batch, p, {}, "generator", Draws(batch.keys, 1), 0)
@@ -270,7 +270,7 @@ def test_sizes_that_do_not_fit_are_refused(change, size, message):
         ImagenDenoiser(SMALL.model_copy(update=change), size, 32, 8)
 
 
-def test_pictures_of_another_size_are_refused():
+def test_images_of_another_size_are_refused():
     with pytest.raises(UserError, match="another size"):
         make_model().denoise(torch.zeros(3, 3, 8, 8), torch.zeros(3).long(), make_condition())
 

@@ -1,4 +1,4 @@
-"""Batches are a function of (seed, step, rank): every picture meets its caption, and wrong ones are wrong."""
+"""Batches are a function of (seed, step, rank): every image meets its caption, and wrong ones are wrong."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from conftest import make_toy
 from t2ikit import UserError
 from t2ikit.core.batch import Record
 from t2ikit.core.interfaces import Dataset
-from t2ikit.data.loader import Shares, stream
+from t2ikit.data.loader import BatchLoader, stream
 
 
 class Tagged(Dataset):
-    """Picture i is filled with i; its captions carry i, and some captions are shared."""
+    """Image i is filled with i; its captions carry i, and some captions are shared."""
 
     def __init__(self, count: int = 23) -> None:
         self.count = count
@@ -26,10 +26,10 @@ class Tagged(Dataset):
         return Record(image, self.captions(split, index), str(index))
 
     def captions(self, split, index):
-        return (f"picture {index}", f"shared {index % 3}")
+        return (f"image {index}", f"shared {index % 3}")
 
     def prompts(self, n, seed):
-        return [f"picture {i}" for i in range(n)]
+        return [f"image {i}" for i in range(n)]
 
     @property
     def fingerprint(self):
@@ -38,12 +38,12 @@ class Tagged(Dataset):
 
 def owners(caption: str, count: int) -> set[int]:
     kind, number = caption.split()
-    return {int(number)} if kind == "picture" else {i for i in range(count) if i % 3 == int(number)}
+    return {int(number)} if kind == "image" else {i for i in range(count) if i % 3 == int(number)}
 
 
-def test_every_picture_meets_its_caption_and_wrong_captions_are_wrong():
+def test_every_image_meets_its_caption_and_wrong_captions_are_wrong():
     data = Tagged()
-    shares = Shares(data, seed=5, batch=8)
+    shares = BatchLoader(data, seed=5, batch=8)
     wrong, accidental = 0, 0
     for step in range(60):
         share = shares[step]
@@ -52,8 +52,8 @@ def test_every_picture_meets_its_caption_and_wrong_captions_are_wrong():
             assert index in owners(share.captions[i], 23)
             assert share.pool[share.own[i]] == share.captions[i]
             truly_wrong = index not in owners(share.wrong[i], 23)
-            assert bool(share.wrong_ok[i]) == truly_wrong or not share.wrong_ok[i]
-            if share.wrong_ok[i]:
+            assert bool(share.mismatch_mask[i]) == truly_wrong or not share.mismatch_mask[i]
+            if share.mismatch_mask[i]:
                 assert truly_wrong
                 wrong += 1
             accidental += not truly_wrong
@@ -61,8 +61,8 @@ def test_every_picture_meets_its_caption_and_wrong_captions_are_wrong():
     assert accidental > 20  # the case does come up
 
 
-def test_every_epoch_shows_every_picture_once():
-    shares = Shares(Tagged(24), seed=1, batch=8)
+def test_every_epoch_shows_every_image_once():
+    shares = BatchLoader(Tagged(24), seed=1, batch=8)
     epochs = [
         [int(image[0, 0, 0]) for step in range(3 * e, 3 * e + 3) for image in shares[step].images]
         for e in (0, 1)
@@ -72,8 +72,8 @@ def test_every_epoch_shows_every_picture_once():
 
 
 def test_ranks_share_one_batch_and_one_pool():
-    whole = Shares(Tagged(), seed=2, batch=8)[3]
-    parts = [Shares(Tagged(), seed=2, batch=8, rank=rank, world=2)[3] for rank in (0, 1)]
+    whole = BatchLoader(Tagged(), seed=2, batch=8)[3]
+    parts = [BatchLoader(Tagged(), seed=2, batch=8, rank=rank, world=2)[3] for rank in (0, 1)]
     assert torch.equal(torch.cat([part.images for part in parts]), whole.images)
     assert torch.equal(torch.cat([part.keys for part in parts]), whole.keys)
     assert torch.equal(torch.cat([part.own for part in parts]), torch.arange(8))
@@ -82,13 +82,13 @@ def test_ranks_share_one_batch_and_one_pool():
 
 
 def test_keys_are_never_used_twice():
-    shares = Shares(Tagged(), seed=2, batch=8)
+    shares = BatchLoader(Tagged(), seed=2, batch=8)
     keys = torch.cat([shares[step].keys for step in range(50)])
     assert len(keys.unique()) == len(keys)
 
 
 def test_worker_processes_change_nothing():
-    shares = Shares(Tagged(), seed=9, batch=4)
+    shares = BatchLoader(Tagged(), seed=9, batch=4)
     here = list(stream(shares, range(2, 8), workers=0))
     there = list(stream(shares, range(2, 8), workers=2))
     for a, b in zip(here, there, strict=True):
@@ -107,26 +107,26 @@ def test_batches_have_the_promised_ranges():
 
 class Broken(Tagged):
     def record(self, split, index):
-        raise UserError("picture 7 cannot be read", expected="a PNG", got=ValueError("torn"), fix="remove it")
+        raise UserError("image 7 cannot be read", expected="a PNG", got=ValueError("torn"), fix="remove it")
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_mistake_in_a_worker_stays_a_users_mistake(workers):
     with pytest.raises(UserError) as error:
-        next(stream(Shares(Broken(), seed=0, batch=4), range(3), workers))
+        next(stream(BatchLoader(Broken(), seed=0, batch=4), range(3), workers))
     assert str(error.value).splitlines() == [
-        "picture 7 cannot be read",
+        "image 7 cannot be read",
         "  expected: a PNG",
         "  got:      torn",
         "  fix:      remove it",
     ]
 
 
-def test_pictures_are_kept_while_there_is_room():
+def test_images_are_kept_while_there_is_room():
     data, drawn = Tagged(), []
     record = data.record
     data.record = lambda split, index: drawn.append(index) or record(split, index)
-    shares = Shares(data, seed=0, batch=8, cache_bytes=5 * 3 * 8 * 8)
+    shares = BatchLoader(data, seed=0, batch=8, cache_bytes=5 * 3 * 8 * 8)
     for step in range(23):
         _ = shares[step]
     assert len(set(drawn)) == 23

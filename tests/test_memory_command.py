@@ -11,10 +11,10 @@ from torch.profiler import ProfilerActivity, profile
 from conftest import TOYS
 from t2ikit import UserError
 from t2ikit.cli import main
-from t2ikit.data.loader import Shares
+from t2ikit.data.loader import BatchLoader
 from t2ikit.memory import at_once, forecast
 from t2ikit.memory.forecast import _tensors
-from t2ikit.recipes.compose import build_cast
+from t2ikit.recipes.compose import build_components
 from t2ikit.recipes.recipe import read_recipe
 from t2ikit.registry.registry import Registry
 from t2ikit.training.accelerator import make_accelerator
@@ -29,9 +29,11 @@ def measured(recipe, registry):
     """The most that a second training step allocates on the CPU beyond what is held before it, and the
     batch's own bytes."""
     accelerator = make_accelerator(recipe.train, "cpu", lazy_parameters=False)
-    cast = build_cast(recipe, registry, accelerator.device)
-    trainer = make_trainer(recipe, cast, accelerator)
-    batch = Shares(cast.dataset, recipe.train.seed, recipe.train.batch)[0].batch(cast.model.encoder, "cpu")
+    components = build_components(recipe, registry, accelerator.device)
+    trainer = make_trainer(recipe, components, accelerator)
+    batch = BatchLoader(components.dataset, recipe.train.seed, recipe.train.batch)[0].batch(
+        components.model.encoder, "cpu"
+    )
     trainer.step(batch, 0)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
         trainer.step(batch, 0)
@@ -67,7 +69,7 @@ def test_parameters_and_optimiser_are_counted_exactly():
     registry = Registry.load([])
     recipe = read_recipe(registry, "imagen/default", settings=[*IMAGEN, ADAMW])
     found = forecast(recipe, registry, device="cpu")
-    generator = build_cast(recipe, registry, torch.device("cpu")).model.generator
+    generator = build_components(recipe, registry, torch.device("cpu")).model.generator
     weights = sum(p.numel() * 4 for p in generator.parameters())
     buffers = sum(b.numel() * b.element_size() for b in generator.buffers())
     steps = 4 * sum(1 for _ in generator.parameters())

@@ -54,13 +54,15 @@ PROMPTS = CREATURES.prompts(12, seed=3)
 ALL = {"frechet": "fd", "kernel": "kd", "precision": "precision", "recall": "recall"}
 
 
-def pictures(count, seed=0, size=32):
+def random_images(count, seed=0, size=32):
     generator = torch.Generator().manual_seed(seed)
     return as_saved(torch.rand(count, 3, size, size, generator=generator) * 2 - 1)
 
 
 def drawn(count=12, **more):
-    return Drawn(pictures(count), (PROMPTS * 99)[:count], CREATURES, real=pictures(count, 1), **more)
+    return Drawn(
+        random_images(count), (PROMPTS * 99)[:count], CREATURES, real=random_images(count, 1), **more
+    )
 
 
 def built(name, **options):
@@ -134,13 +136,13 @@ def test_a_kernel_distance_of_whole_sets_is_that_of_plain_loops():
 @with_libraries
 @pytest.mark.slow
 def test_distances_are_those_of_torch_fidelity_in_another_process(tmp_path):
-    """The pictures as written, the same network registered with the library, its own entry point."""
+    """The images as written, the same network registered with the library, its own entry point."""
     shown = drawn(40)
     found = reader_distance(batch=7)(shown)
     for name, images in (("a", shown.images), ("b", shown.real)):
         (tmp_path / name).mkdir()
-        for i, picture in enumerate(images):
-            array = ((picture + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
+        for i, image in enumerate(images):
+            array = ((image + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
             Image.fromarray(array).save(tmp_path / name / f"{i:03d}.png")
     code = """
 import json, sys, torch, torch_fidelity
@@ -202,19 +204,19 @@ def test_large_frechet_distances_are_resampled_less_unless_asked(monkeypatch):
     assert "25 bootstrap samples" in found.provenance
 
 
-def test_real_pictures_that_repeat_are_told():
-    real = pictures(6, 1).repeat(2, 1, 1, 1)
-    found = reader_distance()(Drawn(pictures(12), PROMPTS, CREATURES, real=real))
-    assert all("only 6 of 12 real pictures are different" in one.warning for one in found.values())
+def test_real_images_that_repeat_are_told():
+    real = random_images(6, 1).repeat(2, 1, 1, 1)
+    found = reader_distance()(Drawn(random_images(12), PROMPTS, CREATURES, real=real))
+    assert all("only 6 of 12 real images are different" in one.warning for one in found.values())
 
 
 def test_equal_sets_are_near_and_other_sets_are_far():
-    real = torch.stack(CREATURES.pictures(CREATURES.prompts(60, 0), 1)).float() / 127.5 - 1
-    near = torch.stack(CREATURES.pictures(CREATURES.prompts(60, 0), 2)).float() / 127.5 - 1
+    real = torch.stack(CREATURES.images(CREATURES.prompts(60, 0), 1)).float() / 127.5 - 1
+    near = torch.stack(CREATURES.images(CREATURES.prompts(60, 0), 2)).float() / 127.5 - 1
     distance = reader_distance({"frechet": "fd", "kernel": "kd"})
     prompts = CREATURES.prompts(60, 0)
     same = distance(Drawn(near, prompts, CREATURES, real=real))
-    noise = distance(Drawn(pictures(60), prompts, CREATURES, real=real))
+    noise = distance(Drawn(random_images(60), prompts, CREATURES, real=real))
     assert same["kd"].high < noise["kd"].low
     assert same["fd"].high < noise["fd"].low
 
@@ -222,8 +224,8 @@ def test_equal_sets_are_near_and_other_sets_are_far():
 @pytest.mark.parametrize(
     ("shown", "reason"),
     [
-        (Drawn(pictures(12), PROMPTS, CREATURES), "needs a real picture of each prompt"),
-        (Drawn(pictures(2), PROMPTS[:2], CREATURES, real=pictures(2)), "at least 5 images"),
+        (Drawn(random_images(12), PROMPTS, CREATURES), "needs a real image of each prompt"),
+        (Drawn(random_images(2), PROMPTS[:2], CREATURES, real=random_images(2)), "at least 5 images"),
     ],
 )
 def test_distances_that_cannot_be_had(shown, reason):
@@ -231,10 +233,10 @@ def test_distances_that_cannot_be_had(shown, reason):
         reader_distance()(shown)
 
 
-def test_the_reader_does_not_judge_other_pictures():
+def test_the_reader_does_not_judge_other_images():
     metric = built("reader-distance")
     with pytest.raises(NotMeasured, match="creatures"):
-        metric(Drawn(pictures(6), ["a sofa"] * 6, CREATURES, real=pictures(6)))
+        metric(Drawn(random_images(6), ["a sofa"] * 6, CREATURES, real=random_images(6)))
 
 
 # ---------------------------------------------------------------- weights that may be missing
@@ -308,7 +310,7 @@ def test_a_place_for_weights_that_cannot_be_made_is_told(online, server, monkeyp
 
 @pytest.mark.parametrize("name", ["clip-score", "clip-distance", "clip-diversity"])
 def test_a_clip_that_cannot_be_had_is_named_with_its_files(name, tmp_path, monkeypatch):
-    again = pictures(4).unflatten(0, (2, 2))
+    again = random_images(4).unflatten(0, (2, 2))
     files = r"config\.json, model\.safetensors, tokenizer\.json"
     with pytest.raises(NotMeasured, match=rf"needs \./no-such-folder: .*{files}"):
         built(name, model="./no-such-folder")(drawn(again=again))
@@ -355,8 +357,8 @@ def test_fid_is_that_of_the_librarys_command(tmp_path, monkeypatch):
     found = built("fid", resamples=10)(shown)
     for name, images in (("a", shown.images), ("b", shown.real)):
         (tmp_path / name).mkdir()
-        for i, picture in enumerate(images):
-            array = ((picture + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
+        for i, image in enumerate(images):
+            array = ((image + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
             Image.fromarray(array).save(tmp_path / name / f"{i:03d}.png")
     command = [sys.executable, "-m", "torch_fidelity.fidelity", "--fid", "--kid", "--kid-subset-size", "8"]
     command += ["--input1", str(tmp_path / "a"), "--input2", str(tmp_path / "b"), "--json", "--silent"]
@@ -372,7 +374,7 @@ def test_fid_is_that_of_the_librarys_command(tmp_path, monkeypatch):
 
 @with_libraries
 @pytest.mark.parametrize("net", ["alex", "vgg", "squeeze"])
-def test_pictures_too_small_for_lpips_are_told_before_anything_is_opened(net, monkeypatch):
+def test_images_too_small_for_lpips_are_told_before_anything_is_opened(net, monkeypatch):
     import lpips
 
     least = LEAST[net]
@@ -380,12 +382,12 @@ def test_pictures_too_small_for_lpips_are_told_before_anything_is_opened(net, mo
     monkeypatch.setattr(Lpips, "open", lambda self: network)
     metric = Lpips(LpipsConfig(net=net))
     prompts = PROMPTS[:2]
-    found = metric(Drawn(pictures(2, 0, least), prompts, CREATURES, real=pictures(2, 1, least)))
+    found = metric(Drawn(random_images(2, 0, least), prompts, CREATURES, real=random_images(2, 1, least)))
     assert f"lpips {version('lpips')}, weights v0.1 of {net}" in found["paired"].provenance
-    small = pictures(2, 0, least - 1)
+    small = random_images(2, 0, least - 1)
     with pytest.raises(RuntimeError):
         network(small, small)
-    with pytest.raises(NotMeasured, match=f"{net} needs pictures of at least {least} px, these have"):
+    with pytest.raises(NotMeasured, match=f"{net} needs images of at least {least} px, these have"):
         metric(Drawn(small, prompts, CREATURES, real=small))
 
 
@@ -400,8 +402,8 @@ def random_lpips():
 @with_libraries
 def test_lpips_is_that_of_the_package(random_lpips, monkeypatch):
     monkeypatch.setattr(Lpips, "open", lambda self: random_lpips)
-    again = pictures(6, 5, 64).unflatten(0, (2, 3))
-    shown = Drawn(pictures(5, 0, 64), PROMPTS[:5], CREATURES, real=pictures(5, 1, 64), again=again)
+    again = random_images(6, 5, 64).unflatten(0, (2, 3))
+    shown = Drawn(random_images(5, 0, 64), PROMPTS[:5], CREATURES, real=random_images(5, 1, 64), again=again)
     found = Lpips(LpipsConfig(batch=2))(shown)
     with torch.no_grad():
         paired = [float(random_lpips(a[None], b[None])) for a, b in zip(shown.images, shown.real)]
@@ -416,10 +418,10 @@ def test_lpips_is_that_of_the_package(random_lpips, monkeypatch):
 
 
 @with_libraries
-def test_equal_pictures_of_a_prompt_have_no_diversity(random_lpips, monkeypatch):
+def test_equal_images_of_a_prompt_have_no_diversity(random_lpips, monkeypatch):
     monkeypatch.setattr(Lpips, "open", lambda self: random_lpips)
-    again = pictures(1, 2, 64).expand(1, 3, 3, 64, 64)
-    shown = Drawn(pictures(1, 0, 64), PROMPTS[:1], CREATURES, again=again)
+    again = random_images(1, 2, 64).expand(1, 3, 3, 64, 64)
+    shown = Drawn(random_images(1, 0, 64), PROMPTS[:1], CREATURES, again=again)
     assert Lpips(LpipsConfig())(shown)["diversity"].value == 0
 
 
@@ -469,7 +471,7 @@ def test_clip_score_is_that_of_transformers(tmp_path):
     assert "bicubic and cut to 16 x 16 px by Pillow " in found["score"].provenance
 
 
-def test_a_clip_that_does_not_say_how_it_wants_pictures_gets_them_as_clip_does(tmp_path, monkeypatch):
+def test_a_clip_that_does_not_say_how_it_wants_images_gets_them_as_clip_does(tmp_path, monkeypatch):
     from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
     folder = clip_folder(tmp_path / "clip", mean=None)
@@ -485,21 +487,21 @@ def test_a_clip_that_does_not_say_how_it_wants_pictures_gets_them_as_clip_does(t
 def test_a_clips_contents_are_told_apart_whatever_their_times_say(tmp_path):
     folder = clip_folder(tmp_path / "clip")
     weights = tmp_path / "clip" / "model.safetensors"
-    state, before = weights.stat(), clip_files.stands_on(folder)
+    state, before = weights.stat(), clip_files.dependencies(folder)
     assert before["transformers"]
     contents = bytearray(weights.read_bytes())
     contents[-1] ^= 1
     weights.write_bytes(contents)
     os.utime(weights, ns=(state.st_atime_ns, state.st_mtime_ns))
-    assert clip_files.stands_on(folder)["files"] != before["files"]
-    assert clip_files.stands_on("nobody/no-clip")["files"] == "not here"
+    assert clip_files.dependencies(folder)["files"] != before["files"]
+    assert clip_files.dependencies("nobody/no-clip")["files"] == "not here"
 
 
 # ---------------------------------------------------------------- diversity
 
 
 def test_reader_diversity_beside_plain_loops():
-    again = pictures(6, 5).unflatten(0, (2, 3))
+    again = random_images(6, 5).unflatten(0, (2, 3))
     found = built("reader-diversity", batch=4)(drawn(again=again))
     seen = ReaderNetwork().open()(again.flatten(0, 1), 6).double().numpy()
     seen /= np.linalg.norm(seen, axis=1, keepdims=True)
@@ -512,16 +514,16 @@ def test_reader_diversity_beside_plain_loops():
     assert "creature reader v1" in found["per-prompt"].provenance
 
 
-def test_equal_pictures_have_no_diversity_and_one_of_a_prompt_tells_nothing(tmp_path):
-    same = pictures(1).expand(1, 3, 3, 32, 32)
+def test_equal_images_have_no_diversity_and_one_of_a_prompt_tells_nothing(tmp_path):
+    same = random_images(1).expand(1, 3, 3, 32, 32)
     assert built("reader-diversity")(drawn(again=same))["per-prompt"].value == 0
     clip = built("clip-diversity", model=clip_folder(tmp_path / "clip"))
     assert clip(drawn(again=same))["per-prompt"].value == pytest.approx(0, abs=1e-9)
     assert float(between(torch.eye(2)[:1], torch.eye(2)[1:])) == 1
-    with pytest.raises(NotMeasured, match="two pictures of a prompt"):
+    with pytest.raises(NotMeasured, match="two images of a prompt"):
         built("reader-diversity")(drawn())
     with pytest.raises(NotMeasured, match="creatures"):
-        built("reader-diversity")(Drawn(pictures(2), ["a sofa", "a bed"], CREATURES, again=same))
+        built("reader-diversity")(Drawn(random_images(2), ["a sofa", "a bed"], CREATURES, again=same))
 
 
 def test_clip_distance_sees_the_towers_features(tmp_path):
@@ -554,7 +556,7 @@ def test_border_noise_of_a_known_ring():
 
 
 def test_nearest_is_that_of_plain_loops():
-    images, train = pictures(5, 0, 8), pictures(7, 1, 8)
+    images, train = random_images(5, 0, 8), random_images(7, 1, 8)
     distances, places = nearest(images, train)
     for row, image in enumerate(images):
         slow = [float((((image - other).double() * 127.5) ** 2).mean().sqrt()) for other in train]
@@ -563,12 +565,12 @@ def test_nearest_is_that_of_plain_loops():
 
 
 def test_a_model_that_remembers_is_found_out():
-    train = pictures(50, 0)
+    train = random_images(50, 0)
     copies = as_saved((train[:20] + 0.02 * torch.randn(20, 3, 32, 32)).clamp(-1, 1))
     prompts = (PROMPTS * 2)[:20]
-    real = pictures(20, 9)
+    real = random_images(20, 9)
     remembered = Neighbours()(Drawn(copies, prompts, CREATURES, real=real, train=train))
-    new = Neighbours()(Drawn(pictures(20, 8), prompts, CREATURES, real=real, train=train))
+    new = Neighbours()(Drawn(random_images(20, 8), prompts, CREATURES, real=real, train=train))
     assert remembered["nearer"].value == 100
     assert new["nearer"].value < 40
     with pytest.raises(NotMeasured, match="stream"):
@@ -632,22 +634,22 @@ def test_metrics_that_need_nothing_keep_the_contract(name):
     check_metric(name)
 
 
-# ---------------------------------------------------------------- real pictures of prompts
+# ---------------------------------------------------------------- real images of prompts
 
 
 def test_a_creature_is_drawn_as_its_caption_says():
     from t2ikit.metrics.prompt_accuracy import PromptAccuracy
 
     prompts = [*CREATURES.prompts(60, 0), "a cat"]
-    images = torch.stack(CREATURES.pictures(prompts, 0)).float() / 127.5 - 1
+    images = torch.stack(CREATURES.images(prompts, 0)).float() / 127.5 - 1
     assert PromptAccuracy()(Drawn(images, prompts, CREATURES))["joint"].value >= 90
-    assert CREATURES.pictures(["a sofa"], 0) is None
-    first, second = (CREATURES.pictures(["a cat"], seed)[0] for seed in (0, 1))
+    assert CREATURES.images(["a sofa"], 0) is None
+    first, second = (CREATURES.images(["a cat"], seed)[0] for seed in (0, 1))
     assert not torch.equal(first, second)
 
 
 class Two(Dataset):
-    """Pictures of one grey each; caption 0 is in both splits."""
+    """Images of one grey each; caption 0 is in both splits."""
 
     def size(self, split):
         return 2
@@ -666,10 +668,10 @@ class Two(Dataset):
     fingerprint = "two"
 
 
-def test_real_pictures_are_found_by_their_caption_held_out_ones_first():
-    found = Two().pictures(["0", "train 1", "validation 1"], 0)
-    assert [int(picture.max()) for picture in found] == [0, 110, 10]
-    assert Two().pictures(["0", "none"], 0) is None
+def test_real_images_are_found_by_their_caption_held_out_ones_first():
+    found = Two().images(["0", "train 1", "validation 1"], 0)
+    assert [int(image.max()) for image in found] == [0, 110, 10]
+    assert Two().images(["0", "none"], 0) is None
     stream = Two()
     stream.indexed_training = False
-    assert stream.pictures(["train 1"], 0) is None
+    assert stream.images(["train 1"], 0) is None

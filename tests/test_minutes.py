@@ -165,9 +165,9 @@ def test_the_optimiser_is_given_the_rate_of_the_time(monkeypatch, tmp_path):
     monkeypatch.setattr(schedule, "clock", now)
     update, used = Trainer._update, []
 
-    def timed_update(trainer, seat, step):
-        update(trainer, seat, step)
-        used.append(seat.optimizer.param_groups[0]["lr"])
+    def timed_update(trainer, player_state, step):
+        update(trainer, player_state, step)
+        used.append(player_state.optimizer.param_groups[0]["lr"])
         now.now += 10
 
     monkeypatch.setattr(Trainer, "_update", timed_update)

@@ -31,16 +31,16 @@ FOLDERS = {
 def test_the_command_for_folders_without_captions_writes_them(kind: str, name: str, tmp_path: Path) -> None:
     names, wanted = FOLDERS[kind]
     root = tmp_path / name
-    for number, picture in enumerate(names):
-        save(root / picture, size=(9 + number, 9))
+    for number, image in enumerate(names):
+        save(root / image, size=(9 + number, 9))
     (root / "._a.png").write_bytes(b"a resource fork")
-    with pytest.raises(UserError, match="a picture without a caption") as caught:
+    with pytest.raises(UserError, match="an image without a caption") as caught:
         load(root)
     (command,) = re.findall("`(.*)`", str(caught.value.fix))
     words = shlex.split(command)
     assert words[0] == "python"
     subprocess.run([sys.executable, *words[1:]], check=True, cwd=tmp_path)
-    assert everything(load(root)) == {picture: (caption,) for picture, caption in wanted.items()}
+    assert everything(load(root)) == {image: (caption,) for image, caption in wanted.items()}
 
 
 def test_a_folder_with_some_captions_gets_the_short_hint(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from t2ikit.cli import main
 from t2ikit.runs import checkpoint as ckpt
 from t2ikit.training.session import Session
 
-SHORT = ["train.steps=2", "train.batch=4", "train.samples=1", "train.validation_pictures=4"]
+SHORT = ["train.steps=2", "train.batch=4", "train.samples=1", "train.validation_images=4"]
 SMALL = [
     "data.size=16",
     "data.count=32",
@@ -36,17 +36,17 @@ RUNS = {
     "denoiser": (["--plugin", TOYS, "--recipe", "toys/denoiser"], SHORT),
     "gan": (["--plugin", TOYS, "--recipe", "toys/gan"], SHORT),
     "imagen": (["--plugin", "imagen"], [*SHORT, *SMALL]),
-    "pictures": (["--plugin", TOYS, "--recipe", "toys/denoiser", "--data", "./data"], SHORT),
+    "images": (["--plugin", TOYS, "--recipe", "toys/denoiser", "--data", "./data"], SHORT),
 }
 CASES = [*recipes.CASES, *data.CASES, *plugins.CASES, *runs.CASES]
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """Whole runs, a few steps each, and the pictures that one of them was trained on."""
+    """Whole runs, a few steps each, and the images that one of them was trained on."""
     folder = tmp_path_factory.mktemp("made")
-    pictures = {f"data/{name}.png": data.png() for name in "ab"}
-    files({**pictures, "data/a.txt": "a red square", "data/b.txt": "a red box"})(folder)
+    images = {f"data/{name}.png": data.png() for name in "ab"}
+    files({**images, "data/a.txt": "a red square", "data/b.txt": "a red box"})(folder)
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()):
         patch.chdir(folder)
         for name, (words, settings) in RUNS.items():
@@ -61,9 +61,9 @@ def words_of(case: Case, made: Path, folder: Path) -> list[str]:
     words = [str(TOYS) if word == "TOYS" else word for word in shlex.split(case.command)]
     for name in sorted(RUNS.keys() & set(words)):
         shutil.copytree(made / name, folder / name)
-    if "pictures" in words:
+    if "images" in words:
         shutil.copytree(made / "data", folder / "data")
-        edited("pictures/recipe.toml", str(made), str(folder))(folder)
+        edited("images/recipe.toml", str(made), str(folder))(folder)
     if case.before is not None:
         case.before(folder)
     return words
@@ -152,9 +152,9 @@ def test_a_full_disk_while_drawing_is_told(made, tmp_path):
     assert "File too large" in text
     assert "t2ikit train --resume denoiser" in text
     assert len(ckpt.checkpoints(run)) == 1
-    result = on_a_full_disk(tmp_path, "sample", "denoiser", "--plugin", TOYS, "cat", "--out", "pictures")
+    result = on_a_full_disk(tmp_path, "sample", "denoiser", "--plugin", TOYS, "cat", "--out", "images")
     assert result.returncode == 2, result.stderr
     assert "Traceback" not in result.stdout + result.stderr
     text = " ".join(result.stderr.split())
-    assert "--out pictures: the images cannot be written" in text
+    assert "--out images: the images cannot be written" in text
     assert "free some space" in text

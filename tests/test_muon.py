@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from t2ikit.nn.muon import UPDATE_RMS, MuonAdamW, bank_of_matrices, not_matrices, orthogonalise
+from t2ikit.nn.muon import UPDATE_RMS, MuonAdamW, bank_of_matrices, exclude_from_muon, orthogonalise
 from t2ikit.recipes.schema import OptimizerConfig
 from t2ikit.training.trainer import make_optimizer
 
@@ -144,7 +144,7 @@ def test_a_bank_is_stepped_as_its_matrices_one_by_one():
 
 def test_embeddings_and_ends_of_networks_are_adamws():
     matrix, embedding = (nn.Parameter(torch.randn(8, 8)) for _ in range(2))
-    not_matrices(embedding, None)
+    exclude_from_muon(embedding, None)
     optimizer = MuonAdamW([matrix, embedding], lr=0.1)
     groups = {group["muon"]: group["params"] for group in optimizer.param_groups}
     assert groups[True][0] is matrix

@@ -167,7 +167,7 @@ class Lens:
     def downloads(self):
         return [] if Path(HERE).exists() else [Download("lens.bin", 7, URL), Download("lens.json", 0.5, URL)]
 
-    def stands_on(self):
+    def dependencies(self):
         return {"lens": str(Path(HERE).exists())}
 
     def fetch(self):
@@ -225,7 +225,7 @@ def test_a_plugins_metric_says_what_it_would_fetch_and_does_when_asked(asked, ru
     monkeypatch.setattr(hub, "_known", {})
     assert Evaluator(runs[0], named, plugins=[fetching], device="cpu").measure().measures["late/x"].value == 2
     found = Evaluator(runs[0], replace(options, metrics=("lens",)), plugins=[fetching], device="cpu")
-    assert found.settings()["metrics"]["lens"]["stands_on"] == {"lens": "True"}  # fetched before
+    assert found.settings()["metrics"]["lens"]["dependencies"] == {"lens": "True"}  # fetched before
     assert found.measure().measures["lens/x"].value == 1
 
 
@@ -268,4 +268,4 @@ def test_weights_on_disk_need_no_download(asked, monkeypatch):
     for name in ("fid", "precision-recall", "lpips"):
         one = choose_metrics(Registry.load(), [name], {})[name]
         assert (one.downloads, one.error) == ((), None)
-        assert one.stands_on["weights"] != "not here"
+        assert one.dependencies["weights"] != "not here"

@@ -64,7 +64,7 @@ def test_epsilon_with_zero_snr_is_refused():
 
 
 @pytest.mark.parametrize("prediction", PREDICTIONS)
-def test_target_and_clean_picture_undo_each_other(prediction):
+def test_target_and_clean_image_undo_each_other(prediction):
     generator = torch.Generator().manual_seed(0)
     clean, fresh = torch.randn(2, 4, 3, 8, 8, generator=generator, dtype=torch.float64)
     alphas = make_scheduler(options(prediction=prediction)).alphas_cumprod.double()
@@ -87,8 +87,8 @@ WEIGHTED.remove(("epsilon", "snr_plus_one"))
 
 
 @pytest.mark.parametrize(("prediction", "weighting"), WEIGHTED)
-def test_snr_weights_weigh_the_error_in_the_clean_picture(prediction, weighting):
-    """weight x (error in the prediction)² = w(SNR) x (error in the clean picture)², by the chain rule."""
+def test_snr_weights_weigh_the_error_in_the_clean_image(prediction, weighting):
+    """weight x (error in the prediction)² = w(SNR) x (error in the clean image)², by the chain rule."""
     gamma = 5.0
     for level in (0.02, 0.3, 0.7, 0.99):
         alpha, sigma = (
@@ -100,7 +100,7 @@ def test_snr_weights_weigh_the_error_in_the_clean_picture(prediction, weighting)
             "soft_min_snr": snr * gamma / (snr + gamma),
             "snr_plus_one": min(snr + 1, gamma),
         }[weighting]
-        # What one unit of error in the prediction makes in the clean picture.
+        # What one unit of error in the prediction makes in the clean image.
         slope = {"v_prediction": sigma, "epsilon": sigma / alpha, "sample": 1.0, "flow_prediction": sigma}[
             prediction
         ]

@@ -38,7 +38,7 @@ needs_font = pytest.mark.skipif(
 
 
 @needs_font
-def test_at_least_1400_pictures_none_blank_or_clipped(example: ModuleType, tmp_path: Path) -> None:
+def test_at_least_1400_images_none_blank_or_clipped(example: ModuleType, tmp_path: Path) -> None:
     out = tmp_path / "emoji"
     example.main([str(out), "--size", "32"])
     rows = [json.loads(line) for line in (out / "metadata.jsonl").read_text().splitlines()]
@@ -49,14 +49,14 @@ def test_at_least_1400_pictures_none_blank_or_clipped(example: ModuleType, tmp_p
     pixels = folder.ready.pixels.permute(0, 2, 3, 1).numpy().astype(int)
     rows.sort(key=lambda row: row["file_name"])
     assert pixels.shape[1:] == (32, 32, 3)
-    assert (pixels.reshape(len(rows), -1).min(1) < 200).all(), "a blank picture"
+    assert (pixels.reshape(len(rows), -1).min(1) < 200).all(), "a blank image"
     border = np.concatenate(
         [pixels[:, [0, -1]].reshape(len(rows), -1), pixels[:, :, [0, -1]].reshape(len(rows), -1)], 1
     )
     assert border.min() > 240, "a drawing is cut off"
     assert len(np.unique(pixels.reshape(len(rows), -1), axis=0)) > 0.97 * len(rows)
     captions = {row["text"]: row["file_name"] for row in rows}
-    assert captions["red apple"] == "pictures/1f34e.png"
+    assert captions["red apple"] == "images/1f34e.png"
     red, green, _ = (
         pixels[[row["text"] for row in rows].index("red apple"), 13:27, 10:22].reshape(-1, 3).mean(0)
     )

@@ -148,7 +148,7 @@ def test_numbers_of_numpy_are_numbers(pipeline):
 
 @pytest.mark.parametrize("image", [64, np.zeros((8, 8, 3)), torch.zeros(3, 8, 8), ["cat.png"]])
 def test_what_is_no_image_is_refused(pipeline, image):
-    with pytest.raises(UserError, match="image= takes what a super-resolution model is to enlarge"):
+    with pytest.raises(UserError, match="image= takes what a super-resolution model is to upscale"):
         pipeline(PROMPT, image)
 
 

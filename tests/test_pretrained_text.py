@@ -20,7 +20,7 @@ from t2ikit.registry.registry import Registry
 from t2ikit.testing import check_text_encoder
 from t2ikit.text import pretrained
 from t2ikit.text.embedding_cache import EmbeddingCache
-from t2ikit.text.loaded import HeldEncoder
+from t2ikit.text.loaded import LoadedTextEncoder
 from t2ikit.text.pretrained import PretrainedEncoder
 from t2ikit.text.pretrained_config import ClipTextConfig, PretrainedConfig, T5Config
 
@@ -355,7 +355,7 @@ def test_a_padded_encoder_reads_as_the_pipeline_of_deepfloyd_does(tmp_path) -> N
     low, high = "a red cat", " A Red CAT "
     assert not torch.equal(plain.encode([low]).tokens, plain.encode([high]).tokens)
     assert torch.equal(padded.encode([low]).tokens, padded.encode([high]).tokens)
-    held = HeldEncoder(*padded.components(), padded.config)
+    held = LoadedTextEncoder(*padded.components(), padded.config)
     assert torch.equal(held.encode([high]).tokens, padded.encode([low]).tokens)
     assert padded.fingerprint.endswith("/padded/lower")  # it read captions as they are before
 
@@ -420,7 +420,7 @@ def test_train_sample_and_resume_with_a_pretrained_encoder(tmp_path) -> None:
     done = t2ikit("train", "--resume", out, "--set", "train.steps=3")
     assert done.returncode == 0, done.stderr
     assert "captions encoded with" not in done.stderr
-    assert t2ikit("sample", out, "a red cat", "--out", tmp_path / "pictures").returncode == 0
+    assert t2ikit("sample", out, "a red cat", "--out", tmp_path / "images").returncode == 0
     weights = load_file(Path(folder) / "model.safetensors")
     save_file({name: value * 1.1 for name, value in weights.items()}, Path(folder) / "model.safetensors")
     for command in (("sample", out, "a red cat"), ("train", "--resume", out, "--set", "train.steps=4")):

@@ -20,7 +20,7 @@ from t2ikit.training.start import _unwritten
 ROOT = Path(t2ikit.__file__).parents[2]
 NAMES = ["sp ace;rm", "a<img src=x>", "it's", '"$HOME" `id`', "-n", "ü*?[a]\\"]
 TOY = ["train", "--plugin", str(Path(__file__).parent / "toys" / "toys.py"), "--recipe", "toys/denoiser"]
-SHORT = ["train.steps=2", "train.samples=1", "train.validation_pictures=4"]
+SHORT = ["train.steps=2", "train.samples=1", "train.validation_images=4"]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -19,7 +19,7 @@ from t2ikit.metrics.prompt_accuracy import PromptAccuracy, PromptAccuracyConfig,
 DATASET = Creatures(CreaturesConfig(count=10))
 
 
-def pictures(captions: list[str], size: int = 32) -> torch.Tensor:
+def images(captions: list[str], size: int = 32) -> torch.Tensor:
     drawn = [draw(parse(text), size, Random(i)) for i, text in enumerate(captions)]
     return torch.stack([torch.from_numpy(d.copy()).permute(2, 0, 1) for d in drawn]) / 127.5 - 1
 
@@ -65,7 +65,7 @@ def test_groups_count_the_prompts_they_are_named_after():
     assert found["joint"].value == found["held-out-captions/eyes"].value == 100
 
 
-def test_shuffled_gives_no_picture_its_own_prompt():
+def test_shuffled_gives_no_image_its_own_prompt():
     wanted = list(map(parse, DATASET.prompts(300, seed=0)))
     found = measure(wanted, wanted)
     assert found["shuffled/joint"].value == 0  # 300 different captions: only its own would be right
@@ -93,11 +93,11 @@ def test_wilson_limits_are_where_the_score_test_turns(right, n):
         assert (right / n - p) ** 2 == pytest.approx(z * z * p * (1 - p) / n, abs=1e-12)
 
 
-def test_pictures_of_their_prompts_are_right_and_other_pictures_are_not():
+def test_images_of_their_prompts_are_right_and_other_images_are_not():
     prompts = DATASET.prompts(200, seed=5)
     metric = PromptAccuracy(PromptAccuracyConfig(batch=64))
     assert isinstance(metric, Metric)
-    good = metric(Drawn(pictures(prompts), prompts, DATASET))
+    good = metric(Drawn(images(prompts), prompts, DATASET))
     assert good["joint"].value >= 95
     assert good["shuffled/joint"].value <= 2
     noise = metric(Drawn(torch.randn(200, 3, 32, 32), prompts, DATASET))
@@ -107,13 +107,13 @@ def test_pictures_of_their_prompts_are_right_and_other_pictures_are_not():
 
 def test_the_batch_changes_nothing():
     prompts = DATASET.prompts(20, seed=2)
-    shown = pictures(prompts, 48)
+    shown = images(prompts, 48)
     one = PromptAccuracy(PromptAccuracyConfig(batch=3))(Drawn(shown, prompts, DATASET))
     assert one == PromptAccuracy()(Drawn(shown, prompts, DATASET))
 
 
 def test_attributes_the_prompt_leaves_out_do_not_count():
-    shown = pictures(["a sitting red cat with blue eyes"])
+    shown = images(["a sitting red cat with blue eyes"])
     found = PromptAccuracy()(Drawn(shown, ["a red cat"], DATASET))
     assert set(found) == {"colour", "species", "joint"}
     assert found["joint"].value == 100
@@ -124,9 +124,9 @@ def test_a_prompt_of_something_else_cannot_be_read():
         PromptAccuracy()(Drawn(torch.zeros(1, 3, 32, 32), ["a photo of a mountain"], DATASET))
 
 
-def test_one_prompt_a_picture():
+def test_one_prompt_a_image():
     for count, prompts in ((2, ["a red cat"]), (0, [])):
-        with pytest.raises(ValueError, match="one prompt for each picture"):
+        with pytest.raises(ValueError, match="one prompt for each image"):
             Drawn(torch.zeros(count, 3, 32, 32), prompts, DATASET)
 
 

@@ -46,7 +46,11 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 
 def no_sampling(monkeypatch):
-    for place in ("t2ikit.sampling.sample.draw", "t2ikit.evaluation.evaluator.draw_all", "t2ikit.evaluation.comparison.sample"):
+    for place in (
+        "t2ikit.sampling.sample.draw",
+        "t2ikit.evaluation.evaluator.draw_all",
+        "t2ikit.evaluation.comparison.sample",
+    ):
         monkeypatch.setattr(place, lambda *a, **k: pytest.fail("something was sampled"))
 
 
@@ -74,8 +78,8 @@ def test_samples_are_the_command_s_files(run, tmp_path, capsys):
     assert files_of(tmp_path / "cli") == files_of(tmp_path / "python")
     assert len(files_of(tmp_path / "cli")) == 2 * 2 * 2 + 1
     name = "001-a-blue-bird-with-green-eyes-g4-s5-1.png"
-    with Image.open(tmp_path / "cli" / name) as picture:
-        assert picture.tobytes() == samples.pil()[-1].tobytes()
+    with Image.open(tmp_path / "cli" / name) as image:
+        assert image.tobytes() == samples.pil()[-1].tobytes()
 
 
 def test_samples_know_what_they_are(run):
@@ -128,7 +132,7 @@ def test_files_are_numbered_in_the_run(run, tmp_path):
         ({"steps": 5000}, "steps"),
         ({"set": {"train.steps": 3}}, "only the sampler"),
         ({"set": {"sampler.nothing": 3}}, "sampler.nothing"),
-        ({"upscale": ["RUN"]}, "cannot enlarge"),
+        ({"upscale": ["RUN"]}, "cannot upscale"),
         ({"checkpoint": 999}, "999"),
         ({"run": "nowhere"}, "not a run folder"),
     ],

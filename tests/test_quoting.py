@@ -42,7 +42,7 @@ def test_a_survey_shows_long_captions_and_odd_file_names_safely(tmp_path) -> Non
     told = [*(cell for row in found.rows for cell in row), *found.problems]
     assert not any("\x1b" in text for text in told)
     assert max(map(len, told)) < 500
-    assert "2 repeat another" in dict(found.rows)["same picture"]
+    assert "2 repeat another" in dict(found.rows)["same image"]
     assert "d\\x1b[0m.png" in found.problems[0]
 
 

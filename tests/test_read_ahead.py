@@ -16,7 +16,7 @@ import torch
 
 from t2ikit.core.batch import Record
 from t2ikit.data import streaming
-from t2ikit.data.streaming import StreamedShares
+from t2ikit.data.streaming import StreamLoader
 
 
 class Busy:
@@ -25,7 +25,7 @@ class Busy:
     def records(self, *where: int) -> Iterator[Record]:
         for number in itertools.count():
             product = torch.ones(300, 300) @ torch.ones(300, 300)
-            yield Record(product[:3, :8, None].expand(3, 8, 8), ("a picture",), str(number))
+            yield Record(product[:3, :8, None].expand(3, 8, 8), ("an image",), str(number))
 
 
 def readers() -> list[threading.Thread]:
@@ -33,12 +33,12 @@ def readers() -> list[threading.Thread]:
 
 
 def test_the_thread_ends_when_the_shares_do() -> None:
-    assert len(list(StreamedShares(Busy(), 0, 4).steps(2, 5))) == 3
+    assert len(list(StreamLoader(Busy(), 0, 4).steps(2, 5))) == 3
     assert not readers()
 
 
 def test_the_thread_ends_when_the_shares_are_closed() -> None:
-    with closing(StreamedShares(Busy(), 0, 4).steps(0)) as shares:
+    with closing(StreamLoader(Busy(), 0, 4).steps(0)) as shares:
         next(shares)
         assert len(readers()) == 1
     assert not readers()
@@ -54,7 +54,7 @@ def test_the_thread_does_not_finish_its_step_first() -> None:
                 yield record
                 time.sleep(0.05 if len(read) > 100 else 0)  # 5 seconds a step after the first
 
-    with closing(StreamedShares(Slow(), 0, 100).steps(0)) as shares:
+    with closing(StreamLoader(Slow(), 0, 100).steps(0)) as shares:
         next(shares)
     assert not readers()
     assert len(read) < 200
@@ -69,7 +69,7 @@ def test_a_source_that_never_answers_does_not_keep_the_run(monkeypatch) -> None:
             yield from itertools.islice(super().records(*where), 4)
             answered.wait(60)
 
-    shares = StreamedShares(Stalled(), 0, 4).steps(0)
+    shares = StreamLoader(Stalled(), 0, 4).steps(0)
     next(shares)
     shares.close()
     (reader,) = readers()
@@ -93,7 +93,7 @@ def test_the_thread_itself_may_close_the_shares(monkeypatch) -> None:
                     closed.set()
 
     ready = threading.Event()
-    shares.append(StreamedShares(Closing(), 0, 4).steps(0))
+    shares.append(StreamLoader(Closing(), 0, 4).steps(0))
     next(shares[0])
     (reader,) = readers()
     ready.set()
@@ -107,8 +107,8 @@ def test_the_thread_itself_may_close_the_shares(monkeypatch) -> None:
 def test_the_process_ends_well(how) -> None:
     """A daemon thread at work in torch while the interpreter goes down would abort it."""
     script = f"""
-        from test_read_ahead import Busy, StreamedShares
-        shares = StreamedShares(Busy(), 0, 4).steps(0)
+        from test_read_ahead import Busy, StreamLoader
+        shares = StreamLoader(Busy(), 0, 4).steps(0)
         next(shares)
         {how}
     """

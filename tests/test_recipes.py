@@ -10,7 +10,7 @@ import torch
 from huggingface_hub import constants
 
 from t2ikit import UserError
-from t2ikit.recipes.compose import build_cast
+from t2ikit.recipes.compose import build_components
 from t2ikit.recipes.recipe import read_recipe
 from t2ikit.registry.registry import Registry
 from t2ikit.utils import extras
@@ -55,10 +55,10 @@ def plain(monkeypatch, tmp_path):
 def test_a_listed_recipe_trains_or_says_what_it_needs(plain, name):
     needs, recipe = plain.find("recipes", name).spec.needs, small(name)
     if not needs:
-        build_cast(recipe, REGISTRY, torch.device("cpu"))
+        build_components(recipe, REGISTRY, torch.device("cpu"))
         return
     with pytest.raises(UserError) as caught:
-        build_cast(recipe, REGISTRY, torch.device("cpu"))
+        build_components(recipe, REGISTRY, torch.device("cpu"))
     assert advice(needs) in str(caught.value)
 
 
@@ -89,7 +89,7 @@ def test_a_model_that_is_made_is_told_with_the_command_that_makes_it(plain, mode
     settings = [f"losses.clip.model={model}", "data.count=64"]
     recipe = read_recipe(REGISTRY, "gigagan/ladder-clip", settings=settings)
     with pytest.raises(UserError) as caught:
-        build_cast(recipe, REGISTRY, torch.device("cpu"))
+        build_components(recipe, REGISTRY, torch.device("cpu"))
     script = extras.EXAMPLES / "train_clip.py"
     assert f"make one: python {shlex.quote(str(script))} --data creatures --out {made};" in caught.value.fix
 

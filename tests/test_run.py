@@ -1,4 +1,4 @@
-"""Whole runs by the command line: training, pictures, numbers, trackers, memory."""
+"""Whole runs by the command line: training, images, numbers, trackers, memory."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_a_model_opens_in_code_and_needs_no_loss_plugin(creatures_run):
 
 
 @pytest.mark.slow
-def test_a_folder_of_pictures_trains_and_gives_its_captions_as_prompts(cli, tmp_path):
+def test_a_folder_of_images_trains_and_gives_its_captions_as_prompts(cli, tmp_path):
     data = tmp_path / "data"
     data.mkdir()
     for i in range(24):

@@ -37,7 +37,7 @@ KEYS = torch.tensor([5, 6, 7])
 
 @pytest.mark.parametrize("name", SAMPLERS)
 @pytest.mark.parametrize("prediction", PREDICTIONS)
-def test_a_model_that_knows_the_picture_ends_there(name, prediction):
+def test_a_model_that_knows_the_image_ends_there(name, prediction):
     kind, config = SAMPLERS[name]
     model = make_model(options(prediction=prediction))
     goal = torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(2)) * 1.8 - 0.9
@@ -57,7 +57,7 @@ def test_a_model_that_knows_the_picture_ends_there(name, prediction):
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
-def test_pictures_repeat_and_belong_to_their_keys(name):
+def test_images_repeat_and_belong_to_their_keys(name):
     kind, config = SAMPLERS[name]
     model, sampler = make_model(speaks=True).eval(), kind(config(steps=4))
     told = []
@@ -97,7 +97,7 @@ def test_ddpm_takes_every_timestep_once():
 
 
 def test_ddpm_equals_diffusers_own_loop_on_the_raw_prediction():
-    """Working with clean pictures changes nothing: diffusers given v and told to clip ends at the same."""
+    """Working with clean images changes nothing: diffusers given v and told to clip ends at the same."""
     model = make_model(options(schedule="linear", zero_snr=False), speaks=True).eval()
     sampler = DDPMSampler(DDPMConfig(steps=50, guidance=1.0, thresholding="static"))
     found = sampler(model, make_condition(), draws=Draws(KEYS, "s"))
@@ -137,7 +137,7 @@ def test_ddim_follows_its_equation_in_float64():
 @pytest.mark.parametrize("name", ["ddim", "dpm++", "unipc", "euler", "flow"])
 @pytest.mark.parametrize("prediction", PREDICTIONS)
 def test_deterministic_samplers_solve_the_probability_flow(name, prediction):
-    """For pictures that are normal around m with deviation s, noise z must end at m + s z."""
+    """For images that are normal around m with deviation s, noise z must end at m + s z."""
     kind, config = SAMPLERS[name]
     model = make_model(options(prediction=prediction))
     mean, deviation = 0.2, 0.3

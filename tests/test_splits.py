@@ -26,12 +26,12 @@ from t2ikit.training.start import start_run
 
 
 def ppm(number: int) -> bytes:
-    """A picture whose file is the same whatever wrote it."""
+    """An image whose file is the same whatever wrote it."""
     return b"P6 8 8 255\n" + bytes((40 * number + k) % 256 for k in range(192))
 
 
 def layout(root: Path, *names: str) -> str:
-    """A folder of pictures, each with a caption that says where it is."""
+    """A folder of images, each with a caption that says where it is."""
     for number, name in enumerate(names):
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -125,7 +125,7 @@ def test_fingerprints_of_other_folders_are_what_they_were(tmp_path: Path) -> Non
     assert load(named).fingerprint != "da1f8398c7317e58b48a04ef6152df81"
 
 
-def test_pictures_keep_their_split_whatever_lists_their_captions(tmp_path: Path) -> None:
+def test_images_keep_their_split_whatever_lists_their_captions(tmp_path: Path) -> None:
     layout(tmp_path, *TRAIN_TEST)
     rows = [json.dumps({"file_name": name, "text": f"image {name}"}) for name in TRAIN_TEST]
     (tmp_path / "rows.jsonl").write_text("\n".join(rows))
@@ -134,7 +134,7 @@ def test_pictures_keep_their_split_whatever_lists_their_captions(tmp_path: Path)
     assert places(load(str(tmp_path))) == ({"train"}, {"test"})
 
 
-def test_without_a_share_to_hold_out_test_pictures_are_still_not_trained_on(tmp_path: Path) -> None:
+def test_without_a_share_to_hold_out_test_images_are_still_not_trained_on(tmp_path: Path) -> None:
     dataset = load(layout(tmp_path, *TRAIN_TEST), "data.validation=0")
     assert captions(dataset, "train") == {"image train/a.ppm", "image train/b.ppm"}
     assert dataset.size("validation") == 0
@@ -217,8 +217,8 @@ def test_a_folder_of_parquet_or_tar_files_opens_and_keeps_its_splits(
 ) -> None:
     second = train.replace("00000-of", "00001-of").replace("/0000", "/0001").replace("_train", "_train2")
     files = {train: ["p0", "p1", "p2"], second: ["p0", "p3", "p4"], held_out: ["p0", "p5"]}
-    for name, pictures in files.items():
-        KINDS[kind](tmp_path / f"{name}.{kind}", pictures)
+    for name, images in files.items():
+        KINDS[kind](tmp_path / f"{name}.{kind}", images)
     (tmp_path / "README.md").write_text("a card")
     Image.new("RGB", (9, 9)).save(tmp_path / "thumbnail.png")
     dataset = load(str(tmp_path))
@@ -248,7 +248,7 @@ def test_a_folder_of_files_without_splits_is_one_set(kind: str, tmp_path: Path) 
             assert dataset.record(split, index).image.equal(images.record(split, index).image)
 
 
-def test_pictures_come_before_packed_files(tmp_path: Path) -> None:
+def test_images_come_before_packed_files(tmp_path: Path) -> None:
     write_parquet(tmp_path / "old.parquet", ["p7", "p8"])
     assert captions(load(layout(tmp_path, "a.ppm", "b.ppm"), "data.validation=0"), "train") == {
         "image a.ppm",

@@ -17,8 +17,8 @@ def test_each_step_is_a_column(tmp_path, monkeypatch):
     registry = Registry.load([str(SCRIPT)])
     widths = []
     for step, colour in ((100, "red"), (200, "lime"), (300, "blue")):
-        pictures = [Image.new("RGB", (32, 32), colour), Image.new("RGB", (32, 32), colour)]
-        registry.hook.t2ikit_images(run=tmp_path, step=step, prompts=["a cat", "a dog"], images=pictures)
+        images = [Image.new("RGB", (32, 32), colour), Image.new("RGB", (32, 32), colour)]
+        registry.hook.t2ikit_images(run=tmp_path, step=step, prompts=["a cat", "a dog"], images=images)
         sheet = Image.open(tmp_path / "samples" / "steps.png").convert("RGB")
         widths.append(sheet.width)
     colours = {colour for _, colour in sheet.getcolors(1 << 24)}

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from t2ikit.data.formats.shard_stream import ShardStream
 from t2ikit.data.formats.shards import open_shards
 from t2ikit.data.shards_config import ShardsConfig
-from t2ikit.data.streaming import StreamedShares
+from t2ikit.data.streaming import StreamLoader
 from t2ikit.errors import UserError
 from t2ikit.runs import checkpoint as ckpt
 from t2ikit.runs.log import TIMED, read_log
@@ -37,7 +37,7 @@ def write_shards(root: Path, shards: int = SHARDS, each: int = EACH) -> str:
             for i in range(each):
                 content = io.BytesIO()
                 Image.fromarray(random.integers(0, 256, (10, 10, 3), dtype=np.uint8)).save(content, "PNG")
-                text = json.dumps({"text": [f"picture {number} {i}", f"again {number} {i}"]})
+                text = json.dumps({"text": [f"image {number} {i}", f"again {number} {i}"]})
                 for ending, data in (("png", content.getvalue()), ("json", text.encode())):
                     member = tarfile.TarInfo(f"{number:02}{i:03}.{ending}")
                     member.size = len(data)
@@ -60,7 +60,7 @@ def names(stream: ShardStream, count: int, rank: int = 0, world: int = 1, start:
     return [record.key for record in itertools.islice(stream.records(3, rank, world, start), count)]
 
 
-def test_an_epoch_has_every_picture_once_and_the_next_another_order(spec) -> None:
+def test_an_epoch_has_every_image_once_and_the_next_another_order(spec) -> None:
     stream = open_stream(spec)
     held_out = stream.size("validation")
     assert held_out >= 1
@@ -113,7 +113,7 @@ def test_two_processes_give_one_batch(spec) -> None:
     found: dict[int, list] = {}
 
     def run(rank):
-        shares = StreamedShares(open_stream(spec), 3, 8, rank, 2, gather(rank))
+        shares = StreamLoader(open_stream(spec), 3, 8, rank, 2, gather(rank))
         found[rank] = list(itertools.islice(shares.steps(0), 5))
 
     threads = [threading.Thread(target=run, args=(rank,)) for rank in (0, 1)]
@@ -128,21 +128,21 @@ def test_two_processes_give_one_batch(spec) -> None:
 
 
 def test_shares_are_a_pure_function_of_the_step(spec) -> None:
-    whole = list(itertools.islice(StreamedShares(open_stream(spec), 3, 4).steps(0), 25))
-    again = list(itertools.islice(StreamedShares(open_stream(spec), 3, 4).steps(17), 8))
+    whole = list(itertools.islice(StreamLoader(open_stream(spec), 3, 4).steps(0), 25))
+    again = list(itertools.islice(StreamLoader(open_stream(spec), 3, 4).steps(17), 8))
     drawn = Counter()
     for a, b in zip(whole[17:], again, strict=True):
         assert torch.equal(a.images, b.images)
         assert (a.pool, a.wrong, a.keys.tolist()) == (b.pool, b.wrong, b.keys.tolist())
     for share in whole:
         assert share.images.shape == (4, 3, 8, 8)
-        for own, wrong, ok in zip(share.captions, share.wrong, share.wrong_ok, strict=True):
+        for own, wrong, ok in zip(share.captions, share.wrong, share.mismatch_mask, strict=True):
             same = own.split(" ", 1)[1] == wrong.split(" ", 1)[1]
             assert bool(ok) != same
             drawn[own.split(" ")[0]] += 1
-    assert min(drawn["picture"], drawn["again"]) > 20  # each of a picture's captions is drawn
-    (alone,) = itertools.islice(StreamedShares(open_stream(spec), 3, 1).steps(0), 1)
-    assert alone.wrong_ok.tolist() == [0.0]
+    assert min(drawn["image"], drawn["again"]) > 20  # each of an image's captions is drawn
+    (alone,) = itertools.islice(StreamLoader(open_stream(spec), 3, 1).steps(0), 1)
+    assert alone.mismatch_mask.tolist() == [0.0]
 
 
 def test_shards_elsewhere_are_fetched_and_nothing_is_decoded_twice(spec, tmp_path, monkeypatch) -> None:
@@ -150,8 +150,8 @@ def test_shards_elsewhere_are_fetched_and_nothing_is_decoded_twice(spec, tmp_pat
 
     root = spec.removeprefix("wds:").split("/s{")[0]
     decoded = []
-    real = ready.read_picture
-    monkeypatch.setattr(ready, "read_picture", lambda *a: decoded.append(1) or real(*a))
+    real = ready.read_image
+    monkeypatch.setattr(ready, "read_image", lambda *a: decoded.append(1) or real(*a))
     piped = f"wds:pipe:cat {root}/s{{00..05}}.tar"
     options = {"cache": str(tmp_path / "cache"), "stream": None}
     found = open_stream(piped, **options)
@@ -196,7 +196,7 @@ def test_an_error_while_reading_ahead_reaches_the_training(spec, monkeypatch) ->
         raise UserError("the disk is gone")
 
     monkeypatch.setattr(stream, "records", broken)
-    shares = StreamedShares(stream, 0, 4).steps(0)
+    shares = StreamLoader(stream, 0, 4).steps(0)
     next(shares)
     with pytest.raises(UserError, match="the disk is gone"):
         next(shares)
@@ -235,5 +235,5 @@ def test_two_processes_train_on_a_stream(spec, cli, tmp_path) -> None:
     log = read_log(tmp_path / "two" / "log.jsonl")
     assert log[-1]["step"] == 4
     counts = ckpt.load_latest(tmp_path / "two")[0].state["words"]
-    assert counts["picture"] + counts["again"] == 4 * 4  # the captions of both processes
+    assert counts["image"] + counts["again"] == 4 * 4  # the captions of both processes
     assert set(log[-1]) - set(TIMED)

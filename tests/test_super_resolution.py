@@ -1,4 +1,4 @@
-"""Enlarging: pieces, noise, the two models, cascades, and what is refused."""
+"""SuperResolution: pieces, noise, the two models, cascades, and what is refused."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from clip_support import clip_folder
 from imagen_support import CAPTIONS, ENCODER, make_batch, make_condition
 from t2ikit import Draws, Prediction, UserError, guided
 from t2ikit.core.step import Step
-from t2ikit.core.super_resolution import Enlarging, enlarge, prepared, shrink, with_noise
+from t2ikit.core.super_resolution import SuperResolution, prepared, shrink, upscale, with_noise
 from t2ikit.data.creatures.dataset import Creatures
 from t2ikit.data.creatures_config import CreaturesConfig
-from t2ikit.data.loader import Shares
+from t2ikit.data.loader import BatchLoader
 from t2ikit.errors import UserErrors, reworded
 from t2ikit.evaluation.evaluator import measure_run
 from t2ikit.evaluation.results import EvaluationOptions
 from t2ikit.memory.forecast import forecast
-from t2ikit.recipes.compose import build_cast
+from t2ikit.recipes.compose import build_components
 from t2ikit.recipes.recipe import read_recipe
 from t2ikit.registry.registry import Registry
 from t2ikit.runs.run import open_run
@@ -70,9 +70,9 @@ def sr_batch(count: int = 3, ratio: int = 2):
 # ---------------------------------------------------------------- data
 
 
-def test_a_piece_lies_on_the_grid_of_its_small_picture():
+def test_a_piece_lies_on_the_grid_of_its_small_image():
     image = torch.arange(3 * 20 * 20).reshape(3, 20, 20)
-    enlarging = Enlarging(4, 8)
+    enlarging = SuperResolution(4, 8)
     places = set()
     for number in range(200):
         piece = enlarging.piece(image, 7, number)
@@ -88,30 +88,30 @@ def test_a_piece_lies_on_the_grid_of_its_small_picture():
         places.add((top, left))
     assert len(places) == 16  # every place comes up
     assert torch.equal(enlarging.piece(image, 7, 3), enlarging.piece(image, 7, 3))
-    assert Enlarging(4).piece(image, 7, 3) is image
+    assert SuperResolution(4).piece(image, 7, 3) is image
 
 
 def test_pieces_show_borders_nearly_as_often_as_what_is_inside():
     image, seen = torch.arange(64 * 64).reshape(1, 64, 64), torch.zeros(64 * 64)
     for number in range(2000):
-        seen[Enlarging(2, 16).piece(image, 7, number).flatten()] += 1
+        seen[SuperResolution(2, 16).piece(image, 7, number).flatten()] += 1
     seen = seen.reshape(64, 64) / seen.mean()
     border = torch.cat([seen[0], seen[-1], seen[:, 0], seen[:, -1]])
     assert border.mean() > 0.45  # of corners anywhere inside, a border would show 0.08 times as often
     assert 0.9 < seen[:16].mean() < 1.1
 
 
-def test_training_gives_pieces_with_their_small_pictures_and_validation_whole_ones():
+def test_training_gives_pieces_with_their_small_images_and_validation_whole_ones():
     dataset = Creatures(CreaturesConfig(size=32, count=64))
     for whole, side in ((False, 16), (True, 32)):
-        share = Shares(dataset, 0, 4, enlarges=Enlarging(2, 16), whole=whole)[0]
+        share = BatchLoader(dataset, 0, 4, super_resolution=SuperResolution(2, 16), whole=whole)[0]
         batch = share.batch(ENCODER, "cpu")
         assert batch.images.shape == (4, 3, side, side)
         low = batch.condition.low_res
         assert low.shape == (4, 3, side // 2, side // 2)
         slow = batch.images.reshape(4, 3, side // 2, 2, side // 2, 2).double().mean((3, 5))
         torch.testing.assert_close(low.double(), slow, atol=1e-6, rtol=0)
-    assert Shares(dataset, 0, 4)[0].batch(ENCODER, "cpu").condition.low_res is None
+    assert BatchLoader(dataset, 0, 4)[0].batch(ENCODER, "cpu").condition.low_res is None
 
 
 # ---------------------------------------------------------------- noise
@@ -121,19 +121,19 @@ def test_noise_beside_a_slow_reference():
     batch = sr_batch()
     level = torch.tensor([0.0, 0.4, 1.0])
     noisy = with_noise(batch.condition, (16, 16), level, Draws(batch.keys, "x"))
-    clean = enlarge(batch.condition.low_res, (16, 16))
+    clean = upscale(batch.condition.low_res, (16, 16))
     fresh = Draws(batch.keys, "x").randn(3, 16, 16)
     for i, s in enumerate(level.tolist()):
         expected = math.cos(s * math.pi / 2) * clean[i] + math.sin(s * math.pi / 2) * fresh[i]
         torch.testing.assert_close(noisy.low_res[i], expected, atol=1e-6, rtol=1e-6)
     assert torch.equal(noisy.level, level)
-    pictures, told = prepared(batch.condition, (16, 16))
-    assert torch.equal(pictures, clean)
+    images, told = prepared(batch.condition, (16, 16))
+    assert torch.equal(images, clean)
     assert torch.equal(told, torch.zeros(3))
 
 
 def test_training_lays_noise_of_every_level_up_to_the_greatest_and_sampling_of_one():
-    batch, enlarging = sr_batch(), Enlarging(2, augmentation=0.3)
+    batch, enlarging = sr_batch(), SuperResolution(2, augmentation=0.3)
     levels = torch.cat(
         [
             enlarging.augmented(batch.condition, (16, 16), Draws(torch.arange(3) + 3 * i, "x")).level
@@ -164,27 +164,27 @@ def test_enlarging_is_bicubic_beside_a_slow_reference(ratio):
         for near in range(math.floor(at) - 1, math.floor(at) + 3):
             weights[place, min(max(near, 0), 8)] += keys_cubic(at - near)
     expected = weights @ small[0, 0] @ weights.T
-    found = enlarge(small, (9 * ratio, 9 * ratio))[0, 0]
+    found = upscale(small, (9 * ratio, 9 * ratio))[0, 0]
     torch.testing.assert_close(found.double(), expected, atol=1e-6, rtol=0)
 
 
 def seen_by_unet(model: ImagenUpsampler, calls):
-    """The enlarged pictures that the U-Net sees while `calls` runs, and their levels."""
-    pictures, levels = [], []
-    inner = model._with_pictures
+    """The upscaled images that the U-Net sees while `calls` runs, and their levels."""
+    images, levels = [], []
+    inner = model._with_images
 
     def spy(x, pooled, condition, previous):
         joined, told = inner(x, pooled, condition, previous)
-        pictures.append(joined[:, 3:].detach())
+        images.append(joined[:, 3:].detach())
         levels.append(condition.level)
         return joined, told
 
-    model._with_pictures = spy
+    model._with_images = spy
     try:
         calls()
     finally:
-        del model._with_pictures
-    return torch.cat(pictures), torch.cat(levels)
+        del model._with_images
+    return torch.cat(images), torch.cat(levels)
 
 
 @pytest.mark.parametrize("level", [0.0, 0.2, 0.6])
@@ -230,9 +230,9 @@ def test_the_interface_holds():
     check_generator("gigagan/upsampler", None, 16, 4, ratio=4, **levels, head_width=8, checkpointing=True)
 
 
-def test_trained_on_pieces_it_draws_whole_pictures_and_heeds_what_it_is_given():
+def test_trained_on_pieces_it_draws_whole_images_and_heeds_what_it_is_given():
     model = upsampler().eval()
-    assert model.enlarges == Enlarging(2, 8)
+    assert model.super_resolution == SuperResolution(2, 8)
     batch = sr_batch()
     piece = replace(
         batch,
@@ -256,7 +256,7 @@ def test_trained_on_pieces_it_draws_whole_pictures_and_heeds_what_it_is_given():
     assert not torch.allclose(told, model.denoise(batch.images, t, batch.condition), atol=1e-4)
 
 
-def test_a_network_of_clean_pictures_begins_with_the_tints_of_what_it_is_given():
+def test_a_network_of_clean_images_begins_with_the_tints_of_what_it_is_given():
     torch.manual_seed(0)
     model = ImagenUpsampler(SMALL.model_copy(update={"prediction": "sample"}), 16, 32, 8).eval()
     torch.nn.init.zeros_(model.unet.conv_out.weight)
@@ -267,8 +267,8 @@ def test_a_network_of_clean_pictures_begins_with_the_tints_of_what_it_is_given()
         plain = model.denoise(batch.images, t, batch.condition)
         noisy = with_noise(batch.condition, (16, 16), torch.full((3,), 0.5), Draws(batch.keys, 0))
         half = model.denoise(batch.images, t, noisy)
-    enlarged = enlarge(batch.condition.low_res, (16, 16))
-    for found, given in ((plain, enlarged), (half, noisy.low_res * math.cos(math.pi / 4))):
+    upscaled = upscale(batch.condition.low_res, (16, 16))
+    for found, given in ((plain, upscaled), (half, noisy.low_res * math.cos(math.pi / 4))):
         # In the corners, farther out than the squares' centres, their means alone are seen.
         for rows, columns in ((slice(0, 4), slice(0, 4)), (slice(12, 16), slice(0, 4))):
             square = slice(0, 8) if rows.start == 0 else slice(8, 16)
@@ -357,7 +357,7 @@ def test_the_gan_begins_with_bicubic_interpolation_and_learns_from_there():
     small = torch.rand(2, 3, 8, 8).round() * 2 - 1  # overshoots
     condition = replace(make_condition(CAPTIONS[:2]), low_res=small)
     (made,) = model.generate(condition, Draws(torch.arange(2), 0))
-    expected = enlarge(small, (16, 16))
+    expected = upscale(small, (16, 16))
     assert expected.abs().max() > 1.2
     torch.testing.assert_close(made, expected.clamp(-1, 1), atol=1e-4, rtol=0)
     made.retain_grad()
@@ -373,7 +373,7 @@ def test_the_sampler_of_the_gan_lays_noise_of_the_level_it_is_told():
     draws = Draws(batch.keys, "sample")
     for level in (0.0, 0.1):
         seen = with_noise(batch.condition, (8, 8), torch.full((2,), level), draws.named("augmentation"))
-        expected = enlarge(seen.low_res, (16, 16)).clamp(-1, 1)
+        expected = upscale(seen.low_res, (16, 16)).clamp(-1, 1)
         drawn = OneStepSampler(augmentation=level)(model, batch.condition, draws=draws)
         torch.testing.assert_close(drawn, expected, atol=1e-4, rtol=0)
 
@@ -431,7 +431,7 @@ def test_perceptual_loss_in_a_clip_is_0_for_the_same_and_trains_towards_it(tmp_p
 
 # ---------------------------------------------------------------- cascades
 
-TINY = ["train.steps=2", "train.batch=4", "train.samples=1", "train.validation_pictures=4", "data.count=64"]
+TINY = ["train.steps=2", "train.batch=4", "train.samples=1", "train.validation_images=4", "data.count=64"]
 DENOISER = ["generator.channels=[16,16]", "generator.head_width=16", "generator.attention=[false,true]"]
 
 
@@ -526,7 +526,7 @@ def test_another_sampler_keeps_what_the_recipe_says_but_for_the_steps(runs):
 @pytest.mark.slow
 def test_two_stages_are_told_apart(runs, tmp_path):
     stages = [runs / "gan-sr", runs / "second-sr"]
-    pictures = {}
+    images = {}
     for name, settings in {
         "plain": ["upscale.2.steps=2", "upscale.2.augmentation=0"],
         "noisy": ["upscale.2.steps=2", "upscale.2.augmentation=0.4"],
@@ -534,8 +534,8 @@ def test_two_stages_are_told_apart(runs, tmp_path):
         sample_run(runs / "diffusion", "a red cat", n=1, upscale=stages, set=settings).save(tmp_path / name)
         image = Image.open(next((tmp_path / name).glob("0*.png")))
         assert image.size == (64, 64)
-        pictures[name] = image.tobytes()
-    assert pictures["plain"] != pictures["noisy"]
+        images[name] = image.tobytes()
+    assert images["plain"] != images["noisy"]
     base = open_model(open_run(runs / "diffusion"))
     with pytest.raises(UserError) as error:
         open_stages(
@@ -549,18 +549,23 @@ def test_two_stages_are_told_apart(runs, tmp_path):
 
 
 @pytest.mark.slow
-def test_an_upsampler_of_the_gan_is_validated_on_whole_pictures_without_its_critic(runs):
+def test_an_upsampler_of_the_gan_is_validated_on_whole_images_without_its_critic(runs):
     lines = (runs / "gan-sr" / "log.jsonl").read_text().splitlines()
     found = {key for line in lines for key in json.loads(line) if key.startswith("validation/")}
     assert found == {"validation/pixel"}
     registry = Registry.load()
     run = open_run(runs / "gan-sr")
-    cast = build_cast(run.recipe(registry, sampling=False), registry, torch.device("cpu"))
-    count = min(4, cast.dataset.size("validation"))
-    shares = Shares(
-        cast.dataset, 0, count, split="validation", enlarges=cast.model.generator.enlarges, whole=True
+    components = build_components(run.recipe(registry, sampling=False), registry, torch.device("cpu"))
+    count = min(4, components.dataset.size("validation"))
+    shares = BatchLoader(
+        components.dataset,
+        0,
+        count,
+        split="validation",
+        super_resolution=components.model.generator.super_resolution,
+        whole=True,
     )
-    batch = shares[0].batch(cast.model.encoder, "cpu")
+    batch = shares[0].batch(components.model.encoder, "cpu")
     batch = replace(batch, keys=-1 - batch.keys)
     generator = open_model(run, weights="raw").generator
     draws = Draws(batch.keys, "0/generator").named("generator")
@@ -592,19 +597,19 @@ def test_errors_of_a_stage_leave_paths_as_they_are():
 def test_critics_are_told_of_pieces_that_do_not_fit(runs):
     recipe = read_recipe(Registry.load(), "gigagan/sr-32-64", settings=["generator.crop=24"])
     with pytest.raises(UserError, match=r"^generator\.crop: 24 pixels") as error:
-        build_cast(recipe, Registry.load(), torch.device("cpu"))
+        build_components(recipe, Registry.load(), torch.device("cpu"))
     assert error.value.fix == "--set generator.crop=32"
 
 
 @pytest.mark.slow
-def test_pictures_to_enlarge_are_counted_and_measured(runs):
+def test_images_to_enlarge_are_counted_and_measured(runs):
     model = open_model(open_run(runs / "gan-sr"))
     for wrong, found in (
         (torch.zeros(1, 3, 16, 16), "1 of 16 x 16 px"),
         (torch.zeros(2, 3, 16, 24), "2 of 16 x 24 px"),
-        (None, "no pictures"),
+        (None, "no images"),
     ):
-        with pytest.raises(UserError, match=r"2 picture\(s\) of 16 x 16 px") as error:
+        with pytest.raises(UserError, match=r"2 image\(s\) of 16 x 16 px") as error:
             sample(model, ["a red cat", "a blue bird"], low_res=wrong)
         assert error.value.got == found
 
@@ -627,8 +632,8 @@ def test_what_does_not_fit_exits_2_and_says_what_does(runs, cli):
     base, stage = runs / "diffusion", runs / "diffusion-sr"
     wrong = {
         ("sample", stage, "a cat"): "with a BASE that draws 16 px",
-        ("sample", base, "a cat", "--upscale", base): "cannot enlarge",
-        ("sample", base, "a cat", "--upscale", stage, "--upscale", stage): "enlarges 32 px",
+        ("sample", base, "a cat", "--upscale", base): "cannot upscale",
+        ("sample", base, "a cat", "--upscale", stage, "--upscale", stage): "upscales 32 px",
         ("sample", base, "a cat", "--upscale", runs / "nothing"): "is not a run folder",
         ("sample", base, "a cat", "--set", "upscale.steps=3"): "beside --upscale RUN",
         ("sample", base, "a cat", "--upscale", stage, "--set", "upscale.stps=3"): "steps",
@@ -651,7 +656,7 @@ def test_what_does_not_fit_exits_2_and_says_what_does(runs, cli):
 
 
 @pytest.mark.slow
-def test_an_upsampler_is_measured_on_shrunk_real_pictures(runs):
+def test_an_upsampler_is_measured_on_shrunk_real_images(runs):
     question = EvaluationOptions(n=4, metrics=["colours"], again=2, copies=2)
     found = measure_run(runs / "gan-sr", question)
     assert found.drawn.images.shape == (4, 3, 32, 32)
@@ -664,5 +669,5 @@ def test_a_paired_loss_is_refused_where_nothing_is_enlarged():
     registry = Registry.load()
     recipe = read_recipe(registry, "gigagan/default", settings=["losses.pixel.weight=1"])
     with pytest.raises(UserError, match=r"losses\.pixel") as error:
-        build_cast(recipe, registry, torch.device("cpu"))
-    assert "enlarges pictures" in str(error.value)
+        build_components(recipe, registry, torch.device("cpu"))
+    assert "upscales images" in str(error.value)

@@ -95,8 +95,8 @@ def test_good_losses_pass(function, spec):
 
 
 def per_count(step):
-    weight = (step.batch.wrong_ok * step.prediction.image_weight)[:, None, None, None]
-    return (step.fake[-1] * weight).sum() / step.batch.wrong_ok.sum().clamp_min(1)
+    weight = (step.batch.mismatch_mask * step.prediction.image_weight)[:, None, None, None]
+    return (step.fake[-1] * weight).sum() / step.batch.mismatch_mask.sum().clamp_min(1)
 
 
 BAD_LOSSES = {

@@ -36,13 +36,13 @@ def test_the_toy_schedule_is_that_of_diffusers():
     assert cosine_alphas()[-1] == 0
 
 
-def test_the_toy_denoiser_predicts_v_and_sees_the_clean_picture():
+def test_the_toy_denoiser_predicts_v_and_sees_the_clean_image():
     torch.manual_seed(0)
     model, batch = ToyDenoiser(16, 16), toy_batch(64, 16)
     prediction = model(batch, Draws(batch.keys, 0))
     signal = prediction.image_weight.sqrt()[:, None, None, None]
     sigma = (1 - prediction.image_weight).sqrt()[:, None, None, None]
-    # With the right v, x0 is the picture: x0(v) = x0(target) - sigma (v - target).
+    # With the right v, x0 is the image: x0(v) = x0(target) - sigma (v - target).
     right = prediction.images[0] + sigma * (prediction.output - prediction.target)
     torch.testing.assert_close(right, batch.images, atol=1e-5, rtol=0)
     noise = (prediction.target + sigma * batch.images) / signal.clamp_min(1e-6)
@@ -67,8 +67,8 @@ def test_the_toy_denoiser_drops_a_tenth_of_the_captions():
 def test_toy_batches_have_right_and_wrong_captions():
     batch = toy_batch(10, 8)
     same = (batch.wrong.pooled == batch.condition.text.pooled).all(1)
-    assert torch.equal(batch.wrong_ok == 0, same)
-    assert 0 < batch.wrong_ok.sum() < 10
+    assert torch.equal(batch.mismatch_mask == 0, same)
+    assert 0 < batch.mismatch_mask.sum() < 10
     assert not torch.equal(toy_batch(4, 8, seed=1).images, toy_batch(4, 8).images)
 
 
@@ -190,7 +190,7 @@ BAD_CRITICS = {
     ),
     "blind": (
         {"heads": heads(lambda self, logits, f: [self.text(torch.ones(len(f[0]), 16)).sum(1)])},
-        "do not react to the pictures",
+        "do not react to the images",
     ),
     "noise": (
         {"heads": heads(lambda self, logits, _: [x + torch.rand(()) for x in logits])},
@@ -198,7 +198,7 @@ BAD_CRITICS = {
     ),
     "coarse only": (
         {"features": features(lambda self, levels, d: ToyCritic.features(self, levels[:1], d))},
-        "the full picture is not looked at",
+        "the full image is not looked at",
     ),
 }
 
@@ -208,7 +208,7 @@ def test_bad_critics_are_caught(methods, match):
     fails(check_critic, critic_registry(**methods), match=match)
 
 
-def test_a_critic_of_the_full_picture_alone_passes():
+def test_a_critic_of_the_full_image_alone_passes():
     full = features(lambda self, levels, d: ToyCritic.features(self, levels[-1:], d))
     check_critic("mine/x", critic_registry(features=full))
 

@@ -18,10 +18,10 @@ from t2ikit.cli import app
 ROOT = Path(__file__).parents[1]
 SHORTER = {
     "train": [
-        *("train.steps=2", "train.validation_pictures=4", "train.samples=1", "train.batch=4"),
+        *("train.steps=2", "train.validation_images=4", "train.samples=1", "train.batch=4"),
         "sampler.steps=2",
     ],
-    "gigagan": ["train.steps=2", "train.validation_pictures=4", "train.samples=1", "train.batch=4"],
+    "gigagan": ["train.steps=2", "train.validation_images=4", "train.samples=1", "train.batch=4"],
 }
 ADDED = {
     "sample": ["--steps", "2", "-n", "1"],

@@ -84,9 +84,9 @@ def test_tensorboard_holds_what_was_logged_once(tracked: tuple[Path, str]) -> No
     images = {event.step: event.encoded_image_string for event in events.Images("samples")}
     assert set(images) == set(SCALARS)
     for step, content in images.items():
-        picture = Image.open(io.BytesIO(content)).convert("RGB")
-        assert picture.size == (40, 30)
-        assert picture.getpixel((0, 0)) == (step, 0, 0)
+        image = Image.open(io.BytesIO(content)).convert("RGB")
+        assert image.size == (40, 30)
+        assert image.getpixel((0, 0)) == (step, 0, 0)
 
 
 def wandb_history(file: Path) -> dict[int, dict[str, object]]:
@@ -137,8 +137,8 @@ def test_wandb_holds_what_was_logged_under_one_identity(tracked: tuple[Path, str
             scalars = {k: v for k, v in row.items() if not k.startswith(("_", "samples"))}
             assert scalars == SCALARS[step]
             assert any(k.startswith("samples") for k in row)
-            (picture,) = file.parent.glob(f"files/media/images/samples_{step}_*.png")
-            assert Image.open(picture).convert("RGB").getpixel((0, 0)) == (step, 0, 0)
+            (image,) = file.parent.glob(f"files/media/images/samples_{step}_*.png")
+            assert Image.open(image).convert("RGB").getpixel((0, 0)) == (step, 0, 0)
 
 
 def test_wandb_mode_is_obeyed_without_a_word(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def creatures() -> Creatures:
     return Creatures(CreaturesConfig(count=200))
 
 
-def test_a_folder_of_pictures_becomes_a_teacher_that_opens(example, tmp_path, capsys):
+def test_a_folder_of_images_becomes_a_teacher_that_opens(example, tmp_path, capsys):
     data, out = tmp_path / "data", tmp_path / "teacher"
     data.mkdir()
     for number in range(40):
@@ -97,7 +97,7 @@ def test_it_learns(example):
     tokenizer = example.make_tokenizer(creatures)
     torch.manual_seed(0)
     embedder = example.Embedder(example.make_model(tokenizer, 32, 8, 32), tokenizer)
-    share = example.Shares(creatures, 0, 16)[0]
+    share = example.BatchLoader(creatures, 0, 16)[0]
     with torch.no_grad():
         before = float(embedder.loss(share.images, share.captions))
     example.train(embedder, creatures, OptimizerConfig(kind="muon", lr=3e-3, warmup=2), 30, 16, 0)

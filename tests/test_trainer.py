@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from conftest import make_toy
-from t2ikit.core.super_resolution import Enlarging
+from t2ikit.core.super_resolution import SuperResolution
 from t2ikit.nn.muon import is_matrix
 from t2ikit.recipes.schema import OptimizerConfig
-from t2ikit.training.player import Term, freeze_all_but
+from t2ikit.training.player import WeightedLoss, freeze_all_but
 from t2ikit.training.schedule import learning_rate
 from t2ikit.training.trainer import cut, make_optimizer
 from t2ikit.training.validation import Validation
@@ -38,7 +38,7 @@ def test_micro_batches_change_nothing(kind):
 def test_a_critic_does_not_move_the_generators_start():
     alone = make_toy("gan", "train.seed=3")
     other = make_toy("gan", "train.seed=3", "critics.third.use=toys/critic", "losses.contrast.weight=0")
-    a, b = alone.cast.model.generator.state_dict(), other.cast.model.generator.state_dict()
+    a, b = alone.components.model.generator.state_dict(), other.components.model.generator.state_dict()
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
@@ -46,9 +46,11 @@ def test_a_critic_does_not_move_the_generators_start():
 def test_only_the_player_on_move_gets_gradients(active):
     toy = make_toy("gan")
     trainer = toy.trainer
-    seat = next(seat for seat in trainer.seats if seat.player.name == active)
-    freeze_all_but(seat.player, trainer.players)
-    trainer._micro_batches(seat, toy.batch(), 0, seat.player.due(0))
+    player_state = next(
+        player_state for player_state in trainer.player_states if player_state.player.name == active
+    )
+    freeze_all_but(player_state.player, trainer.players)
+    trainer._micro_batches(player_state, toy.batch(), 0, player_state.player.due(0))
     for player in trainer.players:
         has = [p.grad is not None and bool(p.grad.abs().sum() > 0) for p in player.trainable]
         assert all(has) if player.name == active else not any(has), player.name
@@ -60,10 +62,10 @@ def test_everything_can_be_trained_again_after_a_step():
     assert all(p.requires_grad for player in toy.trainer.players for p in player.trainable)
 
 
-def test_a_critics_trunk_runs_once_for_each_set_of_pictures():
+def test_a_critics_trunk_runs_once_for_each_set_of_images():
     toy = make_toy("gan")
     seen = []
-    for name, critic in toy.cast.critics.items():
+    for name, critic in toy.components.critics.items():
         features = critic.features
 
         def counted(levels, draws, name=name, features=features):
@@ -73,7 +75,7 @@ def test_a_critics_trunk_runs_once_for_each_set_of_pictures():
         critic.features = counted
     toy.trainer.step(toy.batch(0), 0)  # adversarial, matching and R1 for the critic, adversarial after it
     levels = 3
-    by_critic = {name: [sizes for n, sizes in seen if n == name] for name in toy.cast.critics}
+    by_critic = {name: [sizes for n, sizes in seen if n == name] for name in toy.components.critics}
     for sizes in by_critic.values():
         assert sizes == [[8] * levels] * 3  # real and fake as the critic, fake as the generator
 
@@ -100,15 +102,15 @@ def test_a_lazy_loss_is_as_strong_as_an_eager_one():
 
 
 def test_clipping_sees_the_parameters():
-    toy = make_toy("denoiser", "optimizer.generator.clip_norm=0.01")
-    seat = toy.trainer.seats[0]
+    toy = make_toy("denoiser", "optimizer.generator.max_grad_norm=0.01")
+    player_state = toy.trainer.player_states[0]
     seen = {}
 
     def look(*_):
-        gradients = [p.grad.double().flatten() for p in seat.player.trainable]
+        gradients = [p.grad.double().flatten() for p in player_state.player.trainable]
         seen["norm"] = torch.cat(gradients).norm().item()
 
-    seat.optimizer.optimizer.register_step_pre_hook(look)
+    player_state.optimizer.optimizer.register_step_pre_hook(look)
     toy.steps(0, 1)
     before, _ = toy.trainer.sums["grad_norm/generator"]
     assert before > 0.05  # what the log shows is the norm before clipping
@@ -117,8 +119,8 @@ def test_clipping_sees_the_parameters():
 
 def test_no_clipping_leaves_gradients_alone():
     free, clipped = (
-        make_toy("denoiser", "optimizer.generator.clip_norm=0"),
-        make_toy("denoiser", "optimizer.generator.clip_norm=1e6"),
+        make_toy("denoiser", "optimizer.generator.max_grad_norm=0"),
+        make_toy("denoiser", "optimizer.generator.max_grad_norm=1e6"),
     )
     for toy in (free, clipped):
         toy.steps(0, 2)
@@ -127,11 +129,11 @@ def test_no_clipping_leaves_gradients_alone():
 
 def test_the_average_follows_its_formula_buffers_included():
     toy = make_toy("denoiser", "train.ema_decay=0.6")
-    module = toy.cast.model.generator
+    module = toy.components.model.generator
     module.register_buffer("seen", torch.zeros(()))
-    from t2ikit.nn.ema import Average
+    from t2ikit.nn.ema import EMA
 
-    average = Average(module, 0.6)
+    average = EMA(module, 0.6)
     toy.trainer.average = average
     expected = {name: p.detach().double().clone() for name, p in module.named_parameters()}
     for step in range(6):
@@ -145,7 +147,7 @@ def test_the_average_follows_its_formula_buffers_included():
         torch.testing.assert_close(state[name].double(), value, atol=1e-6, rtol=0)
     assert state["seen"] == 6
     own = {name: tensor.clone() for name, tensor in module.state_dict().items()}
-    with average.applied():
+    with average.average_parameters():
         assert all(torch.equal(module.state_dict()[name], state[name]) for name in own)
     assert all(torch.equal(module.state_dict()[name], own[name]) for name in own)
 
@@ -169,16 +171,16 @@ def test_validation_is_the_same_every_time_and_leaves_no_trace():
     assert toy.trainer.validate(batches) == first
     assert set(first) == {"learned-variance", "contrast"}
     assert all(p.grad is None for p in toy.player("generator").trainable)
-    assert toy.cast.model.generator.training
+    assert toy.components.model.generator.training
 
 
 def test_bf16_reaches_the_network_and_losses_stay_fp32():
     toy = make_toy("denoiser", "train.precision=bf16")
     seen = []
-    layer = next(m for m in toy.cast.model.generator.modules() if isinstance(m, torch.nn.Conv2d))
+    layer = next(m for m in toy.components.model.generator.modules() if isinstance(m, torch.nn.Conv2d))
     layer.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
-    seat = toy.trainer.seats[0]
-    losses = seat.wrapped(toy.batch(), 0, seat.player.due(0))
+    player_state = toy.trainer.player_states[0]
+    losses = player_state.wrapped(toy.batch(), 0, player_state.player.due(0))
     assert seen == [torch.bfloat16]
     assert {value.dtype for value in losses.values()} == {torch.float32}
 
@@ -186,7 +188,7 @@ def test_bf16_reaches_the_network_and_losses_stay_fp32():
 def test_out_of_memory_halves_the_micro_batch_and_changes_nothing():
     said: list[str] = []
     toy, plain = make_toy("gan", say=said.append), make_toy("gan")
-    generator = toy.cast.model.generator
+    generator = toy.components.model.generator
     forward = generator.forward
 
     def small_memory(batch, draws):
@@ -203,7 +205,7 @@ def test_out_of_memory_halves_the_micro_batch_and_changes_nothing():
     torch.testing.assert_close(vector(toy.trainer), vector(plain.trainer), atol=1e-5, rtol=0)
 
 
-def test_out_of_memory_at_one_picture_names_what_to_change():
+def test_out_of_memory_at_one_image_names_what_to_change():
     from t2ikit.errors import UserError
 
     toy = make_toy("gan", "train.micro_batch=1")
@@ -211,7 +213,7 @@ def test_out_of_memory_at_one_picture_names_what_to_change():
     def no_memory(batch, draws):
         raise MemoryError
 
-    toy.cast.model.generator.forward = no_memory
+    toy.components.model.generator.forward = no_memory
     with pytest.raises(UserError, match="micro-batch 1") as error:
         toy.steps(0, 1)
     assert "data.size" in str(error.value)
@@ -223,7 +225,7 @@ def test_other_errors_are_not_taken_for_out_of_memory():
     def broken(batch, draws):
         raise RuntimeError("shapes do not match")
 
-    toy.cast.model.generator.forward = broken
+    toy.components.model.generator.forward = broken
     with pytest.raises(RuntimeError, match="shapes do not match"):
         toy.steps(0, 1)
 
@@ -242,7 +244,7 @@ def test_cutting_a_batch():
 def test_validation_leaves_modes_and_buffers_alone():
     """A frozen teacher built in evaluation mode stays in it, and a critic's statistics do not move."""
     toy = make_toy("gan")
-    generator, critic = toy.cast.model.generator, toy.cast.critics["main"]
+    generator, critic = toy.components.model.generator, toy.components.critics["main"]
     generator.teacher = torch.nn.Sequential(torch.nn.BatchNorm2d(3), torch.nn.Dropout()).eval()
     critic.norm = torch.nn.BatchNorm2d(3)
     features = critic.features
@@ -259,14 +261,14 @@ def test_validation_leaves_modes_and_buffers_alone():
     assert {name: module.training for name, module in toy.trainer.players[0].named_modules()} == before
 
 
-def test_validation_takes_fewer_pictures_at_once_when_memory_runs_out():
-    """Whole pictures are larger than the pieces that an upsampler is trained on."""
+def test_validation_takes_fewer_images_at_once_when_memory_runs_out():
+    """Whole images are larger than the pieces that an upsampler is trained on."""
     from t2ikit.errors import UserError
 
     toy = make_toy("gan")
     batch = toy.batch(50)
     whole = toy.trainer.validate([batch])
-    generator = toy.cast.model.generator
+    generator = toy.components.model.generator
     forward, limit = generator.forward, 3
 
     def small_memory(batch, draws):
@@ -278,7 +280,7 @@ def test_validation_takes_fewer_pictures_at_once_when_memory_runs_out():
     assert toy.trainer.validate([batch]) == pytest.approx(whole, abs=1e-5)
     assert toy.trainer.micro_batch == 8  # training's own
     limit = 0
-    with pytest.raises(UserError, match="validating a single held-out picture") as error:
+    with pytest.raises(UserError, match="validating a single held-out image") as error:
         toy.trainer.validate([batch])
     assert "micro_batch" not in error.value.fix  # which cannot help
 
@@ -298,20 +300,20 @@ def test_a_loss_that_may_do_without_critics_is_shown_none_where_they_do_not_fit(
         seen.append(sorted(step.critics))
         return step.fake[-1].mean()
 
-    toy.player("generator").terms["mine"] = Term(loss, "generator")
+    toy.player("generator").terms["mine"] = WeightedLoss(loss, "generator")
     for left_out in (set(), {"critic"}):
         toy.trainer.validate([toy.batch(50)], left_out)
-    assert seen == [sorted(toy.cast.critics), []]
+    assert seen == [sorted(toy.components.critics), []]
 
 
 @pytest.mark.parametrize(("crop", "left_out"), [(0, set()), (16, {"critic"}), (32, set())])
 def test_critics_are_left_out_of_validation_where_they_are_built_for_pieces(crop, left_out):
-    judged = {name: term for name, term in make_toy("gan").cast.terms.items() if "critic" in term.needs}
-    generator = SimpleNamespace(enlarges=Enlarging(2, crop))
+    judged = {name: term for name, term in make_toy("gan").components.terms.items() if "critic" in term.needs}
+    generator = SimpleNamespace(super_resolution=SuperResolution(2, crop))
     model = SimpleNamespace(generator=generator, context=SimpleNamespace(image_size=32))
-    alone = Term(lambda step: step.fake[-1].mean(), "generator")
+    alone = WeightedLoss(lambda step: step.fake[-1].mean(), "generator")
     for terms, expected in ((judged, set()), ({**judged, "alone": alone}, left_out)):
-        validation = SimpleNamespace(cast=SimpleNamespace(model=model, terms=terms))
+        validation = SimpleNamespace(components=SimpleNamespace(model=model, terms=terms))
         assert Validation._left_out(validation) == expected
 
 
@@ -327,7 +329,7 @@ def test_moments_of_other_parameters_are_refused():
     snapshots.restore(make_toy("gan", muon).trainer, whole)
     moments = whole.tensors["optimizer.generator"]
     count = 1 + max(int(key.split(".")[0]) for key in moments)
-    first = sum(not is_matrix(p) for p in toy.trainer.seats[1].player.trainable)
+    first = sum(not is_matrix(p) for p in toy.trainer.player_states[1].player.trainable)
     for swapped in ({first - 1: first, first: first - 1}, {0: count - 1, count - 1: 0}):
         moved = {}
         for key, tensor in moments.items():
@@ -349,9 +351,9 @@ def test_moments_of_another_optimiser_are_refused(began, goes_on, words):
 
     def toy(kind):
         made = make_toy("gan", f"optimizer.generator.kind={kind}")
-        matrices = [p for p in made.trainer.seats[1].player.trainable if is_matrix(p)]
-        seat = made.trainer.seats[1]
-        seat.optimizer = make_optimizer(matrices, seat.config)
+        matrices = [p for p in made.trainer.player_states[1].player.trainable if is_matrix(p)]
+        player_state = made.trainer.player_states[1]
+        player_state.optimizer = make_optimizer(matrices, player_state.config)
         return made
 
     one = toy(began)
@@ -393,7 +395,7 @@ def test_memory_that_runs_out_in_the_optimiser_is_not_tried_again():
         calls.append(1)
         raise torch.OutOfMemoryError("out of memory. Tried to allocate")
 
-    toy.trainer.seats[0].optimizer.step = no_memory
+    toy.trainer.player_states[0].optimizer.step = no_memory
     with pytest.raises(UserError, match=r"train\.micro_batch=4"):
         toy.steps(0, 1)
     assert len(calls) == 1
@@ -403,7 +405,7 @@ def test_drawing_halves_its_batch_when_memory_runs_out():
     from t2ikit.errors import UserError
     from t2ikit.sampling.draw import sample
 
-    model = make_toy("denoiser").cast.model
+    model = make_toy("denoiser").components.model
     whole = sample(model, ["a red square", "a blue square"], samples=range(3))
     denoise = model.generator.denoise
 
@@ -417,7 +419,7 @@ def test_drawing_halves_its_batch_when_memory_runs_out():
     parts = sample(model, ["a red square", "a blue square"], samples=range(3))
     torch.testing.assert_close(parts, whole, atol=1e-5, rtol=0)
     limit = 0
-    with pytest.raises(UserError, match="a single picture"):
+    with pytest.raises(UserError, match="a single image"):
         sample(model, ["a red square"])
 
 

@@ -18,7 +18,7 @@ from t2ikit.runs.log import TIMED, read_log
 SMALL = {
     "train.batch": 4,
     "train.samples": 1,
-    "train.validation_pictures": 4,
+    "train.validation_images": 4,
     "train.prompts": ["a red square", "a blue square"],
 }
 RARELY = {"train.validate_every": 100, "train.sample_every": 100, "train.save_every": 100}

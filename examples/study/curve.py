@@ -1,4 +1,4 @@
-"""Measure a run at each of its checkpoints, and lay their pictures side by side.
+"""Measure a run at each of its checkpoints, and lay their images side by side.
 
     python examples/study/curve.py RUN --out FILE.json [--clip FOLDER] [-n 256]
 
@@ -23,12 +23,12 @@ from t2ikit.utils.files import write_json
 from t2ikit.utils.grids import labelled_grid, to_pil
 
 SHOWN = 5
-"""Prompts of the picture."""
+"""Prompts of the image."""
 
 
 def main(
     run: Annotated[Path, typer.Argument(help="A run that kept its checkpoints.")],
-    out: Annotated[Path, typer.Option(help="The JSON file; the picture goes beside it.")],
+    out: Annotated[Path, typer.Option(help="The JSON file; the image goes beside it.")],
     clip: Annotated[Path | None, typer.Option(help="A CLIP that judges, too.")] = None,
     n: Annotated[int, typer.Option("-n", min=SHOWN, help="Prompts a checkpoint is measured on.")] = 256,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",

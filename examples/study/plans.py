@@ -35,15 +35,15 @@ class Plan:
 
     Attributes:
         data: as for `t2ikit train --data`.
-        size: of the pictures, pixels.
+        size: of the images, pixels.
         rungs: in the order of the ladder, the diffusion model last.
-        steps: of every run: all see the same number of pictures.
+        steps: of every run: all see the same number of images.
         seeds: each rung is trained once with each.
         points: checkpoints that are measured.
         n: captions a checkpoint is measured on.
         settings: of every run; gan, diffusion: of runs of that kind.
         clip_steps: of the two CLIPs, the one that teaches and the one that judges.
-        readable: `prompt-accuracy` can read the pictures back.
+        readable: `prompt-accuracy` can read the images back.
     """
 
     data: str

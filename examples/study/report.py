@@ -1,4 +1,4 @@
-"""What a study found: numbers.json, tables.md, and its pictures."""
+"""What a study found: numbers.json, tables.md, and its images."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ RECALL = {
     "score": "among the first five",
     "first": "first guess",
     "chance": "beside other captions, first five",
-    "nearest": "nearest training picture is the named one",
+    "nearest": "nearest training image is the named one",
 }
 """What `benchmarks/openmoji_accuracy.py` counts, by its name here."""
 Found = dict[str, Any]
@@ -61,7 +61,7 @@ def gather(plan: Plan, out: Path, rung: Rung, seed: int) -> Found:
         "machine": costs.get("processor", ""),
         "not_measured": table["not_measured"],
         "pictures_per_second": round(statistics.median(speeds), 1),
-        "milliseconds_to_draw": round(1000 * costs["seconds"] / costs["pictures"], 2),
+        "milliseconds_to_draw": round(1000 * costs["seconds"] / costs["images"], 2),
         "calls_to_draw": costs["calls"],
         "curve": curve_of(plan, numbers, run.name),
     }
@@ -84,7 +84,7 @@ def read(path: Path, out: Path) -> Found:
 
 
 def rounded(measure: Found) -> Found:
-    """A measure with its interval, provenance and number of pictures."""
+    """A measure with its interval, provenance and number of images."""
     return {key: round(value, 4) if isinstance(value, float) else value for key, value in measure.items()}
 
 
@@ -125,7 +125,7 @@ def over_seeds(runs: Sequence[Found], value: Callable[[Found], float], digits: i
 
 
 def measured(runs: Sequence[Found], name: str, digits: int = 1) -> str:
-    """A measure over seeds; with the interval of the pictures where there is one run alone."""
+    """A measure over seeds; with the interval of the images where there is one run alone."""
     found = [run["measures"].get(name, {"value": float("nan")}) for run in runs]
     text = over_seeds(found, lambda measure: float(measure["value"]), digits)
     if len(found) > 1:
@@ -174,13 +174,13 @@ def ladder_table(plan: Plan, found: dict[str, list[Found]]) -> list[str]:
 
 
 def recall_table(plan: Plan, found: dict[str, list[Found]]) -> list[str]:
-    """Shares recognised at the end."""
+    """BatchLoader recognised at the end."""
     heads = [
         "rung",
-        "named picture among 5 guesses, %",
+        "named image among 5 guesses, %",
         "first guess",
         "chance",
-        "nearest picture is the named one",
+        "nearest image is the named one",
         "judge's cosine x 100, held-out names",
         "shuffled",
     ]
@@ -222,7 +222,7 @@ def convergence_table(plan: Plan, found: dict[str, list[Found]]) -> list[str]:
 
 def cost_table(plan: Plan, found: dict[str, list[Found]]) -> list[str]:
     """Speed of training and drawing."""
-    heads = ["rung", "pictures a second in training", "milliseconds to draw one", "network calls to draw one"]
+    heads = ["rung", "images a second in training", "milliseconds to draw one", "network calls to draw one"]
     rows = [
         [
             rung.title,
@@ -251,7 +251,7 @@ def sweep_table(plan: Plan, found: dict[str, list[Found]]) -> list[str]:
 
 
 def plot(plan: Plan, found: dict[str, list[Found]], path: Path) -> None:
-    """Scores over pictures seen, a thin line a seed and a thick one for their mean."""
+    """Scores over images seen, a thin line a seed and a thick one for their mean."""
     figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
     for place, rung in enumerate(plan.rungs):
         curves = [run["curve"] for run in found[rung.name] if run["curve"]]

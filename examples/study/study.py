@@ -4,7 +4,7 @@
     python examples/study/study.py openmoji --out runs/study       one seed, an hour and a half
 
 Trains every rung of the GAN's ladder and the diffusion model, `--jobs` at a time, measures each at its
-checkpoints and at its end, and writes OUT/DATA-SIZE/: tables.md, numbers.json, pictures, and the report of
+checkpoints and at its end, and writes OUT/DATA-SIZE/: tables.md, numbers.json, images, and the report of
 `t2ikit compare`. Stop it as you like: the same command goes on where it stopped.
 """
 

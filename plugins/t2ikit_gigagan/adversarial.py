@@ -1,6 +1,6 @@
 """The adversarial losses, on plain tensors.
 
-Logits are high for real pictures that fit their text. Sources: non-saturating logistic loss, arXiv
+Logits are high for real images that fit their text. Sources: non-saturating logistic loss, arXiv
 1406.2661; R1, arXiv 1801.04406 (equation 9); matching-aware loss, arXiv 1605.05396 and GigaGAN, arXiv
 2303.05511 (section 3.3); sums over heads are divided by the number of heads, so that weights mean the same
 for every critic.
@@ -29,45 +29,45 @@ def judge(logits: Logits, weight: Tensor | None = None, *, real: bool) -> Tensor
 
 
 def logistic_generator(fake: Logits, weight: Tensor | None = None) -> Tensor:
-    """The generator's loss on logits of its pictures, each (B,); weight (B,), how far each counts."""
+    """The generator's loss on logits of its images, each (B,); weight (B,), how far each counts."""
     return judge(fake, weight, real=True)
 
 
 def logistic_critic(real: Logits, fake: Logits, weight: Tensor | None = None) -> Tensor:
-    """The critic's loss on logits of real and fake pictures, each (B,); weight (B,) of the fake ones."""
+    """The critic's loss on logits of real and fake images, each (B,); weight (B,) of the fake ones."""
     return judge(real, real=True) + judge(fake, weight, real=False)
 
 
 def relativistic(winner: Logits, loser: Logits, weight: Tensor | None = None) -> Tensor:
     """softplus(loser - winner), mean over heads and samples, times weight (B,): RpGAN.
 
-    Each picture is judged against the other kind's picture of the same text, so that a generator cannot
-    please with one picture for all texts. The critic's loss has the real pictures' logits as `winner`, the
+    Each image is judged against the other kind's image of the same text, so that a generator cannot
+    please with one image for all texts. The critic's loss has the real images' logits as `winner`, the
     generator's has the fake ones'. Sources: arXiv 1807.00734 (RpGAN), arXiv 2501.05441 (section 2.1).
 
     Args:
-        winner, loser: logits, each (B,), of the pictures that should score higher and lower.
+        winner, loser: logits, each (B,), of the images that should score higher and lower.
         weight: (B,), how far each pair counts.
     """
     pairs = zip(loser, winner, strict=True)
     return judge([at_least_float(low) - at_least_float(high) for low, high in pairs], weight, real=False)
 
 
-def matching_aware(real: Logits, fake: Logits, wrong_ok: Tensor, weight: Tensor | None = None) -> Tensor:
-    """The critic's loss on real and fake pictures beside wrong texts: both should be told from real.
+def matching_aware(real: Logits, fake: Logits, mismatch_mask: Tensor, weight: Tensor | None = None) -> Tensor:
+    """The critic's loss on real and fake images beside wrong texts: both should be told from real.
 
     Args:
         real, fake: logits beside a wrong text, each (B,).
-        wrong_ok: (B,), 0 where the text is right by accident, else 1.
-        weight: (B,), how far each fake picture counts.
+        mismatch_mask: (B,), 0 where the text is right by accident, else 1.
+        weight: (B,), how far each fake image counts.
     """
-    fake_weight = wrong_ok if weight is None else wrong_ok * weight
-    return judge(real, wrong_ok, real=False) + judge(fake, fake_weight, real=False)
+    fake_weight = mismatch_mask if weight is None else mismatch_mask * weight
+    return judge(real, mismatch_mask, real=False) + judge(fake, fake_weight, real=False)
 
 
 @torch.compiler.disable
-def r1_penalty(logits: Logits, pictures: Sequence[Tensor]) -> Tensor:
-    """Half the squared gradient of the mean logit at the real pictures, summed over levels, mean over B.
+def r1_penalty(logits: Logits, images: Sequence[Tensor]) -> Tensor:
+    """Half the squared gradient of the mean logit at the real images, summed over levels, mean over B.
 
     The mean is that over heads, as in the adversarial losses.
 
@@ -75,12 +75,12 @@ def r1_penalty(logits: Logits, pictures: Sequence[Tensor]) -> Tensor:
     differentiated again.
 
     Args:
-        logits: of the real pictures beside their own text, each (B,), with graph to `pictures`.
-        pictures: (B, 3, h, w), which require a gradient; levels that no logit depends on count nothing.
+        logits: of the real images beside their own text, each (B,), with graph to `images`.
+        images: (B, 3, h, w), which require a gradient; levels that no logit depends on count nothing.
     """
     total = torch.stack([at_least_float(logit).sum() for logit in logits]).mean()
-    gradients = torch.autograd.grad(total, list(pictures), create_graph=True, allow_unused=True)
+    gradients = torch.autograd.grad(total, list(images), create_graph=True, allow_unused=True)
     squares = [at_least_float(g).square().sum((1, 2, 3)).mean() for g in gradients if g is not None]
     if not squares:
-        raise ValueError("the logits depend on none of the pictures: there is no gradient to penalise")
+        raise ValueError("the logits depend on none of the images: there is no gradient to penalise")
     return 0.5 * torch.stack(squares).sum()

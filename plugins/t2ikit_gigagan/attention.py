@@ -1,9 +1,9 @@
-"""L2 self-attention and text cross-attention for pictures.
+"""L2 self-attention and text cross-attention for images.
 
 Sources: L2 distance with tied query and key, so that attention is Lipschitz: arXiv 2006.04710 (section 3.2);
 its use with text cross-attention in a GAN: GigaGAN, arXiv 2303.05511 (section 3.1).
 
-Letters: B batch, C channels, H W picture, L tokens, D text width, h heads, d channels a head.
+Letters: B batch, C channels, H W image, L tokens, D text width, h heads, d channels a head.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def l2_attend(shared: Tensor, v: Tensor, scale: float, *, fused: bool) -> Tensor
 class L2SelfAttention(nn.Module):
     """Self-attention over the pixels by L2 distance, added to its input.
 
-    At initialisation the logits' spread over a picture is about 1 and the gain of the branch is small, so
+    At initialisation the logits' spread over an image is about 1 and the gain of the branch is small, so
     that no pixel sees itself alone and nothing explodes.
 
     Args:
@@ -105,10 +105,10 @@ class TextCrossAttention(nn.Module):
         B, C, H, W = x.shape
         if tokens.shape[0] != B or tokens.shape[2] != self.text_width or mask.shape != tokens.shape[:2]:
             raise UserError(
-                "text cross-attention: pictures and texts do not fit together",
+                "text cross-attention: images and texts do not fit together",
                 expected=f"tokens ({B}, L, {self.text_width}) and mask ({B}, L)",
                 got=f"tokens {tuple(tokens.shape)} and mask {tuple(mask.shape)}",
-                fix="give one text for each picture",
+                fix="give one text for each image",
             )
         query = _split(self.query(self.norm(x).flatten(2).transpose(1, 2)), self.heads)
         key, value = (_split(part, self.heads) for part in self.key_value(tokens).chunk(2, -1))

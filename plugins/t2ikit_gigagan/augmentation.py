@@ -1,4 +1,4 @@
-"""Differentiable augmentation, shared by real and fake pictures.
+"""Differentiable augmentation, shared by real and fake images.
 
 Source: DiffAugment (arXiv 2006.10738): colour, translation, cutout; scale beside.
 """
@@ -14,7 +14,7 @@ from t2ikit import Draws
 
 
 class DiffAugment:
-    """Changes every picture at random; all levels of a sample the same way.
+    """Changes every image at random; all levels of a sample the same way.
 
     Geometry is a product with one matrix of linear interpolation weights for each axis, which, unlike
     `grid_sample`, has gradients of gradients: R1 passes through.
@@ -40,7 +40,7 @@ class DiffAugment:
         self.brightness, self.saturation, self.contrast = brightness, saturation, contrast
 
     def __call__(self, levels: Sequence[Tensor], draws: Draws) -> list[Tensor]:
-        """Pictures (B, 3, h, w) at every level to the same, changed."""
+        """Images (B, 3, h, w) at every level to the same, changed."""
         draws = draws.named("augment")
         u = 2 * draws.rand(8) - 1  # (B, 8) in [-1, 1)
         return [self._colour(self._place(level, u), u) for level in levels]
@@ -74,7 +74,7 @@ class DiffAugment:
 
 
 def interpolation(size: int, zoom: Tensor, shift: Tensor) -> Tensor:
-    """Matrices (B, size, size) that enlarge by `zoom` about the middle, then shift by shares of the side."""
+    """Matrices (B, size, size) that upscale by `zoom` about the middle, then shift by shares of the side."""
     place = torch.arange(size, device=zoom.device) + 0.5  # pixel centres
     source = (place - size / 2 - shift[:, None] * size) / zoom[:, None] + size / 2  # (B, size)
     source = source.clamp(0.5, size - 0.5)

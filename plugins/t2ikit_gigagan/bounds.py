@@ -1,4 +1,4 @@
-"""What keeps a generator's pictures in range.
+"""What keeps a generator's images in range.
 
 The sums of RGB have none, and a critic pays more heed to pixels out of range than to shapes.
 """
@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 REACH = 1.1
-"""About the farthest from 0 that a pixel gets: a little beyond a picture, so that white is reached."""
+"""About the farthest from 0 that a pixel gets: a little beyond an image, so that white is reached."""
 SLOPE = 1e-3
 """What the bound still rises by beyond REACH. In float32 a tanh is flat from 10 on, and a generator that
 draws nothing but white would never learn again."""
 INSIDE = 0.99
-"""Share of REACH to which given pictures are cut, so that their sums are finite."""
+"""Share of REACH to which given images are cut, so that their sums are finite."""
 
 
 def bounded(sums: Tensor) -> Tensor:
@@ -22,9 +22,9 @@ def bounded(sums: Tensor) -> Tensor:
     return REACH * torch.tanh(sums / REACH) + SLOPE * sums
 
 
-def sums_of(pictures: Tensor) -> Tensor:
-    """Sums of which `bounded` makes the same pictures in [-1, 1], within 1e-4."""
-    sums = torch.zeros_like(pictures)
+def sums_of(images: Tensor) -> Tensor:
+    """Sums of which `bounded` makes the same images in [-1, 1], within 1e-4."""
+    sums = torch.zeros_like(images)
     for _ in range(3):
-        sums = REACH * torch.atanh(((pictures - SLOPE * sums) / REACH).clamp(-INSIDE, INSIDE))
+        sums = REACH * torch.atanh(((images - SLOPE * sums) / REACH).clamp(-INSIDE, INSIDE))
     return sums

@@ -13,9 +13,9 @@ from t2ikit_gigagan.contrastive import clip_contrastive, find_duplicates
 
 
 class ClipLoss(nn.Module):
-    """How badly a frozen CLIP finds each picture's own caption among those of the whole effective batch.
+    """How badly a frozen CLIP finds each image's own caption among those of the whole effective batch.
 
-    Looks at the full-size pictures alone. Has no parameters and no state: the teacher is no submodule.
+    Looks at the full-size images alone. Has no parameters and no state: the teacher is no submodule.
 
     Args:
         model: a folder or a Hub id for `load_clip`, or an opened teacher.
@@ -31,7 +31,7 @@ class ClipLoss(nn.Module):
     def forward(self, step: Step) -> Tensor:
         """A scalar: the mean over samples, each times its `image_weight`."""
         batch, teacher = step.batch, self.teacher
-        image = teacher.image_embeddings(step.fake[-1])  # (B, E); moves the teacher to the pictures' device
+        image = teacher.image_embeddings(step.fake[-1])  # (B, E); moves the teacher to the images' device
         text = teacher.text_embeddings(batch.pool)  # (P, E)
         duplicates = find_duplicates(batch.pool, batch.own)
         each = clip_contrastive(image, text, batch.own, duplicates, teacher.scale)

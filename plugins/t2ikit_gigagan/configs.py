@@ -51,9 +51,9 @@ class UpsamplerConfig(SynthesisConfig):
     ratio: Literal[2, 4] = 2
     """sides of what it draws over sides of what it is given"""
     crop: int = Field(0, ge=0)
-    """side of the random pieces it is trained on, pixels; 0: whole pictures. It draws whole ones"""
+    """side of the random pieces it is trained on, pixels; 0: whole images. It draws whole ones"""
     augmentation: Fraction = 0.2
-    """greatest level of the noise laid over small pictures in training; 0: none, 1: nothing else"""
+    """greatest level of the noise laid over small images in training; 0: none, 1: nothing else"""
     channels: tuple[Channels, ...] = Field((64, 64, 48, 32), min_length=2)
     """channels of each level"""
     filters: tuple[Filters, ...] = Field((1, 1, 1, 1), min_length=2)
@@ -105,7 +105,7 @@ class CriticConfig(Config):
     attention: tuple[bool, ...] = Field((False, True, False, False), min_length=2)
     """whether each level attends to itself"""
     multiscale: bool = True
-    """judge the pictures of every level at every later level; false: the full picture at the last one"""
+    """judge the images of every level at every later level; false: the full image at the last one"""
     tower_width: int = Field(128, ge=8, multiple_of=4)
     """width of its own trainable text tower"""
     tower_layers: int = Field(0, ge=0, le=12)
@@ -117,9 +117,9 @@ class CriticConfig(Config):
     text: bool = True
     """false: an unconditional critic"""
     embedding_width: int = Field(0, ge=0)
-    """width of a joint embedding of pictures and texts, for the loss contrastive-critic; 0: none"""
+    """width of a joint embedding of images and texts, for the loss contrastive-critic; 0: none"""
     augment: AugmentConfig = Field(default_factory=AugmentConfig)
-    """changes of real and fake pictures alike, before they are judged"""
+    """changes of real and fake images alike, before they are judged"""
 
 
 class VisionCriticConfig(Config):
@@ -134,7 +134,7 @@ class VisionCriticConfig(Config):
     tower_width: int = Field(128, ge=8, multiple_of=4)
     """width of its own trainable text tower"""
     augment: AugmentConfig = Field(default_factory=AugmentConfig)
-    """changes of real and fake pictures alike, before they are judged"""
+    """changes of real and fake images alike, before they are judged"""
 
 
 class AdversarialConfig(Config):
@@ -162,6 +162,6 @@ class OneStepConfig(Config):
     """Options of the sampler."""
 
     truncation: Fraction = 1.0
-    """1: as trained; towards 0: fewer odd pictures and less variety"""
+    """1: as trained; towards 0: fewer odd images and less variety"""
     augmentation: Fraction = 0.0
-    """an upsampler: level of the noise laid over the picture to enlarge"""
+    """an upsampler: level of the noise laid over the image to upscale"""

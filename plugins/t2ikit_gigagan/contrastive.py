@@ -1,9 +1,9 @@
 """The contrastive CLIP loss on plain tensors.
 
-Source: GigaGAN (arXiv 2303.05511, section 3.3): the cross-entropy of finding a picture's own caption among
-many, from picture to text only.
+Source: GigaGAN (arXiv 2303.05511, section 3.3): the cross-entropy of finding an image's own caption among
+many, from image to text only.
 
-Letters: B pictures, P captions to choose from, E width of the embeddings.
+Letters: B images, P captions to choose from, E width of the embeddings.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def clip_contrastive(
 ) -> Tensor:
     """Loss of each sample, (B,): -log softmax over the pool of scale x cosine, at the sample's own caption.
 
-    A sample's loss does not depend on the other pictures, so micro-batches add up to the whole batch.
+    A sample's loss does not depend on the other images, so micro-batches add up to the whole batch.
 
     Args:
         image: (B, E), unit norm.

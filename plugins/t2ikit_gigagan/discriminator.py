@@ -1,10 +1,10 @@
 """The multi-scale input/output discriminator.
 
-Source: GigaGAN (arXiv 2303.05511, section 3.3, equations 8 and 9): one trunk that smaller pictures enter
+Source: GigaGAN (arXiv 2303.05511, section 3.3, equations 8 and 9): one trunk that smaller images enter
 late; at every later level a predictor psi of 1 x 1 convolutions modulated by the text, plus an
 unconditional one.
 
-Letters: B batch, n pictures of a sample that have entered the trunk, C channels, h w one level.
+Letters: B batch, n images of a sample that have entered the trunk, C channels, h w one level.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from t2ikit import Critic, Draws, TextEmbedding, TextTower, UserError
-from t2ikit.nn.muon import not_matrices
+from t2ikit.nn.muon import exclude_from_muon
 from t2ikit_gigagan.attention import L2SelfAttention
 from t2ikit_gigagan.filter_bank import FilterBankConv2d
 from t2ikit_gigagan.generator import check_levels
@@ -28,7 +28,7 @@ Augment = Callable[[Sequence[Tensor], Draws], list[Tensor]]
 
 
 class TrunkBlock(nn.Module):
-    """A residual block that halves the picture, then the pixels look at each other.
+    """A residual block that halves the image, then the pixels look at each other.
 
     Args:
         in_channels, out_channels: C before and after.
@@ -72,7 +72,7 @@ class Predictor(nn.Module):
     def __init__(self, channels: int, text_width: int, layers: int = 4) -> None:
         super().__init__()
         self.plain = nn.Linear(channels, 1)
-        not_matrices(self.plain.weight)
+        exclude_from_muon(self.plain.weight)
         outputs = [channels] * (layers - 1) + [1]
         self.modulated = nn.ModuleList(
             FilterBankConv2d(channels, width, 1, style_width=text_width, demodulate=width > 1)
@@ -90,24 +90,24 @@ class Predictor(nn.Module):
 
 
 class Embedding(nn.Module):
-    """Where pictures and texts meet: one linear map of each, to unit norm.
+    """Where images and texts meet: one linear map of each, to unit norm.
 
     Source: the contrastive losses of a discriminator, XMC-GAN (arXiv 2101.04702, section 4.2).
 
     Args:
-        features: C h w of a picture at the trunk's end.
+        features: C h w of an image at the trunk's end.
         text_width: D of the global text.
         width: E of the embedding.
     """
 
     def __init__(self, features: int, text_width: int, width: int) -> None:
         super().__init__()
-        self.picture, self.text = nn.Linear(features, width), nn.Linear(text_width, width)
+        self.image, self.text = nn.Linear(features, width), nn.Linear(text_width, width)
 
     def forward(self, features: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
         """Features (B, C, h, w) and global texts (P, D) to (B, E) and (P, E)."""
-        picture, words = self.picture(features.flatten(1)), self.text(text)
-        return F.normalize(picture.float(), dim=1), F.normalize(words.float(), dim=1)
+        image, words = self.image(features.flatten(1)), self.text(text)
+        return F.normalize(image.float(), dim=1), F.normalize(words.float(), dim=1)
 
 
 @dataclass(frozen=True)
@@ -119,22 +119,22 @@ class Trunk:
 
 
 class GigaCritic(Critic):
-    """Judges a pyramid of pictures beside a text, at every pair of input and later level.
+    """Judges a pyramid of images beside a text, at every pair of input and later level.
 
-    No picture passes a level twice: those that have entered are one batch from there on.
+    No image passes a level twice: those that have entered are one batch from there on.
 
     Args:
         image_size: of the last level, pixels.
         text_width, text_length: D and L of the frozen text encoder.
         channels: of each level, from 4 px, as the generator's.
         attention: whether each level attends, from 4 px.
-        multiscale: false: the full picture alone, judged at the last level alone.
+        multiscale: false: the full image alone, judged at the last level alone.
         tower_width, tower_layers: of its own trainable text tower.
         predictor_layers: 1 x 1 convolutions of psi.
         head_width: channels of an attention head.
         text: false: an unconditional critic.
-        embedding_width: E of a joint embedding of pictures and texts, for a contrastive loss; 0: none.
-        augment: applied to real and fake pictures alike, all levels of a sample the same.
+        embedding_width: E of a joint embedding of images and texts, for a contrastive loss; 0: none.
+        augment: applied to real and fake images alike, all levels of a sample the same.
 
     Raises:
         UserError: levels that do not fit the size.
@@ -166,7 +166,7 @@ class GigaCritic(Critic):
         self.sizes = [image_size >> level for level in range(len(down))]
         seen = len(down) if multiscale else 1
         self.from_rgb = nn.ModuleList(nn.Conv2d(3, width, 1) for width in down[:seen])
-        not_matrices(*(layer.weight for layer in self.from_rgb))
+        exclude_from_muon(*(layer.weight for layer in self.from_rgb))
         self.blocks = nn.ModuleList(
             TrunkBlock(
                 width,
@@ -186,7 +186,7 @@ class GigaCritic(Critic):
         )
 
     def features(self, levels: Sequence[Tensor], draws: Draws) -> Trunk:
-        """The trunk on pictures (B, 3, h, w), coarse to fine; a list of the full picture alone will do."""
+        """The trunk on images (B, 3, h, w), coarse to fine; a list of the full image alone will do."""
         by_size = self._by_size(levels)
         if self.augment is not None:
             by_size = dict(zip(by_size, self.augment(list(by_size.values()), draws), strict=True))
@@ -202,12 +202,12 @@ class GigaCritic(Critic):
         return Trunk(out)
 
     def _by_size(self, levels: Sequence[Tensor]) -> dict[int, Tensor]:
-        """The pictures it looks at by their side, the largest first."""
+        """The images it looks at by their side, the largest first."""
         found = {level.shape[-1]: level for level in reversed(levels)}
         wrong = [size for size in found if size not in self.sizes]
         if wrong or self.image_size not in found:
             raise UserError(
-                "the critic was given pictures of other sizes",
+                "the critic was given images of other sizes",
                 expected=f"{self.image_size} pixels, and any of {self.sizes[1:]} beside",
                 got=sorted(found),
                 fix="build generator and critic for the same size",
@@ -219,7 +219,7 @@ class GigaCritic(Critic):
         return None if self.tower is None else self.tower(text).pooled
 
     def heads(self, features: Trunk, text: TextEmbedding | Tensor | None) -> list[Tensor]:
-        """Logits, each (B,): for every level of the trunk, one for each picture that had entered by then."""
+        """Logits, each (B,): for every level of the trunk, one for each image that had entered by then."""
         pooled = self.read(text) if isinstance(text, TextEmbedding) else text
         logits: list[Tensor] = []
         for number, x, entered in features.features:
@@ -228,7 +228,7 @@ class GigaCritic(Critic):
         return logits
 
     def embeddings(self, features: Trunk, pool: TextEmbedding | Tensor | None) -> tuple[Tensor, Tensor]:
-        """The full pictures (B, E) and any texts (P, E) where they can be compared, of unit norm.
+        """The full images (B, E) and any texts (P, E) where they can be compared, of unit norm.
 
         Raises:
             UserError: this critic was built without.
@@ -236,11 +236,11 @@ class GigaCritic(Critic):
         texts = self.read(pool) if isinstance(pool, TextEmbedding) else pool
         if self.embedding is None or texts is None:
             raise UserError(
-                "the critic has no joint embedding of pictures and texts",
+                "the critic has no joint embedding of images and texts",
                 expected="embedding_width above 0, and text",
                 got="a critic without",
                 fix="--set critics.NAME.embedding_width=128, or leave out the contrastive loss",
             )
         _, x, entered = features.features[-1]
-        full = x[: len(x) // entered]  # the full pictures entered first
+        full = x[: len(x) // entered]  # the full images entered first
         return self.embedding(full, texts)

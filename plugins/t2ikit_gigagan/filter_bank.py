@@ -3,7 +3,7 @@
 Source: GigaGAN (arXiv 2303.05511, section 3.1): K = sum_n K_n softmax(W_f w + b_f)_n, then modulation and
 demodulation as in StyleGAN2 (arXiv 1912.04958, equations 1 and 3).
 
-Letters: B batch, N filters in the bank, O output and I input channels, k kernel side, H W picture.
+Letters: B batch, N filters in the bank, O output and I input channels, k kernel side, H W image.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from t2ikit.errors import UserError
-from t2ikit.nn.muon import bank_of_matrices, not_matrices
+from t2ikit.nn.muon import bank_of_matrices, exclude_from_muon
 from t2ikit_gigagan.precision import at_least_float
 
 Formulation = Literal["auto", "scale", "kernels", "outputs"]
@@ -39,7 +39,7 @@ def filter_bank_conv2d(
     - "scale": one kernel (N = 1) is shared by the batch; inputs and outputs are scaled instead.
     - "kernels": each sample's kernel is mixed by one matrix product, then convolved with its sample.
     - "outputs": all N kernels are convolved with every sample and the outputs are mixed: N times the
-      operations, but no kernel a sample, which is less memory where the picture is small.
+      operations, but no kernel a sample, which is less memory where the image is small.
 
     "auto" takes "scale" for N = 1; "outputs" where keeping N O H W outputs a sample takes no more than an
     eighth of the O I k^2 numbers of its kernel; else "kernels".
@@ -107,7 +107,7 @@ def _mix_kernels_then_convolve(
 ) -> Tensor:
     """The formulation "kernels"; `eps` None: no demodulation.
 
-    The factors of input and output channels go onto whichever has fewer numbers, kernels or pictures.
+    The factors of input and output channels go onto whichever has fewer numbers, kernels or images.
     """
     kernels = mix_kernels(bank, selection)  # (B, O, I, k, k)
     outputs, inputs, side = bank.shape[1:4]
@@ -230,7 +230,7 @@ class FilterBankConv2d(nn.Module):
         self.demodulate, self.formulation = demodulate, formulation
         shape = (filters, out_channels, in_channels, kernel_size, kernel_size)
         self.bank = nn.Parameter(torch.randn(shape) / math.sqrt(in_channels * kernel_size**2))
-        (bank_of_matrices if out_channels > 3 else not_matrices)(self.bank)
+        (bank_of_matrices if out_channels > 3 else exclude_from_muon)(self.bank)
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
         self.modulate = nn.Linear(style_width, in_channels)
         nn.init.ones_(self.modulate.bias)

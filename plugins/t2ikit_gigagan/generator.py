@@ -1,4 +1,4 @@
-"""The generator: a constant grows to a picture, steered by a style and looking at the text.
+"""The generator: a constant grows to an image, steered by a style and looking at the text.
 
 Source: GigaGAN (arXiv 2303.05511, section 3.1 and 3.2): adaptive convolution, self-attention,
 cross-attention at each level; RGB at every level; skip connections of StyleGAN2 (arXiv 1912.04958).
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from t2ikit import Batch, Condition, Draws, OneStep, Prediction, TextEmbedding, TextTower, UserError
-from t2ikit.nn.muon import not_matrices
+from t2ikit.nn.muon import exclude_from_muon
 from t2ikit_gigagan.attention import L2SelfAttention, TextCrossAttention
 from t2ikit_gigagan.bounds import bounded
 from t2ikit_gigagan.filter_bank import FilterBankConv2d
@@ -32,7 +32,7 @@ class SynthesisBlock(nn.Module):
         filters: kernels in each bank.
         head_width: channels of an attention head; 0: no attention at this level.
         text: whether attention looks at a text, too.
-        rgb: whether it gives a picture.
+        rgb: whether it gives an image.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class SynthesisBlock(nn.Module):
 
 
 class GigaGenerator(OneStep):
-    """A latent and a text to a pyramid of pictures, 4 px to full size.
+    """A latent and a text to a pyramid of images, 4 px to full size.
 
     Args:
         image_size: of the last level, pixels: 4 times a power of 2.
@@ -113,7 +113,7 @@ class GigaGenerator(OneStep):
         self.tower = TextTower(text_width, text_length, tower_width, tower_layers) if text else None
         self.mapping = MappingNetwork(latent_width, tower_width if text else 0, style_width, mapping_layers)
         self.start = nn.Parameter(torch.randn(1, channels[0], 4, 4))
-        not_matrices(self.start)
+        exclude_from_muon(self.start)
         widths = (channels[0], *channels)
         self.blocks = nn.ModuleList(
             SynthesisBlock(
@@ -134,7 +134,7 @@ class GigaGenerator(OneStep):
         return Prediction(images, torch.ones(len(batch), device=images[-1].device))
 
     def generate(self, condition: Condition, draws: Draws, truncation: float = 1.0) -> list[Tensor]:
-        """Pictures (B, 3, h, w) at 4 px, 8 px, ... full size, about in [-1, 1] (`bounds`).
+        """Images (B, 3, h, w) at 4 px, 8 px, ... full size, about in [-1, 1] (`bounds`).
 
         `truncation` in [0, 1] draws the style towards the mean style of the same text.
         """
@@ -147,18 +147,18 @@ class GigaGenerator(OneStep):
         return self.synthesise(style, text)
 
     def synthesise(self, style: Tensor, text: TextEmbedding | None) -> list[Tensor]:
-        """Style (B, S) and the tower's text to pictures at every level, each bounded as it leaves."""
-        x, picture, pictures = self.start.expand(len(style), -1, -1, -1), None, []
+        """Style (B, S) and the tower's text to images at every level, each bounded as it leaves."""
+        x, image, images = self.start.expand(len(style), -1, -1, -1), None, []
         for block in self.blocks:
-            if picture is not None:
-                x, picture = upsample(x), upsample(picture)
+            if image is not None:
+                x, image = upsample(x), upsample(image)
             if self.checkpointing and torch.is_grad_enabled():
                 x, rgb = checkpoint(block, x, style, text, use_reentrant=False)
             else:
                 x, rgb = block(x, style, text)
-            picture = rgb.float() if picture is None else picture + rgb.float()
-            pictures.append(bounded(picture))
-        return pictures
+            image = rgb.float() if image is None else image + rgb.float()
+            images.append(bounded(image))
+        return images
 
 
 def check_levels(image_size: int, **levels: tuple[object, ...]) -> None:

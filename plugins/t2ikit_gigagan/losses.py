@@ -12,7 +12,7 @@ from t2ikit_gigagan.contrastive import clip_contrastive, find_duplicates
 
 
 def generator_loss(step: Step, *, kind: str = "logistic") -> Tensor:
-    """The generator's adversarial loss, mean over critics; `image_weight` says how far each picture counts.
+    """The generator's adversarial loss, mean over critics; `image_weight` says how far each image counts.
 
     `kind`: "logistic", or "relativistic" (RpGAN).
     """
@@ -43,10 +43,10 @@ def critic_loss(step: Step, *, kind: str = "logistic") -> Tensor:
 def matching_loss(step: Step, *, kind: str = "logistic") -> Tensor:
     """Matching-aware loss of the critics, summed. `kind` as for the adversarial losses.
 
-    Relativistic: a real picture beside its own text should score higher than it, and than the fake one,
+    Relativistic: a real image beside its own text should score higher than it, and than the fake one,
     beside a wrong text.
     """
-    right, weight = step.batch.wrong_ok, step.prediction.image_weight
+    right, weight = step.batch.mismatch_mask, step.prediction.image_weight
     each = []
     for name in step.critics:
         real, fake = step.logits("real", "wrong", name), step.logits("fake", "wrong", name)
@@ -60,9 +60,9 @@ def matching_loss(step: Step, *, kind: str = "logistic") -> Tensor:
 
 
 def contrastive_loss(step: Step, *, scale: float = 10.0) -> Tensor:
-    """How badly each critic's joint embedding finds a real picture's own caption in the effective batch.
+    """How badly each critic's joint embedding finds a real image's own caption in the effective batch.
 
-    Many wrong captions at once teach the trunk to read pictures sooner than one wrong caption does. Summed
+    Many wrong captions at once teach the trunk to read images sooner than one wrong caption does. Summed
     over the critics that have an embedding. Source: XMC-GAN (arXiv 2101.04702, section 4.2).
     """
     batch, each = step.batch, []
@@ -90,10 +90,10 @@ def r1_loss(step: Step) -> Tensor:
 
 
 def multiscale_mse(step: Step) -> Tensor:
-    """Squared error of a denoiser's clean picture at every halving down to 4 px, mean over levels.
+    """Squared error of a denoiser's clean image at every halving down to 4 px, mean over levels.
 
-    A low level is the picture's layout, which much noise leaves to be seen. Source: the multi-scale loss of
-    simple diffusion (arXiv 2301.11093, section 3.3), here on the clean picture and weighted by its trust.
+    A low level is the image's layout, which much noise leaves to be seen. Source: the multi-scale loss of
+    simple diffusion (arXiv 2301.11093, section 3.3), here on the clean image and weighted by its trust.
     """
     real, fake = step.real[-1], step.fake[-1]
     each = []

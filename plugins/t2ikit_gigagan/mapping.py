@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 MEAN_STYLES = 64
-"""Latents whose mean style a truncated picture is drawn towards."""
+"""Latents whose mean style a truncated image is drawn towards."""
 
 
 class MappingNetwork(nn.Module):

@@ -1,4 +1,4 @@
-"""Losses of models that enlarge: what they draw beside the picture it was shrunk from.
+"""Losses of models that upscale: what they draw beside the image it was shrunk from.
 
 Sources: GigaGAN (arXiv 2303.05511, section 3.4): LPIPS beside the adversarial loss; LPIPS, arXiv 1801.03924.
 """
@@ -21,14 +21,14 @@ from t2ikit_gigagan.vision import VisionTower
 
 
 def pixel_loss(step: Step, kind: Literal["l1", "l2"] = "l1") -> Tensor:
-    """Absolute or squared error of the full pictures, weighted by how far they can be trusted."""
+    """Absolute or squared error of the full images, weighted by how far they can be trusted."""
     error = (step.fake[-1] - step.real[-1]).float()
     each = error.abs() if kind == "l1" else error.square()
     return (each.mean((1, 2, 3)) * step.prediction.image_weight).mean()
 
 
 class PerceptualLoss(nn.Module):
-    """Distance of the full pictures in features of a frozen network: LPIPS, or layers of a CLIP.
+    """Distance of the full images in features of a frozen network: LPIPS, or layers of a CLIP.
 
     With a CLIP: the mean squared difference of patches after `depths` evenly spaced layers, each patch scaled
     to mean 0 and variance 1. The frozen network is no submodule.
@@ -73,7 +73,7 @@ class PerceptualLoss(nn.Module):
         return (self.distance(step.fake[-1], step.real[-1]) * step.prediction.image_weight).mean()
 
     def distance(self, a: Tensor, b: Tensor) -> Tensor:
-        """Distances (B,) of pictures (B, 3, H, W) in [-1, 1]; with gradient in `a`."""
+        """Distances (B,) of images (B, 3, H, W) in [-1, 1]; with gradient in `a`."""
         if self._lpips:
             return self._lpips[0].to(a.device)(a, b).flatten()
         ours = self.vision.maps(a, self.depths)

@@ -9,6 +9,6 @@ from t2ikit.exporters.pipeline import TextToImagePipeline
 
 
 class GigaGANPipeline(TextToImagePipeline):
-    """Prompts, or prompts and small pictures, to pictures in one step."""
+    """Prompts, or prompts and small images, to images in one step."""
 
     family: ClassVar[Any] = OneStep

@@ -34,7 +34,7 @@ from t2ikit_gigagan.configs import (
 
 RECIPES = Path(__file__).parent / "recipes"
 CRITIC = frozenset({"critic"})
-ENLARGES = frozenset({"low_res"})
+SUPER_RESOLUTION = frozenset({"low_res"})
 
 
 def _build_generator(config: GeneratorConfig, context: Context) -> Any:
@@ -123,10 +123,10 @@ def t2ikit_generators() -> list[GeneratorSpec]:
     """The generator and the upsampler."""
     return [
         GeneratorSpec(
-            "generator", _build_generator, GeneratorConfig, "filter-bank GAN: one step, a pyramid of pictures"
+            "generator", _build_generator, GeneratorConfig, "filter-bank GAN: one step, a pyramid of images"
         ),
         GeneratorSpec(
-            "upsampler", _build_upsampler, UpsamplerConfig, "filter-bank U-Net that enlarges in one step"
+            "upsampler", _build_upsampler, UpsamplerConfig, "filter-bank U-Net that upscales in one step"
         ),
     ]
 
@@ -150,30 +150,30 @@ def t2ikit_losses() -> list[LossSpec]:
         _adversarial(
             "adversarial-critic", "critic_loss", "critic", "logistic or relativistic, of the critics"
         ),
-        _adversarial("matching", "matching_loss", "critic", "pictures beside wrong texts are fake"),
+        _adversarial("matching", "matching_loss", "critic", "images beside wrong texts are fake"),
         LossSpec(
             "contrastive-critic",
             _build_contrastive,
             ContrastiveConfig,
-            "the critic finds a real picture's caption in the batch",
+            "the critic finds a real image's caption in the batch",
             player="critic",
             needs=CRITIC,
         ),
-        _loss("r1", "r1_loss", "critic", "gradient penalty on real pictures", CRITIC | {"real_grad"}),
+        _loss("r1", "r1_loss", "critic", "gradient penalty on real images", CRITIC | {"real_grad"}),
         _loss(
             "multiscale-mse",
             "multiscale_mse",
             "generator",
-            "a denoiser's clean picture at every halving",
+            "a denoiser's clean image at every halving",
             frozenset({"target", "snr"}),
         ),
-        LossSpec("pixel", _build_pixel, PixelConfig, "error of an enlarged picture", needs=ENLARGES),
+        LossSpec("pixel", _build_pixel, PixelConfig, "error of an upscaled image", needs=SUPER_RESOLUTION),
         LossSpec(
             "perceptual",
             _build_perceptual,
             PerceptualConfig,
-            "LPIPS, or distance in a CLIP's features, of an enlarged picture",
-            needs=ENLARGES,
+            "LPIPS, or distance in a CLIP's features, of an upscaled image",
+            needs=SUPER_RESOLUTION,
         ),
         LossSpec("clip", _build_clip, ClipConfig, "contrastive CLIP loss over the batch's captions"),
     ]

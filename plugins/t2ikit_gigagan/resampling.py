@@ -1,11 +1,11 @@
-"""Halving and doubling of pictures without aliasing.
+"""Halving and doubling of images without aliasing.
 
 Source: the binomial low-pass filter 1 3 3 1 of StyleGAN2 (arXiv 1912.04958) and of arXiv 1904.11486. With
 repeated edges it is a triangle, so doubling is bilinear interpolation.
 
-Both are products with a small matrix: of rows, then of columns, or, where the picture is small, of all its
-pixels at once. On a CPU that is several times as fast as a depthwise convolution of a padded picture, and
-nothing of the picture is kept for the backward pass.
+Both are products with a small matrix: of rows, then of columns, or, where the image is small, of all its
+pixels at once. On a CPU that is several times as fast as a depthwise convolution of a padded image, and
+nothing of the image is kept for the backward pass.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 AT_ONCE = 256
-"""Up to so many pixels before and after, one product takes the picture whole."""
+"""Up to so many pixels before and after, one product takes the image whole."""
 
 
 def upsample(x: Tensor) -> Tensor:

@@ -12,12 +12,12 @@ from t2ikit import Condition, Draws, Sampler, UserError, clamp_images
 
 
 class OneStepSampler(Sampler):
-    """Draws pictures in one call of the generator.
+    """Draws images in one call of the generator.
 
     Args:
         truncation: 1: styles as they come; below: drawn towards the text's mean style, which gives fewer
-            odd pictures and less variety (the truncation trick, arXiv 1812.04948).
-        augmentation: level in [0, 1] of the noise laid over pictures that are to be enlarged.
+            odd images and less variety (the truncation trick, arXiv 1812.04948).
+        augmentation: level in [0, 1] of the noise laid over images that are to be upscaled.
     """
 
     def __init__(self, truncation: float = 1.0, augmentation: float = 0.0) -> None:
@@ -48,9 +48,9 @@ class OneStepSampler(Sampler):
                     fix=f"leave out --{name}; --set sampler.truncation=0.7 trades variety for quality",
                 )
         small = condition.low_res
-        if model.enlarges is not None and small is not None and condition.level is None:
+        if model.super_resolution is not None and small is not None and condition.level is None:
             size = (small.shape[-2], small.shape[-1])
-            condition = model.enlarges.augmented(condition, size, draws, self.augmentation)
+            condition = model.super_resolution.augmented(condition, size, draws, self.augmentation)
         images = model.generate(condition, draws, self.truncation)[-1]
         if progress is not None:
             progress(1, 1)

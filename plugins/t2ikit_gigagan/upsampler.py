@@ -1,7 +1,7 @@
-"""The GAN that enlarges pictures: a U-Net whose way up is the generator's, with filter banks.
+"""The GAN that upscales images: a U-Net whose way up is the generator's, with filter banks.
 
-Source: GigaGAN (arXiv 2303.05511, section 3.4): an asymmetric U-Net, down from the small picture and up
-beyond it, with noise laid over the small picture and a perceptual loss.
+Source: GigaGAN (arXiv 2303.05511, section 3.4): an asymmetric U-Net, down from the small image and up
+beyond it, with noise laid over the small image and a perceptual loss.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from t2ikit import Batch, Condition, Draws, OneStep, Prediction, TextEmbedding, TextTower, UserError
-from t2ikit.core.super_resolution import Enlarging, enlarge, prepared
-from t2ikit.nn.muon import not_matrices
+from t2ikit.core.super_resolution import SuperResolution, prepared, upscale
+from t2ikit.nn.muon import exclude_from_muon
 from t2ikit.nn.noise_level import LevelEmbedding
 from t2ikit_gigagan.bounds import bounded, sums_of
 from t2ikit_gigagan.generator import SynthesisBlock
@@ -38,14 +38,14 @@ class EncoderBlock(nn.Module):
 
 
 class GigaUpsampler(OneStep):
-    """A small picture, a text and a latent to a picture 2 or 4 times the size, in one call.
+    """A small image, a text and a latent to an image 2 or 4 times the size, in one call.
 
     Args:
         image_size: of what it draws, pixels.
         text_width, text_length: D and L of the frozen text encoder.
         ratio: sides of what it draws over sides of what it is given.
-        crop: side of the random pieces it is trained on; 0: whole pictures.
-        augmentation: greatest level of the noise laid over small pictures in training.
+        crop: side of the random pieces it is trained on; 0: whole images.
+        augmentation: greatest level of the noise laid over small images in training.
         channels: of each level, from the coarsest; the last is full size.
         filters: kernels in the banks of each level.
         attention: whether each level attends.
@@ -59,7 +59,7 @@ class GigaUpsampler(OneStep):
         UserError: levels that do not fit the size.
     """
 
-    enlarges: Enlarging
+    super_resolution: SuperResolution
 
     def __init__(
         self,
@@ -84,13 +84,13 @@ class GigaUpsampler(OneStep):
         super().__init__()
         check_sizes(image_size, ratio, crop, channels, filters, attention)
         self.image_size, self.checkpointing = image_size, checkpointing
-        self.enlarges = Enlarging(ratio, crop, augmentation)
+        self.super_resolution = SuperResolution(ratio, crop, augmentation)
         self.downs = len(channels) - 1 - int(math.log2(ratio))
         self.tower = TextTower(text_width, text_length, tower_width, tower_layers)
         self.level_embedding = LevelEmbedding(tower_width)
         self.mapping = MappingNetwork(latent_width, tower_width, style_width, mapping_layers)
         self.inward = nn.Conv2d(3, channels[self.downs], 3, padding=1)
-        not_matrices(self.inward.weight)
+        exclude_from_muon(self.inward.weight)
         self.encoder = nn.ModuleList(
             EncoderBlock(channels[level], channels[level - 1]) for level in range(self.downs, 0, -1)
         )
@@ -113,13 +113,13 @@ class GigaUpsampler(OneStep):
         self.blocks = nn.ModuleList(blocks)
 
     def forward(self, batch: Batch, draws: Draws) -> Prediction:
-        """Enlarge the batch's small pictures, with noise of a random level laid over them."""
+        """Upscale the batch's small images, with noise of a random level laid over them."""
         size = self._small_size(batch.condition)
-        images = self.generate(self.enlarges.augmented(batch.condition, size, draws), draws)
+        images = self.generate(self.super_resolution.augmented(batch.condition, size, draws), draws)
         return Prediction(images, torch.ones(len(batch), device=images[-1].device))
 
     def generate(self, condition: Condition, draws: Draws, truncation: float = 1.0) -> list[Tensor]:
-        """One level: pictures (B, 3, H, W), about in [-1, 1] (`bounds`).
+        """One level: images (B, 3, H, W), about in [-1, 1] (`bounds`).
 
         `truncation` in [0, 1] draws the style towards the mean style of the same text.
         """
@@ -135,7 +135,7 @@ class GigaUpsampler(OneStep):
     def _small_size(self, condition: Condition) -> tuple[int, int]:
         if condition.low_res is None:
             raise UserError(
-                "this generator enlarges pictures, and was given none",
+                "this generator upscales images, and was given none",
                 expected="a condition with low_res (B, 3, h, w)",
                 got="low_res None",
                 fix="sample it with --upscale after a base run",
@@ -143,16 +143,16 @@ class GigaUpsampler(OneStep):
         return condition.low_res.shape[-2], condition.low_res.shape[-1]
 
     def synthesise(self, small: Tensor, style: Tensor, text: TextEmbedding) -> Tensor:
-        """Small pictures (B, 3, h, w), style (B, S) and the tower's text to pictures (B, 3, H, W).
+        """Small images (B, 3, h, w), style (B, S) and the tower's text to images (B, 3, H, W).
 
-        What the network makes is added to the enlarged picture under the bound, and at first it makes
+        What the network makes is added to the upscaled image under the bound, and at first it makes
         nothing: training begins with bicubic interpolation. Its overshoot beyond [-1, 1] is clipped, for
         there the bound is too flat to learn from.
         """
         seen = [F.leaky_relu(self.inward(small), 0.2) * math.sqrt(2)]
         for block in self.encoder:
             seen.append(block(seen[-1]))
-        x, picture = seen[-1], None
+        x, image = seen[-1], None
         for level, block in enumerate(self.blocks):
             if level:
                 x = upsample(x)
@@ -163,14 +163,14 @@ class GigaUpsampler(OneStep):
             else:
                 x, rgb = block(x, style, text)
             if rgb is not None:
-                picture = rgb.float() if picture is None else upsample(picture) + rgb.float()
-        assert picture is not None
-        enlarged = enlarge(small, (picture.shape[-2], picture.shape[-1])).clamp(-1, 1)
-        return bounded(sums_of(enlarged) + picture)
+                image = rgb.float() if image is None else upsample(image) + rgb.float()
+        assert image is not None
+        upscaled = upscale(small, (image.shape[-2], image.shape[-1])).clamp(-1, 1)
+        return bounded(sums_of(upscaled) + image)
 
 
 def check_sizes(image_size: int, ratio: int, crop: int, *levels: tuple[object, ...]) -> None:
-    """Refuse options whose levels do not reach the small picture, or do not fit the size.
+    """Refuse options whose levels do not reach the small image, or do not fit the size.
 
     Raises:
         UserError: so it is.
@@ -186,7 +186,7 @@ def check_sizes(image_size: int, ratio: int, crop: int, *levels: tuple[object, .
         )
     if count - 1 < math.log2(ratio):
         raise UserError(
-            f"generator.channels: {count} levels do not reach {ratio} times the size of a small picture",
+            f"generator.channels: {count} levels do not reach {ratio} times the size of a small image",
             expected=f"at least {int(math.log2(ratio)) + 1} levels",
             got=count,
             fix="add levels",

@@ -3,7 +3,7 @@
 Sources: vision-aided GAN, arXiv 2112.09130; GigaGAN, arXiv 2303.05511 (section 3.3): features at several
 depths, a fixed random projection, 3 x 3 convolutions modulated by the text beside unconditional ones.
 
-Letters: B batch, n patches, D width of the vision tower, C channels of the heads, g g patches as a picture.
+Letters: B batch, n patches, D width of the vision tower, C channels of the heads, g g patches as an image.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from t2ikit import Critic, Draws, TextEmbedding, TextTower, UserError
 from t2ikit.nn.clip import Frozen, Pixels, open_model
-from t2ikit.nn.muon import not_matrices
+from t2ikit.nn.muon import exclude_from_muon
 from t2ikit_gigagan.filter_bank import FilterBankConv2d
 
 Augment = Callable[[list[Tensor], Draws], list[Tensor]]
@@ -28,7 +28,7 @@ class VisionTower(Frozen):
 
     Args:
         model: transformers' vision model with eager attention.
-        pixels: how it wants its pictures.
+        pixels: how it wants its images.
     """
 
     def __init__(self, model: nn.Module, pixels: Pixels) -> None:
@@ -38,7 +38,7 @@ class VisionTower(Frozen):
         self.layers: int = self.model.config.num_hidden_layers
 
     def maps(self, images: Tensor, depths: Sequence[int]) -> list[Tensor]:
-        """Pictures (B, 3, H, W) in [-1, 1] to patches after each of these layers, (B, D, g, g).
+        """Images (B, 3, H, W) in [-1, 1] to patches after each of these layers, (B, D, g, g).
 
         The channels of every patch have mean 0 and variance 1: depths differ much in size.
         """
@@ -61,7 +61,7 @@ class VisionHead(nn.Module):
     def __init__(self, channels: int, text_width: int) -> None:
         super().__init__()
         self.plain = nn.Conv2d(channels, 1, 3, padding=1)
-        not_matrices(self.plain.weight)
+        exclude_from_muon(self.plain.weight)
         self.hidden = FilterBankConv2d(channels, channels, 3, style_width=text_width)
         self.judge = FilterBankConv2d(channels, 1, 3, style_width=text_width, demodulate=False)
 
@@ -72,7 +72,7 @@ class VisionHead(nn.Module):
 
 
 class VisionAidedCritic(Critic):
-    """Judges the full picture by what a frozen CLIP sees of it, beside a text.
+    """Judges the full image by what a frozen CLIP sees of it, beside a text.
 
     Trains its heads and its text tower alone; the frozen tower is no submodule.
 
@@ -82,7 +82,7 @@ class VisionAidedCritic(Critic):
         depths: layers of the vision tower that are judged, evenly spaced, the last among them.
         channels: C that the fixed random projection leaves for the heads.
         tower_width: of its own trainable text tower.
-        augment: applied to real and fake pictures alike.
+        augment: applied to real and fake images alike.
         seed: of the random projection.
 
     Raises:
@@ -123,10 +123,10 @@ class VisionAidedCritic(Critic):
 
     def features(self, levels: Sequence[Tensor], draws: Draws) -> list[Tensor]:
         """The last level, (B, 3, H, W) in [-1, 1], to projected features (B, C, g, g) at each depth."""
-        pictures = [levels[-1]]
+        images = [levels[-1]]
         if self.augment is not None:
-            pictures = self.augment(pictures, draws)
-        maps = self.vision.maps(pictures[0], self.depths)
+            images = self.augment(images, draws)
+        maps = self.vision.maps(images[0], self.depths)
         return [
             F.conv2d(x, matrix[:, :, None, None]) for x, matrix in zip(maps, self.projection, strict=True)
         ]

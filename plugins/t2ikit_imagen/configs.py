@@ -31,7 +31,7 @@ class UNetConfig(Config):
     groups: int = Field(8, ge=1)
     """groups of the group norms; divides the channels of every level"""
     resampling: Literal["conv", "resnet"] = "conv"
-    """what halves and doubles the picture: one convolution, or DeepFloyd IF's residual blocks"""
+    """what halves and doubles the image: one convolution, or DeepFloyd IF's residual blocks"""
     channels_last: bool = False
     """keep channels last in memory: faster for wide U-Nets"""
     patch: Literal[1, 2, 4] = 2
@@ -43,7 +43,7 @@ class UNetConfig(Config):
     text_layers: int = Field(2, ge=0, le=12)
     """transformer layers of the trainable text tower, on top of its convolutions"""
     prediction: Literal["v_prediction", "epsilon", "sample", "flow_prediction"] = "v_prediction"
-    """what the U-Net predicts: v, the noise, the clean picture, or the flow's velocity"""
+    """what the U-Net predicts: v, the noise, the clean image, or the flow's velocity"""
     schedule: Literal["linear", "cosine", "sigmoid"] = "cosine"
     """noise schedule; a flow model trains on its own straight path and only samples on this one"""
     zero_snr: bool = True
@@ -57,9 +57,9 @@ class UNetConfig(Config):
     caption_dropout: float = Field(0.1, ge=0, lt=1)
     """share of samples trained on the empty caption; guidance needs it above 0"""
     self_conditioning: float = Field(0.0, ge=0, le=1)
-    """share of samples that see a first estimate of their clean picture; 0: the U-Net takes none"""
+    """share of samples that see a first estimate of their clean image; 0: the U-Net takes none"""
     augment: float = Field(0.0, ge=0, le=1)
-    """chance of each geometric change of a training picture, which the U-Net is told of; for small data"""
+    """chance of each geometric change of a training image, which the U-Net is told of; for small data"""
     checkpointing: bool = False
     """recompute activations in the backward pass: less memory, about a third more time"""
 
@@ -68,7 +68,7 @@ class UNetConfig(Config):
         if self.prediction == "epsilon" and self.zero_snr:
             raise ValueError(
                 "prediction = 'epsilon' cannot be used with zero_snr = true: pure noise says nothing of the "
-                "picture, so its estimate is 0/0. Set zero_snr=false or prediction=v_prediction"
+                "image, so its estimate is 0/0. Set zero_snr=false or prediction=v_prediction"
             )
         return self
 
@@ -79,33 +79,33 @@ class IFConfig(UNetConfig):
     patch: Literal[1] = 1
     """pixels are not folded"""
     resampling: Literal["resnet"] = "resnet"
-    """what halves and doubles the picture: residual blocks"""
+    """what halves and doubles the image: residual blocks"""
     self_attention: Literal[True] = True
     """levels that attend look at themselves and at the text"""
     text_layers: Literal[0] = 0
     """there is no text tower: the U-Net takes the encoder's tokens"""
     self_conditioning: Literal[0] = 0
-    """the U-Net sees the noisy picture alone"""
+    """the U-Net sees the noisy image alone"""
     augment: Literal[0] = 0
-    """the U-Net is told of no change of the training pictures"""
+    """the U-Net is told of no change of the training images"""
     prediction: Literal["v_prediction", "epsilon", "sample"] = "v_prediction"
-    """what the U-Net predicts: v, the noise or the clean picture"""
+    """what the U-Net predicts: v, the noise or the clean image"""
 
 
 class SuperResolutionConfig(UNetConfig):
-    """Options of the U-Net that enlarges pictures; `augment` and `self_conditioning` are the base model's."""
+    """Options of the U-Net that upscales images; `augment` and `self_conditioning` are the base model's."""
 
     ratio: Literal[2, 4] = 2
     """sides of what it draws over sides of what it is given"""
     crop: int = Field(0, ge=0)
-    """side of the random pieces it is trained on, pixels; 0: whole pictures. It draws whole ones"""
+    """side of the random pieces it is trained on, pixels; 0: whole images. It draws whole ones"""
     augmentation: Fraction = 1.0
-    """greatest level of the noise laid over small pictures in training; 0: none, 1: nothing else"""
+    """greatest level of the noise laid over small images in training; 0: none, 1: nothing else"""
 
     @model_validator(mode="after")
     def _geometry(self) -> Self:
         if self.augment or self.self_conditioning:
-            raise ValueError("augment and self_conditioning are not for models that enlarge: set both to 0")
+            raise ValueError("augment and self_conditioning are not for models that upscale: set both to 0")
         step = self.patch * 2 ** (len(self.channels) - 1)
         if self.crop % step or self.crop % self.ratio:
             raise ValueError(f"crop must be a multiple of {math.lcm(step, self.ratio)}, got {self.crop}")
@@ -123,7 +123,7 @@ class DenoiseConfig(Config):
     """how noise levels count: min-SNR (arXiv 2303.09556), its smooth form (arXiv 2401.11605), SNR + 1 (arXiv
     2202.00512) up to gamma, all alike"""
     gamma: float = Field(5.0, gt=0)
-    """greatest weight of an error in the clean picture, by all but "none" """
+    """greatest weight of an error in the clean image, by all but "none" """
 
 
 class DDPMConfig(SamplerConfig):

@@ -21,7 +21,7 @@ class IFDenoiser(ImagenDenoiser):
 
     Args:
         config: of the U-Net, the schedule and the training.
-        image_size: height and width of the pictures, pixels.
+        image_size: height and width of the images, pixels.
         text_width, text_length: D and L of the frozen text encoder.
     """
 

@@ -90,7 +90,7 @@ def obstacles(run: Run, model: Model) -> list[str]:
 
 
 def _can_threshold(sampler: ScheduledSampler[SamplerConfig], network: IFDenoiser) -> bool:
-    """Whether the scheduler thresholds the clean picture before it takes the noise from it."""
+    """Whether the scheduler thresholds the clean image before it takes the noise from it."""
     kind = type(sampler.scheduler(network))
     after = "use_clipped_model_output" in inspect.signature(kind.step).parameters  # off in IFPipeline
     takes = "thresholding" in inspect.signature(kind.__init__).parameters
@@ -98,7 +98,7 @@ def _can_threshold(sampler: ScheduledSampler[SamplerConfig], network: IFDenoiser
 
 
 def scheduler(model: Model) -> Any:
-    """The sampler's scheduler, told what the U-Net predicts and how to keep the picture in range.
+    """The sampler's scheduler, told what the U-Net predicts and how to keep the image in range.
 
     IFPipeline asks every scheduler for its `variance_type`, to split what the U-Net gives; diffusers keeps it
     in the config of a scheduler that has no use for one.

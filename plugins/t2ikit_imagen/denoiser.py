@@ -26,7 +26,7 @@ from t2ikit import (
     random_timesteps,
     to_clean,
 )
-from t2ikit.nn.muon import not_matrices
+from t2ikit.nn.muon import exclude_from_muon
 from t2ikit_imagen.augmentation import LABELS, augment
 from t2ikit_imagen.configs import UNetConfig
 from t2ikit_imagen.noise import make_scheduler
@@ -38,7 +38,7 @@ class ImagenDenoiser(Denoiser):
 
     Args:
         config: of the U-Net, the schedule and the training.
-        image_size: height and width of the pictures, pixels.
+        image_size: height and width of the images, pixels.
         text_width, text_length: D and L of the frozen text encoder.
     """
 
@@ -48,11 +48,11 @@ class ImagenDenoiser(Denoiser):
         """Make the text tower and the U-Net."""
         config = self.config
         self.tower = TextTower(text_width, text_length, config.text_width, config.text_layers)
-        self.unet = build_unet(config, self.image_size, self.pictures_beside)
+        self.unet = build_unet(config, self.image_size, self.extra_image_channels)
 
     @property
-    def pictures_beside(self) -> int:
-        """How many pictures the U-Net sees beside the noisy one."""
+    def extra_image_channels(self) -> int:
+        """How many images the U-Net sees beside the noisy one."""
         return 1 if self.config.self_conditioning else 0
 
     def __init__(self, config: UNetConfig, image_size: int, text_width: int, text_length: int) -> None:
@@ -61,7 +61,7 @@ class ImagenDenoiser(Denoiser):
         self.caption_dropout = config.caption_dropout
         self.self_conditioning = config.self_conditioning > 0
         self._build(text_width, text_length)
-        not_matrices(self.unet.conv_in.weight, self.unet.conv_out.weight)
+        exclude_from_muon(self.unet.conv_in.weight, self.unet.conv_out.weight)
         if config.augment:
             self.labels = nn.Linear(LABELS, config.text_width, bias=False)
         scheduler = make_scheduler(config)
@@ -76,9 +76,9 @@ class ImagenDenoiser(Denoiser):
         return replace(condition, text=text, empty=empty, prepared=True)
 
     def denoise(self, x: Tensor, t: Tensor, condition: Condition, previous: Tensor | None = None) -> Tensor:
-        """The prediction for noisy pictures x (B, 3, H, W) at timesteps t (B,).
+        """The prediction for noisy images x (B, 3, H, W) at timesteps t (B,).
 
-        `previous` is the last estimate of the clean pictures, for a self-conditioned model; None: there is
+        `previous` is the last estimate of the clean images, for a self-conditioned model; None: there is
         none yet.
         """
         return self._predict(x, t, condition, previous, None)
@@ -89,7 +89,7 @@ class ImagenDenoiser(Denoiser):
         self._check_size(x)
         text = condition.text if condition.prepared else self.tower(condition.text)
         pooled = text.pooled if labels is None else text.pooled + self.labels(labels)
-        x, pooled = self._with_pictures(x, pooled, condition, previous)
+        x, pooled = self._with_images(x, pooled, condition, previous)
         folded = F.pixel_unshuffle(x, self.config.patch)  # (B, C patch², H / patch, W / patch)
         tokens, mask = self._told_apart(text.tokens, text.mask, folded.shape[-1])
         output = self.unet(
@@ -100,16 +100,16 @@ class ImagenDenoiser(Denoiser):
     def _check_size(self, x: Tensor) -> None:
         if x.shape[-2:] != (self.image_size, self.image_size):
             raise UserError(
-                "the denoiser was given pictures of another size",
+                "the denoiser was given images of another size",
                 expected=f"(B, 3, {self.image_size}, {self.image_size})",
                 got=tuple(x.shape),
-                fix="resize the pictures, or build the model for their size",
+                fix="resize the images, or build the model for their size",
             )
 
-    def _with_pictures(
+    def _with_images(
         self, x: Tensor, pooled: Tensor, condition: Condition, previous: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """The noisy pictures (B, 3, H, W) with those the U-Net sees beside them, and what it is told."""
+        """The noisy images (B, 3, H, W) with those the U-Net sees beside them, and what it is told."""
         if self.self_conditioning:
             x = torch.cat([x, torch.zeros_like(x) if previous is None else previous.to(x.dtype)], 1)
         return x, pooled
@@ -117,7 +117,7 @@ class ImagenDenoiser(Denoiser):
     def _told_apart(self, tokens: Tensor, mask: Tensor, side: int) -> tuple[Tensor, Tensor]:
         """Tokens (B, L, D) and mask (B, L), one masked token longer where L is a level's number of pixels.
 
-        `side` is that of the folded pictures.
+        `side` is that of the folded images.
 
         There diffusers' attention takes the text's mask for one of text and pixels together.
         """

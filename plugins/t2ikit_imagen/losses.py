@@ -21,9 +21,9 @@ Weighting = Literal["min_snr", "soft_min_snr", "snr_plus_one"]
 def snr_weight(snr: Tensor, gamma: float, prediction: str, *, weighting: Weighting = "min_snr") -> Tensor:
     """Weight (B,) of a prediction's squared error at signal-to-noise ratios `snr` (B,); finite at 0.
 
-    The clean picture's error weighs min(SNR, gamma), softly SNR gamma / (SNR + gamma), or min(SNR + 1,
+    The clean image's error weighs min(SNR, gamma), softly SNR gamma / (SNR + gamma), or min(SNR + 1,
     gamma), which is v's own weight, capped; that of another prediction weighs as much as the error it makes
-    in the clean picture: eps SNR^-1, v (SNR + 1)^-1, flow (1 + sqrt(SNR))^-2.
+    in the clean image: eps SNR^-1, v (SNR + 1)^-1, flow (1 + sqrt(SNR))^-2.
 
     Raises:
         UserError: SNR + 1 of eps, which would weigh pure noise without bound.
@@ -37,7 +37,7 @@ def snr_weight(snr: Tensor, gamma: float, prediction: str, *, weighting: Weighti
                 fix="--set losses.denoise.weighting=min_snr",
             )
         return (snr + 1).clamp_max(gamma) / _share(snr, prediction)
-    # w / SNR of the clean picture's weight w, which has no 0/0.
+    # w / SNR of the clean image's weight w, which has no 0/0.
     ratio = gamma / (snr + gamma) if weighting == "soft_min_snr" else gamma / snr.clamp_min(gamma)
     if prediction == "epsilon":
         return ratio
@@ -46,7 +46,7 @@ def snr_weight(snr: Tensor, gamma: float, prediction: str, *, weighting: Weighti
 
 
 def _share(snr: Tensor, prediction: str) -> Tensor:
-    """How many times smaller an error in the clean picture is than that of v or of flow, squared."""
+    """How many times smaller an error in the clean image is than that of v or of flow, squared."""
     if prediction == "sample":
         return torch.ones_like(snr)
     return snr + 1 if prediction == "v_prediction" else (1 + snr.sqrt()).square()
@@ -64,7 +64,7 @@ class DenoiseLoss(nn.Module):
         self.config = config
 
     def error(self, output: Tensor, target: Tensor) -> Tensor:
-        """Mean error of each sample, (B,), of pictures (B, 3, H, W)."""
+        """Mean error of each sample, (B,), of images (B, 3, H, W)."""
         if self.config.kind == "huber":
             error = F.huber_loss(output, target, reduction="none", delta=self.config.huber_delta)
         else:

@@ -19,7 +19,7 @@ WORKING = (
     "UniPCMultistepScheduler",
     "EulerDiscreteScheduler",
 )
-"""Some that take clean pictures, for messages."""
+"""Some that take clean images, for messages."""
 
 
 class GivenScheduler(ScheduledSampler[SamplerConfig]):
@@ -27,7 +27,7 @@ class GivenScheduler(ScheduledSampler[SamplerConfig]):
 
     Args:
         config: steps, guidance and thresholding.
-        given: a scheduler of diffusers for the diffusion schedule, which takes clean pictures; not changed.
+        given: a scheduler of diffusers for the diffusion schedule, which takes clean images; not changed.
         model: what it is to draw with.
 
     Raises:
@@ -41,14 +41,14 @@ class GivenScheduler(ScheduledSampler[SamplerConfig]):
         if problem is not None:
             raise UserError(
                 f"{type(given).__name__} cannot draw with this model",
-                expected="a scheduler of the diffusion schedule that takes clean pictures: "
+                expected="a scheduler of the diffusion schedule that takes clean images: "
                 + ", ".join(WORKING),
                 got=problem,
                 fix="choose one of those, or set pipeline.scheduler = None for the recipe's sampler",
             )
 
     def _problem(self, model: Denoiser) -> str | None:
-        """Why the scheduler cannot take two steps with clean pictures; None where it can."""
+        """Why the scheduler cannot take two steps with clean images; None where it can."""
         if not hasattr(self.given, "alphas_cumprod"):
             return "it has no diffusion schedule (alphas_cumprod)"
         x, options = torch.zeros(1, 3, 8, 8), self.options(Draws(torch.zeros(1, dtype=torch.long), "trial"))
@@ -70,11 +70,11 @@ class GivenScheduler(ScheduledSampler[SamplerConfig]):
         return None
 
     def scheduler(self, model: Denoiser) -> Any:
-        """A fresh one like it, on the model's schedule, told that it is given clean pictures."""
+        """A fresh one like it, on the model's schedule, told that it is given clean images."""
         return type(self.given).from_config(self.given.config, **schedule_config(model))
 
     def options(self, draws: Draws) -> dict[str, Any]:
-        """Noise of each picture's own, where a step draws any."""
+        """Noise of each image's own, where a step draws any."""
         takes = inspect.signature(self.given.step).parameters
         eta = getattr(self.config, "eta", None)
         found: dict[str, Any] = {"generator": draws.generators} if "generator" in takes else {}
@@ -82,12 +82,12 @@ class GivenScheduler(ScheduledSampler[SamplerConfig]):
 
 
 class ImagenPipeline(TextToImagePipeline):
-    """Prompts, or prompts and small pictures, to pictures by denoising.
+    """Prompts, or prompts and small images, to images by denoising.
 
     Args:
         generator: the trained denoiser.
         text_encoder, tokenizer: of transformers; None where the recipe's encoder has no weights.
-        scheduler: of diffusers, for the diffusion schedule, and one that takes clean pictures
+        scheduler: of diffusers, for the diffusion schedule, and one that takes clean images
             (`prediction_type` "sample"): DDIM, DPM-Solver++, UniPC, Euler and others. None takes the recipe's
             sampler as it is.
         recipe: as in `TextToImagePipeline`.

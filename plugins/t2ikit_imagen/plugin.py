@@ -72,7 +72,7 @@ def t2ikit_generators() -> list[GeneratorSpec]:
         GeneratorSpec("unet", _build_unet, UNetConfig, "text-conditional U-Net: v, epsilon, x0 or flow"),
         GeneratorSpec("if-unet", _build_if, IFConfig, "U-Net that diffusers' IFPipeline opens"),
         GeneratorSpec(
-            "super-resolution", _build_upsampler, SuperResolutionConfig, "U-Net that enlarges 2 or 4 times"
+            "super-resolution", _build_upsampler, SuperResolutionConfig, "U-Net that upscales 2 or 4 times"
         ),
     ]
 

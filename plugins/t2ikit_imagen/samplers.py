@@ -58,7 +58,7 @@ class DPMSolverSampler(ScheduledSampler[MultistepConfig]):
 
 
 class UniPCSampler(ScheduledSampler[MultistepConfig]):
-    """UniPC multistep, on clean pictures."""
+    """UniPC multistep, on clean images."""
 
     def scheduler(self, model: Denoiser) -> UniPCMultistepScheduler:
         """UniPCMultistepScheduler."""
@@ -78,7 +78,7 @@ class EulerSampler(ScheduledSampler[EulerConfig]):
 class FlowSampler(DenoiserSampler[FlowConfig]):
     """Euler steps on the straight path x = (1 - sigma) x0 + sigma noise, for any denoiser.
 
-    A model of a diffusion schedule is asked at the timestep of equal signal-to-noise ratio, of the picture
+    A model of a diffusion schedule is asked at the timestep of equal signal-to-noise ratio, of the image
     scaled to its variance: the two paths are one up to that scale (arXiv 2303.00848).
     """
 

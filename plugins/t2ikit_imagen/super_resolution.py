@@ -1,8 +1,8 @@
-"""The denoiser that enlarges pictures: what it is given lies beside the noisy picture, and its noise is told.
+"""The denoiser that upscales images: what it is given lies beside the noisy image, and its noise is told.
 
 Source: Imagen (arXiv 2205.11487, sections 2.4 and 2.5, appendix B): noise conditioning augmentation and the
 efficient U-Net, most of whose parameters are at the lowest level and which attends there alone; trained on
-pieces, it draws whole pictures.
+pieces, it draws whole images.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from t2ikit import Batch, Condition, Draws, Prediction, UserError
-from t2ikit.core.super_resolution import Enlarging, prepared
+from t2ikit.core.super_resolution import SuperResolution, prepared
 from t2ikit.nn.noise_level import LevelEmbedding
 from t2ikit_imagen.configs import SuperResolutionConfig
 from t2ikit_imagen.denoiser import ImagenDenoiser
@@ -24,15 +24,15 @@ TINTED = 8
 """Side of the squares whose mean colour is kept, pixels."""
 
 
-def tints(pictures: Tensor) -> Tensor:
-    """Pictures (B, 3, H, W) of the means of squares of TINTED pixels, with soft borders."""
-    height, width = pictures.shape[-2:]
-    means = F.adaptive_avg_pool2d(pictures, (max(1, height // TINTED), max(1, width // TINTED)))
+def tints(images: Tensor) -> Tensor:
+    """Images (B, 3, H, W) of the means of squares of TINTED pixels, with soft borders."""
+    height, width = images.shape[-2:]
+    means = F.adaptive_avg_pool2d(images, (max(1, height // TINTED), max(1, width // TINTED)))
     return F.interpolate(means, size=(height, width), mode="bilinear", align_corners=False)
 
 
 class ImagenUpsampler(ImagenDenoiser):
-    """A text-conditional denoiser of pictures whose small version is known.
+    """A text-conditional denoiser of images whose small version is known.
 
     Args:
         config: of the U-Net, the schedule, the training and the ratio.
@@ -44,7 +44,7 @@ class ImagenUpsampler(ImagenDenoiser):
     """
 
     config: SuperResolutionConfig
-    enlarges: Enlarging
+    super_resolution: SuperResolution
 
     def __init__(
         self, config: SuperResolutionConfig, image_size: int, text_width: int, text_length: int
@@ -57,24 +57,24 @@ class ImagenUpsampler(ImagenDenoiser):
                 fix="change data.size, generator.ratio or generator.crop",
             )
         super().__init__(config, image_size, text_width, text_length)
-        self.enlarges = Enlarging(config.ratio, config.crop, config.augmentation)
+        self.super_resolution = SuperResolution(config.ratio, config.crop, config.augmentation)
         self.level_embedding = LevelEmbedding(config.text_width)
 
     @property
-    def pictures_beside(self) -> int:
-        """The enlarged one."""
+    def extra_image_channels(self) -> int:
+        """The upscaled one."""
         return 1
 
     def forward(self, batch: Batch, draws: Draws) -> Prediction:
-        """Lay noise of a random level over the enlarged small pictures; then as any denoiser."""
+        """Lay noise of a random level over the upscaled small images; then as any denoiser."""
         size = (batch.images.shape[-2], batch.images.shape[-1])
-        condition = self.enlarges.augmented(batch.condition, size, draws)
+        condition = self.super_resolution.augmented(batch.condition, size, draws)
         return super().forward(replace(batch, condition=condition), draws)
 
     def _predict(
         self, x: Tensor, t: Tensor, condition: Condition, previous: Tensor | None, labels: Tensor | None
     ) -> Tensor:
-        """The prediction; a clean picture is what the network makes and the colours of what it is given.
+        """The prediction; a clean image is what the network makes and the colours of what it is given.
 
         Group norms lose faint tints of large areas. Only means of squares are added, in which noise of the
         augmentation is small, and as far as they are no noise: cos(s pi/2) at level s.
@@ -82,22 +82,22 @@ class ImagenUpsampler(ImagenDenoiser):
         output = super()._predict(x, t, condition, previous, labels)
         if self.config.prediction != "sample":
             return output
-        pictures, level = prepared(condition, (x.shape[-2], x.shape[-1]))
+        images, level = prepared(condition, (x.shape[-2], x.shape[-1]))
         kept = (level * (math.pi / 2)).cos().to(output)[:, None, None, None]
-        return output + kept * tints(pictures).to(output)
+        return output + kept * tints(images).to(output)
 
     def _check_size(self, x: Tensor) -> None:
         step = self.config.patch * 2 ** (len(self.config.channels) - 1)
         if x.shape[-1] % step or x.shape[-2] % step:
             raise UserError(
-                "the denoiser was given pictures of a size that cannot be halved often enough",
+                "the denoiser was given images of a size that cannot be halved often enough",
                 expected=f"multiples of {step} pixels",
                 got=tuple(x.shape),
-                fix="cut or resize the pictures",
+                fix="cut or resize the images",
             )
 
-    def _with_pictures(
+    def _with_images(
         self, x: Tensor, pooled: Tensor, condition: Condition, previous: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        pictures, level = prepared(condition, (x.shape[-2], x.shape[-1]))
-        return torch.cat([x, pictures.to(x)], 1), pooled + self.level_embedding(level, pooled)
+        images, level = prepared(condition, (x.shape[-2], x.shape[-1]))
+        return torch.cat([x, images.to(x)], 1), pooled + self.level_embedding(level, pooled)

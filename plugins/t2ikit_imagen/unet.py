@@ -21,13 +21,13 @@ from t2ikit_imagen.configs import UNetConfig
 from t2ikit_imagen.text_attention import look_at_text_alone
 
 
-def build_unet(config: UNetConfig, image_size: int, pictures: int = 0, text: int = 0) -> UNet2DConditionModel:
-    """The U-Net for pictures of `image_size` pixels, over pixels folded by `config.patch`.
+def build_unet(config: UNetConfig, image_size: int, images: int = 0, text: int = 0) -> UNet2DConditionModel:
+    """The U-Net for images of `image_size` pixels, over pixels folded by `config.patch`.
 
     Args:
         config: its options.
         image_size: height and width, pixels.
-        pictures: how many more pictures of as many pixels it takes beside the noisy one.
+        images: how many more images of as many pixels it takes beside the noisy one.
         text: width of a text encoder's tokens, which it projects itself, without pooled text; 0: it takes
             tokens of `config.text_width` and pooled text.
 
@@ -45,7 +45,7 @@ def build_unet(config: UNetConfig, image_size: int, pictures: int = 0, text: int
     folded = 3 * config.patch**2
     unet = UNet2DConditionModel(
         sample_size=image_size // config.patch,
-        in_channels=folded * (1 + pictures),
+        in_channels=folded * (1 + images),
         out_channels=folded,
         block_out_channels=config.channels,
         layers_per_block=config.layers if isinstance(config.layers, int) else list(config.layers),

@@ -151,14 +151,14 @@ def _neighbours(config: PlainConfig, context: None) -> Any:
 
 @hookimpl
 def t2ikit_datasets() -> list[DatasetSpec]:
-    """Embedded drawings, emoji, and captioned pictures in folders, tables, shards and on the Hub."""
+    """Embedded drawings, emoji, and captioned images in folders, tables, shards and on the Hub."""
     return [
         DatasetSpec("creatures", _creatures, CreaturesConfig, SUMMARY),
         DatasetSpec(
             "folder",
             _folder,
             FolderConfig,
-            "a folder: pictures with metadata.jsonl or .csv, or with .txt files beside them",
+            "a folder: images with metadata.jsonl or .csv, or with .txt files beside them",
             accepts=accepts_folder,
         ),
         DatasetSpec("table", _table, TableConfig, "a .jsonl or .parquet file", accepts=accepts_table),
@@ -196,7 +196,7 @@ def t2ikit_metrics() -> list[MetricSpec]:
             "reader-diversity",
             _reader_diversity,
             ReaderDiversityConfig,
-            "how different a prompt's pictures are, in features of the creature reader",
+            "how different a prompt's images are, in features of the creature reader",
         ),
         MetricSpec("fid", _fid, FeatureConfig, "KID and FID, by Inception-v3"),
         MetricSpec("precision-recall", _precision_recall, FeatureConfig, "fidelity and coverage, by VGG-16"),
@@ -205,12 +205,12 @@ def t2ikit_metrics() -> list[MetricSpec]:
             "clip-diversity",
             _clip_diversity,
             ClipDiversityConfig,
-            "how different a prompt's pictures are, in CLIP features",
+            "how different a prompt's images are, in CLIP features",
         ),
-        MetricSpec("clip-score", _clip_score, ClipScoreConfig, "fit of pictures to captions, by CLIP"),
-        MetricSpec("lpips", _lpips, LpipsConfig, "perceptual distance to the real picture, and diversity"),
+        MetricSpec("clip-score", _clip_score, ClipScoreConfig, "fit of images to captions, by CLIP"),
+        MetricSpec("lpips", _lpips, LpipsConfig, "perceptual distance to the real image, and diversity"),
         MetricSpec("colours", _colours, PlainConfig, "saturation, and noise on a plain border"),
-        MetricSpec("neighbours", _neighbours, PlainConfig, "distance to the nearest training picture"),
+        MetricSpec("neighbours", _neighbours, PlainConfig, "distance to the nearest training image"),
     ]
 
 

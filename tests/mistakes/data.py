@@ -11,7 +11,7 @@ from mistakes.recipes import IMAGEN
 
 
 def png() -> bytes:
-    """A picture file."""
+    """An image file."""
     file = io.BytesIO()
     Image.new("RGB", (20, 20), (200, 30, 30)).save(file, format="PNG")
     return file.getvalue()
@@ -25,7 +25,7 @@ CASES = [
     mistake(
         f"{IMAGEN} --data creaturs",
         "--data creaturs: there is no such dataset or folder",
-        expected="a folder of captioned pictures",
+        expected="a folder of captioned images",
         got="creaturs",
         fix="did you mean 'creatures'",
     ),
@@ -34,7 +34,7 @@ CASES = [
     ),
     mistake(
         f"{IMAGEN} --data ./pics",
-        "pics: no captioned picture",
+        "pics: no captioned image",
         expected="metadata.jsonl",
         got="1 files (.md)",
         fix="cat.txt",
@@ -42,7 +42,7 @@ CASES = [
     ),
     mistake(
         f"{IMAGEN} --data ./pics",
-        "pics: a picture without a caption",
+        "pics: an image without a caption",
         expected="a .txt file of the same name",
         got="b.png",
         fix="write the .txt file",
@@ -52,24 +52,24 @@ CASES = [
         f"{IMAGEN} --data ./pics",
         "metadata names a file that is not there",
         "a line without text or caption",
-        expected="every file_name to be a picture",
+        expected="every file_name to be an image",
         got="gone.png (metadata.jsonl:2)",
         fix="remove their lines",
         before=files({"pics/a.png": png(), "pics/metadata.jsonl": ENTRIES}),
     ),
     mistake(
         f"{IMAGEN} --data ./pics",
-        "pics: a picture that cannot be read",
-        expected="whole picture files",
+        "pics: an image that cannot be read",
+        expected="whole image files",
         got="b.png",
-        fix="save the picture again",
+        fix="save the image again",
         before=files(
             {"pics/a.png": png(), "pics/a.txt": "a", "pics/b.png": png()[:60], "pics/b.txt": "b"},
         ),
     ),
     mistake(
         f"{IMAGEN} --data ./pics",
-        "pics: too few captioned pictures",
+        "pics: too few captioned images",
         expected="at least 2",
         got="1",
         fix="--set data.validation=0",

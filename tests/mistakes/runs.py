@@ -96,15 +96,15 @@ RESUMING = [
     mistake(f"{RESUME} --set train=9", "--set train=9", expected="[train]", got="9"),
     sentence(f"{RESUME} --set train.micro_batch=9", "micro_batch (9) must not be larger", "batch (4)"),
     mistake(
-        "train --resume pictures --plugin TOYS",
-        "pictures: the data has changed",
+        "train --resume images --plugin TOYS",
+        "images: the data has changed",
         expected="data with fingerprint",
         got="data",
         fix="restore the data",
         before=files({"data/a.txt": "another caption"}),
     ),
     mistake(
-        "train --resume pictures --plugin TOYS",
+        "train --resume images --plugin TOYS",
         "data: there is no such folder",
         expected="a folder of captioned images",
         fix="check the path",
@@ -354,7 +354,7 @@ EVALUATING = [
     mistake(
         f"{EVALUATE} --data creaturs",
         "--data creaturs",
-        expected="a folder of captioned pictures",
+        expected="a folder of captioned images",
         got="creaturs",
         fix="did you mean 'creatures'",
         before=files({"bright.py": BRIGHT}),

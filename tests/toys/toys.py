@@ -29,7 +29,7 @@ RGB = torch.tensor([[220, 30, 30], [30, 200, 60], [40, 60, 220], [128, 128, 128]
 
 
 class Squares(Dataset):
-    """A coloured square a picture; the caption names the colour."""
+    """A coloured square an image; the caption names the colour."""
 
     def __init__(self, config: DatasetConfig) -> None:
         self.config = config
@@ -75,7 +75,7 @@ def adversarial_critic(step):
 
 
 def matching(step):
-    ok = step.batch.wrong_ok
+    ok = step.batch.mismatch_mask
     return sum(
         softplus_sum(step.logits("real", "wrong", name), ok)
         + softplus_sum(step.logits("fake", "wrong", name), ok * step.prediction.image_weight)
@@ -90,7 +90,7 @@ def r1(step):
 
 
 def contrast(step):
-    """Pictures against the captions of the whole batch, by a fixed word code."""
+    """Images against the captions of the whole batch, by a fixed word code."""
     code = torch.stack([word_code(caption) for caption in step.batch.pool])
     seen = F.adaptive_avg_pool2d(step.fake[-1], 1).flatten(1)
     logits = F.normalize(seen + 1e-3, dim=1) @ F.normalize(code, dim=1).T

@@ -15,7 +15,7 @@ from t2ikit.utils.progress import phase
 def command(
     spec: Annotated[str, typer.Argument(help="A dataset, as after `t2ikit train --data`.")],
     out: Annotated[Path, typer.Option(help="Where the contact sheet goes.")] = Path("contact-sheet.png"),
-    n: Annotated[int, typer.Option("-n", min=1, max=600, help="Pictures on the contact sheet.")] = 36,
+    n: Annotated[int, typer.Option("-n", min=1, max=600, help="Images on the contact sheet.")] = 36,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="data.KEY=VALUE; may be repeated.")
     ] = None,
@@ -25,14 +25,14 @@ def command(
     from t2ikit.data.survey import sheet, survey
     from t2ikit.recipes.datasets import open_dataset
     from t2ikit.registry.registry import Registry
-    from t2ikit.utils.files import check_target, save_picture
+    from t2ikit.utils.files import check_target, save_image
 
     check_target(out, "--out")
     dataset = open_dataset(Registry.load(plugin or []), spec, settings or [])
     with phase("looking at the data"):
         found = survey(dataset)
     with phase("drawing the contact sheet"):
-        save_picture(sheet(dataset, min(n, dataset.size("train"))), out)
+        save_image(sheet(dataset, min(n, dataset.size("train"))), out)
     if verbosity() > Verbosity.quiet:
         print_rows(["", spec], found.rows)
     print_result([("contact sheet", out)])

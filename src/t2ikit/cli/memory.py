@@ -23,7 +23,7 @@ def command(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="KEY=VALUE laid over the recipe; may be repeated.")
     ] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="Pictures at once; else the recipe's.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Images at once; else the recipe's.")] = None,
     json: Annotated[Path | None, typer.Option(help="Also write the bytes to this file.")] = None,
 ) -> None:
     """Predict the GPU memory that training a recipe takes, without a GPU."""

@@ -31,7 +31,7 @@ def command(
     prompts: Annotated[
         Path | None, typer.Option(help="A text file, a caption a line; blank lines are skipped.")
     ] = None,
-    n: Annotated[int, typer.Option("-n", min=1, help="Pictures of each prompt.")] = 4,
+    n: Annotated[int, typer.Option("-n", min=1, help="Images of each prompt.")] = 4,
     steps: Annotated[int | None, typer.Option(min=1, help="Sampler steps.")] = None,
     guidance: Annotated[
         list[float] | None, typer.Option(help="Guidance weight; repeated, one column for each.")
@@ -42,7 +42,7 @@ def command(
         typer.Option("--set", help="sampler.KEY=VALUE, upscale.KEY=VALUE; may be repeated."),
     ] = None,
     upscale: Annotated[
-        list[Path] | None, typer.Option(help="A super-resolution run that enlarges them; may be repeated.")
+        list[Path] | None, typer.Option(help="A super-resolution run that upscales them; may be repeated.")
     ] = None,
     weights: Annotated[Weights, typer.Option(help="Averaged or last weights.")] = Weights.ema,
     checkpoint: Checkpoint = None,

@@ -1,6 +1,6 @@
 """What flows from the data to the losses.
 
-Letters: B batch, L tokens, D text width, H W picture, h w one level of a pyramid.
+Letters: B batch, L tokens, D text width, H W image, h w one level of a pyramid.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ def mix(*values: int | str) -> int:
 
 @dataclass(frozen=True)
 class Record:
-    """One captioned picture as a dataset gives it.
+    """One captioned image as a dataset gives it.
 
     Attributes:
         image: (3, H, W) uint8.
         captions: one or more captions; training draws one of them each time.
-        key: what this picture is called (a file name, an index), for messages and for telling
-            pictures apart.
+        key: what this image is called (a file name, an index), for messages and for telling
+            images apart.
     """
 
     image: Tensor
@@ -95,8 +95,8 @@ class Condition:
         captions: B strings.
         text: their embedding.
         empty: the embedding of the empty caption, one row; what caption dropout and guidance use.
-        low_res: (B, 3, h, w) in [-1, 1], the pictures to enlarge; None unless super-resolution. With `level`:
-            (B, 3, H, W), enlarged, with noise.
+        low_res: (B, 3, h, w) in [-1, 1], the images to upscale; None unless super-resolution. With `level`:
+            (B, 3, H, W), upscaled, with noise.
         level: (B,) in [0, 1], the level of the noise laid over `low_res`; None: it is as it was given.
         prepared: whether the texts are a model's own (`Denoiser.prepare`), no longer the encoder's.
     """
@@ -139,10 +139,10 @@ class Batch:
         images: (B, 3, H, W) in [-1, 1].
         condition: captions and their embedding.
         wrong: for each sample the embedding of a caption drawn from the whole dataset.
-        wrong_ok: (B,) float, 0 where the drawn caption is in fact right (equal text, or a caption
-            of the same picture), else 1.
+        mismatch_mask: (B,) float, 0 where the drawn caption is in fact right (equal text, or a caption
+            of the same image), else 1.
         pool: the captions of the whole effective batch, over all micro-batches and processes.
-        pool_text: their embedding.
+        all_captions_text: their embedding.
         own: (B,) long, each sample's place in `pool`.
         keys: (B,) long, unique in the run: what all randomness of this sample is drawn from.
     """
@@ -150,9 +150,9 @@ class Batch:
     images: Tensor
     condition: Condition
     wrong: TextEmbedding
-    wrong_ok: Tensor
+    mismatch_mask: Tensor
     pool: tuple[str, ...]
-    pool_text: TextEmbedding
+    all_captions_text: TextEmbedding
     own: Tensor
     keys: Tensor
 
@@ -160,7 +160,7 @@ class Batch:
         return self.images.shape[0]
 
     def __getitem__(self, index: slice) -> Batch:
-        whole = ("pool", "pool_text")
+        whole = ("pool", "all_captions_text")
         cut = {f.name: getattr(self, f.name)[index] for f in fields(self) if f.name not in whole}
         return replace(self, **cut)
 
@@ -170,9 +170,9 @@ class Batch:
             self.images.to(device),
             self.condition.to(device),
             self.wrong.to(device),
-            self.wrong_ok.to(device),
+            self.mismatch_mask.to(device),
             self.pool,
-            self.pool_text.to(device),
+            self.all_captions_text.to(device),
             self.own.to(device),
             self.keys,
         )
@@ -184,7 +184,7 @@ class Prediction:
 
     Attributes:
         images: list of (B, 3, h, w), coarse to fine, the last at full size, with gradient: the
-            clean picture as the generator now sees it (a GAN's pyramid, a denoiser's x0).
+            clean image as the generator now sees it (a GAN's pyramid, a denoiser's x0).
         image_weight: (B,) in [0, 1], how far `images` can be trusted: 1 for a GAN, from the
             signal-to-noise ratio for a denoiser. Losses on `images` multiply by it.
         output, target: (B, 3, H, W), what a denoiser gave and should have given; None otherwise.
@@ -192,7 +192,7 @@ class Prediction:
         snr: (B,), signal-to-noise ratio at `timestep`, may be 0; None otherwise.
         prediction_type: what `output` is, in diffusers' words ("epsilon", "sample", "v_prediction",
             "flow_prediction"); None otherwise.
-        real: (B, 3, H, W), the pictures it was trained towards, where those are not the batch's own
+        real: (B, 3, H, W), the images it was trained towards, where those are not the batch's own
             (augmented); None: the batch's.
     """
 

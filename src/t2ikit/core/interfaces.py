@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 from torch import Tensor, nn
 
 from t2ikit.core.batch import Batch, Condition, Draws, Prediction, Record, TextEmbedding
-from t2ikit.core.super_resolution import Enlarging
+from t2ikit.core.super_resolution import SuperResolution
 
 if TYPE_CHECKING:
     from t2ikit.core.step import Step
@@ -24,12 +24,12 @@ class Generator(nn.Module, ABC):
     Attributes:
         caption_dropout: the share of samples trained on the empty caption, in [0, 1); guidance needs
             it above 0.
-        enlarges: how a super-resolution model is trained: its batches and conditions have `low_res`; None:
+        upscales: how a super-resolution model is trained: its batches and conditions have `low_res`; None:
             it draws from the text alone.
     """
 
     caption_dropout: float = 0.0
-    enlarges: Enlarging | None = None
+    super_resolution: SuperResolution | None = None
 
     @abstractmethod
     def forward(self, batch: Batch, draws: Draws) -> Prediction:
@@ -43,7 +43,7 @@ class Denoiser(Generator):
         scheduler_config: what a diffusers scheduler is built from (`num_train_timesteps`,
             `prediction_type`, `beta_schedule`, `rescale_betas_zero_snr`, ...).
         image_size: height and width it draws, pixels.
-        self_conditioning: whether `denoise` takes the last estimate of the clean pictures.
+        self_conditioning: whether `denoise` takes the last estimate of the clean images.
     """
 
     scheduler_config: dict[str, Any]
@@ -56,7 +56,7 @@ class Denoiser(Generator):
 
     @abstractmethod
     def denoise(self, x: Tensor, t: Tensor, condition: Condition, previous: Tensor | None = None) -> Tensor:
-        """The model's output for noisy pictures x (B, 3, H, W) at timesteps t (B,).
+        """The model's output for noisy images x (B, 3, H, W) at timesteps t (B,).
 
         `previous` (B, 3, H, W) is given to self-conditioned models alone, which must also do without.
         """
@@ -67,18 +67,18 @@ class OneStep(Generator):
 
     @abstractmethod
     def generate(self, condition: Condition, draws: Draws, truncation: float = 1.0) -> list[Tensor]:
-        """Pictures (B, 3, h, w) in [-1, 1] at every level, coarse to fine, the last at full size.
+        """Images (B, 3, h, w) in [-1, 1] at every level, coarse to fine, the last at full size.
 
         `truncation` in [0, 1] draws the latent towards its mean; 1 leaves it alone.
         """
 
 
 class Critic(nn.Module, ABC):
-    """A model that judges pictures beside texts. Owns its text tower and its augmentation."""
+    """A model that judges images beside texts. Owns its text tower and its augmentation."""
 
     @abstractmethod
     def features(self, levels: Sequence[Tensor], draws: Draws) -> Any:
-        """The trunk: features of one set of pictures at every level, coarse to fine.
+        """The trunk: features of one set of images at every level, coarse to fine.
 
         Must take a list of one level too (a denoiser's).
         """
@@ -92,14 +92,14 @@ class Critic(nn.Module, ABC):
 
     @abstractmethod
     def heads(self, features: Any, text: Any) -> list[Tensor]:
-        """Logits, each (B,), high for real pictures that fit `text`; one for each head.
+        """Logits, each (B,), high for real images that fit `text`; one for each head.
 
         `text` is what `read` gave; where that is no `TextEmbedding`, one that was not read yet will do.
         """
 
 
 class Sampler(ABC):
-    """A way to draw pictures from a trained model.
+    """A way to draw images from a trained model.
 
     Attributes:
         steps, guidance: what is used when a call does not say.
@@ -119,7 +119,7 @@ class Sampler(ABC):
         draws: Draws,
         progress: Callable[[int, int], None] | None = None,
     ) -> Tensor:
-        """Pictures (B, 3, H, W) in [-1, 1] for the captions of `condition`.
+        """Images (B, 3, H, W) in [-1, 1] for the captions of `condition`.
 
         `guidance` is the weight w of e_empty + w (e_text - e_empty); 1 means none. `progress` is
         called with (steps done, steps in all).
@@ -169,7 +169,7 @@ Split = Literal["train", "validation"]
 
 
 class Dataset(ABC):
-    """Captioned pictures in two fixed splits, by index.
+    """Captioned images in two fixed splits, by index.
 
     Attributes:
         warnings: what a person should know before training on it, such as what was skipped.
@@ -189,20 +189,20 @@ class Dataset(ABC):
 
     @abstractmethod
     def record(self, split: Split, index: int) -> Record:
-        """Picture `index` of the split; the same every time."""
+        """Image `index` of the split; the same every time."""
 
     @abstractmethod
     def captions(self, split: Split, index: int) -> tuple[str, ...]:
-        """The captions of picture `index`, without decoding the picture."""
+        """The captions of image `index`, without decoding the image."""
 
     @abstractmethod
     def prompts(self, n: int, seed: int) -> list[str]:
         """`n` captions to judge a model on, not seen in training as far as the dataset can say."""
 
-    def pictures(self, captions: Sequence[str], seed: int) -> list[Tensor] | None:
-        """A real picture (3, H, W) uint8 of each caption, a held-out one where there is a choice.
+    def images(self, captions: Sequence[str], seed: int) -> list[Tensor] | None:
+        """A real image (3, H, W) uint8 of each caption, a held-out one where there is a choice.
 
-        None where a caption belongs to no picture. `seed` is for datasets that draw their pictures.
+        None where a caption belongs to no image. `seed` is for datasets that draw their images.
         """
         places: dict[str, tuple[Split, int]] = {}
         splits: tuple[Split, ...] = ("validation", "train") if self.indexed_training else ("validation",)
@@ -217,19 +217,19 @@ class Dataset(ABC):
     @property
     @abstractmethod
     def fingerprint(self) -> str:
-        """Changes whenever any picture or caption would."""
+        """Changes whenever any image or caption would."""
 
 
 class StreamingDataset(Dataset):
-    """Captioned pictures that come in an order of their own; only "validation" is by index."""
+    """Captioned images that come in an order of their own; only "validation" is by index."""
 
     indexed_training = False
 
     @abstractmethod
     def records(self, seed: int, rank: int, world: int, start: int) -> Iterator[Record]:
-        """Training pictures of process `rank` of `world`, from its `start`-th on, without end.
+        """Training images of process `rank` of `world`, from its `start`-th on, without end.
 
-        A pure function of its arguments; no two processes see the same picture within an epoch.
+        A pure function of its arguments; no two processes see the same image within an epoch.
         """
 
 
@@ -240,7 +240,7 @@ class Measure:
     Attributes:
         value: in `unit`.
         low, high: a 95 % interval; None where there is none to give.
-        n: how many pictures it was measured on.
+        n: how many images it was measured on.
         unit: "%" or "" or a name.
         provenance: metric version, extractor, resize and so on.
         warning: why the number should be read with care; empty where there is no reason.
@@ -259,19 +259,19 @@ class Measure:
 
 @dataclass(frozen=True)
 class Drawn:
-    """What a metric looks at: pictures drawn for prompts, and real ones to compare them with.
+    """What a metric looks at: images sampled for prompts, and real ones to compare them with.
 
-    All pictures are in [-1, 1] and hold what an 8-bit PNG of them holds.
+    All images are in [-1, 1] and hold what an 8-bit PNG of them holds.
 
     Attributes:
         images: (N, 3, H, W), one for each prompt.
         prompts: N captions.
         dataset: where the prompts come from.
-        low_res: (N, 3, h, w), what was enlarged; None unless the model enlarges.
-        real: (N, 3, H, W), a real picture of each prompt; None where there is none to be had.
-        again: (P, K, 3, H, W), K more pictures of each of the first P prompts; None where no metric
+        low_res: (N, 3, h, w), what was upscaled; None unless the model upscales.
+        real: (N, 3, H, W), a real image of each prompt; None where there is none to be had.
+        again: (P, K, 3, H, W), K more images of each of the first P prompts; None where no metric
             of the evaluation wants them.
-        train: (M, 3, H, W) training pictures, all or evenly chosen; None where they cannot be read by index.
+        train: (M, 3, H, W) training images, all or evenly chosen; None where they cannot be read by index.
     """
 
     images: Tensor
@@ -290,8 +290,8 @@ class Drawn:
             or len(self.images if self.real is None else self.real) != count
         ):
             raise ValueError(
-                "a metric needs at least one picture, one prompt for each picture and as many real ones, "
-                f"got {count} pictures and {len(self.prompts)} prompts"
+                "a metric needs at least one image, one prompt for each image and as many real ones, "
+                f"got {count} images and {len(self.prompts)} prompts"
             )
 
 
@@ -331,7 +331,7 @@ class Metric(Protocol):
     """Images to numbers. Beside the call, a metric may have any of these:
 
     - `wants_again = True`: it looks at `Drawn.again`.
-    - `stands_on() -> dict[str, str]`: what its numbers depend on beside its options.
+    - `dependencies() -> dict[str, str]`: what its numbers depend on beside its options.
     - `downloads() -> list[Download]`: what it would have to fetch, empty where everything is here. Nothing is
       fetched unless the metric was asked for: until then it is named with these sizes and not called. May
       raise `NotMeasured`.

@@ -18,7 +18,7 @@ Text = Literal["own", "wrong", "pool"]
 class Step:
     """One player's view of one micro-batch; passed to every loss of that player.
 
-    A critic's trunk runs at most once for each set of pictures, and its text tower once for each text,
+    A critic's trunk runs at most once for each set of images, and its text tower once for each text,
     however many losses ask.
 
     Attributes:
@@ -55,7 +55,7 @@ class Step:
         self._logits: dict[tuple[Which, Text, str], list[Tensor]] = {}
 
     def features(self, which: Which, critic: str) -> Any:
-        """The critic's features of the real or the fake pictures, computed once."""
+        """The critic's features of the real or the fake images, computed once."""
         key = (which, critic)
         if key not in self._features:
             levels = self.real if which == "real" else self.fake
@@ -69,12 +69,14 @@ class Step:
             text = "pool"
         key = (text, critic)
         if key not in self._texts:
-            embedding = {"own": batch.condition.text, "wrong": batch.wrong, "pool": batch.pool_text}[text]
+            embedding = {"own": batch.condition.text, "wrong": batch.wrong, "pool": batch.all_captions_text}[
+                text
+            ]
             self._texts[key] = self.critics[critic].read(embedding)
         return self._texts[key]
 
     def logits(self, which: Which, text: Text, critic: str) -> list[Tensor]:
-        """Logits, each (B,), of real or fake pictures beside their own or a wrong text."""
+        """Logits, each (B,), of real or fake images beside their own or a wrong text."""
         key = (which, text, critic)
         if key not in self._logits:
             trunk = self.features(which, critic)
@@ -83,7 +85,7 @@ class Step:
 
 
 def resize_level(images: Tensor, size: tuple[int, int] | Any) -> Tensor:
-    """Shrink pictures (B, 3, H, W) to a level of a pyramid by averaging (area)."""
+    """Shrink images (B, 3, H, W) to a level of a pyramid by averaging (area)."""
     if tuple(images.shape[-2:]) == tuple(size):
         return images
     return F.interpolate(images, size=tuple(size), mode="area")

@@ -1,9 +1,9 @@
-"""What super-resolution adds to the data: pieces of pictures, small versions of them, noise on those.
+"""What super-resolution adds to the data: pieces of images, small versions of them, noise on those.
 
-Source: Imagen (arXiv 2205.11487, section 2.4): training on random pieces of the pictures, and noise of a
-random level laid over the enlarged small picture, the model being told the level, so that it does not mind
+Source: Imagen (arXiv 2205.11487, section 2.4): training on random pieces of the images, and noise of a
+random level laid over the upscaled small image, the model being told the level, so that it does not mind
 what an earlier stage gets wrong. The noise is that of the cosine schedule (arXiv 2102.09672): cos(s pi/2) of
-the picture and sin(s pi/2) of noise at level s.
+the image and sin(s pi/2) of noise at level s.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from t2ikit.core.batch import Condition, Draws, mix
 
 
 @dataclass(frozen=True)
-class Enlarging:
+class SuperResolution:
     """How a super-resolution model is trained.
 
     Attributes:
         ratio: sides of what it draws over sides of what it is given.
-        crop: side of the random pieces it is trained on, pixels, a multiple of `ratio`; 0: whole pictures.
-        augmentation: greatest level of the noise laid over small pictures in training.
+        crop: side of the random pieces it is trained on, pixels, a multiple of `ratio`; 0: whole images.
+        augmentation: greatest level of the noise laid over small images in training.
     """
 
     ratio: int
@@ -33,11 +33,11 @@ class Enlarging:
     augmentation: float = 1.0
 
     def piece(self, image: Tensor, seed: int, number: int) -> Tensor:
-        """A random piece (3, crop, crop) of a picture (3, H, W), the same for the same seed and number.
+        """A random piece (3, crop, crop) of an image (3, H, W), the same for the same seed and number.
 
-        Its centre may lie anywhere in the picture, and it is moved inside: few pieces would show a border if
+        Its centre may lie anywhere in the image, and it is moved inside: few pieces would show a border if
         all corners inside came up alike. Its corner lies at a multiple of `ratio`, so that the piece's small
-        picture is a piece of the picture's small picture.
+        image is a piece of the image's small image.
         """
         if not self.crop or self.crop >= image.shape[-1]:
             return image
@@ -49,7 +49,7 @@ class Enlarging:
     def augmented(
         self, condition: Condition, size: tuple[int, int], draws: Draws, level: float | None = None
     ) -> Condition:
-        """The condition with noise over its small pictures, enlarged to `size`.
+        """The condition with noise over its small images, upscaled to `size`.
 
         It is of a random level up to `augmentation`, as in training, or of `level`, as in sampling. Training
         and sampling both come through here, so that a model sees the same statistics in both.
@@ -61,33 +61,33 @@ class Enlarging:
 
 
 def shrink(images: Tensor, ratio: int) -> Tensor:
-    """Pictures (B, 3, H, W) to (B, 3, H / ratio, W / ratio): each pixel the mean of a square."""
+    """Images (B, 3, H, W) to (B, 3, H / ratio, W / ratio): each pixel the mean of a square."""
     return F.avg_pool2d(images, ratio)
 
 
-def enlarge(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Pictures (B, 3, h, w) to (B, 3, *size) by bicubic interpolation, not clipped."""
+def upscale(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Images (B, 3, h, w) to (B, 3, *size) by bicubic interpolation, not clipped."""
     return F.interpolate(images.float(), size=size, mode="bicubic", align_corners=False)
 
 
 def with_noise(condition: Condition, size: tuple[int, int], level: Tensor, draws: Draws) -> Condition:
-    """The condition, its small pictures enlarged to `size` with noise of `level` (B,) in [0, 1] on them."""
+    """The condition, its small images upscaled to `size` with noise of `level` (B,) in [0, 1] on them."""
     if condition.low_res is None:
-        raise ValueError("the condition has no pictures to enlarge")
-    clean = enlarge(condition.low_res, size)
+        raise ValueError("the condition has no images to upscale")
+    clean = upscale(condition.low_res, size)
     angle = (level.to(clean) * (math.pi / 2))[:, None, None, None]
     noise = draws.randn(3, *size).to(clean)
     return replace(condition, low_res=clean * angle.cos() + noise * angle.sin(), level=level.to(clean))
 
 
 def prepared(condition: Condition, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """The enlarged pictures (B, 3, *size) of a condition and their noise levels (B,).
+    """The upscaled images (B, 3, *size) of a condition and their noise levels (B,).
 
-    Pictures that no noise was laid over yet are enlarged, at level 0.
+    Images that no noise was laid over yet are upscaled, at level 0.
     """
     if condition.low_res is None:
-        raise ValueError("the condition has no pictures to enlarge")
+        raise ValueError("the condition has no images to upscale")
     if condition.level is not None:
         return condition.low_res, condition.level
-    clean = enlarge(condition.low_res, size)
+    clean = upscale(condition.low_res, size)
     return clean, torch.zeros(len(clean), device=clean.device)

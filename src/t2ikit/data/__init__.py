@@ -1,1 +1,1 @@
-"""Sources of captioned pictures."""
+"""Sources of captioned images."""

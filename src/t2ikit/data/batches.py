@@ -8,28 +8,28 @@ from collections.abc import Generator
 from accelerate.utils import gather_object
 
 from t2ikit.core.interfaces import StreamingDataset
-from t2ikit.data.loader import CACHE_BYTES, Share, Shares, stream
-from t2ikit.data.streaming import StreamedShares
-from t2ikit.recipes.compose import Cast
+from t2ikit.data.loader import CACHE_BYTES, BatchLoader, LocalBatch, stream
+from t2ikit.data.streaming import StreamLoader
+from t2ikit.recipes.compose import Components
 from t2ikit.training.trainer import Trainer
 
 
-def training_shares(
-    cast: Cast, trainer: Trainer, start: int, stop: int | None
-) -> Generator[Share, None, None]:
+def training_batches(
+    components: Components, trainer: Trainer, start: int, stop: int | None
+) -> Generator[LocalBatch, None, None]:
     """This process's shares of step `start` and the later ones before `stop`; without end where that is None.
 
     Close it when no more is wanted: it may read ahead.
     """
-    dataset, config, accelerator = cast.dataset, trainer.config, trainer.accelerator
+    dataset, config, accelerator = components.dataset, trainer.config, trainer.accelerator
     world = accelerator.num_processes
     whose = (config.seed, config.batch, accelerator.process_index, world)
-    enlarges = cast.model.generator.enlarges
+    super_resolution = components.model.generator.super_resolution
     if isinstance(dataset, StreamingDataset):
         gather = _gather if world > 1 else None
-        return StreamedShares(dataset, *whose, gather, enlarges).steps(start, stop)
+        return StreamLoader(dataset, *whose, gather, super_resolution).steps(start, stop)
     room = CACHE_BYTES // (world * max(1, config.workers))
-    shares = Shares(dataset, *whose, cache_bytes=room, enlarges=enlarges)
+    shares = BatchLoader(dataset, *whose, cache_bytes=room, super_resolution=super_resolution)
     steps = itertools.count(start) if stop is None else range(start, stop)
     return stream(shares, steps, config.workers)
 

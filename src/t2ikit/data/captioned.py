@@ -1,4 +1,4 @@
-"""Captioned pictures of any source as a dataset: opened once, checked, resized, kept ready on disk."""
+"""Captioned images of any source as a dataset: opened once, checked, resized, kept ready on disk."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from torch import Tensor
 from t2ikit.core.batch import Record, mix
 from t2ikit.core.interfaces import Dataset, Split
 from t2ikit.data.captioned_config import PLACE, CaptionedConfig
-from t2ikit.data.decoded_cache import Ready, prepare
-from t2ikit.data.problems import UNREADABLE_PICTURE
+from t2ikit.data.decoded_cache import DecodedImages, prepare
+from t2ikit.data.problems import UNREADABLE_IMAGE
 from t2ikit.data.source import Entry, Layout, Source
 from t2ikit.errors import UserError
 from t2ikit.utils.quoting import visible
 
 SALT = "t2ikit folder split 1"
 MIRRORED = "#mirrored"
-"""Ends the key of a mirrored picture."""
+"""Ends the key of a mirrored image."""
 
 
 class Captioned(Dataset):
-    """The pictures of a source that can be used; those that cannot are skipped, counted and told.
+    """The images of a source that can be used; those that cannot are skipped, counted and told.
 
-    A picture's split follows from its name alone: adding others does not move it. Only where that would
-    leave a split with nothing, the picture nearest to it goes there. A source whose layout names splits
+    An image's split follows from its name alone: adding others does not move it. Only where that would
+    leave a split with nothing, the image nearest to it goes there. A source whose layout names splits
     keeps them.
 
     Args:
-        config: how its pictures are read.
+        config: how its images are read.
         source: where they come from.
         least: how many images must be usable; None: one for each split that is to have any.
 
     Attributes:
         source: what was found, and what is wrong with it.
-        ready: the pixels and hashes of all usable pictures.
-        entries: the pictures of each split, sorted by name.
+        ready: the pixels and hashes of all usable images.
+        entries: the images of each split, sorted by name.
         warnings: what was skipped, in a few lines; nothing where all is well.
 
     Raises:
@@ -47,9 +47,9 @@ class Captioned(Dataset):
 
     def __init__(self, config: CaptionedConfig, source: Source, *, least: int | None = None) -> None:
         self.config, self.source = config, source
-        self.ready: Ready = prepare(source, config)
+        self.ready: DecodedImages = prepare(source, config)
         for place in sorted(self.ready.bad):
-            source.problems.add(f"{source.entries[place].name} ({self.ready.bad[place]})", UNREADABLE_PICTURE)
+            source.problems.add(f"{source.entries[place].name} ({self.ready.bad[place]})", UNREADABLE_IMAGE)
         usable = [entry for place, entry in enumerate(source.entries) if place not in self.ready.bad]
         self._check(len(usable), least or (2 if config.validation else 1))
         self.entries = self._split(usable)
@@ -80,7 +80,7 @@ class Captioned(Dataset):
         problems, config = self.source.problems, self.config
         if len(problems) > config.max_bad * (len(problems) + usable):
             problems.raise_all(
-                f"{len(problems)} problems beside {usable} pictures that can be used, more than the share "
+                f"{len(problems)} problems beside {usable} images that can be used, more than the share "
                 f"data.max_bad={config.max_bad:g} allows"
             )
         if usable < least:
@@ -92,12 +92,10 @@ class Captioned(Dataset):
         problems = self.source.problems
         if not problems:
             return ()
-        return (
-            f"{self.source.label}: {len(problems)} skipped, {usable} pictures used\n{problems.summary()}",
-        )
+        return (f"{self.source.label}: {len(problems)} skipped, {usable} images used\n{problems.summary()}",)
 
     def size(self, split: Split) -> int:
-        """Number of pictures; with `flip` those of training count twice."""
+        """Number of images; with `flip` those of training count twice."""
         count = len(self.entries[split])
         return 2 * count if self._mirrors(split) else count
 
@@ -107,12 +105,12 @@ class Captioned(Dataset):
     def _entry(self, split: Split, index: int) -> tuple[Entry, bool]:
         """The entry behind an index, and whether it is the mirrored one."""
         if not 0 <= index < self.size(split):
-            raise IndexError(f"index {index} of {self.size(split)} {split} pictures")
+            raise IndexError(f"index {index} of {self.size(split)} {split} images")
         mirrored, place = divmod(index, len(self.entries[split]))
         return self.entries[split][place], bool(mirrored)
 
     def record(self, split: Split, index: int) -> Record:
-        """Picture `index`, (3, size, size) uint8."""
+        """Image `index`, (3, size, size) uint8."""
         entry, mirrored = self._entry(split, index)
         image: Tensor = self.ready.pixels[self._place[entry.name]]
         captions = self._captions(entry)
@@ -121,7 +119,7 @@ class Captioned(Dataset):
         return Record(image, captions, entry.name)
 
     def captions(self, split: Split, index: int) -> tuple[str, ...]:
-        """All captions of picture `index`, in every template."""
+        """All captions of image `index`, in every template."""
         return self._captions(self._entry(split, index)[0])
 
     def _captions(self, entry: Entry) -> tuple[str, ...]:
@@ -140,7 +138,7 @@ class Captioned(Dataset):
 
     @property
     def fingerprint(self) -> str:
-        """Hash of names, captions, contents and how pictures are read."""
+        """Hash of names, captions, contents and how images are read."""
         c = self.config
         reading = [c.size, c.background, c.fit, c.validation, c.flip, c.templates]
         rows = [
@@ -191,7 +189,7 @@ def _empty_split(label: str, part: str) -> UserError:
 
 def _too_few(label: str, count: int) -> UserError:
     return UserError(
-        f"{label}: too few captioned pictures",
+        f"{label}: too few captioned images",
         expected="at least 2, one to train on and one to validate on",
         got=count,
         fix="train on that one alone, with none held out: --set data.validation=0"

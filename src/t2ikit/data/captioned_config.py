@@ -1,4 +1,4 @@
-"""Options that all sets of captioned pictures share. Imports no torch."""
+"""Options that all sets of captioned images share. Imports no torch."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ PLACE = "{caption}"
 
 
 class CaptionedConfig(DatasetConfig):
-    """How captioned pictures are read, whatever they come from."""
+    """How captioned images are read, whatever they come from."""
 
     background: str = "white"
-    """colour behind transparent pixels and beside fitted pictures: a name or #rrggbb"""
+    """colour behind transparent pixels and beside fitted images: a name or #rrggbb"""
     fit: Literal["crop", "pad"] = "crop"
-    """pictures that are not square: crop the middle, or pad with the background so that nothing is lost"""
+    """images that are not square: crop the middle, or pad with the background so that nothing is lost"""
     flip: bool = False
-    """show each training picture mirrored too, as one more picture; not where captions say left or right"""
+    """show each training image mirrored too, as one more image; not where captions say left or right"""
     templates: tuple[str, ...] = (PLACE,)
     """what a caption is put into, each giving one more caption: ["{caption}", "a drawing of {caption}"]"""
     max_bad: float = Field(0.5, ge=0, le=1)
-    """share of the pictures that may be unusable; they are skipped and told, beyond it nothing starts"""
+    """share of the images that may be unusable; they are skipped and told, beyond it nothing starts"""
     cache: str | None = None
-    """folder for resized pictures; none: $T2IKIT_CACHE, or else the user's cache folder"""
+    """folder for resized images; none: $T2IKIT_CACHE, or else the user's cache folder"""
 
     @field_validator("background")
     @classmethod
@@ -49,7 +49,7 @@ class CaptionedConfig(DatasetConfig):
 
 
 class SplitConfig(CaptionedConfig):
-    """Captioned pictures whose folders, files or rows may be named as splits."""
+    """Captioned images whose folders, files or rows may be named as splits."""
 
     splits: bool = True
     """keep parts named as splits (train, and validation, valid, val, dev or test); false: mix them"""

@@ -14,13 +14,13 @@ class CreaturesConfig(DatasetConfig):
     """Drawings of creatures, made as they are asked for."""
 
     spec: str = "creatures"
-    """where the pictures come from: the name of this dataset"""
+    """where the images come from: the name of this dataset"""
     size: int = Field(default=32, ge=16, le=1024)
-    """height and width of the pictures, pixels"""
+    """height and width of the images, pixels"""
     count: int = Field(default=20_000, ge=1)
     """number of images, training and validation together"""
     seed: int = Field(default=0, ge=0)
-    """which pictures: another seed draws other pictures of the same kind"""
+    """which images: another seed draws other images of the same kind"""
 
     @model_validator(mode="after")
     def _has_something_to_train_on(self) -> Self:

@@ -1,4 +1,4 @@
-"""Pictures decoded and resized once, for this run and later ones: a safetensors file that is mapped.
+"""Images decoded and resized once, for this run and later ones: a safetensors file that is mapped.
 
 The file holds the pixels of every entry of a source beside the hashes of their contents and what was wrong.
 It is found again by a key of everything it depends on; several processes share its pages.
@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from t2ikit.data.captioned_config import CaptionedConfig
-from t2ikit.data.image_files import UNREADABLE, open_picture, read_picture
+from t2ikit.data.image_files import UNREADABLE, open_image, read_image
 from t2ikit.data.source import Entry, Source, digest
 from t2ikit.errors import UserError
 from t2ikit.utils.cache import cache_folder
@@ -33,14 +33,14 @@ VERSION = 1
 
 
 @dataclass(frozen=True)
-class Ready:
-    """The pictures of a source, ready to use.
+class DecodedImages:
+    """The images of a source, ready to use.
 
     Attributes:
         pixels: (N, 3, size, size) uint8, in the order of the source's entries; zeros where `bad`.
-        digests: a hash of each picture's content, "" where it could not be read at all.
-        sizes: width and height of each picture before it was resized, pixels; 0, 0 where `bad`.
-        bad: why a picture cannot be used, by its place.
+        digests: a hash of each image's content, "" where it could not be read at all.
+        sizes: width and height of each image before it was resized, pixels; 0, 0 where `bad`.
+        bad: why an image cannot be used, by its place.
         path: the file they are kept in.
     """
 
@@ -51,8 +51,8 @@ class Ready:
     path: Path
 
 
-def prepare(source: Source, config: CaptionedConfig) -> Ready:
-    """The source's pictures from the cache, or decoded into it.
+def prepare(source: Source, config: CaptionedConfig) -> DecodedImages:
+    """The source's images from the cache, or decoded into it.
 
     Raises:
         UserError: the cache cannot be written.
@@ -73,7 +73,7 @@ def prepare(source: Source, config: CaptionedConfig) -> Ready:
                 found = _open(path, len(source.entries), config.size)
     except OSError as error:
         raise UserError(
-            f"{folder}: the resized pictures cannot be kept there",
+            f"{folder}: the resized images cannot be kept there",
             expected=f"a folder with room for {_bytes(source.entries, config.size) >> 20} MiB",
             got=error.strerror or error,
             fix="name another with --set data.cache=FOLDER or the variable T2IKIT_CACHE",
@@ -102,7 +102,7 @@ def _bytes(entries: Sequence[Entry], size: int) -> int:
     return 3 * size * size * len(entries)
 
 
-def _open(path: Path, count: int, size: int) -> Ready | None:
+def _open(path: Path, count: int, size: int) -> DecodedImages | None:
     """What the file holds; None where it is missing or damaged."""
     try:
         with safe_open(path, framework="pt") as file:
@@ -115,7 +115,7 @@ def _open(path: Path, count: int, size: int) -> Ready | None:
         return None
     if pixels.shape != (count, 3, size, size) or len(digests) != count:
         return None
-    return Ready(pixels, digests, sizes, bad, path)
+    return DecodedImages(pixels, digests, sizes, bad, path)
 
 
 def _write(path: Path, source: Source, config: CaptionedConfig) -> None:
@@ -144,9 +144,9 @@ def _decode_all(source: Source, config: CaptionedConfig, pixels: np.memmap) -> d
         try:
             content = source.read(entries[place])
             content_digest = digest(content)
-            with open_picture(io.BytesIO(content)) as picture:
-                size = picture.size
-            image = read_picture(io.BytesIO(content), config.size, config.background, config.fit)
+            with open_image(io.BytesIO(content)) as opened:
+                size = opened.size
+            image = read_image(io.BytesIO(content), config.size, config.background, config.fit)
             pixels[place] = image.numpy()
         except UNREADABLE as error:
             return content_digest, (0, 0), reason(error)
@@ -154,7 +154,7 @@ def _decode_all(source: Source, config: CaptionedConfig, pixels: np.memmap) -> d
 
     digests, sizes, bad = [""] * len(entries), [(0, 0)] * len(entries), {}
     places = sorted(range(len(entries)), key=lambda place: source.order(entries[place]))
-    with progress_bar("reading pictures") as progress, ThreadPoolExecutor(max_workers=_workers()) as pool:
+    with progress_bar("reading images") as progress, ThreadPoolExecutor(max_workers=_workers()) as pool:
         for done, (place, one) in enumerate(zip(places, pool.map(decode, places), strict=True), 1):
             digests[place], sizes[place], why = one
             if why is not None:
@@ -192,5 +192,5 @@ def reason(error: BaseException) -> str:
     """A short reason without the path, which the message has already."""
     text = " ".join(str(error).split())
     if "cannot identify image file" in text:
-        return "not a picture that Pillow knows"
+        return "not an image that Pillow knows"
     return text[:120] or type(error).__name__

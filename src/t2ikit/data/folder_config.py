@@ -1,4 +1,4 @@
-"""What a folder of captioned pictures takes. Imports no torch."""
+"""What a folder of captioned images takes. Imports no torch."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ FILE_ENDINGS = (".parquet", ".jsonl", ".tar", ".zip", ".csv", ".toml")
 
 
 class FolderConfig(SplitConfig):
-    """A folder: pictures with `metadata.jsonl` or `metadata.csv` or a .txt beside each; .parquet; .tar."""
+    """A folder: images with `metadata.jsonl` or `metadata.csv` or a .txt beside each; .parquet; .tar."""
 
     caption_column: str | None = None
     """key of the caption in metadata; none: the first of text, caption, captions, prompt, description"""
     image_column: str | None = None
-    """key of the picture in .parquet files; none: the first of image, file_name, picture, img, jpg, png"""
+    """key of the image in .parquet files; none: the first of image, file_name, image, img, jpg, png"""
 
 
 def accepts_folder(spec: str) -> bool:

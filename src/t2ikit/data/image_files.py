@@ -1,4 +1,4 @@
-"""One picture file to RGB pixels: opened, turned upright, put on a background, resized and cropped."""
+"""One image file to RGB pixels: opened, turned upright, put on a background, resized and cropped."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ DRAFT = 3
 """A JPEG is decoded at the smallest of its scales that has this many times the wanted side."""
 
 
-def open_picture(source: Path | IO[bytes]) -> Image.Image:
-    """Open a picture: its header is read, its pixels are not.
+def open_image(source: Path | IO[bytes]) -> Image.Image:
+    """Open an image: its header is read, its pixels are not.
 
     Raises:
-        one of `UNREADABLE`: it is no picture, or has more pixels than `PIL.Image.MAX_IMAGE_PIXELS`.
+        one of `UNREADABLE`: it is no image, or has more pixels than `PIL.Image.MAX_IMAGE_PIXELS`.
     """
     image = Image.open(source)
     limit = Image.MAX_IMAGE_PIXELS
@@ -84,7 +84,7 @@ def _from_sixteen_bits(image: Image.Image) -> Image.Image:
 def square(image: Image.Image, size: int) -> Image.Image:
     """The centre square, resized with antialiasing (bicubic) to `size` x `size`.
 
-    Equal to resizing the short side and cropping the centre, but never makes the long picture between.
+    Equal to resizing the short side and cropping the centre, but never makes the long image between.
     """
     side = min(image.size)
     left, top = (image.width - side) / 2, (image.height - side) / 2
@@ -93,7 +93,7 @@ def square(image: Image.Image, size: int) -> Image.Image:
 
 
 def padded(image: Image.Image, size: int, background: str = "white") -> Image.Image:
-    """The whole picture, resized with antialiasing (bicubic) to fit `size` x `size`, on the background."""
+    """The whole image, resized with antialiasing (bicubic) to fit `size` x `size`, on the background."""
     scale = size / max(image.size)
     width, height = (max(1, round(side * scale)) for side in image.size)
     paper = Image.new("RGB", (size, size), ImageColor.getrgb(background)[:3])
@@ -103,18 +103,18 @@ def padded(image: Image.Image, size: int, background: str = "white") -> Image.Im
 
 
 def to_tensor(image: Image.Image) -> Tensor:
-    """An RGB picture as (3, H, W) uint8."""
+    """An RGB image as (3, H, W) uint8."""
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
 
 
-def read_picture(source: Path | IO[bytes], size: int, background: str = "white", fit: str = "crop") -> Tensor:
+def read_image(source: Path | IO[bytes], size: int, background: str = "white", fit: str = "crop") -> Tensor:
     """Decode one file to (3, size, size) uint8; `fit` "crop" or "pad" says what becomes of oblong ones.
 
     Raises:
-        one of `UNREADABLE`: the file is not a whole picture.
+        one of `UNREADABLE`: the file is not a whole image.
     """
-    with open_picture(source) as image:
-        if fit == "crop":  # an oblong picture to be padded may be decoded too small
+    with open_image(source) as image:
+        if fit == "crop":  # an oblong image to be padded may be decoded too small
             image.draft(None, (DRAFT * size, DRAFT * size))
         rgb = to_rgb(image, background)
         return to_tensor(square(rgb, size) if fit == "crop" else padded(rgb, size, background))

@@ -20,20 +20,20 @@ from torch.utils.data import Dataset as TorchDataset
 
 from t2ikit.core.batch import Batch, Condition, Record, mix
 from t2ikit.core.interfaces import Dataset, Split, TextEncoder
-from t2ikit.core.super_resolution import Enlarging, shrink
+from t2ikit.core.super_resolution import SuperResolution, shrink
 from t2ikit.errors import UserError
 
 CACHE_BYTES = 1 << 29
 
 
 @dataclass(frozen=True)
-class Share:
+class LocalBatch:
     """One process's share of a step's samples, before the text is encoded.
 
     Attributes:
         images: (B, 3, H, W) uint8.
         captions, wrong: B strings each.
-        wrong_ok: (B,) float.
+        mismatch_mask: (B,) float.
         pool, own, keys: as in `Batch`; `own` are neighbours.
         ratio: of super-resolution; 0: none.
     """
@@ -41,7 +41,7 @@ class Share:
     images: Tensor
     captions: tuple[str, ...]
     wrong: tuple[str, ...]
-    wrong_ok: Tensor
+    mismatch_mask: Tensor
     pool: tuple[str, ...]
     own: Tensor
     keys: Tensor
@@ -55,23 +55,23 @@ class Share:
         images = self.images.to(device).float() / 127.5 - 1
         low_res = shrink(images, self.ratio) if self.ratio else None
         condition = Condition(self.captions, pool[first : first + len(self.captions)], empty, low_res)
-        batch = Batch(images, condition, wrong, self.wrong_ok, self.pool, pool, self.own, self.keys)
+        batch = Batch(images, condition, wrong, self.mismatch_mask, self.pool, pool, self.own, self.keys)
         return batch.to(device)
 
 
-class Shares(TorchDataset[Share]):
+class BatchLoader(TorchDataset[LocalBatch]):
     """Item `step` is one process's share of that step.
 
     Args:
-        dataset: where the pictures come from.
+        dataset: where the images come from.
         seed: of the run.
-        batch: pictures a step over all processes.
+        batch: images a step over all processes.
         rank, world: which process this is, of how many; `world` divides `batch`.
-        cache_bytes: room for pictures kept in memory.
+        cache_bytes: room for images kept in memory.
         split: "train" is visited in a new random order every epoch, "validation" in its own order
             with captions that stay the same.
-        enlarges: how a super-resolution model is trained; None: it is none.
-        whole: give whole pictures to a super-resolution model, not pieces.
+        upscales: how a super-resolution model is trained; None: it is none.
+        whole: give whole images to a super-resolution model, not pieces.
     """
 
     def __init__(
@@ -84,29 +84,29 @@ class Shares(TorchDataset[Share]):
         *,
         cache_bytes: int = CACHE_BYTES,
         split: Split = "train",
-        enlarges: Enlarging | None = None,
+        super_resolution: SuperResolution | None = None,
         whole: bool = False,
     ) -> None:
         self.dataset, self.seed, self.batch, self.split = dataset, seed, batch, split
         self.rank, self.share = rank, batch // world
         self.count = dataset.size(split)
-        self._pictures: dict[int, Record] = {}
+        self._images: dict[int, Record] = {}
         self._room = cache_bytes
-        self.ratio = enlarges.ratio if enlarges else 0
-        self.pieces = None if whole else enlarges
+        self.ratio = super_resolution.ratio if super_resolution else 0
+        self.pieces = None if whole else super_resolution
 
-    def __getitem__(self, step: int) -> Share:
+    def __getitem__(self, step: int) -> LocalBatch:
         numbers = range(step * self.batch, (step + 1) * self.batch)
         pool = tuple(self._caption(self._index(n), n) for n in numbers)
         first = self.rank * self.share
         own = range(first, first + self.share)
         mine = [numbers[i] for i in own]
         wrong = [self._wrong(n) for n in mine]
-        return Share(
+        return LocalBatch(
             images=torch.stack([self._image(n) for n in mine]),
             captions=tuple(pool[i] for i in own),
             wrong=tuple(caption for caption, _ in wrong),
-            wrong_ok=torch.tensor([float(ok) for _, ok in wrong]),
+            mismatch_mask=torch.tensor([float(ok) for _, ok in wrong]),
             pool=pool,
             own=torch.tensor(list(own)),
             keys=torch.tensor(mine),
@@ -128,7 +128,7 @@ class Shares(TorchDataset[Share]):
         return captions[mix(self.seed, "caption", number) % len(captions)]
 
     def _wrong(self, number: int) -> tuple[str, bool]:
-        """A caption drawn from the whole split, and whether it is wrong for this sample's picture."""
+        """A caption drawn from the whole split, and whether it is wrong for this sample's image."""
         index = self._index(number)
         other = mix(self.seed, "wrong index", number) % self.count
         captions = self.dataset.captions(self.split, other)
@@ -137,13 +137,13 @@ class Shares(TorchDataset[Share]):
 
     def _record(self, index: int) -> Record:
         """Record `index`, kept in memory while there is room: most sets are small."""
-        record = self._pictures.get(index)
+        record = self._images.get(index)
         if record is None:
             record = self.dataset.record(self.split, index)
             size = record.image.numel()
             if size <= self._room:
                 self._room -= size
-                self._pictures[index] = record
+                self._images[index] = record
         return record
 
 
@@ -156,10 +156,10 @@ def _order(seed: int, epoch: int, count: int) -> Tensor:
 class _Guarded(TorchDataset[Any]):
     """Gives a user's mistake as an item: torch would turn one raised in a worker into a traceback."""
 
-    def __init__(self, shares: Shares) -> None:
+    def __init__(self, shares: BatchLoader) -> None:
         self.shares = shares
 
-    def __getitem__(self, step: int) -> Share | UserError:
+    def __getitem__(self, step: int) -> LocalBatch | UserError:
         try:
             return self.shares[step]
         except UserError as error:
@@ -175,11 +175,11 @@ def _leave_signals_to_the_main_process(worker: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def stream(shares: Shares, steps: Iterable[int], workers: int) -> Generator[Share, None, None]:
+def stream(shares: BatchLoader, steps: Iterable[int], workers: int) -> Generator[LocalBatch, None, None]:
     """The shares of `steps` in order, prepared by `workers` processes (0: this one).
 
     Raises:
-        UserError: a picture cannot be read.
+        UserError: an image cannot be read.
     """
     forks = workers and "fork" in multiprocessing.get_all_start_methods()
     loader = DataLoader(

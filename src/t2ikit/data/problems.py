@@ -1,4 +1,4 @@
-"""What is wrong with a set of captioned pictures, gathered so that one message can tell it all."""
+"""What is wrong with a set of captioned images, gathered so that one message can tell it all."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Kind:
     fix: str
 
 
-UNREADABLE_PICTURE = Kind(
-    "a picture that cannot be read",
-    "whole picture files that Pillow opens",
-    "save the picture again or take it out, with its caption",
+UNREADABLE_IMAGE = Kind(
+    "an image that cannot be read",
+    "whole image files that Pillow opens",
+    "save the image again or take it out, with its caption",
 )
 
 
@@ -40,7 +40,7 @@ class Problems:
 
     Attributes:
         label: what the set is called, for messages.
-        found: the places, each the name of a picture, file or line with a few words in brackets.
+        found: the places, each the name of an image, file or line with a few words in brackets.
     """
 
     label: str

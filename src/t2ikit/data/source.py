@@ -1,4 +1,4 @@
-"""Where captioned pictures come from: what a folder, a table or a font has in common."""
+"""Where captioned images come from: what a folder, a table or a font has in common."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Split = Literal["train", "validation"]
 
 @dataclass(frozen=True)
 class Entry:
-    """One captioned picture that was found, not yet opened.
+    """One captioned image that was found, not yet opened.
 
     Attributes:
         name: tells it from all others of its source, the same on every system: for a file its path
@@ -46,13 +46,13 @@ class Layout:
 
 
 class Source(ABC):
-    """Captioned pictures that were looked for, but not opened.
+    """Captioned images that were looked for, but not opened.
 
     Attributes:
         label: what it is called, for messages.
         entries: what was found, sorted by name.
         problems: what was found wrong, which is not among the entries.
-        unused: names of pictures that were found but have no caption where captions are listed.
+        unused: names of images that were found but have no caption where captions are listed.
         layout: where parts of it are named as splits, and every entry has its own.
     """
 
@@ -64,14 +64,14 @@ class Source(ABC):
 
     @abstractmethod
     def read(self, entry: Entry) -> bytes:
-        """A picture file's content.
+        """An image file's content.
 
         Raises:
             OSError: it cannot be read.
         """
 
     def identity(self, entry: Entry) -> str:
-        """Changes when the picture does; cheaper than reading it where the source knows a way."""
+        """Changes when the image does; cheaper than reading it where the source knows a way."""
         return digest(self.read(entry))
 
     def order(self, entry: Entry) -> tuple[object, ...]:

@@ -124,7 +124,7 @@ class Joined(Source):
         self.layout = Layout(train, validation, unused)
 
     def read(self, entry: Entry) -> bytes:
-        """The picture's bytes, from its own source."""
+        """The image's bytes, from its own source."""
         part, inner = entry.place
         content: bytes = part.read(inner)
         return content

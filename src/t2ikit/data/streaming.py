@@ -1,4 +1,4 @@
-"""From a stream of pictures to the shares of each step.
+"""From a stream of images to the shares of each step.
 
 The processes tell each other their captions, for the pool is that of the whole effective batch; wrong
 captions are drawn from it, since those of the whole dataset are not known.
@@ -17,27 +17,27 @@ import torch
 
 from t2ikit.core.batch import Record, mix
 from t2ikit.core.interfaces import StreamingDataset
-from t2ikit.core.super_resolution import Enlarging
-from t2ikit.data.loader import Share
+from t2ikit.core.super_resolution import SuperResolution
+from t2ikit.data.loader import LocalBatch
 
 Gather = Callable[[list[tuple[str, ...]]], list[list[tuple[str, ...]]]]
 """Every process's captions, by rank, from this process's own."""
 AHEAD = 4
-"""Steps whose pictures are read before they are asked for."""
+"""Steps whose images are read before they are asked for."""
 STALLED = 10.0
-"""Seconds to wait at the end for what is just being read, a picture or a shard; a source may never answer."""
+"""Seconds to wait at the end for what is just being read, an image or a shard; a source may never answer."""
 
 
-class StreamedShares:
+class StreamLoader:
     """One process's shares of a stream.
 
     Args:
-        dataset: where the pictures come from.
+        dataset: where the images come from.
         seed: of the run.
-        batch: pictures a step over all processes.
+        batch: images a step over all processes.
         rank, world: which process this is, of how many; `world` divides `batch`.
         gather: None for one process.
-        enlarges: how a super-resolution model is trained; None: it is none.
+        upscales: how a super-resolution model is trained; None: it is none.
     """
 
     def __init__(
@@ -48,14 +48,14 @@ class StreamedShares:
         rank: int = 0,
         world: int = 1,
         gather: Gather | None = None,
-        enlarges: Enlarging | None = None,
+        super_resolution: SuperResolution | None = None,
     ) -> None:
         self.dataset, self.seed, self.batch = dataset, seed, batch
         self.rank, self.world, self.share = rank, world, batch // world
         self.gather = gather or (lambda captions: [captions])
-        self.enlarges = enlarges
+        self.super_resolution = super_resolution
 
-    def steps(self, start: int, stop: int | None = None) -> Generator[Share, None, None]:
+    def steps(self, start: int, stop: int | None = None) -> Generator[LocalBatch, None, None]:
         """The shares of step `start` and all later ones before `stop`.
 
         Close it when no more is wanted: it reads ahead.
@@ -69,7 +69,7 @@ class StreamedShares:
             for step, mine in zip(numbers, chunks):
                 yield self._share(step, mine)
 
-    def _share(self, step: int, mine: Sequence[Record]) -> Share:
+    def _share(self, step: int, mine: Sequence[Record]) -> LocalBatch:
         by_rank = self.gather([record.captions for record in mine])
         everyone = [captions for one in by_rank for captions in one]
         numbers = range(step * self.batch, (step + 1) * self.batch)
@@ -77,17 +77,19 @@ class StreamedShares:
         own = range(self.rank * self.share, (self.rank + 1) * self.share)
         wrong = [self._wrong(everyone, place, numbers[place]) for place in own]
         images = [record.image for record in mine]
-        if self.enlarges:
-            images = [self.enlarges.piece(image, self.seed, numbers[p]) for p, image in zip(own, images)]
-        return Share(
+        if self.super_resolution:
+            images = [
+                self.super_resolution.piece(image, self.seed, numbers[p]) for p, image in zip(own, images)
+            ]
+        return LocalBatch(
             images=torch.stack(images),
             captions=tuple(pool[place] for place in own),
             wrong=tuple(caption for caption, _ in wrong),
-            wrong_ok=torch.tensor([float(ok) for _, ok in wrong]),
+            mismatch_mask=torch.tensor([float(ok) for _, ok in wrong]),
             pool=pool,
             own=torch.tensor(list(own)),
             keys=torch.tensor([numbers[place] for place in own]),
-            ratio=self.enlarges.ratio if self.enlarges else 0,
+            ratio=self.super_resolution.ratio if self.super_resolution else 0,
         )
 
     def _wrong(self, everyone: Sequence[tuple[str, ...]], place: int, number: int) -> tuple[str, bool]:
@@ -122,7 +124,7 @@ def _read_ahead(records: Iterator[Record], count: int) -> Generator[list[Record]
         try:
             while not stopped.is_set():
                 put(list(itertools.islice(wanted, count)))
-        except BaseException as error:  # noqa: BLE001 - raised where the pictures are wanted
+        except BaseException as error:  # noqa: BLE001 - raised where the images are wanted
             put(error)
 
     thread = threading.Thread(target=read, daemon=True, name="t2ikit stream")

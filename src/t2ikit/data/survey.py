@@ -19,7 +19,7 @@ from t2ikit.utils.grids import contact_sheet
 from t2ikit.utils.quoting import quoted, shortened, visible
 
 LOOKED_AT = 20_000
-"""Captions of at most this many pictures are counted."""
+"""Captions of at most this many images are counted."""
 SHOWN = 80
 """Characters of a caption or word that are shown."""
 WORD = re.compile(r"\w+")
@@ -36,9 +36,9 @@ class Survey:
 
 def survey(dataset: Dataset) -> Survey:
     """Count what is in a dataset."""
-    rows = [("pictures", ", ".join(f"{dataset.size(split):,} {split}" for split in SPLITS))]
+    rows = [("images", ", ".join(f"{dataset.size(split):,} {split}" for split in SPLITS))]
     if isinstance(dataset, Captioned):
-        rows += _pictures(dataset)
+        rows += _images(dataset)
     rows += _captions(dataset)
     rows += [("note", note) for note in dataset.notes]
     rows.append(("fingerprint", dataset.fingerprint))
@@ -50,7 +50,7 @@ def survey(dataset: Dataset) -> Survey:
 
 
 def sheet(dataset: Dataset, count: int, seed: int = 0) -> Image.Image:
-    """A contact sheet of `count` training pictures, drawn at random, each with one of its captions."""
+    """A contact sheet of `count` training images, drawn at random, each with one of its captions."""
     size = dataset.size("train")
     chosen = (
         sorted(range(size), key=lambda i: mix(seed, "sheet", i))[:count]
@@ -58,12 +58,12 @@ def sheet(dataset: Dataset, count: int, seed: int = 0) -> Image.Image:
         else [mix(seed, "sheet", i) % size for i in range(count)]
     )
     records = [dataset.record("train", index) for index in chosen]
-    pictures = [Image.fromarray(record.image.permute(1, 2, 0).numpy()) for record in records]
-    return contact_sheet(pictures, [record.captions[0] for record in records])
+    images = [Image.fromarray(record.image.permute(1, 2, 0).numpy()) for record in records]
+    return contact_sheet(images, [record.captions[0] for record in records])
 
 
-def _pictures(dataset: Captioned) -> list[tuple[str, str]]:
-    """Sizes, shapes and repeats of the pictures that can be used."""
+def _images(dataset: Captioned) -> list[tuple[str, str]]:
+    """Sizes, shapes and repeats of the images that can be used."""
     ready = dataset.ready
     good = [place for place in range(len(ready.sizes)) if place not in ready.bad]
     sizes = sorted((ready.sizes[place] for place in good), key=lambda size: size[0] * size[1])
@@ -77,16 +77,16 @@ def _pictures(dataset: Captioned) -> list[tuple[str, str]]:
             f"{smallest} to {largest}, median {middle}; resized to {dataset.config.size}",
         ),
         ("not square", f"{oblong:,} ({what})"),
-        ("enlarged", f"{small:,} are smaller than {dataset.config.size} pixels"),
-        ("same picture", _repeats(dataset, good)),
+        ("upscaled", f"{small:,} are smaller than {dataset.config.size} pixels"),
+        ("same image", _repeats(dataset, good)),
     ]
     if dataset.source.unused:
-        rows.append(("without caption", f"{len(dataset.source.unused):,} pictures are not in the metadata"))
+        rows.append(("without caption", f"{len(dataset.source.unused):,} images are not in the metadata"))
     return rows
 
 
 def _repeats(dataset: Captioned, good: Sequence[int]) -> str:
-    """How many pictures repeat an earlier one, and the first names."""
+    """How many images repeat an earlier one, and the first names."""
     first: dict[str, str] = {}
     repeats = []
     for place in good:
@@ -111,17 +111,17 @@ def _cut(captions: Counter[str]) -> str:
 def _captions(dataset: Dataset) -> list[tuple[str, str]]:
     """How many, how long, of which words."""
     counts: Counter[str] = Counter()
-    pictures = 0
+    images = 0
     for split in SPLITS:
         for index in range(min(dataset.size(split), LOOKED_AT)):
             counts.update(dataset.captions(split, index))
-            pictures += 1
+            images += 1
     lengths = sorted(len(WORD.findall(caption)) for caption in counts.elements())
     words = Counter(word for caption, n in counts.items() for word in WORD.findall(caption.lower()) * n)
     common = ", ".join(f"{shortened(word, SHOWN)} {n:,}" for word, n in words.most_common(12))
     often, times = counts.most_common(1)[0]
     return [
-        ("captions", f"{sum(counts.values()):,} of {pictures:,} pictures, {len(counts):,} different"),
+        ("captions", f"{sum(counts.values()):,} of {images:,} images, {len(counts):,} different"),
         ("words a caption", f"{lengths[0]} to {lengths[-1]}, median {statistics.median(lengths):g}"),
         ("vocabulary", f"{len(words):,} words; {common}"),
         ("cut", _cut(counts)),

@@ -1,4 +1,4 @@
-"""What a table of captioned pictures takes, in a file or on the Hub. Imports no torch."""
+"""What a table of captioned images takes, in a file or on the Hub. Imports no torch."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ ENDINGS = (".parquet", ".jsonl")
 
 
 class TableConfig(SplitConfig):
-    """A `.jsonl` or `.parquet` file with a picture and its captions in each row."""
+    """A `.jsonl` or `.parquet` file with an image and its captions in each row."""
 
     image_column: str | None = None
-    """key of the picture; none: the first of image, file_name, picture, img, jpg, png"""
+    """key of the image; none: the first of image, file_name, image, img, jpg, png"""
     caption_column: str | None = None
     """key of the captions; none: the first of text, caption, captions, prompt, description"""
 

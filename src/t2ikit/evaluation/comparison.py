@@ -24,12 +24,12 @@ from t2ikit.recipes.settings import Plugins
 from t2ikit.runs.log import read_log
 from t2ikit.runs.run import Run
 from t2ikit.sampling.draw import sample
-from t2ikit.sampling.low_res import real_pictures, small_pictures
+from t2ikit.sampling.low_res import low_res_images, real_images
 from t2ikit.sampling.outputs import evaluations_of
 from t2ikit.utils.progress import phase
 
 PROMPTS, SAMPLES = 6, 2
-"""Prompts drawn side by side, and pictures of each."""
+"""Prompts drawn side by side, and images of each."""
 SCALES = (1.0, 2.0, 4.0, 8.0)
 SCALED_PROMPTS = 3
 STAGES = 4
@@ -54,8 +54,8 @@ class Compared:
         training_seconds: spent on the steps, from the log; None where it has no speeds.
         log: its lines.
         stages: (step, path of the sample grid).
-        drawn: (P, S, 3, H, W) pictures of the common prompts.
-        scaled: (P, G, 3, H, W) pictures at each of SCALES; None where the model takes no guidance.
+        drawn: (P, S, 3, H, W) images of the common prompts.
+        scaled: (P, G, 3, H, W) images at each of SCALES; None where the model takes no guidance.
     """
 
     name: str
@@ -113,7 +113,7 @@ def compare_runs(
     shown = list(dict.fromkeys(prompts)) or list(dict.fromkeys(evaluators[0].prompts))[:PROMPTS]
     # Before the first is measured, for either may be the user's to mend.
     logs = [read_log(one.run.path / "log.jsonl") for one in evaluators]
-    real = [real_pictures(one.model.generator, one.dataset, shown, options.seed) for one in evaluators]
+    real = [real_images(one.model.generator, one.dataset, shown, options.seed) for one in evaluators]
     each = zip(short_names(paths), evaluators, logs, real)
     return Comparison([_compared(*about, shown, say) for about in each], shown, options)
 
@@ -162,7 +162,7 @@ def _compared(
 ) -> Compared:
     run, model, seed = evaluator.run, evaluator.model, evaluator.options.seed
     numbers = _evaluated(evaluator, say)
-    given = small_pictures(model.generator, real, SAMPLES)
+    given = low_res_images(model.generator, real, SAMPLES)
     with phase(f"sampling side by side from {name}"):
         drawn = sample(model, prompts, samples=range(SAMPLES), seed=seed, low_res=given)
         scaled = _scaled(model, prompts[:SCALED_PROMPTS], real, seed)
@@ -182,10 +182,10 @@ def _compared(
 
 
 def _scaled(model: Model, prompts: Sequence[str], real: Tensor | None, seed: int) -> Tensor | None:
-    """Pictures (P, G, 3, H, W) at each of SCALES; None where the model takes no guidance."""
+    """Images (P, G, 3, H, W) at each of SCALES; None where the model takes no guidance."""
     if not isinstance(model.generator, Denoiser) or model.generator.caption_dropout == 0:
         return None
-    given = small_pictures(model.generator, None if real is None else real[: len(prompts)])
+    given = low_res_images(model.generator, None if real is None else real[: len(prompts)])
     columns = [sample(model, prompts, seed=seed, guidance=scale, low_res=given) for scale in SCALES]
     return torch.stack(columns, 1)
 
@@ -231,7 +231,7 @@ def stages(path: Path, say: Callable[[str], None] = print) -> list[tuple[int, Pa
     grids = []
     for grid in sorted((path / "samples").glob("step-*.png")):
         try:
-            open_picture(grid)
+            open_image(grid)
             grids.append((int(grid.stem.removeprefix("step-")), grid))
         except UNREADABLE:
             say(f"{grid} is left out: it is no readable grid of a step")
@@ -283,11 +283,11 @@ def _meet(one: Measure, other: Measure) -> bool:
     return one.low <= other.high and other.low <= one.high
 
 
-def open_picture(path: Path) -> Image.Image:
+def open_image(path: Path) -> Image.Image:
     """A PNG, read whole.
 
     Raises:
         OSError, ValueError, SyntaxError, DecompressionBombError: it is damaged, or far too large.
     """
-    with Image.open(path) as picture:
-        return picture.convert("RGB")
+    with Image.open(path) as image:
+        return image.convert("RGB")

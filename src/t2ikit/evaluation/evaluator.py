@@ -25,12 +25,12 @@ from t2ikit.registry.registry import Registry
 from t2ikit.runs.plugins import check_present
 from t2ikit.runs.run import Run, as_run, plugins_of
 from t2ikit.sampling.costs import costs
-from t2ikit.sampling.low_res import real_pictures
+from t2ikit.sampling.low_res import real_images
 from t2ikit.sampling.open import check_call, named_sampler, open_model, sampling_table
 from t2ikit.utils.progress import phase
 
 ENOUGH = 100
-"""Pictures below which every number is to be read with care."""
+"""Images below which every number is to be read with care."""
 
 
 class Evaluator:
@@ -74,7 +74,7 @@ class Evaluator:
         check_call(self.model, "steps", options.steps)
         check_call(self.model, "guidance", options.guidance)
         self.dataset = evaluation_data(self.run, self.registry, options.data)
-        # A picture depends on its prompt and the seed alone: a prompt that came again would count twice.
+        # An image depends on its prompt and the seed alone: a prompt that came again would count twice.
         self.prompts = list(dict.fromkeys(self.dataset.prompts(options.n, options.seed)))
         self.step = self.model.step or 0
         self._notes = _few(len(self.prompts), options.n)
@@ -137,9 +137,9 @@ class Evaluator:
                 failed += [name] * isinstance(error, Failed)
             else:
                 measures |= {f"{name}/{label}": measure for label, measure in found.items()}
-        of_pictures = (drawing.settings, drawing.costs, drawing.drawn)
+        of_images = (drawing.settings, drawing.costs, drawing.drawn)
         told = (tuple(self._notes), self.model.notes, self.needs)
-        return EvaluationResult(measures, missing, *of_pictures, tuple(failed), *told)
+        return EvaluationResult(measures, missing, *of_images, tuple(failed), *told)
 
     @property
     def needs(self) -> dict[str, Needs]:
@@ -157,8 +157,8 @@ class Evaluator:
         if self._reference is None:
             seed = self.options.seed
             self._reference = reference(self.dataset, self.prompts, seed, self._trained_on())
-            if self._reference.real is None:  # a model that enlarges pictures cannot do without
-                real_pictures(self.model.generator, self.dataset, self.prompts, seed)
+            if self._reference.real is None:  # a model that upscales images cannot do without
+                real_images(self.model.generator, self.dataset, self.prompts, seed)
         return self._reference
 
     def _trained_on(self) -> Dataset | None:

@@ -1,4 +1,4 @@
-"""What an evaluation leaves behind: pictures that other tools can score, the numbers, and text to read."""
+"""What an evaluation leaves behind: images that other tools can score, the numbers, and text to read."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from t2ikit.metrics.neighbours import nearest
 from t2ikit.runs.run import Run
 from t2ikit.sampling.costs import Costs
 from t2ikit.sampling.outputs import evaluations_of
-from t2ikit.utils.files import save_picture, write_json, write_text
+from t2ikit.utils.files import save_image, write_json, write_text
 from t2ikit.utils.grids import contact_sheet, to_pil
 
 SHOWN = 24
-"""Pictures on the sheet of nearest neighbours."""
+"""Images on the sheet of nearest neighbours."""
 NUMBERS = "evaluation.json"
 
 
@@ -87,7 +87,7 @@ def measure_into(evaluator: Evaluator, changes: dict[str, str] | None = None) ->
     """
     drawing = evaluator.draw(changes)
     folder = evaluations_of(evaluator.run) / drawing.name
-    write_pictures(drawing.drawn, folder)  # first: whatever befalls a metric, the pictures are kept
+    write_images(drawing.drawn, folder)  # first: whatever befalls a metric, the images are kept
     evaluation = replace(evaluator.compute(drawing), folder=folder)
     _write_numbers(evaluation, folder)
     return evaluation
@@ -101,13 +101,13 @@ def read_numbers(path: Path) -> Numbers:
         ValueError: it is no JSON, or not that of an evaluation.
     """
     numbers = TypeAdapter(Numbers).validate_json(path.read_bytes())
-    if numbers.costs.pictures < 1:
-        raise ValueError("no picture was drawn")
+    if numbers.costs.images < 1:
+        raise ValueError("no image was drawn")
     return numbers
 
 
 def read_evaluation(evaluator: Evaluator, changes: dict[str, str], shown: int) -> EvaluationResult | None:
-    """An evaluation that was written before with the same settings, with the first `shown` pictures.
+    """An evaluation that was written before with the same settings, with the first `shown` images.
 
     None where there is none, or a metric failed in it, or its files are damaged.
     """
@@ -118,7 +118,7 @@ def read_evaluation(evaluator: Evaluator, changes: dict[str, str], shown: int) -
         if numbers.failed:
             return None
         prompts = evaluator.prompts[:shown]
-        images = [_read_picture(folder / "drawn" / f"{number:05d}.png") for number in range(len(prompts))]
+        images = [_read_image(folder / "drawn" / f"{number:05d}.png") for number in range(len(prompts))]
         drawn = Drawn(torch.stack(images), prompts, evaluator.dataset)
         found = (numbers.measures, numbers.not_measured, settings, numbers.costs, drawn)
         told = (numbers.notes, evaluator.model.notes, numbers.needs)
@@ -127,21 +127,21 @@ def read_evaluation(evaluator: Evaluator, changes: dict[str, str], shown: int) -
         return None
 
 
-def _read_picture(path: Path) -> Tensor:
-    """A written picture (3, H, W) in [-1, 1]."""
-    with Image.open(path) as picture:
-        levels = np.array(picture.convert("RGB"))
+def _read_image(path: Path) -> Tensor:
+    """A written image (3, H, W) in [-1, 1]."""
+    with Image.open(path) as image:
+        levels = np.array(image.convert("RGB"))
     return torch.from_numpy(levels).permute(2, 0, 1).float() / 127.5 - 1
 
 
-def write_pictures(drawn: Drawn, folder: Path) -> None:
+def write_images(drawn: Drawn, folder: Path) -> None:
     """Write what was drawn and what it is compared with.
 
     Raises:
         UserError: the folder cannot be written.
     """
     try:
-        _write_pictures(drawn, folder)
+        _write_images(drawn, folder)
     except OSError as error:
         raise unwritable(folder, error) from error
 
@@ -153,24 +153,24 @@ def _write_numbers(evaluation: EvaluationResult, folder: Path) -> None:
         raise unwritable(folder, error) from error
 
 
-def _write_pictures(drawn: Drawn, folder: Path) -> None:
+def _write_images(drawn: Drawn, folder: Path) -> None:
     sets = {"drawn": drawn.images, "real": drawn.real}
     if drawn.again is not None:
         sets["again"] = drawn.again.flatten(0, 1)
     for name, images in sets.items():
         if images is not None:
             (folder / name).mkdir(parents=True, exist_ok=True)
-            for number, picture in enumerate(to_pil(images)):
-                picture.save(folder / name / f"{number:05d}.png")
+            for number, image in enumerate(to_pil(images)):
+                image.save(folder / name / f"{number:05d}.png")
     lines = [json.dumps({"prompt": prompt}, ensure_ascii=False) for prompt in drawn.prompts]
     write_text(folder / "prompts.jsonl", "\n".join(lines) + "\n")
     if drawn.train is not None:
         sheet = neighbour_sheet(drawn.images[:SHOWN], drawn.train, drawn.prompts)
-        save_picture(sheet, folder / "neighbours.png")
+        save_image(sheet, folder / "neighbours.png")
 
 
 def neighbour_sheet(images: Tensor, train: Tensor, prompts: Sequence[str]) -> Image.Image:
-    """Pictures, each beside its nearest training picture, with its prompt and their distance."""
+    """Images, each beside its nearest training image, with its prompt and their distance."""
     distances, places = nearest(images, train)
     beside = torch.cat([images, train[places]], 3)
     texts = [f"{prompt} ({distance:.0f})" for prompt, distance in zip(prompts, distances)]

@@ -1,4 +1,4 @@
-"""The pictures that an evaluation measures: drawn ones, real ones beside them, and what drawing cost."""
+"""The images that an evaluation measures: drawn ones, real ones beside them, and what drawing cost."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from torch import Tensor
 from t2ikit.core.interfaces import Dataset, Drawn
 from t2ikit.recipes.compose import Model
 from t2ikit.sampling.draw import sample
-from t2ikit.sampling.low_res import small_pictures
+from t2ikit.sampling.low_res import low_res_images
 from t2ikit.utils.progress import progress_bar
 
 if TYPE_CHECKING:
     from t2ikit.evaluation.results import EvaluationOptions
 
 MOST_TRAINING = 4096
-"""Training pictures that are looked through for the nearest, evenly chosen from all."""
+"""Training images that are looked through for the nearest, evenly chosen from all."""
 MOST_VALUES = 1 << 26
-"""Colour values of all of them, so that large pictures fit the memory."""
+"""Colour values of all of them, so that large images fit the memory."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,13 @@ class Pictures:
 def reference(
     dataset: Dataset, prompts: Sequence[str], seed: int, trained_on: Dataset | None = None
 ) -> Pictures:
-    """Real pictures of the prompts, and pictures of the data that the run was trained on, if it is known."""
-    found = dataset.pictures(prompts, seed)
+    """Real images of the prompts, and images of the data that the run was trained on, if it is known."""
+    found = dataset.images(prompts, seed)
     real = None if found is None else _scaled(torch.stack(found))
-    return Pictures(dataset, prompts, real, _training_pictures(trained_on))
+    return Pictures(dataset, prompts, real, _training_images(trained_on))
 
 
-def _training_pictures(dataset: Dataset | None) -> Tensor | None:
+def _training_images(dataset: Dataset | None) -> Tensor | None:
     if dataset is None or not dataset.indexed_training:
         return None
     size = dataset.size("train")
@@ -56,14 +56,14 @@ def _scaled(images: Tensor) -> Tensor:
 
 
 def as_saved(images: Tensor) -> Tensor:
-    """Pictures in [-1, 1] as an 8-bit file gives them back."""
+    """Images in [-1, 1] as an 8-bit file gives them back."""
     return ((images + 1) * 127.5).nan_to_num(0.0).round().clamp(0, 255) / 127.5 - 1
 
 
 def draw_all(model: Model, beside: Pictures, options: EvaluationOptions, call: dict[str, Any]) -> Drawn:
-    """One picture for each prompt and `copies` more for the first `again` of them."""
+    """One image for each prompt and `copies` more for the first `again` of them."""
     few, copies = options.again, options.copies
-    given = small_pictures(model.generator, beside.real)
+    given = low_res_images(model.generator, beside.real)
     with progress_bar("sampling") as progress:
         images = sample(model, beside.prompts, seed=options.seed, progress=progress, low_res=given, **call)
     again = None

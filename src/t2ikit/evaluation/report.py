@@ -25,7 +25,7 @@ from t2ikit.evaluation.comparison import (
     Comparison,
     best,
     differences,
-    open_picture,
+    open_image,
     same_data,
 )
 from t2ikit.evaluation.results import number
@@ -38,9 +38,9 @@ from t2ikit.utils.quoting import shortened
 WIDEST = 900
 """Sample grids of training are shrunk to this width, pixels."""
 LARGEST = 256
-"""Drawn pictures are shrunk to this side, pixels."""
+"""Drawn images are shrunk to this side, pixels."""
 DRAWN_BYTES, GRID_BYTES, CURVES_BYTES = 20_000, 120_000, 150_000
-"""The most a picture takes: of three runs, 72 drawn ones, 12 grids and 3 of losses, 4.5 MB in base64."""
+"""The most an image takes: of three runs, 72 drawn ones, 12 grids and 3 of losses, 4.5 MB in base64."""
 PROMPT = 400
 """Characters of a prompt that are shown; the page shows at most three lines of them."""
 MOST_SIDE = 16383
@@ -48,7 +48,7 @@ MOST_SIDE = 16383
 HIDDEN = ("unseen-pairs/", "held-out-captions/", "shuffled/", "real-")
 """Measures whose names hold one of these are parts of others, shown on request."""
 
-DRAWING = "milliseconds to draw a picture"
+DRAWING = "milliseconds to draw an image"
 Answer = TypeVar("Answer", bound=Hashable)
 
 
@@ -83,7 +83,7 @@ def render(comparison: Comparison) -> str:
         n=comparison.options.n,
         seed=comparison.options.seed,
         **_words(comparison.runs),
-        **_pictures(comparison),
+        **_images(comparison),
     )
 
 
@@ -106,7 +106,7 @@ def _words(runs: Sequence[Compared]) -> dict[str, Any]:
     }
 
 
-def _pictures(comparison: Comparison) -> dict[str, Any]:
+def _images(comparison: Comparison) -> dict[str, Any]:
     runs = comparison.runs
     return {
         "samples": runs[0].drawn.shape[1],
@@ -117,7 +117,7 @@ def _pictures(comparison: Comparison) -> dict[str, Any]:
             if one.scaled is not None
         ],
         "stages": [{"name": one.name, "figures": _stages(one)} for one in runs if one.stages],
-        "curves": [{"name": one.name, "picture": embed(draw_curves(one.log), CURVES_BYTES)} for one in runs],
+        "curves": [{"name": one.name, "image": embed(draw_curves(one.log), CURVES_BYTES)} for one in runs],
     }
 
 
@@ -132,9 +132,9 @@ def _facts(runs: Sequence[Compared]) -> list[dict[str, Any]]:
         row("trained on", [str(one.run.info.get("device", "")) for one in runs]),
         row(
             DRAWING,
-            [f"{1000 * cost.seconds / cost.pictures:.3g}" for cost in costs],
+            [f"{1000 * cost.seconds / cost.images:.3g}" for cost in costs],
         ),
-        row("network calls a picture", [f"{cost.calls:g}" for cost in costs]),
+        row("network calls an image", [f"{cost.calls:g}" for cost in costs]),
     ]
 
 
@@ -181,9 +181,9 @@ def _missing(runs: Sequence[Compared]) -> list[dict[str, str]]:
 
 
 def _provenance(runs: Sequence[Compared]) -> list[dict[str, Any]]:
-    """How each number was made and on how many pictures: a row, or several where the runs differ in it."""
+    """How each number was made and on how many images: a row, or several where the runs differ in it."""
     answers: dict[str, list[tuple[int, str] | None]] = {
-        DRAWING: [(one.numbers.costs.pictures, _machine(one.numbers.costs)) for one in runs]
+        DRAWING: [(one.numbers.costs.images, _machine(one.numbers.costs)) for one in runs]
     }
     for name in _measured(runs):
         measures = [one.numbers.measures.get(name) for one in runs]
@@ -230,7 +230,7 @@ def _cautions(runs: Sequence[Compared]) -> list[str]:
 
 
 def _side_by_side(comparison: Comparison) -> list[dict[str, Any]]:
-    """For each prompt a cell for each run, with the run's pictures of it."""
+    """For each prompt a cell for each run, with the run's images of it."""
     cell = _side(max(one.drawn.shape[-1] for one in comparison.runs))
     return [
         {
@@ -241,50 +241,50 @@ def _side_by_side(comparison: Comparison) -> list[dict[str, Any]]:
     ]
 
 
-def _scaled(pictures: Tensor, prompts: Sequence[str]) -> list[dict[str, Any]]:
+def _scaled(images: Tensor, prompts: Sequence[str]) -> list[dict[str, Any]]:
     """For each of the first prompts a cell for each guidance scale."""
-    cell = _side(pictures.shape[-1])
+    cell = _side(images.shape[-1])
     return [
         {
             "prompt": shortened(prompt, PROMPT),
             "cells": [_drawn(f"guidance {scale:g}", row[k : k + 1], cell) for k, scale in enumerate(SCALES)],
         }
-        for prompt, row in zip(prompts, pictures)
+        for prompt, row in zip(prompts, images)
     ]
 
 
 def _side(largest: int) -> int:
-    """Pixels to which drawn pictures are enlarged or shrunk, those of the largest run and so all others."""
+    """Pixels to which sampled images are upscaled or shrunk, those of the largest run and so all others."""
     return min(LARGEST, largest * math.ceil(SEEN / largest))
 
 
-def _drawn(label: str, pictures: Tensor, cell: int) -> dict[str, Any]:
-    shown = [embed(fit(picture, cell), DRAWN_BYTES) for picture in to_pil(pictures)]
-    return {"label": label, "pictures": shown}
+def _drawn(label: str, images: Tensor, cell: int) -> dict[str, Any]:
+    shown = [embed(fit(image, cell), DRAWN_BYTES) for image in to_pil(images)]
+    return {"label": label, "images": shown}
 
 
 def _stages(one: Compared) -> list[dict[str, Any]]:
     figures = []
     for step, path in one.stages:
-        picture = open_picture(path)
-        if picture.width > WIDEST:
-            picture = picture.resize((WIDEST, math.ceil(picture.height * WIDEST / picture.width)))
-        figures.append({"step": step, "picture": embed(picture, GRID_BYTES)})
+        image = open_image(path)
+        if image.width > WIDEST:
+            image = image.resize((WIDEST, math.ceil(image.height * WIDEST / image.width)))
+        figures.append({"step": step, "image": embed(image, GRID_BYTES)})
     return figures
 
 
-def embed(picture: Image.Image, most: int) -> str:
-    """A picture as a data URL.
+def embed(image: Image.Image, most: int) -> str:
+    """An image as a data URL.
 
     Args:
-        picture: RGB, of any size.
+        image: RGB, of any size.
         most: bytes of WebP that it may take: kept without loss where they suffice, else as well as they
             allow, at last at half its size.
     """
     ways: list[dict[str, Any]] = [{"lossless": True, "quality": 60}, *({"quality": q} for q in (90, 70, 40))]
-    for way in ways if max(picture.size) <= MOST_SIDE else []:
+    for way in ways if max(image.size) <= MOST_SIDE else []:
         content = io.BytesIO()
-        picture.save(content, "WEBP", **way)
+        image.save(content, "WEBP", **way)
         if content.tell() <= most:
             return "data:image/webp;base64," + base64.b64encode(content.getvalue()).decode()
-    return embed(picture.reduce(2), most)
+    return embed(image.reduce(2), most)

@@ -26,7 +26,7 @@ class EvaluationOptions:
         data: a SPEC; None takes the run's own data.
         metrics: names, whose metrics may download what they need; "all" for every one that is installed;
             empty takes those that need no download.
-        n: prompts, one picture each; as many as are different.
+        n: prompts, one image each; as many as are different.
         again: prompts that are drawn `copies` times more, for diversity.
         seed: what prompts and noise are drawn from.
         steps, guidance, sampler: as in `t2ikit sample`; None takes the recipe's.
@@ -55,12 +55,12 @@ class EvaluationOptions:
 
 @dataclass(frozen=True)
 class Drawing:
-    """Pictures that were drawn and not measured yet.
+    """Images that were drawn and not measured yet.
 
     Attributes:
-        drawn: the pictures, as metrics see them.
+        drawn: the images, as metrics see them.
         costs: of drawing; depends on the machine.
-        settings: what numbers of these pictures depend on.
+        settings: what numbers of these images depend on.
     """
 
     drawn: Drawn = field(repr=False)
@@ -82,7 +82,7 @@ class EvaluationResult:
         not_measured: by metric, what is missing.
         settings: run, checkpoint step, data, prompts, sampler, seeds: what the numbers depend on.
         costs: of drawing; depends on the machine.
-        drawn: the pictures that were measured; of one that was read from its folder, the first of them.
+        drawn: the images that were measured; of one that was read from its folder, the first of them.
         failed: those metrics of `not_measured` that lack nothing, but raised an error.
         notes: what should be known before the numbers are read.
         checkpoint_notes: which newer checkpoints are damaged, so that an older one was measured.
@@ -110,12 +110,12 @@ class EvaluationResult:
         """The numbers as lines of text, what was not measured and why, notes, and where the files are."""
         rows = [row(name, measure) for name, measure in self.measures.items()]
         costs = self.costs
-        milliseconds = f"{1000 * costs.seconds / costs.pictures:.3g} ms"
+        milliseconds = f"{1000 * costs.seconds / costs.images:.3g} ms"
         rows.append(["sampling an image", f"{milliseconds}, {costs.calls:g} network calls"])
         lines = aligned(rows)
         lines += unmeasured(self.not_measured, self.needs)
         lines += [f"note: {note}" for note in [*self.notes, *self._cautions()]]
-        lines += [] if self.folder is None else [f"pictures and numbers: {self.folder}"]
+        lines += [] if self.folder is None else [f"images and numbers: {self.folder}"]
         return "\n".join(lines)
 
     def _cautions(self) -> list[str]:

@@ -21,7 +21,7 @@ from t2ikit.evaluation.results import EvaluationResult, aligned, name_of, number
 from t2ikit.metrics.downloads import Needs, unmeasured
 from t2ikit.recipes.settings import as_settings
 from t2ikit.runs.run import Run
-from t2ikit.utils.files import save_picture, write_json
+from t2ikit.utils.files import save_image, write_json
 from t2ikit.utils.grids import labelled_grid, to_pil
 
 MOST = 200
@@ -37,7 +37,7 @@ class Sweep:
 
     Attributes:
         axes: option to its values, as they were given; the first changes slowest.
-        evaluations: one for each combination, in the order of `itertools.product`, with the pictures of
+        evaluations: one for each combination, in the order of `itertools.product`, with the images of
             the grid alone.
         name: of its files: the options, and a hash of their values and of the evaluation's options.
         kept: how many of the evaluations were there before and were read.
@@ -171,13 +171,13 @@ def run_sweep(evaluator: Evaluator, axes: Axes) -> Sweep:
     for point in points:
         before = read_evaluation(evaluator, point, SHOWN)
         kept += before is not None
-        found.append(before or _without_pictures(measure_into(evaluator, point)))
+        found.append(before or _without_images(measure_into(evaluator, point)))
     name = f"sweep-{'-'.join(axes)}-{name_of({**evaluator.settings(), 'sweep': axes})}"
     return Sweep(axes, found, name, kept)
 
 
-def _without_pictures(evaluation: EvaluationResult) -> EvaluationResult:
-    """An evaluation that holds the pictures of the grid alone."""
+def _without_images(evaluation: EvaluationResult) -> EvaluationResult:
+    """An evaluation that holds the images of the grid alone."""
     drawn = evaluation.drawn
     few = Drawn(drawn.images[:SHOWN].clone(), drawn.prompts[:SHOWN], drawn.dataset)
     return replace(evaluation, drawn=few)
@@ -192,7 +192,7 @@ def write_sweep(sweep: Sweep, run: Run) -> Sweep:
     folder = make_folder(run)
     try:
         write_json(folder / f"{sweep.name}.json", sweep.table())
-        save_picture(grid(sweep), folder / f"{sweep.name}.png")
+        save_image(grid(sweep), folder / f"{sweep.name}.png")
     except OSError as error:
         raise unwritable(folder, error) from error
     return replace(sweep, grid=folder / f"{sweep.name}.png")

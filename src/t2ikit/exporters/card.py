@@ -32,7 +32,7 @@ FEWEST = 16
 
 
 def write_card(run: Run, out: Path, opened_with: str, model: Model, options: str = "") -> None:
-    """README.md with the recipe, the data, the numbers and a grid of pictures; grid.png beside it.
+    """README.md with the recipe, the data, the numbers and a grid of images; grid.png beside it.
 
     Args:
         run: what was exported.
@@ -53,7 +53,7 @@ def write_card(run: Run, out: Path, opened_with: str, model: Model, options: str
         f"# {escaped(name)}",
         "",
         *_what_it_does(run, model),
-        *([f"![Pictures of validation prompts at step {grids[-1][0]}]({GRID})", ""] if grids else []),
+        *([f"![Images of validation prompts at step {grids[-1][0]}]({GRID})", ""] if grids else []),
         *_call(opened_with, model, options),
         f"Needs {_needs(run, opened_with)}.",
         "",
@@ -72,7 +72,7 @@ def write_card(run: Run, out: Path, opened_with: str, model: Model, options: str
 
 def _metadata(name: str, model: Model) -> list[str]:
     """What the Hub reads: YAML between two lines of dashes."""
-    task = "text-to-image" if model.generator.enlarges is None else "image-to-image"
+    task = "text-to-image" if model.generator.super_resolution is None else "image-to-image"
     data = ModelCardData(library_name="diffusers", model_name=name, pipeline_tag=task, tags=["t2ikit", task])
     return ["---", data.to_yaml(), "---", ""]
 
@@ -93,15 +93,15 @@ def _grids(run: Run) -> list[tuple[int, Path]]:
 
 
 def _small(model: Model) -> int:
-    """Side of the pictures that a model enlarges, pixels; 0: it draws from text alone."""
-    enlarges = model.generator.enlarges
-    return 0 if enlarges is None else model.context.image_size // enlarges.ratio
+    """Side of the images that a model upscales, pixels; 0: it draws from text alone."""
+    super_resolution = model.generator.super_resolution
+    return 0 if super_resolution is None else model.context.image_size // super_resolution.ratio
 
 
 def _what_it_does(run: Run, model: Model) -> list[str]:
     size, small = model.context.image_size, _small(model)
     what = (
-        f"Enlarges {small} x {small} to {size} x {size} pixels, told by a caption what it sees"
+        f"Upscales {small} x {small} to {size} x {size} pixels, told by a caption what it sees"
         if small
         else f"A text-to-image model of {size} x {size} pixels"
     )
@@ -122,7 +122,7 @@ def _call(opened_with: str, model: Model, options: str) -> list[str]:
         "",
         f'pipeline = {name}.from_pretrained("FOLDER")',
         *opened,
-        f'pipeline({given}).images[0].save("picture.png")',
+        f'pipeline({given}).images[0].save("image.png")',
         "```",
         "",
     ]

@@ -40,7 +40,7 @@ from t2ikit.exporters.pipeline_checks import (
     one_dtype,
     prompts_of,
     text_encoder_in,
-    to_enlarge,
+    to_upscale,
 )
 from t2ikit.nn.out_of_memory import is_out_of_memory
 from t2ikit.recipes.compose import Model, build_sampler
@@ -50,7 +50,7 @@ from t2ikit.registry.specs import Context
 from t2ikit.runs.run import Run, open_run, portable
 from t2ikit.sampling.draw import sample
 from t2ikit.sampling.open import check_call
-from t2ikit.text.loaded import HeldEncoder
+from t2ikit.text.loaded import LoadedTextEncoder
 from t2ikit.text.model_files import name_tokenizers
 from t2ikit.text.vocabulary import read_words, warn_of_prompts, write_words
 from t2ikit.utils.grids import to_pil
@@ -65,7 +65,7 @@ PRECISIONS = {torch.bfloat16: "bf16", torch.float16: "fp16"}
 
 
 class TextToImagePipeline(DiffusionPipeline):
-    """Prompts to pictures, as `t2ikit sample` draws them.
+    """Prompts to images, as `t2ikit sample` draws them.
 
     `to` places it. Options and methods of diffusers that it has not (`negative_prompt=`, offloading) raise
     NotImplementedError and say what to do instead.
@@ -209,7 +209,7 @@ class TextToImagePipeline(DiffusionPipeline):
 
     @property
     def image_size(self) -> int:
-        """Height and width of the pictures, pixels."""
+        """Height and width of the images, pixels."""
         return int(self.config.recipe["image_size"])
 
     def model(self) -> Model:
@@ -238,7 +238,7 @@ class TextToImagePipeline(DiffusionPipeline):
         """The text encoder, made anew where its model or tokenizer were exchanged, moved or cast."""
         if self._encoder is None or self._encoder[0] != self._text_state():
             encoder: TextEncoder = (
-                HeldEncoder(self.text_encoder, self.tokenizer, part.config)
+                LoadedTextEncoder(self.text_encoder, self.tokenizer, part.config)
                 if self.text_encoder is not None
                 else part.entry.spec.build(part.config, None)
             )
@@ -287,11 +287,11 @@ class TextToImagePipeline(DiffusionPipeline):
         width: int | None = None,
         **others: Any,
     ) -> Any:
-        """Draw pictures; the same as `t2ikit sample` for the same seed.
+        """Draw images; the same as `t2ikit sample` for the same seed.
 
         Args:
             prompt: a caption or P captions.
-            image: what to enlarge, for a model that enlarges: P pictures of PIL, or (P, 3, h, w) in [-1, 1].
+            image: what to upscale, for a model that upscales: P images of PIL, or (P, 3, h, w) in [-1, 1].
             num_inference_steps, guidance_scale: of the sampler; None takes the recipe's.
             num_images_per_prompt: S, at least 1.
             seed: what the noise is drawn from.
@@ -326,7 +326,7 @@ class TextToImagePipeline(DiffusionPipeline):
             seed=whole("seed", seed),
             steps=steps,
             guidance=guidance,
-            low_res=None if image is None else to_enlarge(image, len(prompts), count),
+            low_res=None if image is None else to_upscale(image, len(prompts), count),
         )
         shown = self._output(images, output_type)
         return ImagePipelineOutput(images=shown) if return_dict else (shown,)

@@ -32,7 +32,7 @@ UNSUPPORTED = {
     "max_sequence_length": EMBEDDED,
     "clean_caption": "captions are read as they are",
     "clip_skip": EMBEDDED,
-    "strength": "an image cannot be begun from another: image= is what a super-resolution model enlarges",
+    "strength": "an image cannot be begun from another: image= is what a super-resolution model upscales",
     "mask_image": "an image cannot be filled in",
     "ip_adapter_image": "there is no adapter for reference images",
     "cross_attention_kwargs": "attention takes no options",
@@ -108,5 +108,5 @@ def check_sides(size: int, **sides: int | None) -> None:
         if side not in (None, size):
             raise ValueError(
                 f"{name}={side}: this model makes images of {size} x {size} pixels alone; leave height= and "
-                "width= out, and enlarge with a super-resolution run"
+                "width= out, and upscale with a super-resolution run"
             )

@@ -1,4 +1,4 @@
-"""What a pipeline is given: a folder, whose libraries are checked; a run; prompts; pictures to enlarge."""
+"""What a pipeline is given: a folder, whose libraries are checked; a run; prompts; images to upscale."""
 
 from __future__ import annotations
 
@@ -164,23 +164,23 @@ def prompts_of(given: str | Sequence[str] | None, samples: int) -> list[str]:
     return prompts
 
 
-def to_enlarge(given: Tensor | Image.Image | Sequence[Image.Image], prompts: int, samples: int) -> Tensor:
-    """(P * S, 3, h, w) in [-1, 1], each of the P pictures S times."""
+def to_upscale(given: Tensor | Image.Image | Sequence[Image.Image], prompts: int, samples: int) -> Tensor:
+    """(P * S, 3, h, w) in [-1, 1], each of the P images S times."""
     if not isinstance(given, Tensor):
         given = [given] if isinstance(given, Image.Image) else given
         if not isinstance(given, Sequence) or not all(isinstance(one, Image.Image) for one in given):
             raise _no_images(type(given).__name__)
-        shapes = [picture.size for picture in given]
+        shapes = [image.size for image in given]
     elif given.ndim != 4:
         raise _no_images(f"a tensor {tuple(given.shape)}")
     else:
-        shapes = [tuple(picture.shape) for picture in given]
+        shapes = [tuple(image.shape) for image in given]
     if len(shapes) != prompts or len(set(shapes)) != 1:
         raise UserError(
-            "image= does not hold one picture for each prompt, all of one size",
-            expected=f"{prompts} pictures",
+            "image= does not hold one image for each prompt, all of one size",
+            expected=f"{prompts} images",
             got=f"{len(shapes)} of {', '.join(map(str, sorted(set(shapes))))}",
-            fix="give as many pictures as prompts, of the size that the model enlarges",
+            fix="give as many images as prompts, of the size that the model upscales",
         )
     images = given if isinstance(given, Tensor) else from_pil(given)
     return images.repeat_interleave(samples, 0)
@@ -188,7 +188,7 @@ def to_enlarge(given: Tensor | Image.Image | Sequence[Image.Image], prompts: int
 
 def _no_images(got: str) -> UserError:
     return UserError(
-        "image= takes what a super-resolution model is to enlarge",
+        "image= takes what a super-resolution model is to upscale",
         expected="images of PIL, one for each prompt, or a tensor (P, 3, h, w) in [-1, 1]",
         got=got,
         fix="leave image= out for a model that makes images from text alone",

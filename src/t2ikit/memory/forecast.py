@@ -15,12 +15,12 @@ from t2ikit.memory.blame import explained
 from t2ikit.memory.gpu import GPURules
 from t2ikit.memory.ledger import KINDS, PARAMETERS, Ledger
 from t2ikit.memory.stand_ins import make_batch, movable_modules, without_data
-from t2ikit.recipes.compose import Cast, build_cast
+from t2ikit.recipes.compose import Components, build_components
 from t2ikit.recipes.recipe import Recipe
 from t2ikit.registry.registry import Registry
 from t2ikit.training.accelerator import make_accelerator
 from t2ikit.training.start import make_trainer
-from t2ikit.training.trainer import Seat, Trainer
+from t2ikit.training.trainer import PlayerState, Trainer
 from t2ikit.utils.hub import nothing_downloaded
 
 GPU_BLOCK = 512
@@ -34,7 +34,7 @@ class Forecast:
     Attributes:
         recipe: its name.
         precision: of the recipe.
-        batch, micro_batch: pictures an optimiser step, and at once, on one device.
+        batch, micro_batch: images an optimiser step, and at once, on one device.
         at_peak: bytes by kind when most memory is in use.
         at_most: the most of each kind in the step, at whatever time.
         moment: when the peak is.
@@ -80,12 +80,14 @@ def forecast(recipe: Recipe, registry: Registry, *, device: Literal["cuda", "cpu
     with FakeTensorMode(allow_non_fake_inputs=True) as mode, movable_modules():
         ledger = Ledger(mode, GPU_BLOCK if gpu else 1)
         with explained({}), nothing_downloaded():
-            cast = build_cast(computed, registry, accelerator.device)
-        trainer = make_trainer(computed, cast, accelerator)
-        model = cast.model
-        batch = make_batch(trainer.share, model.context, recipe.train.prompts, model.generator.enlarges)
-        with explained(_parts(cast)), GPURules() if gpu else nullcontext(), ledger:
-            _run(trainer, cast, batch, ledger)
+            components = build_components(computed, registry, accelerator.device)
+        trainer = make_trainer(computed, components, accelerator)
+        model = components.model
+        batch = make_batch(
+            trainer.share, model.context, recipe.train.prompts, model.generator.super_resolution
+        )
+        with explained(_parts(components)), GPURules() if gpu else nullcontext(), ledger:
+            _run(trainer, components, batch, ledger)
     return Forecast(
         recipe.name,
         recipe.train.precision,
@@ -97,41 +99,41 @@ def forecast(recipe: Recipe, registry: Registry, *, device: Literal["cuda", "cpu
     )
 
 
-def at_once(recipe: Recipe, pictures: int) -> Recipe:
+def at_once(recipe: Recipe, images: int) -> Recipe:
     """The recipe at another micro-batch; its batch grows where it is smaller."""
     train = recipe.train
-    sizes = {"micro_batch": pictures, "batch": max(pictures, train.batch)}
+    sizes = {"micro_batch": images, "batch": max(images, train.batch)}
     return replace(recipe, train=train.model_copy(update=sizes))
 
 
 def _in_bf16(recipe: Recipe) -> Recipe:
-    """fp16 takes as much as bf16, which a CPU computes, too; critics refuse it (`build_cast` says so)."""
+    """fp16 takes as much as bf16, which a CPU computes, too; critics refuse it in `build_components`."""
     if recipe.train.precision != "fp16" or recipe.critics:
         return recipe
     return replace(recipe, train=recipe.train.model_copy(update={"precision": "bf16"}))
 
 
-def _parts(cast: Cast) -> dict[str, Any]:
+def _parts(components: Components) -> dict[str, Any]:
     """What a recipe names and a plugin wrote, by its table."""
     return {
-        "generator": cast.model.generator,
-        **{f"critics.{name}": critic for name, critic in cast.critics.items()},
-        **{f"losses.{name}": term.loss for name, term in cast.terms.items()},
+        "generator": components.model.generator,
+        **{f"critics.{name}": critic for name, critic in components.critics.items()},
+        **{f"losses.{name}": term.loss for name, term in components.terms.items()},
     }
 
 
-def _run(trainer: Trainer, cast: Cast, batch: Batch, ledger: Ledger) -> None:
+def _run(trainer: Trainer, components: Components, batch: Batch, ledger: Ledger) -> None:
     """Two steps, of which the second is measured; the third and later micro-batches add nothing."""
     ledger.tag("activations", _tensors(batch))
-    for module in (*trainer.players, *cast.critics.values()):
+    for module in (*trainer.players, *components.critics.values()):
         ledger.tag(PARAMETERS, [*module.parameters(), *module.buffers()])
     if trainer.average is not None:
         ledger.tag("averaged weights", trainer.average.model.shadow_params)
     part = batch[: 2 * trainer.micro_batch]
     with _watched(trainer, ledger):
         trainer.step(part, 0)
-        for seat in trainer.seats:
-            states = seat.optimizer.state.values()
+        for player_state in trainer.player_states:
+            states = player_state.optimizer.state.values()
             ledger.tag("optimiser", [x for state in states for x in state.values() if isinstance(x, Tensor)])
         ledger.restart()
         trainer.step(part, 0)
@@ -141,13 +143,13 @@ def _tensors(batch: Batch) -> list[Tensor]:
     condition = batch.condition
     texts = (condition.text, condition.empty, batch.wrong)
     held = [x for text in texts for x in (text.tokens, text.mask, text.pooled)]
-    return [batch.images, batch.wrong_ok, batch.own, *held]
+    return [batch.images, batch.mismatch_mask, batch.own, *held]
 
 
 @contextmanager
 def _watched(trainer: Trainer, ledger: Ledger) -> Iterator[None]:
     """Tell the ledger what a step is doing, and which tensors are gradients."""
-    handles = [handle for seat in trainer.seats for handle in _hooks(seat, ledger)]
+    handles = [handle for player_state in trainer.player_states for handle in _hooks(player_state, ledger)]
     try:
         yield
     finally:
@@ -155,8 +157,8 @@ def _watched(trainer: Trainer, ledger: Ledger) -> Iterator[None]:
             handle.remove()
 
 
-def _hooks(seat: Seat, ledger: Ledger) -> list[Any]:
-    name = seat.player.name
+def _hooks(player_state: PlayerState, ledger: Ledger) -> list[Any]:
+    name = player_state.player.name
 
     def enter(what: str) -> Any:
         return lambda *_: setattr(ledger, "moment", f"{what} of the {name}")
@@ -166,8 +168,8 @@ def _hooks(seat: Seat, ledger: Ledger) -> list[Any]:
             ledger.tag("gradients", [parameter.grad])
 
     return [
-        seat.player.register_forward_pre_hook(enter("forward pass")),
-        seat.player.register_forward_hook(enter("backward pass")),
-        seat.optimizer.optimizer.register_step_pre_hook(enter("update")),
-        *(p.register_post_accumulate_grad_hook(keep) for p in seat.player.trainable),
+        player_state.player.register_forward_pre_hook(enter("forward pass")),
+        player_state.player.register_forward_hook(enter("backward pass")),
+        player_state.optimizer.optimizer.register_step_pre_hook(enter("update")),
+        *(p.register_post_accumulate_grad_hook(keep) for p in player_state.player.trainable),
     ]

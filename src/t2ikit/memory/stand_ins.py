@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from t2ikit.core.batch import Batch, Condition, TextEmbedding
-from t2ikit.core.super_resolution import Enlarging
+from t2ikit.core.super_resolution import SuperResolution
 from t2ikit.recipes.recipe import Recipe
 from t2ikit.registry.specs import Context
 
@@ -27,20 +27,27 @@ def without_data(recipe: Recipe) -> Recipe:
 
 
 def make_batch(
-    size: int, context: Context, captions: tuple[str, ...] = (), enlarges: Enlarging | None = None
+    size: int,
+    context: Context,
+    captions: tuple[str, ...] = (),
+    super_resolution: SuperResolution | None = None,
 ) -> Batch:
     """A batch of `size` samples; its captions are `captions`, repeated, or one of our own."""
     captions = captions or (CAPTION,)
     pool = tuple(captions[i % len(captions)] for i in range(size))
-    side = (enlarges.crop if enlarges else 0) or context.image_size
-    low_res = torch.empty(size, 3, side // enlarges.ratio, side // enlarges.ratio) if enlarges else None
+    side = (super_resolution.crop if super_resolution else 0) or context.image_size
+    low_res = (
+        torch.empty(size, 3, side // super_resolution.ratio, side // super_resolution.ratio)
+        if super_resolution
+        else None
+    )
     return Batch(
         images=torch.empty(size, 3, side, side),
         condition=Condition(pool, _text(size, context), _text(1, context), low_res),
         wrong=_text(size, context),
-        wrong_ok=torch.ones(size),
+        mismatch_mask=torch.ones(size),
         pool=pool,
-        pool_text=_text(size, context),
+        all_captions_text=_text(size, context),
         own=torch.arange(size),
         keys=cast(Tensor, range(size)),  # numbers that seeds are made of, which a fake tensor has none of
     )

@@ -1,1 +1,1 @@
-"""Numbers that say how good pictures are."""
+"""Numbers that say how good images are."""

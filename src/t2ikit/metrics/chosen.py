@@ -36,7 +36,7 @@ class Chosen:
         options: all of them, as JSON can hold them.
         source: the plugin file's hash, or the distribution and its version.
         metric: None where it could not be built.
-        stands_on: what its numbers depend on beside its options: versions, digests of files.
+        dependencies: what its numbers depend on beside its options: versions, digests of files.
         downloads: what it would have to fetch.
         error: why it cannot measure.
     """
@@ -45,13 +45,13 @@ class Chosen:
     options: dict[str, Any]
     source: str
     metric: Metric | None
-    stands_on: dict[str, str]
+    dependencies: dict[str, str]
     downloads: tuple[Download, ...] = ()
     error: NotMeasured | None = None
 
     @property
     def wants_again(self) -> bool:
-        """Whether it looks at several pictures of a prompt."""
+        """Whether it looks at several images of a prompt."""
         return bool(getattr(self.metric, "wants_again", False))
 
     @property
@@ -65,12 +65,12 @@ class Chosen:
             "use": self.use,
             "source": self.source,
             "options": self.options,
-            "stands_on": self.stands_on,
+            "dependencies": self.dependencies,
             **({"not_measured": str(self.error)} if self.error else {}),
         }
 
     def measure(self, drawn: Drawn) -> dict[str, Measure]:
-        """What the metric makes of the pictures.
+        """What the metric makes of the images.
 
         Raises:
             NotMeasured: something is missing.
@@ -148,24 +148,24 @@ def _key(registry: Registry, entry: Entry) -> str:
 def _choose(registry: Registry, entry: Entry, key: str, table: dict[str, Any]) -> Chosen:
     config = validate(entry.spec.config, table, where="--set", key=f"metrics.{key}")
     metric: Metric | None = None
-    stands_on: dict[str, str] = {}
+    dependencies: dict[str, str] = {}
     downloads: tuple[Download, ...] = ()
     problem: NotMeasured | None = None
     try:
         with _guarded(UserError):
             metric = entry.spec.build(config, None)
-            stands_on = _stands_on(metric)
+            dependencies = _stands_on(metric)
             downloads = _downloads(metric)
     except NotMeasured as error:
         problem = error
     sha256 = registry.plugins[entry.plugin].sha256
     source = f"sha256 {sha256}" if sha256 else entry.origin
     options = config.model_dump(mode="json")
-    return Chosen(entry.canonical, options, source, metric, stands_on, downloads, problem)
+    return Chosen(entry.canonical, options, source, metric, dependencies, downloads, problem)
 
 
 def _stands_on(metric: Metric) -> dict[str, str]:
-    return dict(metric.stands_on()) if hasattr(metric, "stands_on") else {}
+    return dict(metric.dependencies()) if hasattr(metric, "dependencies") else {}
 
 
 def _downloads(metric: Metric) -> tuple[Download, ...]:
@@ -196,7 +196,7 @@ def _fetched(one: Chosen, silent: Mapping[str, str]) -> Chosen:
             metric: Any = one.metric
             if hasattr(metric, "fetch"):
                 metric.fetch()
-                return replace(one, stands_on=_stands_on(metric))
+                return replace(one, dependencies=_stands_on(metric))
             for each in one.downloads:
                 if each.url in silent:
                     raise NotMeasured(f"needs {each.name} ({size([each])}): {silent[each.url]}")

@@ -22,9 +22,9 @@ class ClipNetwork(Network):
     def __init__(self, model: str) -> None:
         self.model = model
 
-    def stands_on(self) -> dict[str, str]:
+    def dependencies(self) -> dict[str, str]:
         """Its files, and the package that runs it."""
-        return stands_on(self.model)
+        return dependencies(self.model)
 
     def downloads(self) -> list[Download]:
         """The model, unless it is here."""
@@ -49,7 +49,7 @@ class ClipNetwork(Network):
         )
 
 
-def stands_on(model: str) -> dict[str, str]:
+def dependencies(model: str) -> dict[str, str]:
     """What the numbers of a CLIP depend on: its files, and the packages that run it."""
     folder = _folder(model)
     return {

@@ -1,4 +1,4 @@
-"""`clip-score`: how well pictures fit their captions, as a CLIP sees it. Source: arXiv 2104.08718."""
+"""`clip-score`: how well images fit their captions, as a CLIP sees it. Source: arXiv 2104.08718."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from t2ikit.utils.grids import to_pil
 
 
 class ClipScore:
-    """100 times the cosine of picture and caption, not cut at 0; the mean over pictures.
+    """100 times the cosine of image and caption, not cut at 0; the mean over images.
 
-    `shuffled` is the same with each picture beside another one's caption, which is what chance gives, and
-    `real` that of the real pictures.
+    `shuffled` is the same with each image beside another one's caption, which is what chance gives, and
+    `real` that of the real images.
     """
 
     def __init__(self, config: ClipScoreConfig) -> None:
         self.config = config
         self._opened: tuple[ClipTeacher, Image.Resampling] | None = None
 
-    def stands_on(self) -> dict[str, str]:
+    def dependencies(self) -> dict[str, str]:
         """What its numbers depend on beside its options."""
-        return clip_files.stands_on(self.config.model)
+        return clip_files.dependencies(self.config.model)
 
     def downloads(self) -> list[Download]:
         """The model, unless it is here."""
@@ -57,7 +57,7 @@ class ClipScore:
 
     @torch.no_grad()
     def __call__(self, drawn: Drawn) -> dict[str, Measure]:
-        """Score pictures beside their prompts.
+        """Score images beside their prompts.
 
         Raises:
             NotMeasured: there is no such CLIP.
@@ -73,7 +73,7 @@ class ClipScore:
         return measures
 
     def _embed(self, images: torch.Tensor) -> torch.Tensor:
-        """Unit embeddings of pictures, prepared as the model's own processor prepares them."""
+        """Unit embeddings of images, prepared as the model's own processor prepares them."""
         assert self._opened is not None
         teacher, resampling = self._opened
         parts = []

@@ -1,6 +1,6 @@
 """`colours`: what too much guidance does to pixels: saturation, and noise where all is plain.
 
-Letters: N pictures.
+Letters: N images.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ class Colours:
     - `saturation`: mean saturation of the colours (HSV: 1 - min / max of red, green and blue), %.
     - `extremes`: share of colour values at 0 or 255, %.
     - `border-noise`: how far the outermost ring of pixels lies from its own median colour, root mean
-      square, in levels of 255. Only where real pictures have a plain border does it measure noise.
+      square, in levels of 255. Only where real images have a plain border does it measure noise.
 
-    Each comes once more as `real-...`, of the real pictures.
+    Each comes once more as `real-...`, of the real images.
     """
 
     def __init__(self, config: PlainConfig | None = None) -> None:
         self.config = config or PlainConfig()
 
     def __call__(self, drawn: Drawn) -> dict[str, Measure]:
-        """Measure what was drawn, and the real pictures where there are some."""
+        """Measure what was drawn, and the real images where there are some."""
         measures = _measures("", drawn.images)
         return measures if drawn.real is None else measures | _measures("real-", drawn.real)
 
@@ -48,7 +48,7 @@ def _measures(prefix: str, images: Tensor) -> dict[str, Measure]:
 
 
 def saturation(levels: Tensor) -> Tensor:
-    """Mean saturation (N,) in [0, 1] of pictures (N, 3, H, W) in levels from 0 to 255."""
+    """Mean saturation (N,) in [0, 1] of images (N, 3, H, W) in levels from 0 to 255."""
     high, low = levels.amax(1), levels.amin(1)
     return torch.where(high > 0, 1 - low / high.clamp(min=1e-9), torch.zeros(())).mean((1, 2))
 

@@ -12,39 +12,39 @@ CLIP = "openai/clip-vit-base-patch32"
 
 
 class FeatureConfig(Config):
-    """What compares two sets of pictures by the features of a frozen network."""
+    """What compares two sets of images by the features of a frozen network."""
 
     batch: int = Field(64, ge=1)
-    """pictures looked at once; changes memory and time, not the result"""
+    """images looked at once; changes memory and time, not the result"""
     resamples: int = Field(100, ge=10, le=10000)
     """resamples behind the intervals; unless given here, of Frechet distances of large sets fewer"""
 
 
 class ClipFeatureConfig(FeatureConfig):
-    """The same with a CLIP's picture tower."""
+    """The same with a CLIP's image tower."""
 
     model: str = CLIP
     """a folder, or an id on the Hub; distances of different models do not compare"""
 
 
 class ClipScoreConfig(Config):
-    """How well pictures fit their captions, by a CLIP."""
+    """How well images fit their captions, by a CLIP."""
 
     model: str = CLIP
     """a folder, or an id on the Hub; scores of different models do not compare"""
     batch: int = Field(64, ge=1)
-    """pictures looked at once; changes memory and time, not the result"""
+    """images looked at once; changes memory and time, not the result"""
 
 
 class ReaderDiversityConfig(Config):
-    """How different the pictures of a prompt are, in features of the creature reader."""
+    """How different the images of a prompt are, in features of the creature reader."""
 
     batch: int = Field(64, ge=1)
-    """pictures looked at once; changes memory and time, not the result"""
+    """images looked at once; changes memory and time, not the result"""
 
 
 class ClipDiversityConfig(ReaderDiversityConfig):
-    """The same with a CLIP's picture tower."""
+    """The same with a CLIP's image tower."""
 
     model: str = CLIP
     """a folder, or an id on the Hub; distances of different models do not compare"""

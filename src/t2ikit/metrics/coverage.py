@@ -1,6 +1,6 @@
-"""How much of one set of pictures lies among another, and how sure that is. Source: arXiv 1904.06991.
+"""How much of one set of images lies among another, and how sure that is. Source: arXiv 1904.06991.
 
-Letters: N pictures that are looked for among M others.
+Letters: N images that are looked for among M others.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from t2ikit.metrics.intervals import spread_interval
 from t2ikit.metrics.prompt_accuracy import wilson
 
 NEIGHBOUR = 3
-"""A picture's surroundings reach to its third neighbour, as published."""
+"""An image's surroundings reach to its third neighbour, as published."""
 
 
 def covered(among: np.ndarray, across: np.ndarray) -> float:
-    """Share in [0, 1] of N pictures that lie no further from any of M than its third neighbour does.
+    """Share in [0, 1] of N images that lie no further from any of M than its third neighbour does.
 
     Args:
         among: distances (M, M) within the others.
@@ -31,7 +31,7 @@ def share_interval(share: float, ours: Tensor, others: Tensor, resamples: int) -
     """95 % interval of a share of features `ours` (N, D) among `others` (M, D), in [0, 1].
 
     The share of random halves of both sets, which scatters as that of whole new sets does; a bootstrap
-    sample would repeat pictures, to which the nearest neighbour is then the picture itself. No narrower
+    sample would repeat images, to which the nearest neighbour is then the image itself. No narrower
     than Wilson's interval, for where the share is 0 or 1 the halves do not scatter.
     """
     low, high = wilson(round(share * len(ours)), len(ours))

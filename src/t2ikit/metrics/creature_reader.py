@@ -1,8 +1,8 @@
-"""Reads what a picture of `creatures` shows: colours, species, action and eyes, or that it cannot tell.
+"""Reads what an image of `creatures` shows: colours, species, action and eyes, or that it cannot tell.
 
 Used by the metric `prompt-accuracy` alone; no loss, teacher or choice of checkpoint may use it. Its
 weights are made by `benchmarks/train_creature_reader.py` from drawings of every combination of
-attributes, never-trained pairs included, and from pictures of nothing.
+attributes, never-trained pairs included, and from images of nothing.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _WEIGHTS = "creature_reader.safetensors"
 
 
 def to_reader(images: Tensor) -> Tensor:
-    """Resize pictures (N, 3, H, W) to (N, 3, 32, 32), float32, antialiased bilinear."""
+    """Resize images (N, 3, H, W) to (N, 3, 32, 32), float32, antialiased bilinear."""
     images = images.float()
     if images.shape[-2:] == (SIDE, SIDE):
         return images
@@ -57,18 +57,18 @@ class CreatureReaderNet(nn.Module):
         self.heads = nn.ModuleDict({name: nn.Linear(2 * 112, len(c) + 1) for name, c in HEADS.items()})
 
     def features(self, images: Tensor) -> Tensor:
-        """What the heads see, (N, 224), of pictures (N, 3, 32, 32) in [-1, 1]."""
+        """What the heads see, (N, 224), of images (N, 3, 32, 32) in [-1, 1]."""
         maps = self.trunk(images)  # (N, 112, 4, 4)
         return torch.cat([maps.mean((2, 3)), maps.amax((2, 3))], 1)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Logits (N, choices + 1) of each head for pictures (N, 3, 32, 32) in [-1, 1]."""
+        """Logits (N, choices + 1) of each head for images (N, 3, 32, 32) in [-1, 1]."""
         pooled = self.features(images)
         return {name: head(pooled) for name, head in self.heads.items()}
 
 
 class CreatureReader:
-    """Pictures to attributes, with the weights shipped in the package.
+    """Images to attributes, with the weights shipped in the package.
 
     Args:
         net: a trained network; the shipped one when not given.
@@ -79,7 +79,7 @@ class CreatureReader:
 
     @torch.no_grad()
     def __call__(self, images: Tensor, *, batch: int = 256) -> list[Attributes]:
-        """Read pictures (N, 3, H, W) in [-1, 1], of any size, `batch` at a time, on the CPU.
+        """Read images (N, 3, H, W) in [-1, 1], of any size, `batch` at a time, on the CPU.
 
         An attribute is None where it is unreadable: the network says so, or no choice has half of the
         probability. Body colours are read both or not at all.

@@ -1,10 +1,10 @@
-"""Distances between drawn and real pictures in the features of a frozen network.
+"""Distances between drawn and real images in the features of a frozen network.
 
 Sources: Frechet distance, arXiv 1706.08500 (section 3); kernel distance, arXiv 1801.01401 (section 3);
 precision and recall, arXiv 1904.06991 (section 2). Computed in float64, where torch-fidelity rounds to
 float32; else the values are the same. The Frechet distance's intervals are conservative: `spread_interval`.
 
-Letters: N and M pictures, D features.
+Letters: N and M images, D features.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ SUBSET, SUBSETS, SEED = 1000, 100, 2020
 """Images of a subset of the kernel distance and how many subsets, as published; the seed is torch-fidelity's,
 so that the subsets are the same."""
 ENOUGH = 2048
-"""Below so many pictures the Frechet distance is known to come out too large."""
+"""Below so many images the Frechet distance is known to come out too large."""
 QUICK, FEWEST = 512, 10
-"""Up to so many pictures or features, the Frechet distance is resampled as often as is asked. Beyond, as the
+"""Up to so many images or features, the Frechet distance is resampled as often as is asked. Beyond, as the
 time of one grows with their cube, resamples become fewer with their square, but not fewer than FEWEST."""
 
 
@@ -40,7 +40,7 @@ class FeatureDistance:
         config: batch and resamples.
         network: whose features are compared; opened once, when first needed.
         names: what each measure is called, in the order they are shown.
-        readable: whether the network can make sense of the prompts' pictures; None: of any.
+        readable: whether the network can make sense of the prompts' images; None: of any.
     """
 
     def __init__(
@@ -51,20 +51,20 @@ class FeatureDistance:
         readable: Callable[[Sequence[str]], bool] | None = None,
     ) -> None:
         self.config, self.names, self.readable = config, names, readable
-        self.stands_on, self.downloads, self.fetch = network.stands_on, network.downloads, network.fetch
+        self.dependencies, self.downloads, self.fetch = network.dependencies, network.downloads, network.fetch
         self._open = network.open
         self._features: Features | None = None
 
     def __call__(self, drawn: Drawn) -> dict[str, Measure]:
-        """Measure the drawn pictures against the real ones of the same prompts.
+        """Measure the sampled images against the real ones of the same prompts.
 
         Raises:
-            NotMeasured: there are no real pictures, too few, or the network cannot be had.
+            NotMeasured: there are no real images, too few, or the network cannot be had.
         """
         if self.readable is not None and not self.readable(drawn.prompts):
             raise NotMeasured("its features tell creatures apart, and these prompts ask for something else")
         if drawn.real is None:
-            raise NotMeasured("needs a real picture of each prompt, and the dataset has none for some")
+            raise NotMeasured("needs a real image of each prompt, and the dataset has none for some")
         if len(drawn.images) < intervals.FEWEST:
             raise NotMeasured(f"needs at least {intervals.FEWEST} images, got {len(drawn.images)}")
         if self._features is None:
@@ -78,10 +78,10 @@ class FeatureDistance:
             "recall": lambda: self._share(ours, real, "recall"),
         }
         measures = {name: computed[kind]() for kind, name in self.names.items()}
-        different = len({picture.numpy().tobytes() for picture in to_bytes(drawn.real)})
+        different = len({image.numpy().tobytes() for image in to_bytes(drawn.real)})
         if different == len(drawn.real):
             return measures
-        few = f"only {different} of {len(drawn.real)} real pictures are different"
+        few = f"only {different} of {len(drawn.real)} real images are different"
         return {
             name: replace(one, warning="; ".join(filter(None, (one.warning, few))))
             for name, one in measures.items()
@@ -89,7 +89,7 @@ class FeatureDistance:
 
     def _provenance(self, how: str) -> str:
         assert self._features is not None
-        return f"{self._features.name}, a real picture a prompt, {how}"
+        return f"{self._features.name}, a real image a prompt, {how}"
 
     def _resamples(self, side: int) -> int:
         """Bootstrap samples of the Frechet distance of matrices with so many rows and columns."""
@@ -104,7 +104,7 @@ class FeatureDistance:
         def again(rng: np.random.Generator) -> float:
             return frechet(a[rng.integers(len(a), size=len(a))], b[rng.integers(len(b), size=len(b))])
 
-        few = f"fewer than {ENOUGH} pictures: too large; compare at equal N alone" if len(a) < ENOUGH else ""
+        few = f"fewer than {ENOUGH} images: too large; compare at equal N alone" if len(a) < ENOUGH else ""
         resamples = self._resamples(min(a.shape[1], max(len(a), len(b))))
         value = frechet(a, b)
         interval = spread_interval(value, again, resamples)
@@ -167,11 +167,11 @@ def kernel_distance(a: np.ndarray, b: np.ndarray, size: int, subsets: int) -> fl
 
 
 def mmd(aa: np.ndarray, ab: np.ndarray, bb: np.ndarray, i: np.ndarray, j: np.ndarray) -> float:
-    """Unbiased squared maximum mean discrepancy; pairs of a picture with itself do not count.
+    """Unbiased squared maximum mean discrepancy; pairs of an image with itself do not count.
 
     Args:
         aa, ab, bb: kernels (N, N), (N, M), (M, M).
-        i, j: which picture stands in each row (N,) and (M,), for they may repeat.
+        i, j: which image stands in each row (N,) and (M,), for they may repeat.
     """
 
     def off_diagonal(kernel: np.ndarray, rows: np.ndarray) -> float:

@@ -1,6 +1,6 @@
-"""How different the pictures of one prompt are, in the features of a frozen network.
+"""How different the images of one prompt are, in the features of a frozen network.
 
-Letters: P prompts, K pictures of each, D features.
+Letters: P prompts, K images of each, D features.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from t2ikit.metrics.intervals import mean_interval
 
 
 class FeatureDiversity:
-    """Mean cosine distance between the features of two pictures, 0 where they are alike.
+    """Mean cosine distance between the features of two images, 0 where they are alike.
 
-    - `per-prompt`: of two pictures of one prompt; 0 means that noise changes nothing.
-    - `across-prompts`: of pictures of different prompts, the yardstick.
+    - `per-prompt`: of two images of one prompt; 0 means that noise changes nothing.
+    - `across-prompts`: of images of different prompts, the yardstick.
 
     No LPIPS: distances of different networks do not compare.
 
     Args:
-        batch: pictures looked at once.
+        batch: images looked at once.
         network: whose features are compared; opened once, when first needed.
-        readable: whether the network can make sense of the prompts' pictures; None: of any.
+        readable: whether the network can make sense of the prompts' images; None: of any.
     """
 
     wants_again = True
@@ -39,7 +39,7 @@ class FeatureDiversity:
         readable: Callable[[Sequence[str]], bool] | None = None,
     ) -> None:
         self.batch, self.readable = batch, readable
-        self.stands_on, self.downloads, self.fetch = network.stands_on, network.downloads, network.fetch
+        self.dependencies, self.downloads, self.fetch = network.dependencies, network.downloads, network.fetch
         self._open = network.open
         self._features: Features | None = None
 
@@ -52,7 +52,7 @@ class FeatureDiversity:
         if self.readable is not None and not self.readable(drawn.prompts):
             raise NotMeasured("its features tell creatures apart, and these prompts ask for something else")
         if drawn.again is None or drawn.again.shape[1] < 2:
-            raise NotMeasured("needs at least two pictures of a prompt, drawn from different noise")
+            raise NotMeasured("needs at least two images of a prompt, drawn from different noise")
         if self._features is None:
             self._features = self._open()
         prompts, copies = drawn.again.shape[:2]
@@ -60,7 +60,7 @@ class FeatureDiversity:
         seen = seen.unflatten(0, (prompts, copies))
         within = torch.stack([between(group, group).sum() for group in seen]) / (copies * (copies - 1))
         mean, low, high = mean_interval(within.numpy())
-        provenance = f"{self._features.name}, mean cosine distance over pairs of {copies} pictures a prompt"
+        provenance = f"{self._features.name}, mean cosine distance over pairs of {copies} images a prompt"
         measures = {"per-prompt": Measure(mean, prompts, low, high, "", provenance, "", "higher")}
         if prompts > 1:
             pairs = torch.triu_indices(prompts, prompts, 1).T

@@ -1,6 +1,6 @@
-"""Frozen networks whose features compare sets of pictures.
+"""Frozen networks whose features compare sets of images.
 
-Letters: N pictures, D features.
+Letters: N images, D features.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ class Features:
     Attributes:
         name: for provenance, with the version of its weights and how it resizes, as far as the name does
             not say.
-        extract: pictures (N, 3, H, W) uint8 to features (N, D) float32.
+        extract: images (N, 3, H, W) uint8 to features (N, D) float32.
     """
 
     name: str
     extract: Callable[[Tensor], Tensor]
 
     def __call__(self, images: Tensor, batch: int) -> Tensor:
-        """Pictures (N, 3, H, W) in [-1, 1], `batch` at a time, to features (N, D) on the CPU."""
+        """Images (N, 3, H, W) in [-1, 1], `batch` at a time, to features (N, D) on the CPU."""
         with torch.no_grad():
             return torch.cat([self.extract(part).float().cpu() for part in to_bytes(images).split(batch)])
 
@@ -49,7 +49,7 @@ class Network:
         """
         raise NotImplementedError
 
-    def stands_on(self) -> dict[str, str]:
+    def dependencies(self) -> dict[str, str]:
         """What its numbers depend on."""
         return {}
 
@@ -82,7 +82,7 @@ class ReaderNetwork(Network):
             lambda images: net.features(to_reader(images / 127.5 - 1)),
         )
 
-    def stands_on(self) -> dict[str, str]:
+    def dependencies(self) -> dict[str, str]:
         """The reader's version."""
         from t2ikit.metrics.creature_reader import READER_VERSION
 

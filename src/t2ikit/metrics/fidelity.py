@@ -23,7 +23,7 @@ class FidelityNetwork(Network):
     def __init__(self, extractor: str, layer: str, url: str) -> None:
         self.extractor, self.layer, self.url = extractor, layer, url
 
-    def stands_on(self) -> dict[str, str]:
+    def dependencies(self) -> dict[str, str]:
         """The package's version and the weights."""
         return {**versions("torch-fidelity"), "weights": hub_weights.present(self.url)}
 

@@ -33,7 +33,7 @@ def spread_interval(
 ) -> tuple[float, float]:
     """`value` plus and minus 1.96 standard deviations over resamples.
 
-    For distances between sets: their bootstrap samples repeat pictures and so lie further apart, by which
+    For distances between sets: their bootstrap samples repeat images and so lie further apart, by which
     a percentile interval would miss the value. They also scatter more than new sets do, which makes the
     interval conservative: of the Frechet distance 1.3 to 2.5 times as wide as it need be, of the kernel
     distance up to 1.6 times, most where the sets are small and alike.

@@ -1,6 +1,6 @@
-"""`neighbours`: does the model draw, or does it remember? Distances to the nearest training picture.
+"""`neighbours`: does the model draw, or does it remember? Distances to the nearest training image.
 
-Letters: N pictures, M training pictures.
+Letters: N images, M training images.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from t2ikit.metrics.intervals import below_interval, mean_interval
 
 PROVENANCE = "root mean square over pixels, levels of 255"
 NEAR = 0.05
-"""Held-out pictures that count as near their nearest training picture."""
+"""Held-out images that count as near their nearest training image."""
 NO_YARDSTICK = "the real images are in the training data: they tell nothing of what is near"
 
 
 class Neighbours:
     """A metric without a network.
 
-    - `distance`: mean distance of the pictures to their nearest training picture.
-    - `real-distance`: the same of real pictures of the same prompts, the yardstick.
-    - `nearer`: share of the pictures that lie nearer to a training picture than all but 5 % of the real
-      ones. About 5 % where a model draws new pictures as real ones are new; far above: it remembers. Left out
-      where the real ones are training pictures themselves.
+    - `distance`: mean distance of the images to their nearest training image.
+    - `real-distance`: the same of real images of the same prompts, the yardstick.
+    - `nearer`: share of the images that lie nearer to a training image than all but 5 % of the real
+      ones. About 5 % where a model draws new images as real ones are new; far above: it remembers. Left out
+      where the real ones are training images themselves.
     """
 
     def __init__(self, config: PlainConfig | None = None) -> None:
@@ -38,10 +38,10 @@ class Neighbours:
         """Measure what was drawn.
 
         Raises:
-            NotMeasured: the training pictures cannot be read.
+            NotMeasured: the training images cannot be read.
         """
         if drawn.train is None:
-            raise NotMeasured("needs the run's own training pictures, here and read by index, not a stream")
+            raise NotMeasured("needs the run's own training images, here and read by index, not a stream")
         ours = nearest(drawn.images, drawn.train)[0].numpy()
         provenance = f"{PROVENANCE}, nearest of {len(drawn.train)}"
         mean, low, high = mean_interval(ours)
@@ -59,7 +59,7 @@ class Neighbours:
 
 
 def nearest(images: Tensor, train: Tensor) -> tuple[Tensor, Tensor]:
-    """Distance (N,), float64, and place (N,) of the nearest of training pictures (M, 3, H, W)."""
+    """Distance (N,), float64, and place (N,) of the nearest of training images (M, 3, H, W)."""
     a, b = (((x.double() + 1) * 127.5).flatten(1) for x in (images, train))
     parts = [torch.cdist(part, b, compute_mode="donot_use_mm_for_euclid_dist").min(1) for part in a.split(64)]
     distances = torch.cat([part.values for part in parts]) / a.shape[1] ** 0.5

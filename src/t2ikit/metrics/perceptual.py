@@ -1,4 +1,4 @@
-"""`lpips`: perceptual distance to the real picture, and between pictures of one prompt.
+"""`lpips`: perceptual distance to the real image, and between images of one prompt.
 
 Source: LPIPS, arXiv 1801.03924, by its authors' package.
 """
@@ -27,8 +27,8 @@ LEAST = {"alex": 31, "vgg": 16, "squeeze": 17}
 class Lpips:
     """Two numbers.
 
-    - `paired`: mean distance of each picture to the real one of its prompt.
-    - `diversity`: mean distance between two pictures of one prompt; 0 means that noise changes nothing.
+    - `paired`: mean distance of each image to the real one of its prompt.
+    - `diversity`: mean distance between two images of one prompt; 0 means that noise changes nothing.
     """
 
     wants_again = True
@@ -37,7 +37,7 @@ class Lpips:
         self.config = config
         self._net: Any = None
 
-    def stands_on(self) -> dict[str, str]:
+    def dependencies(self) -> dict[str, str]:
         """What its numbers depend on beside its options."""
         return {**versions("lpips", "torchvision"), "weights": present(WEIGHTS[self.config.net])}
 
@@ -75,13 +75,13 @@ class Lpips:
         """Measure what was drawn.
 
         Raises:
-            NotMeasured: the pictures are too small, or the package or the weights cannot be had.
+            NotMeasured: the images are too small, or the package or the weights cannot be had.
         """
         side, net = min(drawn.images.shape[-2:]), self.config.net
         if side < LEAST[net]:
             others = ", ".join(f"{name} {least}" for name, least in LEAST.items())
             raise NotMeasured(
-                f"{net} needs pictures of at least {LEAST[net]} px, these have {side} (metrics.lpips.net: "
+                f"{net} needs images of at least {LEAST[net]} px, these have {side} (metrics.lpips.net: "
                 f"{others})"
             )
         self._net = self._net or self.open()
@@ -90,23 +90,23 @@ class Lpips:
             distances = self.distances(drawn.images, drawn.real)
             measures["paired"] = self._measure(distances, len(drawn.images), "lower")
         if drawn.again is not None and drawn.again.shape[1] > 1:
-            each = [self._between(pictures) for pictures in drawn.again]
+            each = [self._between(images) for images in drawn.again]
             measures["diversity"] = self._measure(torch.stack(each), len(each), "higher")
         return measures
 
-    def _between(self, pictures: Tensor) -> Tensor:
-        """Mean distance, a scalar, over all pairs of pictures (K, 3, H, W)."""
-        left, right = zip(*itertools.combinations(range(len(pictures)), 2))
-        return self.distances(pictures[list(left)], pictures[list(right)]).mean()
+    def _between(self, images: Tensor) -> Tensor:
+        """Mean distance, a scalar, over all pairs of images (K, 3, H, W)."""
+        left, right = zip(*itertools.combinations(range(len(images)), 2))
+        return self.distances(images[list(left)], images[list(right)]).mean()
 
     @torch.no_grad()
     def distances(self, a: Tensor, b: Tensor) -> Tensor:
-        """Distances (N,) of pictures (N, 3, H, W) in [-1, 1] to others."""
+        """Distances (N,) of images (N, 3, H, W) in [-1, 1] to others."""
         parts = zip(a.split(self.config.batch), b.split(self.config.batch))
         return torch.cat([self._net(x, y).flatten() for x, y in parts])
 
     def _measure(self, values: Tensor, n: int, better: Literal["higher", "lower"]) -> Measure:
         mean, low, high = mean_interval(values.double().numpy())
-        version = self.stands_on().get("lpips", "")
-        provenance = f"lpips {version}, weights v0.1 of {self.config.net}, pictures as they are"
+        version = self.dependencies().get("lpips", "")
+        provenance = f"lpips {version}, weights v0.1 of {self.config.net}, images as they are"
         return Measure(mean, n, low, high, "", provenance, "", better)

@@ -1,4 +1,4 @@
-"""`prompt-accuracy`: what share of `creatures` prompts the pictures follow, attribute by attribute.
+"""`prompt-accuracy`: what share of `creatures` prompts the images follow, attribute by attribute.
 
 Imports no torch until a metric is built.
 """
@@ -18,7 +18,7 @@ from t2ikit.registry.specs import Config
 if TYPE_CHECKING:
     from t2ikit.core.interfaces import Drawn, Measure
 
-SUMMARY = "share of creatures prompts whose colour, species, action and eyes are read off the picture"
+SUMMARY = "share of creatures prompts whose colour, species, action and eyes are read off the image"
 NAMES = {"colour": "colours", "species": "species", "action": "action", "eyes": "eyes"}
 """What a measure is called, and the attribute it counts."""
 _Z = 1.959963984540054
@@ -29,7 +29,7 @@ class PromptAccuracyConfig(Config):
     """Prompt accuracy on captions of `creatures`."""
 
     batch: int = Field(default=256, ge=1)
-    """pictures read at once; changes memory, not the result"""
+    """images read at once; changes memory, not the result"""
 
 
 class PromptAccuracy:
@@ -38,7 +38,7 @@ class PromptAccuracy:
     Measures are named `colour`, `species`, `action`, `eyes` and `joint` (all that the prompt names),
     in per cent of the prompts that name the attribute, with Wilson 95 % intervals. The same five come as
     `unseen-pairs/...` and `held-out-captions/...` for prompts that training never showed, and as
-    `shuffled/...`: the same pictures beside other prompts of the list, which is what chance gives. A
+    `shuffled/...`: the same images beside other prompts of the list, which is what chance gives. A
     measure that no prompt counts for is left out. An attribute that cannot be read is wrong.
     """
 
@@ -48,11 +48,11 @@ class PromptAccuracy:
         self.config = config or PromptAccuracyConfig()
         self.reader = CreatureReader()
 
-    def stands_on(self) -> dict[str, str]:
+    def dependencies(self) -> dict[str, str]:
         """What its numbers depend on beside its options."""
         from t2ikit.metrics.features import ReaderNetwork
 
-        return ReaderNetwork().stands_on()
+        return ReaderNetwork().dependencies()
 
     def __call__(self, drawn: Drawn) -> dict[str, Measure]:
         """Measure what was drawn; the prompts alone say what is right.
@@ -128,7 +128,7 @@ def _measure(hits: Iterable[bool], better: Literal["higher", ""]) -> Measure:
 
 
 def _shuffled(pairs: Sequence[_Pair]) -> list[_Pair]:
-    """Every reading beside the prompt of another picture: one random cycle through the list."""
+    """Every reading beside the prompt of another image: one random cycle through the list."""
     if len(pairs) < 2:
         return []
     rng = Random(0)

@@ -1,8 +1,8 @@
-"""A frozen CLIP as a teacher: pictures and captions to unit embeddings.
+"""A frozen CLIP as a teacher: images and captions to unit embeddings.
 
 Source: CLIP, arXiv 2103.00020; the models are transformers' `CLIPModel`, from a folder or from the Hub.
 
-Letters: B pictures, N captions, E width of the embeddings.
+Letters: B images, N captions, E width of the embeddings.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Frozen:
 
 @dataclass(frozen=True)
 class Pixels:
-    """How a model wants its pictures.
+    """How a model wants its images.
 
     Attributes:
         size: height and width, pixels.
@@ -86,7 +86,7 @@ class ClipTeacher(Frozen):
     Args:
         model: a `CLIPModel`.
         tokenizer: its tokenizer.
-        pixels: how it wants its pictures.
+        pixels: how it wants its images.
 
     Attributes:
         length: tokens a caption is cut to.
@@ -106,7 +106,7 @@ class ClipTeacher(Frozen):
         return self.model.logit_scale.exp().clamp(max=GREATEST_SCALE)
 
     def image_embeddings(self, images: Tensor) -> Tensor:
-        """Pictures (B, 3, H, W) in [-1, 1] to (B, E), unit norm, with gradient to the pictures alone."""
+        """Images (B, 3, H, W) in [-1, 1] to (B, E), unit norm, with gradient to the images alone."""
         model = self.on(images.device)
         return F.normalize(pooled(model.get_image_features(self.pixels(images))).float(), dim=-1)
 
@@ -162,7 +162,7 @@ def load_clip(name: str) -> ClipTeacher:
 
 
 def open_model(name: str, attention: Attention = "sdpa", *, called: str | None = None) -> tuple[Any, Pixels]:
-    """A `CLIPModel` and how it wants its pictures.
+    """A `CLIPModel` and how it wants its images.
 
     Args:
         name: as for `load_clip`.

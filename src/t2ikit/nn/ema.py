@@ -10,7 +10,7 @@ from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 
 
-class Average:
+class EMA:
     """Exponential moving average of a module's parameters; buffers and frozen parameters are copied.
 
     The decay warms up as min(decay, (1 + n) / (10 + n)) over the updates n, as in diffusers.
@@ -42,7 +42,7 @@ class Average:
         self.model.optimization_step = steps
 
     @contextmanager
-    def applied(self) -> Iterator[None]:
+    def average_parameters(self) -> Iterator[None]:
         """The module holds the averaged state inside, its own again afterwards."""
         live = self._live()
         own = {name: tensor.detach().clone() for name, tensor in live.items()}

@@ -9,7 +9,7 @@ from torch import nn
 
 
 @contextmanager
-def evaluating(modules: Iterable[nn.Module]) -> Iterator[None]:
+def eval_mode(modules: Iterable[nn.Module]) -> Iterator[None]:
     """Put modules into evaluation mode inside; afterwards each submodule is as it was.
 
     A frozen teacher that was built in evaluation mode stays in it, which `module.train()` would undo.

@@ -31,8 +31,8 @@ UPDATE_RMS = 0.2
 """Root mean square of an update at learning rate 1, as AdamW's is."""
 
 
-def not_matrices(*parameters: Any) -> None:
-    """Leave parameters to AdamW: embeddings, and the layers that meet pictures or give them.
+def exclude_from_muon(*parameters: Any) -> None:
+    """Leave parameters to AdamW: embeddings, and the layers that meet images or give them.
 
     Muon's update is as large in every direction, however little each matters; at an output that is noise.
     """

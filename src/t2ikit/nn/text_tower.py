@@ -1,7 +1,7 @@
 """The trainable text tower: a small network on top of a frozen encoder's tokens.
 
 Sources: the learned text network T of GigaGAN (arXiv 2303.05511, section 3.2), which turns frozen CLIP
-tokens into tokens that the picture network can use; convolution before attention, Conformer (arXiv
+tokens into tokens that the image network can use; convolution before attention, Conformer (arXiv
 2005.08100). The convolution binds neighbours ("red eyes", "green cat") within a few hundred steps, which
 attention alone takes thousands to learn.
 """
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from t2ikit.core.batch import TextEmbedding
 from t2ikit.errors import UserError
-from t2ikit.nn.muon import not_matrices
+from t2ikit.nn.muon import exclude_from_muon
 
 
 class TextTower(nn.Module):
@@ -50,7 +50,7 @@ class TextTower(nn.Module):
         self.widen = nn.Conv1d(width, 2 * width, kernel, padding="same")
         self.narrow = nn.Conv1d(2 * width, width, kernel, padding="same")
         self.positions = nn.Parameter(torch.randn(text_length, width) * 0.02)
-        not_matrices(self.positions)
+        exclude_from_muon(self.positions)
         self.layers = nn.ModuleList(
             nn.TransformerEncoderLayer(
                 width, heads, 4 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True

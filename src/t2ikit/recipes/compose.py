@@ -15,7 +15,7 @@ from t2ikit.errors import UserError, UserErrors, command, reworded
 from t2ikit.recipes.recipe import Part, Recipe
 from t2ikit.registry.registry import Registry
 from t2ikit.registry.specs import NEEDS, Context
-from t2ikit.training.player import Term
+from t2ikit.training.player import WeightedLoss
 from t2ikit.utils.console import detail
 
 FAMILIES = {"Denoiser": Denoiser, "OneStep": OneStep}
@@ -43,13 +43,13 @@ class Model:
 
 
 @dataclass
-class Cast:
+class Components:
     """What training needs: the model, and the data, critics and losses beside it."""
 
     model: Model
     dataset: Dataset
     critics: Mapping[str, Critic]
-    terms: Mapping[str, Term]
+    terms: Mapping[str, WeightedLoss]
 
 
 def build_model(recipe: Recipe, registry: Registry, device: torch.device, image_size: int) -> Model:
@@ -75,7 +75,7 @@ def build_sampler(part: Part, context: Context, generator: Generator) -> Sampler
 
     Raises:
         UserError: it cannot, it takes more steps than the model has noise levels, it guides a model that
-            was never shown the empty caption, or lays more noise over small pictures than training did.
+            was never shown the empty caption, or lays more noise over small images than training did.
     """
     family = part.entry.spec.requires
     if not isinstance(generator, FAMILIES[family]):
@@ -93,13 +93,13 @@ def build_sampler(part: Part, context: Context, generator: Generator) -> Sampler
 
 
 def check_augmentation(generator: Generator, level: float) -> None:
-    """Refuse noise over small pictures at a level that the model has not seen."""
-    if generator.enlarges is not None and level > generator.enlarges.augmentation:
+    """Refuse noise over small images at a level that the model has not seen."""
+    if generator.super_resolution is not None and level > generator.super_resolution.augmentation:
         raise UserError(
             "sampler.augmentation: the model was not trained on so much noise",
-            expected=f"at most {generator.enlarges.augmentation}, its generator.augmentation",
+            expected=f"at most {generator.super_resolution.augmentation}, its generator.augmentation",
             got=level,
-            fix=f"--set sampler.augmentation={generator.enlarges.augmentation:g}, or train with more",
+            fix=f"--set sampler.augmentation={generator.super_resolution.augmentation:g}, or train with more",
         )
 
 
@@ -135,7 +135,7 @@ def check_guidance(generator: Generator, guidance: float, where: str) -> None:
         )
 
 
-def build_cast(recipe: Recipe, registry: Registry, device: torch.device) -> Cast:
+def build_components(recipe: Recipe, registry: Registry, device: torch.device) -> Components:
     """Build everything a run trains with, and refuse what cannot work.
 
     Raises:
@@ -146,8 +146,8 @@ def build_cast(recipe: Recipe, registry: Registry, device: torch.device) -> Cast
     dataset: Dataset = data.entry.spec.build(data.config, None)
     model = build_model(recipe, registry, device, data.config.size)
     _check_needs(recipe, model.generator)
-    enlarges = model.generator.enlarges
-    side = enlarges.crop if enlarges and enlarges.crop else model.context.image_size
+    super_resolution = model.generator.super_resolution
+    side = super_resolution.crop if super_resolution and super_resolution.crop else model.context.image_size
     seen = replace(model.context, image_size=side)  # critics see what the generator is trained on
     try:
         critics = {
@@ -158,7 +158,7 @@ def build_cast(recipe: Recipe, registry: Registry, device: torch.device) -> Cast
             raise
         raise reworded(error, "data.size", "generator.crop") from error
     terms = {name: _term(recipe, name, model.context) for name in recipe.losses}
-    return Cast(model, dataset, critics, terms)
+    return Components(model, dataset, critics, terms)
 
 
 def _seeded(part: Part, context: Context, name: str) -> Any:
@@ -166,13 +166,13 @@ def _seeded(part: Part, context: Context, name: str) -> Any:
     return part.entry.spec.build(part.config, context)
 
 
-def _term(recipe: Recipe, name: str, context: Context) -> Term:
+def _term(recipe: Recipe, name: str, context: Context) -> WeightedLoss:
     use = recipe.losses[name]
     loss = _seeded(use.part, context, f"losses.{name}")
     if isinstance(loss, torch.nn.Module):
         loss = loss.to(context.device)
     spec = use.part.entry.spec
-    return Term(loss, spec.player, use.term.weight, use.term.every, frozenset(spec.needs))
+    return WeightedLoss(loss, spec.player, use.term.weight, use.term.every, frozenset(spec.needs))
 
 
 def _family(generator: Generator) -> str:
@@ -238,7 +238,7 @@ def _check_needs(recipe: Recipe, generator: Generator) -> None:
             rules.append((not isinstance(generator, Denoiser), _unmet(name, use.part, NEEDS[need], got)))
         if "low_res" in use.part.entry.spec.needs:
             got = f"generator {recipe.parts['generator'].entry.canonical}, which draws from text alone"
-            rules.append((generator.enlarges is None, _unmet(name, use.part, NEEDS["low_res"], got)))
+            rules.append((generator.super_resolution is None, _unmet(name, use.part, NEEDS["low_res"], got)))
     _raise_broken(rules, recipe)
 
 

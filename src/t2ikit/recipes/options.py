@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from t2ikit.config.toml import Option, describe, shown
 from t2ikit.errors import UserError, did_you_mean
 from t2ikit.recipes.recipe import PARTS, Part, Recipe, read_recipe
-from t2ikit.recipes.schema import LossTerm, OptimizerConfig
+from t2ikit.recipes.schema import LossConfig, OptimizerConfig
 from t2ikit.registry.registry import SINGULAR, Entry, Registry
 from t2ikit.registry.specs import Config, LossSpec
 
@@ -54,7 +54,7 @@ def recipe_tables(registry: Registry, recipe: Recipe) -> dict[str, Table]:
         tables[f"critics.{name}"] = _part_table(registry, "critics", part)
     for name, use in recipe.losses.items():
         table = _part_table(registry, "losses", use.part)
-        tables[f"losses.{name}"] = replace(table, options=table.options + _options(LossTerm, use.term))
+        tables[f"losses.{name}"] = replace(table, options=table.options + _options(LossConfig, use.term))
     for player, optimizer in recipe.optimizer.items():
         tables[f"optimizer.{player}"] = Table(f"of the {player}", _options(OptimizerConfig, optimizer))
     for entry in registry.entries("metrics"):
@@ -122,7 +122,7 @@ def _unused(registry: Registry, tables: Mapping[str, Table], name: str) -> Table
             fix=did_you_mean(name, [*tables, *(f"{group}.{entry.spec.name}" for entry in parts)]),
         )
     entry = registry.find(group, part)
-    more = _options(LossTerm) if group == "losses" else ()
+    more = _options(LossConfig) if group == "losses" else ()
     table = Table(f"not in this recipe; {_about(entry)}", _options(entry.spec.config) + more)
     return narrowed(table, option, f"{group}.{part}") if option else table
 

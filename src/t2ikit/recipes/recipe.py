@@ -12,7 +12,7 @@ from typing import Any
 from t2ikit.config.toml import Problems, apply_settings, load_toml, merge, parse_setting
 from t2ikit.data.captioned_config import before_splits
 from t2ikit.errors import UserError, did_you_mean
-from t2ikit.recipes.schema import LossTerm, OptimizerConfig, TrainConfig
+from t2ikit.recipes.schema import LossConfig, OptimizerConfig, TrainConfig
 from t2ikit.registry.registry import Entry, Registry
 from t2ikit.registry.specs import Config, DatasetConfig
 
@@ -39,7 +39,7 @@ class LossUse:
     """A loss that a recipe uses, with its weight and interval."""
 
     part: Part
-    term: LossTerm
+    term: LossConfig
 
     def table(self) -> dict[str, Any]:
         """How the loss stands in a fully resolved recipe."""
@@ -85,7 +85,7 @@ def read_recipe(
     Args:
         registry: where names are looked up.
         name: a recipe's name or a TOML file; None takes the default of the one plugin asked for.
-        data: a SPEC that replaces the recipe's data; the picture size stays.
+        data: a SPEC that replaces the recipe's data; the image size stays.
         settings: `key=value` strings, applied last.
 
     Raises:
@@ -151,7 +151,7 @@ def _fitting(registry: Registry, below: Mapping[str, Any], over: Mapping[str, An
         if not isinstance(use, str) or old.get("use") in (None, use):
             continue
         try:
-            known = {"use", *registry.find(kind, use).spec.config.model_fields, *LossTerm.model_fields}
+            known = {"use", *registry.find(kind, use).spec.config.model_fields, *LossConfig.model_fields}
         except UserError:
             continue  # told when the table is checked
         for key in set(old) - known:
@@ -206,7 +206,7 @@ def find_dataset(registry: Registry, spec: str) -> Entry:
         return accepting[0]
     raise UserError(
         f"--data {spec}: there is no such dataset or folder",
-        expected="a folder of captioned pictures, a .jsonl or .parquet file, hf:owner/name, "
+        expected="a folder of captioned images, a .jsonl or .parquet file, hf:owner/name, "
         "wds:shards-{000..099}.tar, or a name such as creatures or openmoji",
         got=spec,
         fix=did_you_mean(spec, [e.spec.name for e in known]),
@@ -305,8 +305,8 @@ class _Reader:
         """A loss, or None where it is left out or wrong."""
         key = f"losses.{name}"
         table = self.table("losses", name)
-        shared = {field: table.pop(field) for field in LossTerm.model_fields if field in table}
-        term = self.config(LossTerm, shared, key)
+        shared = {field: table.pop(field) for field in LossConfig.model_fields if field in table}
+        term = self.config(LossConfig, shared, key)
         self.raw.setdefault("losses", {})[name] = table
         part = self.part("losses", key, default=name)
         return LossUse(part, term) if part and term and term.weight > 0 else None

@@ -21,9 +21,9 @@ class TrainConfig(Config):
     minutes: float = Field(0, ge=0, allow_inf_nan=False)
     """minutes to train on this machine, in place of `steps`; 0: train `steps`"""
     batch: int = Field(16, ge=1)
-    """pictures an optimiser step, over all devices"""
+    """images an optimiser step, over all devices"""
     micro_batch: int = Field(0, ge=0)
-    """pictures at once on one device; gradients accumulate up to `batch`; 0: all of the device's share"""
+    """images at once on one device; gradients accumulate up to `batch`; 0: all of the device's share"""
     precision: Precision = "no"
     """autocast: no (fp32), bf16 or fp16 (GPU, one player only)"""
     seed: int = Field(0, ge=0, lt=2**31)
@@ -31,19 +31,19 @@ class TrainConfig(Config):
     ema_decay: float = Field(0.999, ge=0, lt=1)
     """decay of the averaged weights, a step; 0: none are kept"""
     workers: int = Field(0, ge=0, le=64)
-    """processes that prepare pictures; 0: the training process does it"""
+    """processes that prepare images; 0: the training process does it"""
     log_every: int = Field(10, ge=1)
     """steps between lines of log.jsonl; each holds means over the steps since the last"""
     validate_every: int = Field(200, ge=1)
     """steps between validation losses, which are also measured for each checkpoint"""
-    validation_pictures: int = Field(64, ge=1)
-    """held-out pictures a validation loss is measured on"""
+    validation_images: int = Field(64, ge=1)
+    """held-out images a validation loss is measured on"""
     sample_every: int = Field(500, ge=1)
     """steps between grids of validation prompts"""
     prompts: tuple[str, ...] = ()
     """validation prompts; empty: four that the data gives"""
     samples: int = Field(4, ge=1, le=64)
-    """pictures of each validation prompt"""
+    """images of each validation prompt"""
     save_every: int = Field(500, ge=1)
     """steps between checkpoints"""
     keep: int = Field(2, ge=1)
@@ -82,7 +82,7 @@ class OptimizerConfig(Config):
     """steps over which the learning rate rises from 0"""
     decay: Literal["none", "linear", "cosine"] = "none"
     """how the learning rate falls to 0 from the end of the warm-up to the last step"""
-    clip_norm: float = Field(1.0, ge=0)
+    max_grad_norm: float = Field(1.0, ge=0)
     """greatest gradient norm over the player's parameters; 0: no clipping"""
 
     @model_validator(mode="after")
@@ -92,7 +92,7 @@ class OptimizerConfig(Config):
         return self
 
 
-class LossTerm(Config):
+class LossConfig(Config):
     """What a recipe says of any loss; the rest of its table is the loss's own."""
 
     weight: float = Field(1.0, ge=0, allow_inf_nan=False)
@@ -101,4 +101,4 @@ class LossTerm(Config):
     """compute only every so many steps, and then `every` times as strongly (lazy regularisation)"""
 
 
-SECTIONS: dict[str, type[Config]] = {"train": TrainConfig, "optimizer": OptimizerConfig, "loss": LossTerm}
+SECTIONS: dict[str, type[Config]] = {"train": TrainConfig, "optimizer": OptimizerConfig, "loss": LossConfig}

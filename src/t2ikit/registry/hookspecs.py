@@ -18,12 +18,12 @@ hookimpl = pluggy.HookimplMarker("t2ikit")
 
 @hookspec
 def t2ikit_generators() -> list[specs.GeneratorSpec]:  # type: ignore[empty-body]
-    """Models that turn captions into pictures: denoisers and one-step generators."""
+    """Models that turn captions into images: denoisers and one-step generators."""
 
 
 @hookspec
 def t2ikit_critics() -> list[specs.CriticSpec]:  # type: ignore[empty-body]
-    """Models that judge pictures beside their captions."""
+    """Models that judge images beside their captions."""
 
 
 @hookspec
@@ -33,12 +33,12 @@ def t2ikit_losses() -> list[specs.LossSpec]:  # type: ignore[empty-body]
 
 @hookspec
 def t2ikit_samplers() -> list[specs.SamplerSpec]:  # type: ignore[empty-body]
-    """Ways to draw pictures from a trained model."""
+    """Ways to draw images from a trained model."""
 
 
 @hookspec
 def t2ikit_datasets() -> list[specs.DatasetSpec]:  # type: ignore[empty-body]
-    """Sources of captioned pictures."""
+    """Sources of captioned images."""
 
 
 @hookspec
@@ -48,7 +48,7 @@ def t2ikit_text_encoders() -> list[specs.TextEncoderSpec]:  # type: ignore[empty
 
 @hookspec
 def t2ikit_metrics() -> list[specs.MetricSpec]:  # type: ignore[empty-body]
-    """Numbers that say how good pictures are."""
+    """Numbers that say how good images are."""
 
 
 @hookspec
@@ -68,4 +68,4 @@ def t2ikit_step_end(run: Path, step: int, scalars: dict[str, float]) -> None:
 
 @hookspec
 def t2ikit_images(run: Path, step: int, prompts: list[str], images: list[Image.Image]) -> None:
-    """Called in the main process after validation pictures were drawn, one for each prompt."""
+    """Called in the main process after validation images were drawn, one for each prompt."""

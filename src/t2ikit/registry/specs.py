@@ -22,9 +22,9 @@ Needs = frozenset[str]
 NEEDS: dict[str, str] = {
     "target": "the generator's output and target (a denoiser's prediction)",
     "snr": "the signal-to-noise ratio of each sample (a denoiser's schedule)",
-    "low_res": "a generator that enlarges pictures",
+    "low_res": "a generator that upscales images",
     "critic": "at least one critic",
-    "real_grad": "gradients at the real pictures, on which a critic's penalty stands",
+    "real_grad": "gradients at the real images, on which a critic's penalty stands",
 }
 
 
@@ -38,9 +38,9 @@ class DatasetConfig(Config):
     """What every dataset takes; a dataset's own config class adds to it."""
 
     spec: str
-    """where the pictures come from: a dataset's name or a folder, as after --data"""
+    """where the images come from: a dataset's name or a folder, as after --data"""
     size: int = Field(32, ge=8, le=1024)
-    """height and width of the training pictures, pixels"""
+    """height and width of the training images, pixels"""
     validation: float = Field(0.05, ge=0, lt=0.5)
     """share of the images held out of training for the validation loss; 0: none are"""
 

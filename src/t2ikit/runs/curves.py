@@ -1,4 +1,4 @@
-"""The losses of a run as one picture."""
+"""The losses of a run as one image."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from PIL import Image
 
 from t2ikit.runs.log import read_log
-from t2ikit.utils.files import save_picture
+from t2ikit.utils.files import save_image
 from t2ikit.utils.plotting import Axes, Figure, FigureCanvasAgg
 
 TRAINING, VALIDATION = "loss/", "validation/"
@@ -24,17 +24,17 @@ def plot_curves(log: Path, out: Path) -> None:
     """Draw the losses of a log.jsonl as a PNG with a panel for each loss.
 
     The training loss is drawn light, and dark where smoothed; the validation loss as points. The axis is
-    logarithmic where all values are above 0. Without any loss so far, the picture says so.
+    logarithmic where all values are above 0. Without any loss so far, the image says so.
 
     Args:
         log: one JSON object a line, with `step` and `loss/NAME` and `validation/NAME`; values may be null.
         out: the PNG, replaced in one move.
     """
-    save_picture(draw_curves(read_log(log)), out)
+    save_image(draw_curves(read_log(log)), out)
 
 
 def draw_curves(records: Sequence[dict[str, Any]]) -> Image.Image:
-    """The same picture from the lines of a log."""
+    """The same image from the lines of a log."""
     keys = [key for record in records for key in record if key.startswith((TRAINING, VALIDATION))]
     names = list(dict.fromkeys(key.split("/", 1)[1] for key in keys))
     columns = min(COLUMNS, max(1, len(names)))

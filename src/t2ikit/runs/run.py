@@ -54,7 +54,7 @@ class Run:
 
     @property
     def image_size(self) -> int:
-        """Height and width of the pictures, pixels."""
+        """Height and width of the images, pixels."""
         return int(self.table["data"]["size"])
 
     @property

@@ -1,6 +1,6 @@
-"""Stages that enlarge what the one before has drawn: `t2ikit sample BASE --upscale RUN`.
+"""Stages that upscale what the one before has drawn: `t2ikit sample BASE --upscale RUN`.
 
-Source: cascaded diffusion (arXiv 2106.15282); any model that enlarges may follow any model.
+Source: cascaded diffusion (arXiv 2106.15282); any model that upscales may follow any model.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def open_stages(base: Model, paths: Sequence[Path], settings: Sequence[str], ope
         opened: opens a run with settings of its sampler.
 
     Raises:
-        UserError: a run that enlarges nothing, or pictures of another size than it takes.
+        UserError: a run that upscales nothing, or images of another size than it takes.
     """
     stages: list[Model] = []
     own = _by_stage(settings, len(paths))
@@ -42,21 +42,21 @@ def open_stages(base: Model, paths: Sequence[Path], settings: Sequence[str], ope
         except UserError as error:
             prefix = f"upscale.{number}." if len(paths) > 1 else "upscale."
             raise reworded(error, "sampler.", prefix, str(path)) from error
-        enlarges, side = model.generator.enlarges, model.context.image_size
-        if enlarges is None:
+        super_resolution, side = model.generator.super_resolution, model.context.image_size
+        if super_resolution is None:
             raise UserError(
-                f"--upscale {path}: this run draws from text alone and cannot enlarge",
+                f"--upscale {path}: this run draws from text alone and cannot upscale",
                 expected="a super-resolution run, such as one of the recipe imagen/sr-32-64",
                 got=f"a run that draws {side} px",
                 fix="train one: t2ikit train --plugin imagen --recipe imagen/sr-32-64",
             )
-        if side // enlarges.ratio != size:
+        if side // super_resolution.ratio != size:
             raise UserError(
-                f"--upscale {path}: it makes {side} px out of {side // enlarges.ratio} px",
-                expected=f"a run that enlarges {size} px, what the stage before draws",
-                got=f"one that enlarges {side // enlarges.ratio} px",
-                fix=f"choose a base that draws {side // enlarges.ratio} px, or train this stage with "
-                f"--set data.size={size * enlarges.ratio:d}",
+                f"--upscale {path}: it makes {side} px out of {side // super_resolution.ratio} px",
+                expected=f"a run that upscales {size} px, what the stage before draws",
+                got=f"one that upscales {side // super_resolution.ratio} px",
+                fix=f"choose a base that draws {side // super_resolution.ratio} px, or train this stage with "
+                f"--set data.size={size * super_resolution.ratio:d}",
             )
         stages.append(model)
         size = side
@@ -96,7 +96,7 @@ def upscale(
     seed: int = 0,
     progress: Callable[[int], Progress | None] = lambda stage: None,
 ) -> Tensor:
-    """Pictures (P * S, 3, h, w) through every stage, to (P * S, 3, H, W); each draws noise of its own.
+    """Images (P * S, 3, h, w) through every stage, to (P * S, 3, H, W); each draws noise of its own.
 
     Args:
         stages: as `open_stages` gives them; each encodes the prompts with its own encoder.

@@ -22,11 +22,11 @@ class SamplerConfig(Config):
     guidance_interval: tuple[Fraction, Fraction] = (0.0, 1.0)
     """noise levels t/T between which guidance is used, weight 1 elsewhere (arXiv 2404.07724)"""
     thresholding: Literal["none", "static", "dynamic"] = "dynamic"
-    """how the predicted picture is kept in range: not, clipped, or by percentile (Imagen)"""
+    """how the predicted image is kept in range: not, clipped, or by percentile (Imagen)"""
     percentile: float = Field(0.95, gt=0, le=1)
     """dynamic thresholding: share of pixels left unclipped"""
     augmentation: float = Field(0.2, ge=0, le=1)
-    """super-resolution: level of the noise laid over the picture to enlarge; 0: none, 1: nothing else"""
+    """super-resolution: level of the noise laid over the image to upscale; 0: none, 1: nothing else"""
     maximum: float = Field(100.0, ge=1)
     """dynamic thresholding: greatest value that is divided out (Imagen has none, DeepFloyd IF 1.5)"""
 

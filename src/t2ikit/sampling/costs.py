@@ -21,15 +21,15 @@ class Costs:
     """What drawing cost.
 
     Attributes:
-        pictures: how many were drawn.
+        images: how many were drawn.
         seconds: for all of them.
-        calls: of the network for one picture; guidance counts twice.
+        calls: of the network for one image; guidance counts twice.
         device: "cpu", "cuda" or "mps".
         threads: of the CPU.
         processor: the GPU's name, or the CPU's.
     """
 
-    pictures: int
+    images: int
     seconds: float
     calls: float
     device: str = ""
@@ -38,12 +38,12 @@ class Costs:
 
 
 @contextlib.contextmanager
-def costs(model: Model, pictures: int, stages: Sequence[Model] = ()) -> Iterator[Callable[[], Costs]]:
+def costs(model: Model, images: int, stages: Sequence[Model] = ()) -> Iterator[Callable[[], Costs]]:
     """Count seconds and calls of the network between entering and leaving; what is yielded tells them after.
 
     Args:
         model: whose generator's calls count.
-        pictures: how many are drawn meanwhile.
+        images: how many are drawn meanwhile.
         stages: of super-resolution, whose generators' calls count, too.
     """
     rows, seconds = [0], 0.0
@@ -51,7 +51,7 @@ def costs(model: Model, pictures: int, stages: Sequence[Model] = ()) -> Iterator
     def spent() -> Costs:
         device = model.context.device
         machine = (device.type, torch.get_num_threads(), processor(device))
-        return Costs(pictures, seconds, rows[0] / pictures, *machine)
+        return Costs(images, seconds, rows[0] / images, *machine)
 
     with contextlib.ExitStack() as counters:
         for one in (model, *stages):

@@ -1,4 +1,4 @@
-"""Prompts to pictures."""
+"""Prompts to images."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from t2ikit.sampling.guidance import clamp_images
 
 Progress = Callable[[int, int], None]
 PIXELS = 64 * 64**2
-"""Of the pictures that are drawn at once unless told otherwise."""
+"""Of the images that are drawn at once unless told otherwise."""
 
 
 def condition_for(model: Model, prompts: Sequence[str], low_res: Tensor | None = None) -> Condition:
@@ -48,26 +48,26 @@ def sample(
     batch: int | None = None,
     progress: Progress | None = None,
 ) -> Tensor:
-    """Draw pictures, on the CPU.
+    """Draw images, on the CPU.
 
-    A picture depends on (seed, prompt, sample number) and the settings, not on what else is drawn, but
+    An image depends on (seed, prompt, sample number) and the settings, not on what else is drawn, but
     for rounding that differs with the size of a call.
 
     Args:
         model: a generator with its encoder and sampler.
         prompts: P captions.
-        samples: S sample numbers, one picture of each prompt for each.
+        samples: S sample numbers, one image of each prompt for each.
         seed: what the noise is drawn from.
         steps, guidance: of the sampler; None takes the sampler's own.
-        low_res: (P * S, 3, h, w) in [-1, 1], what each picture is made from, for a model that enlarges.
-        batch: pictures at once, halved when memory runs out; None: 64, and fewer above 64 px.
+        low_res: (P * S, 3, h, w) in [-1, 1], what each image is made from, for a model that upscales.
+        batch: images at once, halved when memory runs out; None: 64, and fewer above 64 px.
         progress: called with (sampler steps done, in all).
 
     Returns:
         (P * S, 3, H, W) in [-1, 1], all samples of the first prompt first.
 
     Raises:
-        UserError: not even one picture fits the memory, `low_res` is not what the model enlarges, or what
+        UserError: not even one image fits the memory, `low_res` is not what the model upscales, or what
             came of it is not finite.
     """
     wanted = [(prompt, number) for prompt in prompts for number in samples]
@@ -96,42 +96,42 @@ def _draw(
     progress: Progress | None,
     options: dict[str, Any],
 ) -> Tensor:
-    """One picture a prompt, `batch` at once."""
+    """One image a prompt, `batch` at once."""
     starts = range(0, len(prompts), batch)
-    pictures = []
+    chunks = []
     for place, start in enumerate(starts):
         chunk = slice(start, start + batch)
         condition = condition_for(model, prompts[chunk], None if low_res is None else low_res[chunk])
         told = chunk_progress(progress, place, len(starts))
         with autocast(model):
             images = model.sampler(model.generator, condition, draws=draws[chunk], progress=told, **options)
-        pictures.append(clamp_images(images.float()).cpu())
-    return torch.cat(pictures)
+        chunks.append(clamp_images(images.float()).cpu())
+    return torch.cat(chunks)
 
 
 def check_low_res(model: Model, low_res: Tensor | None, count: int) -> None:
-    """Refuse pictures to enlarge that a model does not take, or none or not `count` where it needs them.
+    """Refuse images to upscale that a model does not take, or none or not `count` where it needs them.
 
     Raises:
         UserError: so it is.
     """
-    enlarges, size = model.generator.enlarges, model.context.image_size
-    if enlarges is None:
+    super_resolution, size = model.generator.super_resolution, model.context.image_size
+    if super_resolution is None:
         if low_res is not None:
             raise UserError(
-                "this model draws from text alone and cannot enlarge pictures",
+                "this model draws from text alone and cannot upscale images",
                 expected="a super-resolution run, such as one of the recipe imagen/sr-32-64",
                 got=f"a model that draws {size} px",
                 fix="give it as the first run, and a super-resolution run with --upscale",
             )
         return
-    side = size // enlarges.ratio
+    side = size // super_resolution.ratio
     found = None if low_res is None else (len(low_res), *low_res.shape[-2:])
     if found != (count, side, side):
         raise UserError(
             f"this model makes {size} px out of {side} px",
-            expected=f"{count} picture(s) of {side} x {side} px to enlarge",
-            got="no pictures" if found is None else "{} of {} x {} px".format(*found),
+            expected=f"{count} image(s) of {side} x {side} px to upscale",
+            got="no images" if found is None else "{} of {} x {} px".format(*found),
             fix=f't2ikit sample BASE --upscale RUN "a prompt", with a BASE that draws {side} px',
         )
 
@@ -164,8 +164,8 @@ def check_finite(images: Tensor, prompts: Sequence[str]) -> None:
 def _smaller(batch: int, error: BaseException) -> int:
     if batch == 1:
         raise UserError(
-            "out of memory while drawing a single picture",
-            expected="the model and one picture to fit the device",
+            "out of memory while drawing a single image",
+            expected="the model and one image to fit the device",
             got=str(error).split("\n")[0] or type(error).__name__,
             fix="use another device (--device cpu), or a smaller model",
         ) from error

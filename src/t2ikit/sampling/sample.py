@@ -85,7 +85,7 @@ def sample(
         sampler: another sampler's name; None takes the recipe's.
         set: options of the sampler, `{"sampler.eta": 0.5}`, and of stages of super-resolution,
             `{"upscale.steps": 20}`; or strings as after `--set`.
-        upscale: super-resolution runs that enlarge the images, in order.
+        upscale: super-resolution runs that upscale the images, in order.
         weights: "ema" (averaged) or "raw".
         checkpoint: step of the checkpoint; None takes the newest.
         seed: of the noise.
@@ -116,7 +116,7 @@ def sample(
     common: dict[str, Any] = {"weights": weights, "plugins": plugins, "device": device}
     opened = as_run(run)
     model = open_model(opened, sampler=sampler, settings=of_base, checkpoint=checkpoint, **common)
-    if model.generator.enlarges is not None:
+    if model.generator.super_resolution is not None:
         check_low_res(model, None, len(chosen) * n)
     warn_of_prompts(model, chosen)
     stages = _stages(model, upscale, of_stages, common)

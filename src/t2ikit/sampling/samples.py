@@ -11,7 +11,7 @@ from torch import Tensor
 
 from t2ikit.runs.run import Run
 from t2ikit.sampling.outputs import make_output, unwritable
-from t2ikit.utils.files import save_picture
+from t2ikit.utils.files import save_image
 from t2ikit.utils.grids import labelled_grid, prompt_labels, to_pil
 
 
@@ -80,9 +80,9 @@ class Samples:
         """
         place = make_output(self.run, None if folder is None else Path(folder))
         try:
-            for name, picture in zip(self._names(), self.pil(), strict=True):
-                save_picture(picture, place / name)
-            save_picture(self.grid(), place / "grid.png")
+            for name, image in zip(self._names(), self.pil(), strict=True):
+                save_image(image, place / name)
+            save_image(self.grid(), place / "grid.png")
         except OSError as error:
             raise unwritable(place, error) from error
         return place / "grid.png"

@@ -17,9 +17,9 @@ LOOKED_AT = 100
 
 
 def check_dataset(name: str, registry: Registry | None = None, /, **config: Any) -> None:
-    """Check a dataset: pictures, captions, splits, prompts, and that it repeats.
+    """Check a dataset: images, captions, splits, prompts, and that it repeats.
 
-    At most 100 pictures of each split are looked at.
+    At most 100 images of each split are looked at.
 
     Args:
         name: of the dataset.
@@ -42,7 +42,7 @@ def check_dataset(name: str, registry: Registry | None = None, /, **config: Any)
 
 
 def _check_split(part: Subject, first: Dataset, second: Dataset, split: Split) -> set[str]:
-    """Check the pictures of a split and give their keys."""
+    """Check the images of a split and give their keys."""
     size, keys = first.size(split), []
     empty = split == "validation" and part.config.validation == 0
     require(
@@ -50,7 +50,7 @@ def _check_split(part: Subject, first: Dataset, second: Dataset, split: Split) -
         f"{part.title}: there is nothing to {'train on' if split == 'train' else 'validate with'}",
     )
     for index in range(0, size, math.ceil(size / LOOKED_AT) or 1):
-        title = f"{part.title}: picture {index} of {split}"
+        title = f"{part.title}: image {index} of {split}"
         record, again = first.record(split, index), second.record(split, index)
         _check_record(title, record, part.config.size)
         same = torch.equal(record.image, again.image) and record.captions == again.captions
@@ -60,7 +60,7 @@ def _check_split(part: Subject, first: Dataset, second: Dataset, split: Split) -
             f"{title}: captions() and the record do not agree",
         )
         keys.append(record.key)
-    require(len(set(keys)) == len(keys), f"{part.title}: two pictures of {split} have the same key")
+    require(len(set(keys)) == len(keys), f"{part.title}: two images of {split} have the same key")
     return set(keys)
 
 
@@ -156,12 +156,12 @@ def _same(a: TextEmbedding, b: TextEmbedding, tolerance: float) -> bool:
 def check_metric(
     name: str, registry: Registry | None = None, dataset: Dataset | None = None, /, **config: Any
 ) -> None:
-    """Check a metric on held-out pictures and their own captions.
+    """Check a metric on held-out images and their own captions.
 
     Args:
         name: of the metric.
         registry: where it is looked up; None takes the installed plugins.
-        dataset: where pictures come from; None takes 32-pixel creatures.
+        dataset: where images come from; None takes 32-pixel creatures.
         **config: its options.
 
     Raises:
@@ -182,7 +182,7 @@ def check_metric(
         known = isinstance(missing, list) and all(isinstance(one, Download) for one in missing)
         require(known, f"{part.title}: downloads() must be a list of t2ikit.Download, is {missing!r}")
         found = metric(drawn)
-        require(torch.equal(images, before), f"{part.title} changed the pictures it was given")
+        require(torch.equal(images, before), f"{part.title} changed the images it was given")
         right = isinstance(found, dict) and bool(found)
         require(right, f"{part.title} must give a dict of at least one t2ikit.Measure")
         for label, measure in found.items():
@@ -193,7 +193,7 @@ def check_metric(
 def _check_measure(title: str, measure: Measure, count: int) -> None:
     require(isinstance(measure, Measure), f"{title} must be a t2ikit.Measure")
     require(math.isfinite(measure.value), f"{title} is {measure.value}, must be finite")
-    require(1 <= measure.n <= count, f"{title} says it saw {measure.n} pictures of {count}")
+    require(1 <= measure.n <= count, f"{title} says it saw {measure.n} images of {count}")
     both = (measure.low is None) == (measure.high is None)
     require(both, f"{title} has one end of an interval without the other")
     if measure.low is not None and measure.high is not None:

@@ -15,7 +15,7 @@ from t2ikit.registry.registry import Registry
 from t2ikit.registry.specs import LossSpec
 from t2ikit.testing.support import TEXT_WIDTH, Subject, close, explained, finite, require, seeded, subject
 from t2ikit.testing.toys import ToyCritic, ToyDenoiser, ToyGAN, toy_batch
-from t2ikit.training.player import Player, Term, make_players
+from t2ikit.training.player import Player, WeightedLoss, make_players
 
 SIZE = 16
 CUTS = (slice(0, 3), slice(3, 8))
@@ -27,7 +27,7 @@ def check_loss(name: str, registry: Registry | None = None, /, **config: Any) ->
     It must give a finite scalar that is differentiable with respect to its player and its own parameters;
     repeat (randomness comes from `step.draws` alone); be a plain mean over the batch, so that the mean over
     micro-batches equals the whole to 1e-5; work under bf16 autocast; and, if it looks at the generator's
-    pictures, leave those alone whose `image_weight` is 0.
+    images, leave those alone whose `image_weight` is 0.
 
     Args:
         name: of the loss, as in a recipe.
@@ -71,9 +71,9 @@ def _cast(part: Subject, toy: type[ToyDenoiser] | type[ToyGAN]) -> tuple[Player,
     loss = part.build(SIZE)
     with seeded(1):
         generator: Generator = toy(TEXT_WIDTH, SIZE)
-        seats = ("main",) if spec.player == "critic" or {"critic", "real_grad"} & spec.needs else ()
-        critics: Mapping[str, Critic] = {name: ToyCritic(TEXT_WIDTH) for name in seats}
-    term = Term(_Watched(loss, part.title), spec.player, needs=frozenset(spec.needs))
+        player_states = ("main",) if spec.player == "critic" or {"critic", "real_grad"} & spec.needs else ()
+        critics: Mapping[str, Critic] = {name: ToyCritic(TEXT_WIDTH) for name in player_states}
+    term = WeightedLoss(_Watched(loss, part.title), spec.player, needs=frozenset(spec.needs))
     (player,) = make_players(generator, critics, {"loss": term}, seed=0)
     return player, toy_batch(8, SIZE)
 
@@ -126,7 +126,7 @@ def _check_precision(title: str, player: Player, batch: Batch) -> None:
 
 
 class _Untrusted(Generator):
-    """A generator whose pictures are leaves of the graph and not to be trusted."""
+    """A generator whose images are leaves of the graph and not to be trusted."""
 
     def __init__(self, inner: Generator) -> None:
         super().__init__()
@@ -149,6 +149,6 @@ def _check_weight(title: str, player: Player) -> None:
     ignored = not any(bool(gradient.any()) for gradient in gradients if gradient is not None)
     require(
         ignored,
-        f"{title} ignores image_weight: losses on the generator's pictures must multiply each sample by "
+        f"{title} ignores image_weight: losses on the generator's images must multiply each sample by "
         "step.prediction.image_weight",
     )

@@ -34,7 +34,7 @@ def check_generator(
         name: of the generator, as in a recipe.
         registry: where it is looked up; None takes the installed plugins.
         image_size: pixels.
-        low_res: size of the pictures to enlarge, pixels; None unless it does super-resolution.
+        low_res: size of the images to upscale, pixels; None unless it does super-resolution.
         **config: its options.
 
     Raises:
@@ -197,7 +197,7 @@ def _check_logits(title: str, model: Critic, levels: Sequence[Tensor], batch: Ba
 def _check_reaction(title: str, model: Critic, levels: Sequence[Tensor], batch: Batch) -> None:
     base = torch.cat(_logits(model, levels, batch))
     negated = torch.cat(_logits(model, [-level for level in levels], batch))
-    require(not close(negated, base, 1e-7), f"{title}: the logits do not react to the pictures")
+    require(not close(negated, base, 1e-7), f"{title}: the logits do not react to the images")
     features = model.features(levels, _draws(batch))
     other = torch.cat(model.heads(features, toy_text(["nothing alike"] * len(batch))))
     require(not close(other, base, 1e-7), f"{title}: the logits do not react to the text")
@@ -208,7 +208,7 @@ def _check_penalty(title: str, model: Critic, levels: Sequence[Tensor], batch: B
     leaves = [level.clone().requires_grad_(True) for level in levels]
     total = torch.cat(_logits(model, leaves, batch)).sum()
     gradients = torch.autograd.grad(total, leaves, create_graph=True, allow_unused=True)
-    require(gradients[-1] is not None, f"{title}: the full picture is not looked at")
+    require(gradients[-1] is not None, f"{title}: the full image is not looked at")
     squares = [gradient.square().sum() for gradient in gradients if gradient is not None]
     torch.stack(squares).sum().backward()
     model.zero_grad(set_to_none=True)
@@ -239,7 +239,7 @@ def check_sampler(
         toy = ToyDenoiser if part.entry.spec.requires == "Denoiser" else ToyGAN
         model = toy(TEXT_WIDTH, image_size).eval()
     with explained(f"{part.title} fails"):
-        _check_pictures(part.title, sampler, model)
+        _check_images(part.title, sampler, model)
         _check_progress(part.title, sampler, model)
 
 
@@ -252,25 +252,25 @@ def _sampled(sampler: Sampler, model: Generator, cut: slice = slice(0, COUNT), *
     return sampler(model, condition[cut], draws=draws[cut], **options)
 
 
-def _check_pictures(title: str, sampler: Sampler, model: ToyDenoiser | ToyGAN) -> None:
+def _check_images(title: str, sampler: Sampler, model: ToyDenoiser | ToyGAN) -> None:
     shape = (COUNT, 3, model.image_size, model.image_size)
     for guidance in (None, 1.0, 3.0) if isinstance(model, Denoiser) else (None,):
         images = _sampled(sampler, model, guidance=guidance)
         require(tuple(images.shape) == shape, f"{title} must give {shape}, gave {tuple(images.shape)}")
         inside = finite(images) and float(images.abs().max()) <= 1
-        require(inside, f"{title}: pictures must lie in [-1, 1] (guidance {guidance})")
-        require(not images.requires_grad, f"{title}: pictures must carry no gradient")
+        require(inside, f"{title}: images must lie in [-1, 1] (guidance {guidance})")
+        require(not images.requires_grad, f"{title}: images must carry no gradient")
     images = _sampled(sampler, model)
     with seeded(2):
         require(
             torch.equal(_sampled(sampler, model), images),
-            f"{title}: the same draws gave other pictures; all randomness must come from `draws`",
+            f"{title}: the same draws gave other images; all randomness must come from `draws`",
         )
     require(
         not torch.equal(_sampled(sampler, model, key=100), images), f"{title}: other draws changed nothing"
     )
     some = _sampled(sampler, model, SOME)
-    require(close(some, images[SOME], 1e-4), f"{title}: a picture depends on the others drawn with it")
+    require(close(some, images[SOME], 1e-4), f"{title}: an image depends on the others drawn with it")
 
 
 def _check_progress(title: str, sampler: Sampler, model: Generator) -> None:

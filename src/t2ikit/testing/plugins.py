@@ -13,7 +13,7 @@ import torch
 
 from t2ikit.config.toml import dump_toml, load_toml
 from t2ikit.errors import UserError
-from t2ikit.recipes.compose import build_cast
+from t2ikit.recipes.compose import build_components
 from t2ikit.recipes.recipe import read_recipe, resolve
 from t2ikit.registry.registry import Registry
 from t2ikit.registry.specs import KINDS
@@ -78,7 +78,7 @@ def check_recipe(name: str, registry: Registry | None = None, /) -> None:
     registry = registry or Registry.load()
     with explained(f"recipe {name} cannot be used"), torch.random.fork_rng(devices=[]):
         recipe = read_recipe(registry, name)
-        build_cast(recipe, registry, torch.device("cpu"))
+        build_components(recipe, registry, torch.device("cpu"))
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "recipe.toml"
             path.write_text(dump_toml(recipe.table()), encoding="utf-8")

@@ -61,12 +61,12 @@ class ToyDenoiser(Denoiser):
         self.out = nn.Conv2d(width, 3, 3, padding=1)
 
     def denoise(self, x: Tensor, t: Tensor, condition: Condition, previous: Tensor | None = None) -> Tensor:
-        """v for noisy pictures x (B, 3, H, W) at timesteps t (B,)."""
+        """v for noisy images x (B, 3, H, W) at timesteps t (B,)."""
         scale = self.text(condition.text.pooled) * (1 + t[:, None] / TIMESTEPS)  # (B, width)
         return self.out(F.silu(self.into(x) + scale[:, :, None, None]))
 
     def forward(self, batch: Batch, draws: Draws) -> Prediction:
-        """Noise the pictures, drop a tenth of the captions, predict v."""
+        """Noise the images, drop a tenth of the captions, predict v."""
         t = draws.named("timestep").randint(TIMESTEPS)  # (B,)
         noise = draws.named("noise").randn(*batch.images.shape[1:])
         keep = draws.named("dropout").rand() >= self.caption_dropout
@@ -114,7 +114,7 @@ class ToyGAN(OneStep):
 
 
 class ToyCritic(Critic):
-    """One convolution on every level; logits from the picture alone and from its fit to the text.
+    """One convolution on every level; logits from the image alone and from its fit to the text.
 
     Args:
         text_width: D of the text encoder.
@@ -158,7 +158,7 @@ COLOURS = ("red", "green", "blue", "grey", "white")
 
 
 def toy_batch(count: int = 8, image_size: int = 32, width: int = 16, length: int = 8, seed: int = 0) -> Batch:
-    """Noise pictures (count, 3, S, S) in [-1, 1] with captions that name colours."""
+    """Noise images (count, 3, S, S) in [-1, 1] with captions that name colours."""
     generator = torch.Generator().manual_seed(mix(seed, "toy_batch"))
     images = torch.rand(count, 3, image_size, image_size, generator=generator) * 2 - 1
     own = [f"a {COLOURS[i % len(COLOURS)]} square" for i in range(count)]
@@ -167,9 +167,9 @@ def toy_batch(count: int = 8, image_size: int = 32, width: int = 16, length: int
         images=images,
         condition=toy_condition(own, width, length),
         wrong=toy_text(wrong, width, length),
-        wrong_ok=torch.tensor([float(a != b) for a, b in zip(own, wrong)]),
+        mismatch_mask=torch.tensor([float(a != b) for a, b in zip(own, wrong)]),
         pool=tuple(own),
-        pool_text=toy_text(own, width, length),
+        all_captions_text=toy_text(own, width, length),
         own=torch.arange(count),
         keys=torch.arange(count) + 1000 * seed,
     )

@@ -15,7 +15,7 @@ from t2ikit.text.pretrained_config import PretrainedConfig
 from t2ikit.text.tokenizing import kept_of
 
 
-class HeldEncoder(TextEncoder):
+class LoadedTextEncoder(TextEncoder):
     """Captions to the last hidden states of a model of transformers, as `PretrainedEncoder` gives them.
 
     Args:

@@ -59,7 +59,7 @@ def _check_processes(config: TrainConfig, accelerator: Accelerator) -> None:
     processes = accelerator.num_processes
     if config.batch % processes:
         raise UserError(
-            f"train.batch: {config.batch} pictures cannot be shared by {processes} processes",
+            f"train.batch: {config.batch} images cannot be shared by {processes} processes",
             expected=f"a multiple of {processes}",
             got=config.batch,
             fix=f"--set train.batch={processes * max(1, config.batch // processes):d}",

@@ -13,11 +13,11 @@ from typing import Literal
 
 import torch
 
-from t2ikit.data.batches import training_shares
+from t2ikit.data.batches import training_batches
 from t2ikit.errors import UserError
-from t2ikit.memory import forecast
+from t2ikit.memory.forecast import forecast
 from t2ikit.memory.report import size
-from t2ikit.recipes.compose import Cast, build_cast
+from t2ikit.recipes.compose import Components, build_components
 from t2ikit.recipes.recipe import Recipe
 from t2ikit.registry.registry import Registry
 from t2ikit.runs import checkpoint as ckpt
@@ -122,13 +122,15 @@ def _forecast(
     accelerator, display = prepare(recipe, device, progress)
     try:
         with nothing_downloaded():
-            cast = build_cast(recipe, registry, accelerator.device)
-        said = [f"warning: {warning}" for warning in cast.dataset.warnings] + list(cast.dataset.notes)
-        trainer = make_trainer(recipe, cast, accelerator, display)
-        done = 0 if run is None else _restored(run, recipe, cast, trainer, said)
-        prompts = SampleGrids(cast, trainer).prompts
-        Validation(cast, trainer, said.append)
-        seconds = _time_steps(cast, trainer, done)
+            components = build_components(recipe, registry, accelerator.device)
+        said = [f"warning: {warning}" for warning in components.dataset.warnings] + list(
+            components.dataset.notes
+        )
+        trainer = make_trainer(recipe, components, accelerator, display)
+        done = 0 if run is None else _restored(run, recipe, components, trainer, said)
+        prompts = SampleGrids(components, trainer).prompts
+        Validation(components, trainer, said.append)
+        seconds = _time_steps(components, trainer, done)
     finally:
         display.close()
     steps = _steps_left(recipe, trainer, done, seconds)
@@ -137,7 +139,7 @@ def _forecast(
     memory, memory_words = _memory(replace(recipe, train=train), registry, accelerator.device.type)
     rows = (
         ("recipe", recipe.name),
-        ("data", _data(cast, recipe)),
+        ("data", _data(components, recipe)),
         ("model", f"{_parts(recipe)}; {parameters:,} parameters are trained"),
         ("steps", _steps(recipe, trainer, done, steps)),
         ("memory", memory_words),
@@ -163,9 +165,9 @@ def _memory(recipe: Recipe, registry: Registry, kind: str) -> tuple[int | None, 
     return found.total, f"about {size(found.total)} at the peak of a step on {kind}, beside PyTorch itself"
 
 
-def _restored(run: Run, recipe: Recipe, cast: Cast, trainer: Trainer, said: list[str]) -> int:
+def _restored(run: Run, recipe: Recipe, components: Components, trainer: Trainer, said: list[str]) -> int:
     """Load the newest whole checkpoint; the steps done."""
-    check_data(run, cast)
+    check_data(run, components)
     snapshot, damaged = ckpt.load_latest(run.path)
     snapshots.restore(trainer, snapshot)
     said += [f"{error.what}: it would go on from step {snapshot.step}" for error in damaged]
@@ -173,16 +175,16 @@ def _restored(run: Run, recipe: Recipe, cast: Cast, trainer: Trainer, said: list
     return snapshot.step
 
 
-def _time_steps(cast: Cast, trainer: Trainer, done: int) -> float:
+def _time_steps(components: Components, trainer: Trainer, done: int) -> float:
     """Seconds a step, after one that warms up. Lazy losses count by how often they are due."""
     device = trainer.accelerator.device
-    every = min((term.every for term in cast.terms.values() if term.every > 1), default=0)
+    every = min((term.every for term in components.terms.values() if term.every > 1), default=0)
     times: list[float] = []
-    with closing(training_shares(cast, trainer, done, done + TIMED_STEPS + 1)) as shares:
+    with closing(training_batches(components, trainer, done, done + TIMED_STEPS + 1)) as shares:
         numbers = [0, 0, 1, 2] if every else [0, 1, 2, 3]  # every loss is due at step 0
         for number, share in zip(numbers, islice(shares, TIMED_STEPS + 1)):
             began = time.perf_counter()
-            trainer.step(share.batch(cast.model.encoder, device), number)
+            trainer.step(share.batch(components.model.encoder, device), number)
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
             times.append(time.perf_counter() - began)
@@ -203,8 +205,8 @@ def _steps_left(recipe: Recipe, trainer: Trainer, done: int, seconds: float) -> 
     return max(0, round((60 * recipe.train.minutes - passed) / seconds))
 
 
-def _data(cast: Cast, recipe: Recipe) -> str:
-    dataset, data = cast.dataset, recipe.parts["data"].config
+def _data(components: Components, recipe: Recipe) -> str:
+    dataset, data = components.dataset, recipe.parts["data"].config
     train = f"{dataset.size('train'):,}" if dataset.indexed_training else "a stream of"
     images = f"{train} training and {dataset.size('validation'):,} validation images"
     return f"{data.spec}: {images} of {data.size} x {data.size} pixels"

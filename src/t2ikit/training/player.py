@@ -19,7 +19,7 @@ from t2ikit.registry.specs import Needs
 
 
 @dataclass(frozen=True)
-class Term:
+class WeightedLoss:
     """A built loss with what the recipe says of it.
 
     Attributes:
@@ -63,7 +63,7 @@ class Player(nn.Module):
         self,
         name: str,
         trained: nn.Module,
-        terms: Mapping[str, Term],
+        terms: Mapping[str, WeightedLoss],
         generator: Generator,
         critics: Mapping[str, Critic],
         seed: int,
@@ -120,15 +120,15 @@ def thaw(players: Iterable[Player]) -> None:
 
 
 def make_players(
-    generator: Generator, critics: Mapping[str, Critic], terms: Mapping[str, Term], seed: int
+    generator: Generator, critics: Mapping[str, Critic], terms: Mapping[str, WeightedLoss], seed: int
 ) -> list[Player]:
     """The players of a run, critic first; those without a loss are left out."""
-    cast: list[tuple[str, nn.Module]] = [
+    components: list[tuple[str, nn.Module]] = [
         ("critic", nn.ModuleDict(dict(critics))),
         ("generator", generator),
     ]
     players = []
-    for name, trained in cast:
+    for name, trained in components:
         own = {key: term for key, term in terms.items() if term.player == name}
         if own:
             players.append(Player(name, trained, own, generator, critics, seed))

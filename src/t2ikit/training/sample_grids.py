@@ -7,10 +7,10 @@ from contextlib import nullcontext
 from PIL import Image
 from torch import Tensor
 
-from t2ikit.nn.modes import evaluating
-from t2ikit.recipes.compose import Cast
+from t2ikit.nn.modes import eval_mode
+from t2ikit.recipes.compose import Components
 from t2ikit.sampling.draw import sample
-from t2ikit.sampling.low_res import real_pictures, small_pictures
+from t2ikit.sampling.low_res import low_res_images, real_images
 from t2ikit.training.trainer import Trainer
 from t2ikit.utils.grids import labelled_grid, prompt_labels, to_pil
 
@@ -27,14 +27,14 @@ class SampleGrids:
         beside: (P, 3, H, W), real images of the prompts, for super-resolution; None else.
 
     Raises:
-        UserError: the model enlarges, and a prompt belongs to no image.
+        UserError: the model upscales, and a prompt belongs to no image.
     """
 
-    def __init__(self, cast: Cast, trainer: Trainer) -> None:
-        self.model, self.trainer, config = cast.model, trainer, trainer.config
+    def __init__(self, components: Components, trainer: Trainer) -> None:
+        self.model, self.trainer, config = components.model, trainer, trainer.config
         self.seed, self.count = config.seed, config.samples
-        self.prompts = list(dict.fromkeys(config.prompts or cast.dataset.prompts(4, config.seed)))
-        self.beside = real_pictures(self.model.generator, cast.dataset, self.prompts, config.seed)
+        self.prompts = list(dict.fromkeys(config.prompts or components.dataset.prompts(4, config.seed)))
+        self.beside = real_images(self.model.generator, components.dataset, self.prompts, config.seed)
 
     def sample(self) -> Tensor:
         """Images (P * count, 3, H, W) in [-1, 1], those of a prompt together.
@@ -43,22 +43,22 @@ class SampleGrids:
             UserError: memory does not suffice.
         """
         generator, average = self.model.generator, self.trainer.average
-        with evaluating([generator]), average.applied() if average else nullcontext():
+        with eval_mode([generator]), average.average_parameters() if average else nullcontext():
             return sample(
                 self.model,
                 self.prompts,
                 samples=range(self.count),
                 seed=self.seed,
                 batch=max(4, self.trainer.micro_batch),
-                low_res=small_pictures(generator, self.beside, self.count),
+                low_res=low_res_images(generator, self.beside, self.count),
             )
 
     def grid(self, images: Tensor) -> Image.Image:
         """A row for each prompt; for super-resolution between what was given and the real image."""
-        pictures = to_pil(images)
-        rows = [pictures[i : i + self.count] for i in range(0, len(pictures), self.count)]
+        cells = to_pil(images)
+        rows = [cells[i : i + self.count] for i in range(0, len(cells), self.count)]
         labels = [f"sample {number}" for number in range(self.count)]
-        low_res = small_pictures(self.model.generator, self.beside)
+        low_res = low_res_images(self.model.generator, self.beside)
         if self.beside is not None and low_res is not None:
             ends = zip(to_pil(low_res), rows, to_pil(self.beside))
             rows, labels = [[a, *row, b] for a, row, b in ends], ["given", *labels, "real"]

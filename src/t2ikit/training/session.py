@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from t2ikit.data.batches import training_shares
-from t2ikit.data.loader import Share
+from t2ikit.data.batches import training_batches
+from t2ikit.data.loader import LocalBatch
 from t2ikit.errors import UserError, add_note
 from t2ikit.nn.out_of_memory import memory_mb
-from t2ikit.recipes.compose import Cast
+from t2ikit.recipes.compose import Components
 from t2ikit.registry.registry import Registry
 from t2ikit.runs import checkpoint as ckpt
 from t2ikit.runs.commands import resume_command
@@ -30,7 +30,7 @@ from t2ikit.training.sample_grids import SampleGrids
 from t2ikit.training.schedule import StopWatch, scheduled_rate
 from t2ikit.training.trainer import Trainer
 from t2ikit.training.validation import Validation
-from t2ikit.utils.files import save_picture
+from t2ikit.utils.files import save_image
 from t2ikit.utils.progress import timed
 
 if TYPE_CHECKING:
@@ -56,17 +56,25 @@ class Session:
         saved: steps done when a checkpoint was last written, or begun to be.
     """
 
-    def __init__(self, run: Run, cast: Cast, trainer: Trainer, registry: Registry, display: Display) -> None:
-        self.run, self.cast, self.trainer, self.registry, self.display = run, cast, trainer, registry, display
+    def __init__(
+        self, run: Run, components: Components, trainer: Trainer, registry: Registry, display: Display
+    ) -> None:
+        self.run, self.components, self.trainer, self.registry, self.display = (
+            run,
+            components,
+            trainer,
+            registry,
+            display,
+        )
         self.config = trainer.config
         self.accelerator = trainer.accelerator
         self.main = self.accelerator.is_main_process
-        self.grids = SampleGrids(cast, trainer)
-        self.validation = Validation(cast, trainer, display.say)
+        self.grids = SampleGrids(components, trainer)
+        self.validation = Validation(components, trainer, display.say)
         self.latest: dict[str, float] = {}
         self.interrupts = Interrupts(display.say)
         self.trackers: Trackers | None = None
-        self.vocabulary = Vocabulary(cast.model.encoder)
+        self.vocabulary = Vocabulary(components.model.encoder)
         self.done = self.saved = 0
 
     def resume(self, *, own_micro_batch: bool = False) -> int:
@@ -95,8 +103,8 @@ class Session:
         self.done = self.saved = start
         try:
             self._begin(start)
-            whose = (self.cast, self.trainer, start, self.trainer.budget.stop)
-            with self.interrupts, closing(training_shares(*whose)) as shares:
+            whose = (self.components, self.trainer, start, self.trainer.budget.stop)
+            with self.interrupts, closing(training_batches(*whose)) as shares:
                 finished = self._loop(start, shares)
             if note := self.vocabulary.unknown(self.grids.prompts):
                 self.display.say(f"prompts: {note}")
@@ -120,7 +128,7 @@ class Session:
             self.trackers = Trackers(self.config.trackers, self.run.path, "t2ikit", self.run.table)
         if self.run is before:
             return
-        decays = any(seat.config.decay != "none" for seat in self.trainer.seats)
+        decays = any(player_state.config.decay != "none" for player_state in self.trainer.player_states)
         for line in describe_changes(self.run.info["history"][-1]["changes"], decays=decays):
             self.display.say(line)
         if self.main:
@@ -146,14 +154,14 @@ class Session:
             note = f"saved at step {ckpt.step_of(found[-1])}; to go on: {resume_command(self.run)}"
         add_note(error, note)
 
-    def _loop(self, start: int, shares: Iterable[Share]) -> bool:
+    def _loop(self, start: int, shares: Iterable[LocalBatch]) -> bool:
         budget, clock = self.trainer.budget, StopWatch(start)
         budget.begin(start)
         if budget.over:
             self._end_again(start)
         else:
             for step, share in enumerate(shares, start):
-                self.trainer.step(share.batch(self.cast.model.encoder, self.accelerator.device), step)
+                self.trainer.step(share.batch(self.components.model.encoder, self.accelerator.device), step)
                 self.vocabulary.see(share.pool, step)
                 self.done = step + 1
                 budget.end(self.done)
@@ -205,8 +213,8 @@ class Session:
             if name.startswith("loss/") and not math.isfinite(value) and self.config.precision != "fp16":
                 raise self._diverged(name, step)
         rates = {
-            f"lr/{seat.player.name}": scheduled_rate(seat.config, step, self.trainer.budget)
-            for seat in self.trainer.seats
+            f"lr/{player_state.player.name}": scheduled_rate(player_state.config, step, self.trainer.budget)
+            for player_state in self.trainer.player_states
         }
         return {**{name: value if math.isfinite(value) else None for name, value in means.items()}, **rates}
 
@@ -249,7 +257,7 @@ class Session:
 
     def _show(self, done: int, images: torch.Tensor) -> None:
         grid = self.grids.grid(images)
-        save_picture(grid, self.run.grid_at(done))
+        save_image(grid, self.run.grid_at(done))
         if self.trackers is not None:
             self.trackers.images(done, "samples", grid)
         self.registry.hook.t2ikit_images(

@@ -49,9 +49,9 @@ def take(trainer: Trainer, step: int, validation: float | None) -> Snapshot:
     if trainer.average is not None:
         tensors["ema"] = trainer.average.tensors()
         state["ema_steps"] = trainer.average.model.optimization_step
-    for seat in trainer.seats:
-        moments = seat.optimizer.state_dict()["state"]
-        tensors[f"optimizer.{seat.player.name}"] = {
+    for player_state in trainer.player_states:
+        moments = player_state.optimizer.state_dict()["state"]
+        tensors[f"optimizer.{player_state.player.name}"] = {
             f"{index}.{name}": tensor for index, entry in moments.items() for name, tensor in entry.items()
         }
     if trainer.accelerator.scaler is not None:
@@ -78,8 +78,8 @@ def restore(trainer: Trainer, snapshot: Snapshot, *, own_micro_batch: bool = Fal
             if set(found) != set(own):
                 raise KeyError(f"{name}: {sorted(set(found) ^ set(own))[:3]}")
             module.load_state_dict(found, strict=False)
-        for seat in trainer.seats:
-            seat.optimizer.load_state_dict(_optimizer_state(seat, snapshot))
+        for player_state in trainer.player_states:
+            player_state.optimizer.load_state_dict(_optimizer_state(player_state, snapshot))
         if trainer.average is not None:
             trainer.average.load(snapshot.tensors["ema"], snapshot.state["ema_steps"])
     except (KeyError, RuntimeError) as error:
@@ -109,25 +109,29 @@ def _check_finite(trainer: Trainer, snapshot: Snapshot) -> None:
         check_finite(tensors, new.get(part, {}), where, fix)
 
 
-def _optimizer_state(seat: Any, snapshot: Snapshot) -> dict[str, Any]:
+def _optimizer_state(player_state: Any, snapshot: Snapshot) -> dict[str, Any]:
     state: dict[int, dict[str, Tensor]] = {}
-    for key, tensor in snapshot.tensors[f"optimizer.{seat.player.name}"].items():
+    for key, tensor in snapshot.tensors[f"optimizer.{player_state.player.name}"].items():
         index, name = key.split(".", 1)
         state.setdefault(int(index), {})[name] = tensor
-    _check_moments(seat, state)
-    return {"state": state, "param_groups": seat.optimizer.state_dict()["param_groups"]}
+    _check_moments(player_state, state)
+    return {"state": state, "param_groups": player_state.optimizer.state_dict()["param_groups"]}
 
 
-def _check_moments(seat: Any, state: dict[int, dict[str, Tensor]]) -> None:
+def _check_moments(player_state: Any, state: dict[int, dict[str, Tensor]]) -> None:
     """Refuse moments that are not those of the parameters: they are told apart by their place alone."""
-    owners = [(group, own) for group in seat.optimizer.param_groups for own in group["params"]]
+    owners = [(group, own) for group in player_state.optimizer.param_groups for own in group["params"]]
     for place, moments in state.items():
         if place >= len(owners):
-            raise KeyError(f"optimizer.{seat.player.name}: moments of more than {len(owners)} weights")
+            raise KeyError(
+                f"optimizer.{player_state.player.name}: moments of more than {len(owners)} weights"
+            )
         group, parameter = owners[place]
         expected = MUON if group.get("muon") else ADAMW
         if set(moments) != expected:
             wanted, found = (", ".join(sorted(names)) for names in (expected, moments))
-            raise KeyError(f"optimizer.{seat.player.name}: moments {found} in the place of {wanted}")
+            raise KeyError(f"optimizer.{player_state.player.name}: moments {found} in the place of {wanted}")
         if any(one.ndim and one.shape != parameter.shape for one in moments.values()):
-            raise KeyError(f"optimizer.{seat.player.name}: moments of another shape than their weights")
+            raise KeyError(
+                f"optimizer.{player_state.player.name}: moments of another shape than their weights"
+            )

@@ -15,8 +15,8 @@ from filelock import BaseFileLock, FileLock, Timeout
 from t2ikit.config.toml import parse_setting
 from t2ikit.core.interfaces import Split, StreamingDataset
 from t2ikit.errors import UserError
-from t2ikit.nn.ema import Average
-from t2ikit.recipes.compose import Cast, build_cast
+from t2ikit.nn.ema import EMA
+from t2ikit.recipes.compose import Components, build_components
 from t2ikit.recipes.recipe import Recipe, steps_or_minutes
 from t2ikit.registry.registry import Registry
 from t2ikit.runs.commands import resume_command
@@ -56,22 +56,22 @@ def start_run(
     """
     accelerator, display = prepare(recipe, device, progress)
     folder = _new_folder(recipe, out, accelerator)
-    cast = build_cast(recipe, registry, accelerator.device)
-    validation_data(cast.dataset)
+    components = build_components(recipe, registry, accelerator.device)
+    validation_data(components.dataset)
     check_trackers(recipe.train.trackers)
     if accelerator.is_main_process:
         create_run(
             folder,
             recipe,
             registry,
-            data=cast.dataset.fingerprint,
-            text=cast.model.encoder.fingerprint,
+            data=components.dataset.fingerprint,
+            text=components.model.encoder.fingerprint,
             device=str(accelerator.device),
             processes=accelerator.num_processes,
-            upscales=cast.model.generator.enlarges is not None,
+            upscales=components.model.generator.super_resolution is not None,
         )
     accelerator.wait_for_everyone()
-    return _train(open_run(folder), registry, recipe, cast, accelerator, display, resume=False)
+    return _train(open_run(folder), registry, recipe, components, accelerator, display, resume=False)
 
 
 def _new_folder(recipe: Recipe, out: Path | None, accelerator: Accelerator) -> Path:
@@ -108,10 +108,10 @@ def resume_run(
     """
     run, recipe = resumed_recipe(registry, path, settings)
     accelerator, display = prepare(recipe, device, progress)
-    cast = build_cast(recipe, registry, accelerator.device)
-    check_data(run, cast)
+    components = build_components(recipe, registry, accelerator.device)
+    check_data(run, components)
     own = any(parse_setting(setting)[0] == ("train", "micro_batch") for setting in settings)
-    return _train(run, registry, recipe, cast, accelerator, display, resume=True, own_micro_batch=own)
+    return _train(run, registry, recipe, components, accelerator, display, resume=True, own_micro_batch=own)
 
 
 def resumed_recipe(registry: Registry, path: Path, settings: Sequence[str]) -> tuple[Run, Recipe]:
@@ -127,15 +127,15 @@ def resumed_recipe(registry: Registry, path: Path, settings: Sequence[str]) -> t
     return run, run.recipe(registry, sampling=False, settings=settings)
 
 
-def check_data(run: Run, cast: Cast) -> None:
+def check_data(run: Run, components: Components) -> None:
     """Refuse to go on with other data or another text encoder than the run began with."""
-    run.check_text(cast.model.encoder)
+    run.check_text(components.model.encoder)
     expected = run.info["data_fingerprint"]
-    if cast.dataset.fingerprint != expected:
+    if components.dataset.fingerprint != expected:
         raise UserError(
             f"{run.path}: the data has changed since the run began",
             expected=f"data with fingerprint {expected}",
-            got=f"fingerprint {cast.dataset.fingerprint} at {run.table['data']['spec']}",
+            got=f"fingerprint {components.dataset.fingerprint} at {run.table['data']['spec']}",
             fix="restore the data as it was, or start a new run",
         )
 
@@ -161,12 +161,14 @@ def prepare(recipe: Recipe, device: str, progress: bool) -> tuple[Accelerator, D
 
 
 def make_trainer(
-    recipe: Recipe, cast: Cast, accelerator: Accelerator, display: Display | None = None
+    recipe: Recipe, components: Components, accelerator: Accelerator, display: Display | None = None
 ) -> Trainer:
     """A trainer for a cast: its players, optimisers and averaged weights."""
-    players: list[Player] = make_players(cast.model.generator, cast.critics, cast.terms, recipe.train.seed)
+    players: list[Player] = make_players(
+        components.model.generator, components.critics, components.terms, recipe.train.seed
+    )
     decay = recipe.train.ema_decay
-    average = Average(cast.model.generator, decay) if decay else None
+    average = EMA(components.model.generator, decay) if decay else None
     say = (display or Silent()).say
     return Trainer(players, recipe.train, dict(recipe.optimizer), accelerator, average, say)
 
@@ -175,7 +177,7 @@ def _train(
     run: Run,
     registry: Registry,
     recipe: Recipe,
-    cast: Cast,
+    components: Components,
     accelerator: Accelerator,
     display: Display,
     *,
@@ -183,11 +185,13 @@ def _train(
     own_micro_batch: bool = False,
 ) -> Run:
     lock, run = None, replace(run, registry=registry)
-    run.info.setdefault("upscales", cast.model.generator.enlarges is not None)  # of an older version's run
+    run.info.setdefault(
+        "upscales", components.model.generator.super_resolution is not None
+    )  # of an older version's run
 
     def to_the_end() -> Run:
-        trainer = make_trainer(recipe, cast, accelerator, display)
-        session = Session(run, cast, trainer, registry, display)
+        trainer = make_trainer(recipe, components, accelerator, display)
+        session = Session(run, components, trainer, registry, display)
         start = session.resume(own_micro_batch=own_micro_batch) if resume else 0
         check_left(run, recipe, trainer, start)
         session.train(start)
@@ -195,13 +199,13 @@ def _train(
 
     try:
         lock = _lock(run) if accelerator.is_main_process else None
-        for warning in cast.dataset.warnings:
+        for warning in components.dataset.warnings:
             display.say(f"warning: {warning}")
-        for note in cast.dataset.notes:
+        for note in components.dataset.notes:
             display.say(note)
-        for message in cast.model.encoder.prepare(_captions(cast, recipe)):
+        for message in components.model.encoder.prepare(_captions(components, recipe)):
             display.say(message)
-        cut = cut_prompts(cast.model.encoder, recipe.train.prompts)
+        cut = cut_prompts(components.model.encoder, recipe.train.prompts)
         if cut:
             display.say(f"train.prompts: {cut}")
         trained = to_the_end()
@@ -239,9 +243,9 @@ def _lock(run: Run) -> BaseFileLock:
     return lock
 
 
-def _captions(cast: Cast, recipe: Recipe) -> Iterator[str]:
+def _captions(components: Components, recipe: Recipe) -> Iterator[str]:
     """Every caption that training can show, the empty one, and those of the grids."""
-    dataset = cast.dataset
+    dataset = components.dataset
     streamed = isinstance(dataset, StreamingDataset)  # whose captions are encoded as they come
     splits: tuple[Split, ...] = ("validation",) if streamed else ("train", "validation")
     for split in splits:

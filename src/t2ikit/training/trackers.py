@@ -1,7 +1,7 @@
-"""Scalars and pictures to TensorBoard, Weights & Biases and Trackio, under the run folder.
+"""Scalars and images to TensorBoard, Weights & Biases and Trackio, under the run folder.
 
 accelerate's trackers write where they can. Trackio is spoken to directly: accelerate's tracker for it takes
-no pictures, and writes a key of its own into the config.
+no images, and writes a key of its own into the config.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ Say = Callable[[str], None]
 
 
 class Backend(Protocol):
-    """One place that scalars and pictures go to."""
+    """One place that scalars and images go to."""
 
     def log(self, step: int, scalars: Mapping[str, float]) -> None:
         """Record scalars of a step."""
 
     def images(self, step: int, name: str, image: Image.Image) -> None:
-        """Record a picture of a step."""
+        """Record an image of a step."""
 
     def close(self) -> None:
         """Write out what is pending."""
@@ -84,7 +84,7 @@ class Trackers:
             backend.log(step, scalars)
 
     def images(self, step: int, name: str, image: Image.Image) -> None:
-        """Record a picture, such as a grid of validation prompts."""
+        """Record an image, such as a grid of validation prompts."""
         for backend in self._backends:
             backend.images(step, name, image)
 
@@ -160,7 +160,7 @@ class TensorBoard:
         self._open(step).log(dict(scalars), step=step)
 
     def images(self, step: int, name: str, image: Image.Image) -> None:
-        """Record a picture of a step."""
+        """Record an image of a step."""
         pixels = np.asarray(image.convert("RGB"))[None]
         self._open(step).log_images({name: pixels}, step=step, dataformats="NHWC")
 
@@ -207,7 +207,7 @@ class WandB:
         self._tracker.log(dict(scalars), step=step)
 
     def images(self, step: int, name: str, image: Image.Image) -> None:
-        """Record a picture of a step."""
+        """Record an image of a step."""
         self._tracker.log_images({name: [image]}, step=step)
 
     def close(self) -> None:
@@ -249,7 +249,7 @@ class Trackio:
         self._run.log(dict(scalars), step=step)
 
     def images(self, step: int, name: str, image: Image.Image) -> None:
-        """Record a picture of a step."""
+        """Record an image of a step."""
         import trackio
 
         self._run.log({name: trackio.Image(image, caption=name)}, step=step)

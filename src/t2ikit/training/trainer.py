@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from t2ikit.core.batch import Batch, mix
 from t2ikit.errors import UserError
-from t2ikit.nn.ema import Average
-from t2ikit.nn.modes import evaluating
+from t2ikit.nn.ema import EMA
+from t2ikit.nn.modes import eval_mode
 from t2ikit.nn.muon import MuonAdamW
 from t2ikit.nn.out_of_memory import is_out_of_memory, with_less
 from t2ikit.recipes.schema import OptimizerConfig, TrainConfig
@@ -26,7 +26,7 @@ from t2ikit.training.schedule import Budget, make_budget, scheduled_rate
 
 
 @dataclass
-class Seat:
+class PlayerState:
     """A player at the table: wrapped for its devices, with its optimiser."""
 
     player: Player
@@ -69,11 +69,11 @@ class Trainer:
         config: TrainConfig,
         optimizers: dict[str, OptimizerConfig],
         accelerator: Accelerator,
-        average: Average | None = None,
+        average: EMA | None = None,
         say: Callable[[str], None] = print,
     ) -> None:
         self.config, self.accelerator, self.average, self.say = config, accelerator, average, say
-        self.seats = [self._seat(player, optimizers[player.name]) for player in players]
+        self.player_states = [self._player_state(player, optimizers[player.name]) for player in players]
         self.share = config.batch // accelerator.num_processes
         self.micro_batch = min(config.micro_batch or self.share, self.share)
         self.budget: Budget = make_budget(config, self.agreed)
@@ -89,26 +89,26 @@ class Trainer:
         shared = torch.tensor(value, dtype=torch.float64, device=self.accelerator.device)
         return float(broadcast(shared))
 
-    def _seat(self, player: Player, config: OptimizerConfig) -> Seat:
+    def _player_state(self, player: Player, config: OptimizerConfig) -> PlayerState:
         optimizer = make_optimizer(player.trainable, config)
         wrapped = self.accelerator.prepare_model(player)
-        return Seat(player, wrapped, self.accelerator.prepare_optimizer(optimizer), config)
+        return PlayerState(player, wrapped, self.accelerator.prepare_optimizer(optimizer), config)
 
     @property
     def players(self) -> list[Player]:
         """The players, critic first."""
-        return [seat.player for seat in self.seats]
+        return [player_state.player for player_state in self.player_states]
 
     def step(self, batch: Batch, step: int) -> None:
         """One optimiser step of every player on this process's share of the batch."""
         self._buffers = self._marks()
         try:
-            for seat in self.seats:
-                names = seat.player.due(step)
+            for player_state in self.player_states:
+                names = player_state.player.due(step)
                 if names:
-                    freeze_all_but(seat.player, self.players)
-                    self._accumulate(seat, batch, step, names)
-                    self._update(seat, step)
+                    freeze_all_but(player_state.player, self.players)
+                    self._accumulate(player_state, batch, step, names)
+                    self._update(player_state, step)
         finally:
             thaw(self.players)
         if self.average is not None:
@@ -125,47 +125,50 @@ class Trainer:
         buffers = [one for player in self.players for one in player.buffers() if not one.is_inference()]
         return [(id(one), one._version) for one in buffers]
 
-    def _accumulate(self, seat: Seat, batch: Batch, step: int, names: Sequence[str]) -> None:
+    def _accumulate(self, player_state: PlayerState, batch: Batch, step: int, names: Sequence[str]) -> None:
         """Gradients of the whole share, at a smaller micro-batch when memory runs out."""
 
         def less(error: BaseException) -> None:
             self._shrink(error)
-            seat.optimizer.zero_grad(set_to_none=True)
+            player_state.optimizer.zero_grad(set_to_none=True)
 
-        totals = with_less(lambda: self._micro_batches(seat, batch, step, names), less)
+        totals = with_less(lambda: self._micro_batches(player_state, batch, step, names), less)
         self._touched = True
         for name, value in totals.items():
             self.tally(f"loss/{name}", value)
 
-    def _micro_batches(self, seat: Seat, batch: Batch, step: int, names: Sequence[str]) -> dict[str, Tensor]:
+    def _micro_batches(
+        self, player_state: PlayerState, batch: Batch, step: int, names: Sequence[str]
+    ) -> dict[str, Tensor]:
         totals: dict[str, Tensor] = {}
         for number, (part, last) in enumerate(cut(batch, self.micro_batch)):
             set_seed(
-                mix(self.config.seed, step, seat.player.name, number, self.accelerator.process_index) % 2**32
+                mix(self.config.seed, step, player_state.player.name, number, self.accelerator.process_index)
+                % 2**32
             )
             share = len(part) / len(batch)
-            with nullcontext() if last else self.accelerator.no_sync(seat.wrapped):
-                losses = seat.wrapped(part, step, names)
-                loss = sum(seat.player.terms[name].strength * value for name, value in losses.items())
+            with nullcontext() if last else self.accelerator.no_sync(player_state.wrapped):
+                losses = player_state.wrapped(part, step, names)
+                loss = sum(player_state.player.terms[name].strength * value for name, value in losses.items())
                 self.accelerator.backward(loss * share)
             for name, value in losses.items():
                 totals[name] = totals.get(name, torch.zeros_like(value)) + value.detach() * share
         return totals
 
-    def _update(self, seat: Seat, step: int) -> None:
-        rate = scheduled_rate(seat.config, step, self.budget)
-        for group in seat.optimizer.param_groups:
+    def _update(self, player_state: PlayerState, step: int) -> None:
+        rate = scheduled_rate(player_state.config, step, self.budget)
+        for group in player_state.optimizer.param_groups:
             group["lr"] = rate
-        limit = seat.config.clip_norm or math.inf
-        norm = self.accelerator.clip_grad_norm_(seat.player.trainable, limit)
-        self.tally(f"grad_norm/{seat.player.name}", norm)
+        limit = player_state.config.max_grad_norm or math.inf
+        norm = self.accelerator.clip_grad_norm_(player_state.player.trainable, limit)
+        self.tally(f"grad_norm/{player_state.player.name}", norm)
         try:
-            seat.optimizer.step()
+            player_state.optimizer.step()
         except (RuntimeError, MemoryError) as error:
             if is_out_of_memory(error):  # it may have moved some weights already: not to be tried again
                 raise self._too_large(error) from error
             raise
-        seat.optimizer.zero_grad(set_to_none=True)
+        player_state.optimizer.zero_grad(set_to_none=True)
 
     def _shrink(self, error: BaseException) -> None:
         """Halve the micro-batch, or say what would fit."""
@@ -186,7 +189,7 @@ class Trainer:
             got=str(error).split("\n")[0] or type(error).__name__,
             fix=f"--set train.micro_batch={smaller:d}, beginning or resuming; the batch is the same"
             if smaller
-            else "train with smaller pictures (data.size), a smaller generator or train.precision=bf16",
+            else "train with smaller images (data.size), a smaller generator or train.precision=bf16",
         )
 
     def tally(self, name: str, value: Tensor | float) -> None:
@@ -229,7 +232,7 @@ class Trainer:
         """Mean of each generator loss over held-out batches, with the same draws every time.
 
         Losses with a need in `left_out` are left out, and the others are shown no critics where "critic" is
-        in it. Where memory runs out, fewer pictures go at once.
+        in it. Where memory runs out, fewer images go at once.
         """
         generator = next((player for player in self.players if player.name == "generator"), None)
         if generator is None:
@@ -251,16 +254,16 @@ class Trainer:
                     sums[name] += float(value) * len(part)
             return {name: total / sum(map(len, batches)) for name, total in sums.items()}
 
-        with evaluating(self.players), self.accelerator.autocast():
+        with eval_mode(self.players), self.accelerator.autocast():
             return with_less(means, less)
 
 
 def _too_large_whole(error: BaseException) -> UserError:
     return UserError(
-        "out of memory while validating a single held-out picture",
-        expected="the model and one whole picture to fit the device; an upsampler trains on smaller pieces",
+        "out of memory while validating a single held-out image",
+        expected="the model and one whole image to fit the device; an upsampler trains on smaller pieces",
         got=str(error).split("\n")[0] or type(error).__name__,
-        fix="train with smaller pictures (data.size), a smaller generator or train.precision=bf16",
+        fix="train with smaller images (data.size), a smaller generator or train.precision=bf16",
     )
 
 

@@ -10,9 +10,9 @@ from torch import Tensor
 from t2ikit.core.batch import Batch, Record
 from t2ikit.core.interfaces import Dataset, Split
 from t2ikit.data.formats.shard_stream import ShardStream
-from t2ikit.data.loader import Shares
+from t2ikit.data.loader import BatchLoader
 from t2ikit.errors import UserError
-from t2ikit.recipes.compose import Cast
+from t2ikit.recipes.compose import Components
 from t2ikit.registry.specs import Needs
 from t2ikit.training.trainer import Trainer
 
@@ -43,9 +43,9 @@ class TrainingImages(Dataset):
         """As the dataset gives them."""
         return self.dataset.prompts(n, seed)
 
-    def pictures(self, captions: Sequence[str], seed: int) -> list[Tensor] | None:
+    def images(self, captions: Sequence[str], seed: int) -> list[Tensor] | None:
         """As the dataset gives them."""
-        return self.dataset.pictures(captions, seed)
+        return self.dataset.images(captions, seed)
 
     @property
     def fingerprint(self) -> str:
@@ -85,8 +85,8 @@ class Validation:
         score: (steps done, weighted sum of the losses) of the last measurement.
     """
 
-    def __init__(self, cast: Cast, trainer: Trainer, say: Callable[[str], None]) -> None:
-        self.cast, self.trainer = cast, trainer
+    def __init__(self, components: Components, trainer: Trainer, say: Callable[[str], None]) -> None:
+        self.components, self.trainer = components, trainer
         self.left_out = self._left_out()
         self.batches = self._batches(say)
         self.score: tuple[int, float] | None = None
@@ -97,29 +97,33 @@ class Validation:
         Validation is of whole images, critics are built for what the generator is trained on. Where that is
         crops, losses that need a critic are left out, unless there is no other.
         """
-        model = self.cast.model
-        enlarges, size = model.generator.enlarges, model.context.image_size
-        own = [term for term in self.cast.terms.values() if term.player == "generator"]
+        model = self.components.model
+        super_resolution, size = model.generator.super_resolution, model.context.image_size
+        own = [term for term in self.components.terms.values() if term.player == "generator"]
         without = any("critic" not in term.needs for term in own)
-        return frozenset({"critic"} if enlarges and 0 < enlarges.crop < size and without else ())
+        return frozenset(
+            {"critic"} if super_resolution and 0 < super_resolution.crop < size and without else ()
+        )
 
     def _batches(self, say: Callable[[str], None]) -> list[Batch]:
         """Held-out images with draws that stay the same: keys below 0 are never training's."""
-        dataset, config = validation_data(self.cast.dataset), self.trainer.config
-        count = min(config.validation_pictures, dataset.size("validation"))
-        if dataset is not self.cast.dataset:
+        dataset, config = validation_data(self.components.dataset), self.trainer.config
+        count = min(config.validation_images, dataset.size("validation"))
+        if dataset is not self.components.dataset:
             images = f"the first {count} training images" if count > 1 else "the first training image"
             say(f"no image is held out: validation losses are measured on {images}")
-        enlarges = self.cast.model.generator.enlarges
-        whole = not self.cast.critics or bool(self.left_out)
-        shares = Shares(dataset, config.seed, count, split="validation", enlarges=enlarges, whole=whole)
-        batch = shares[0].batch(self.cast.model.encoder, self.trainer.accelerator.device)
+        super_resolution = self.components.model.generator.super_resolution
+        whole = not self.components.critics or bool(self.left_out)
+        shares = BatchLoader(
+            dataset, config.seed, count, split="validation", super_resolution=super_resolution, whole=whole
+        )
+        batch = shares[0].batch(self.components.model.encoder, self.trainer.accelerator.device)
         return [replace(batch, keys=-1 - batch.keys)]
 
     def measure(self, done: int) -> dict[str, float]:
         """The losses when `done` steps are done, by name."""
         losses = self.trainer.validate(self.batches, self.left_out)
-        terms = self.cast.terms
+        terms = self.components.terms
         self.score = (done, sum(terms[name].weight * value for name, value in losses.items()))
         return losses
 

@@ -51,12 +51,12 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1) + "\n")
 
 
-def save_picture(picture: Image.Image, path: Path) -> None:
+def save_image(image: Image.Image, path: Path) -> None:
     """Write a PNG beside and rename it into place, making its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.writing")
     try:
-        picture.save(beside, format="PNG")
+        image.save(beside, format="PNG")
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Pictures side by side with their prompts."""
+"""Images side by side with their prompts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from t2ikit.utils.label_fonts import FONT_SIZE, LabelFont, label_fonts
 
 SEEN = 96
-"""Pictures are enlarged to at least this many pixels."""
+"""Images are upscaled to at least this many pixels."""
 GAP = 6
 MARGIN = 12
 LABEL_WIDTH = 170
@@ -26,14 +26,14 @@ INK, PAPER = "#202020", "#ffffff"
 
 
 def to_pil(images: Tensor) -> list[Image.Image]:
-    """Pictures (B, 3, H, W) in [-1, 1] as 8-bit RGB; what lies outside is cut off, NaN is black."""
+    """Images (B, 3, H, W) in [-1, 1] as 8-bit RGB; what lies outside is cut off, NaN is black."""
     pixels = ((images.detach().float().cpu() + 1) * 127.5).nan_to_num(0.0).round().clamp(0, 255)
-    return [Image.fromarray(picture.numpy()) for picture in pixels.to(torch.uint8).permute(0, 2, 3, 1)]
+    return [Image.fromarray(image.numpy()) for image in pixels.to(torch.uint8).permute(0, 2, 3, 1)]
 
 
-def from_pil(pictures: Sequence[Image.Image]) -> Tensor:
-    """Pictures of one size as (B, 3, H, W) in [-1, 1]."""
-    pixels = np.stack([np.array(picture.convert("RGB")) for picture in pictures])
+def from_pil(images: Sequence[Image.Image]) -> Tensor:
+    """Images of one size as (B, 3, H, W) in [-1, 1]."""
+    pixels = np.stack([np.array(image.convert("RGB")) for image in images])
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
@@ -49,27 +49,27 @@ def labelled_grid(
     *,
     cell: int | None = None,
 ) -> Image.Image:
-    """One picture with a row for each prompt and a column for each seed or guidance scale.
+    """One image with a row for each prompt and a column for each seed or guidance scale.
 
     Args:
-        rows: pictures, row by row; a row may be shorter than the longest.
+        rows: images, row by row; a row may be shorter than the longest.
         row_labels: one for each row, drawn at its left in at most three lines.
         column_labels: one for each column, drawn above in at most three lines; all empty: no such line.
-        cell: side of a cell, pixels: small pictures are enlarged by the largest whole factor that fits,
-            larger ones are shrunk. None: the smallest whole multiple of the largest picture's side that
+        cell: side of a cell, pixels: small images are upscaled by the largest whole factor that fits,
+            larger ones are shrunk. None: the smallest whole multiple of the largest image's side that
             is at least 96.
 
     Raises:
-        ValueError: there is no picture, or there are not as many labels as rows or columns.
+        ValueError: there is no image, or there are not as many labels as rows or columns.
     """
     columns = max((len(row) for row in rows), default=0)
     if columns == 0 or len(row_labels) != len(rows) or len(column_labels) != columns:
         raise ValueError(
-            f"{len(rows)} rows of up to {columns} pictures need as many labels, at least one each; "
+            f"{len(rows)} rows of up to {columns} images need as many labels, at least one each; "
             f"got {len(row_labels)} row and {len(column_labels)} column labels"
         )
     if cell is None:
-        side = max(max(picture.size) for row in rows for picture in row)
+        side = max(max(image.size) for row in rows for image in row)
         cell = side * math.ceil(SEEN / side)
     font = label_fonts()
     heads = [wrap(label, font, cell, LABEL_LINES) for label in column_labels]
@@ -84,50 +84,48 @@ def labelled_grid(
         _write(draw, font, head, left + column * (cell + GAP), top - GAP - _height(head))
     for row, text, height in zip(rows, texts, heights, strict=True):
         _write(draw, font, text, MARGIN, top + (height - _height(text)) // 2)
-        for column, picture in enumerate(row):
-            shown = fit(picture, cell)
+        for column, image in enumerate(row):
+            shown = fit(image, cell)
             x = left + column * (cell + GAP) + (cell - shown.width) // 2
             sheet.paste(shown, (x, top + (height - shown.height) // 2))
         top += height + GAP
     return sheet
 
 
-def contact_sheet(
-    pictures: Sequence[Image.Image], captions: Sequence[str], *, columns: int = 6
-) -> Image.Image:
-    """Pictures in rows, each with its caption below.
+def contact_sheet(images: Sequence[Image.Image], captions: Sequence[str], *, columns: int = 6) -> Image.Image:
+    """Images in rows, each with its caption below.
 
     Args:
-        pictures: at least one.
+        images: at least one.
         captions: one an image, wrapped to its width, at most three lines of it.
-        columns: pictures in a row.
+        columns: images in a row.
     """
-    side = max(max(picture.size) for picture in pictures)
+    side = max(max(image.size) for image in images)
     cell, font = max(side * math.ceil(SEEN / side), LABEL_WIDTH // 2 + 32), label_fonts()
-    rows = [range(at, min(at + columns, len(pictures))) for at in range(0, len(pictures), columns)]
+    rows = [range(at, min(at + columns, len(images))) for at in range(0, len(images), columns)]
     texts = [wrap(caption, font, cell - GAP, LABEL_LINES) for caption in captions]
     heights = [cell + GAP + max(_height(texts[i]) for i in row) for row in rows]
-    width = 2 * MARGIN + min(columns, len(pictures)) * (cell + GAP) - GAP
+    width = 2 * MARGIN + min(columns, len(images)) * (cell + GAP) - GAP
     sheet = Image.new("RGB", (width, 2 * MARGIN + sum(heights) + GAP * (len(rows) - 1)), PAPER)
     draw, top = ImageDraw.Draw(sheet), MARGIN
     for row, height in zip(rows, heights, strict=True):
         for column, i in enumerate(row):
-            shown, left = fit(pictures[i], cell), MARGIN + column * (cell + GAP)
+            shown, left = fit(images[i], cell), MARGIN + column * (cell + GAP)
             sheet.paste(shown, (left + (cell - shown.width) // 2, top + (cell - shown.height) // 2))
             _write(draw, font, texts[i], left, top + cell + GAP)
         top += height + GAP
     return sheet
 
 
-def fit(picture: Image.Image, cell: int) -> Image.Image:
-    """Enlarge by a whole factor without smoothing, or shrink with it, to lie within a square cell."""
-    picture = picture.convert("RGB")
-    side = max(picture.size)
+def fit(image: Image.Image, cell: int) -> Image.Image:
+    """Upscale by a whole factor without smoothing, or shrink with it, to lie within a square cell."""
+    image = image.convert("RGB")
+    side = max(image.size)
     if side > cell:
-        scaled = (max(1, round(n * cell / side)) for n in picture.size)
-        return picture.resize(tuple(scaled), Image.Resampling.LANCZOS)  # type: ignore[arg-type]
+        scaled = (max(1, round(n * cell / side)) for n in image.size)
+        return image.resize(tuple(scaled), Image.Resampling.LANCZOS)  # type: ignore[arg-type]
     factor = cell // side
-    return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
+    return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
 
 
 class Measures(Protocol):

@@ -9,7 +9,7 @@ class HuberConfig(Config):
     """Options of the Huber loss."""
 
     delta: float = Field(0.5, gt=0)
-    """where the loss turns from quadratic to linear, in units of the prediction (pictures span -1 to 1)"""
+    """where the loss turns from quadratic to linear, in units of the prediction (images span -1 to 1)"""
 
 
 def build(config: HuberConfig, context: Context):

@@ -1,4 +1,4 @@
-"""A folder of captioned pictures."""
+"""A folder of captioned images."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Files(Source):
 
 
 class FolderSource(Files):
-    """The pictures of a folder with their captions in metadata or in .txt files beside them.
+    """The images of a folder with their captions in metadata or in .txt files beside them.
 
     Args:
         root: the folder.
@@ -41,7 +41,7 @@ class FolderSource(Files):
         splits: keep folders that are named as splits.
 
     Raises:
-        UserError: there is nothing like a captioned picture in it.
+        UserError: there is nothing like a captioned image in it.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class FolderSource(Files):
 
 
 def open_folder(config: FolderConfig) -> Captioned:
-    """The dataset that a folder's config describes: pictures, or else .parquet files or tar shards.
+    """The dataset that a folder's config describes: images, or else .parquet files or tar shards.
 
     Raises:
         UserError: the folder is missing, or has too little in it that can be used.
@@ -72,7 +72,7 @@ def open_folder(config: FolderConfig) -> Captioned:
 
 
 def _packed(root: Path, files: list[Path], config: FolderConfig) -> Callable[[], Source] | None:
-    """What opens the files in a folder that hold many pictures each; None where there are none."""
+    """What opens the files in a folder that hold many images each; None where there are none."""
     tables, shards = ([path for path in files if path.suffix.lower() == end] for end in (".parquet", ".tar"))
 
     def some_tables(paths: list[Path]) -> Source:

@@ -1,4 +1,4 @@
-"""What to do about a folder in which no captioned picture was found."""
+"""What to do about a folder in which no captioned image was found."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FROM_NAMES = (
 
 
 def nothing_found(root: Path, files: list[Path]) -> UserError:
-    """That a folder has neither captioned pictures nor anything they are packed in."""
+    """That a folder has neither captioned images nor anything they are packed in."""
     endings = sorted({path.suffix.lower() or path.name for path in files})
     packed = next((path for path in files if path.name.lower().endswith(tuple(UNPACK))), None)
     fix = f"write captions beside the images (cat.png, cat.txt) or one line an image into {METADATA[0]}"
@@ -36,7 +36,7 @@ def nothing_found(root: Path, files: list[Path]) -> UserError:
         words = [word.format(file=packed, folder=packed.parent) for word in UNPACK[ending]]
         fix = f"unpack what is packed: `{shlex.join(words)}`"
     return UserError(
-        f"{root}: no captioned picture in this folder",
+        f"{root}: no captioned image in this folder",
         expected=f"{METADATA[0]} with the keys file_name and text, images with a .txt file beside each, "
         "or .parquet or .tar files",
         got=f"{len(files)} files ({visible(', '.join(endings[:SHOWN]))})" if files else "an empty folder",
@@ -44,10 +44,10 @@ def nothing_found(root: Path, files: list[Path]) -> UserError:
     )
 
 
-def captions_from_names(root: Path, pictures: list[Path]) -> str:
+def captions_from_names(root: Path, images: list[Path]) -> str:
     """How to write captions where there are none, from the folders' names or else the files'."""
-    by_folder = all(path.parent != root for path in pictures)
-    endings = sorted({path.suffix.lower() for path in pictures})
+    by_folder = all(path.parent != root for path in images)
+    endings = sorted({path.suffix.lower() for path in images})
     code = FROM_NAMES.format(endings=json.dumps(endings), name="i.parent.name" if by_folder else "i.stem")
     what, command = "folders" if by_folder else "files", shlex.join(["python", "-c", code, str(root)])
     return (

@@ -1,4 +1,4 @@
-"""Finding the pictures of a folder and their captions, and everything that is wrong with them."""
+"""Finding the images of a folder and their captions, and everything that is wrong with them."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from t2ikit.utils.files import decoded
 CAPTION_ENDINGS = (".txt", ".caption")
 """Of files with captions, in any case."""
 NO_CAPTION = Kind(
-    "a picture without a caption",
-    "a .txt file of the same name beside each picture",
-    "write the .txt file, take the picture out, or list what to use in metadata.jsonl",
+    "an image without a caption",
+    "a .txt file of the same name beside each image",
+    "write the .txt file, take the image out, or list what to use in metadata.jsonl",
 )
 EMPTY_FILE = Kind(
     "an empty caption file",
     "one caption a line, at least one",
-    "write a caption, or take the picture and its .txt file out",
+    "write a caption, or take the image and its .txt file out",
 )
-NO_PICTURE = Kind(
-    "a caption without a picture",
-    "a picture of the same name beside each .txt file",
-    "put the picture in place, or take the .txt file out",
+NO_IMAGE = Kind(
+    "a caption without an image",
+    "an image of the same name beside each .txt file",
+    "put the image in place, or take the .txt file out",
 )
 NO_LINES = Kind(
     "metadata without lines",
     'lines like {"file_name": "cat.png", "text": "a cat"}',
-    "write one line a picture",
+    "write one line an image",
 )
 NO_OBJECT = Kind(
     "a line that is not a JSON object",
@@ -49,18 +49,18 @@ NO_OBJECT = Kind(
 )
 NO_NAME = Kind(
     "a line without file_name",
-    "file_name: the picture's path, relative to the metadata file",
+    "file_name: the image's path, relative to the metadata file",
     "add file_name to the line",
 )
 OUTSIDE = Kind(
     "a file_name that leads out of the folder",
-    "pictures inside the folder",
-    "move the picture into the folder, and write its path relative to the metadata file",
+    "images inside the folder",
+    "move the image into the folder, and write its path relative to the metadata file",
 )
 ABSENT = Kind(
     "metadata names a file that is not there",
-    "every file_name to be a picture, relative to the metadata file",
-    "put the pictures in place, or remove their lines",
+    "every file_name to be an image, relative to the metadata file",
+    "put the images in place, or remove their lines",
 )
 NOT_UTF8 = Kind("text that is not UTF-8", "UTF-8, or UTF-16 with a byte-order mark", "save the file as UTF-8")
 FORBIDDEN = Kind("a file that cannot be read", "a file you may read", "check its permissions")
@@ -69,16 +69,16 @@ FORBIDDEN = Kind("a file that cannot be read", "a file you may read", "check its
 def scan(
     root: Path, files: list[Path], caption_column: str | None, problems: Problems
 ) -> tuple[list[Entry], list[str]]:
-    """Find the captioned pictures among the files under `root`, sorted by name.
+    """Find the captioned images among the files under `root`, sorted by name.
 
-    Any `metadata.jsonl` or `metadata.csv` says alone which pictures there are. Without one every picture
+    Any `metadata.jsonl` or `metadata.csv` says alone which images there are. Without one every image
     needs a .txt or .caption file of the same stem beside it, with a caption a line.
 
     Returns:
-        the entries, whose place is their path, and the names of pictures that metadata leaves out.
+        the entries, whose place is their path, and the names of images that metadata leaves out.
     """
     metadata = [path for path in files if path.name in METADATA]
-    pictures = [path for path in files if path.suffix.lower() in SUFFIXES]
+    images = [path for path in files if path.suffix.lower() in SUFFIXES]
     if metadata:
         entries = _from_metadata(root, metadata, caption_column, problems)
     elif caption_column is not None:
@@ -88,13 +88,13 @@ def scan(
             fix=f"write {METADATA[0]}, or leave caption_column out to read .txt files",
         )
     else:
-        entries = _from_pairs(root, files, pictures, problems)
+        entries = _from_pairs(root, files, images, problems)
     if not entries and not problems:
         raise nothing_found(root, files)
     if not metadata:
         return entries, []
     used = {entry.name for entry in entries}
-    return entries, [name for name in (_name(root, path) for path in pictures) if name not in used]
+    return entries, [name for name in (_name(root, path) for path in images) if name not in used]
 
 
 def visible_files(root: Path) -> list[Path]:
@@ -121,13 +121,13 @@ def read_text(path: Path, name: str, problems: Problems) -> str | None:
     return None
 
 
-def _from_pairs(root: Path, files: list[Path], pictures: list[Path], problems: Problems) -> list[Entry]:
+def _from_pairs(root: Path, files: list[Path], images: list[Path], problems: Problems) -> list[Entry]:
     entries = []
     texts = _caption_files(files)
     no_caption = NO_CAPTION
-    if not any(_stem(path) in texts for path in pictures):
-        no_caption = replace(NO_CAPTION, fix=captions_from_names(root, pictures))
-    for path in pictures:
+    if not any(_stem(path) in texts for path in images):
+        no_caption = replace(NO_CAPTION, fix=captions_from_names(root, images))
+    for path in images:
         beside = texts.get(_stem(path))
         name = _name(root, path)
         if beside is None:
@@ -140,15 +140,15 @@ def _from_pairs(root: Path, files: list[Path], pictures: list[Path], problems: P
         elif text is not None:
             problems.add(_name(root, beside), EMPTY_FILE)
     if entries:  # else they are notes
-        stems = set(map(_stem, pictures))
+        stems = set(map(_stem, images))
         for stem, path in texts.items():
             if stem not in stems and not _is_note(path):
-                problems.add(_name(root, path), NO_PICTURE)
+                problems.add(_name(root, path), NO_IMAGE)
     return entries
 
 
 def _stem(path: Path) -> str:
-    """The path without its ending, as a picture and its caption file have it in common."""
+    """The path without its ending, as an image and its caption file have it in common."""
     return unicodedata.normalize("NFC", str(path.with_suffix("")))
 
 
@@ -168,7 +168,7 @@ def _is_note(path: Path) -> bool:
 
 
 def _from_metadata(root: Path, metadata: list[Path], column: str | None, problems: Problems) -> list[Entry]:
-    """Entries of every metadata file; several lines of one picture are several captions."""
+    """Entries of every metadata file; several lines of one image are several captions."""
     found: dict[str, Entry] = {}
     for file in metadata:
         for where, row in read_rows(file, _name(root, file), problems):
@@ -211,7 +211,7 @@ def _entry(
     where: str, row: dict[str, Any], folder: Path, root: Path, column: str | None, problems: Problems
 ) -> Entry | None:
     """What one line says; None where it is wrong, which is noted."""
-    path = find_picture(where, row, "file_name", folder, root, problems)
+    path = find_image(where, row, "file_name", folder, root, problems)
     captions, wrong = captions_of(row, column, ("file_name",))
     if wrong is not None:
         problems.add(where + wrong[1], wrong[0])
@@ -220,7 +220,7 @@ def _entry(
     return Entry(_name(root, path), captions, path)
 
 
-def find_picture(
+def find_image(
     where: str, row: dict[str, Any], key: str, folder: Path, root: Path, problems: Problems
 ) -> Path | None:
     """The file that a row names under `key`; None where there is none, which is noted."""

@@ -1,6 +1,6 @@
 """A dataset of the Hugging Face Hub, through the `datasets` library.
 
-Pictures are read as the bytes that were uploaded, so the same pictures in a folder give the same batches.
+Images are read as the bytes that were uploaded, so the same images in a folder give the same batches.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ class HubSource(Rows):
     def __init__(self, label: str, rows: Any, config: HubConfig) -> None:
         datasets = import_extra("datasets", "hub", label)
         kinds = dict(rows.features)
-        pictures = [name for name, kind in kinds.items() if isinstance(kind, datasets.Image)]
-        wanted = config.image_column or next(iter(pictures), None)
+        images = [name for name, kind in kinds.items() if isinstance(kind, datasets.Image)]
+        wanted = config.image_column or next(iter(images), None)
         image, caption = choose_columns(label, rows.column_names, wanted, config.caption_column)
         if isinstance(kinds[image], datasets.Image):
             rows = rows.cast_column(image, datasets.Image(decode=False))
@@ -112,7 +112,7 @@ def _unreachable(label: str, name: str, why: str) -> UserError:
         f"{label}: this dataset cannot be loaded",
         expected=f"the dataset {name} on the Hub, or what an earlier run kept of it on this machine",
         got=why,
-        fix="check the name; or get the pictures elsewhere and give their folder: --data FOLDER",
+        fix="check the name; or get the images elsewhere and give their folder: --data FOLDER",
     )
 
 

@@ -1,4 +1,4 @@
-"""Captioned pictures in .parquet files: names and captions are read at once, pictures as they are wanted."""
+"""Captioned images in .parquet files: names and captions are read at once, images as they are wanted."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ GROUPS = 4
 
 
 class ParquetSource(Rows):
-    """The rows of .parquet files with the bytes of a picture file in each. An entry's place is its number.
+    """The rows of .parquet files with the bytes of an image file in each. An entry's place is its number.
 
     Args:
         label: for messages.
         files: in the order of their rows.
         image_column, caption_column: names of columns; None: those that are usual.
-        splits: keep folders that are named as splits, in the pictures' own paths.
+        splits: keep folders that are named as splits, in the images' own paths.
 
     Raises:
         UserError: one is no parquet file, or its columns are not known.
@@ -49,7 +49,7 @@ class ParquetSource(Rows):
     def read(self, entry: Entry) -> bytes:
         """The cell's bytes."""
         table, row = self._find(entry)
-        return cell_bytes(table.picture(row))
+        return cell_bytes(table.cell(row))
 
     def identity(self, entry: Entry) -> str:
         """Where the row is, and when its file was last written."""
@@ -66,7 +66,7 @@ class ParquetSource(Rows):
 
 
 class _Table:
-    """One file: its small columns read once, its pictures a row group at a time, by any thread."""
+    """One file: its small columns read once, its images a row group at a time, by any thread."""
 
     def __init__(self, path: Path, image_column: str | None, caption_column: str | None) -> None:
         self.path = path
@@ -97,7 +97,7 @@ class _Table:
 
     @functools.cached_property
     def _group(self) -> Any:
-        """A row group's pictures by its number."""
+        """A row group's images by its number."""
 
         def read(number: int) -> Any:
             return self._file.read_row_group(number, columns=[self.image]).column(self.image)
@@ -105,7 +105,7 @@ class _Table:
         return functools.lru_cache(maxsize=GROUPS)(read)
 
     def rows(self) -> Iterator[tuple[str | None, Any]]:
-        """What each row's picture is called, if anything, and what stands in its column of captions."""
+        """What each row's image is called, if anything, and what stands in its column of captions."""
         columns = [self.caption, *([f"{self.image}.path"] if self._named else [])]
         try:
             table = self._file.read(columns=columns)
@@ -117,7 +117,7 @@ class _Table:
         cells = table.column(self.image).to_pylist()
         return zip([cell and cell["path"] for cell in cells], captions, strict=True)
 
-    def picture(self, row: int) -> Any:
+    def cell(self, row: int) -> Any:
         """The cell of a row.
 
         Raises:
@@ -134,7 +134,7 @@ class _Table:
     def _unreadable(self, error: Exception) -> UserError:
         return UserError(
             f"{self.path}: this is no parquet file",
-            expected="a table with pictures and captions",
+            expected="a table with images and captions",
             got=str(error).splitlines()[0][:120],
             fix="write it again, or give another file",
         )

@@ -1,7 +1,7 @@
-"""The files of a tar shard as samples: which picture belongs to which caption.
+"""The files of a tar shard as samples: which image belongs to which caption.
 
 WebDataset's rule comes first: a file's key is its path up to the first dot of its base name. Where that rule
-gives a key no picture, for names such as `v1.5/red.orig.jpg`, the key ends at the last dot instead.
+gives a key no image, for names such as `v1.5/red.orig.jpg`, the key ends at the last dot instead.
 """
 
 from __future__ import annotations
@@ -44,19 +44,19 @@ class Member:
 class Sample:
     """The files of one key."""
 
-    picture: Member | None = None
+    image: Member | None = None
     texts: dict[str, Member] = field(default_factory=dict)
 
     def add(self, ending: str, member: Member) -> None:
         """Put a file in its place by its ending, such as ".jpg"; others are left out."""
         if ending in SUFFIXES:
-            self.picture = member
+            self.image = member
         elif ending in TEXTS:
             self.texts[ending] = member
 
 
 def samples(members: Iterable[Member]) -> dict[str, Sample]:
-    """The samples of one shard by their keys; files that are neither picture nor caption are left out."""
+    """The samples of one shard by their keys; files that are neither image nor caption are left out."""
     groups: dict[str, list[Member]] = {}
     for member in members:
         name = unicodedata.normalize("NFC", member.name.removeprefix("./"))
@@ -80,10 +80,10 @@ def _of_one_key(key: str, files: list[Member]) -> dict[str, Sample]:
         whole.add(f".{after_first.lower()}", member)
         stem, _, ending = member.name.rpartition(".")
         by_last_dot.setdefault(stem.lstrip("/"), Sample()).add(f".{ending.lower()}", member)
-    pictured = {stem: sample for stem, sample in by_last_dot.items() if sample.picture is not None}
-    if whole.picture is not None or not pictured:
-        return {key: whole} if whole.picture is not None or whole.texts else {}
-    if len(pictured) == 1:  # red.v2.jpg beside red.txt
-        sample = next(iter(pictured.values()))
+    imaged = {stem: sample for stem, sample in by_last_dot.items() if sample.image is not None}
+    if whole.image is not None or not imaged:
+        return {key: whole} if whole.image is not None or whole.texts else {}
+    if len(imaged) == 1:  # red.v2.jpg beside red.txt
+        sample = next(iter(imaged.values()))
         sample.texts = sample.texts or whole.texts
-    return pictured
+    return imaged

@@ -1,4 +1,4 @@
-"""Tar shards that come one after another: only the resized pictures are kept, a few shards are open at once.
+"""Tar shards that come one after another: only the resized images are kept, a few shards are open at once.
 
 The order is a pure function of (seed, epoch, process): an epoch deals the shards out to the processes, each
 process opens its shards in groups and draws the samples of a group in random order. So a run that goes on
@@ -38,7 +38,7 @@ class ShardStream(StreamingDataset):
     everything else is trained on.
 
     Args:
-        config: the pattern, and how pictures are read.
+        config: the pattern, and how images are read.
 
     Raises:
         UserError: a local shard is missing, or the first has nothing that can be used.
@@ -84,14 +84,14 @@ class ShardStream(StreamingDataset):
         return [(number, split, i) for split in splits for i in range(shard.size(split))]
 
     def size(self, split: Split) -> int:
-        """Validation pictures; how many there are to train on is not known.
+        """Validation images; how many there are to train on is not known.
 
         Raises:
-            UserError: asked for the training pictures.
+            UserError: asked for the training images.
         """
         if split == "train":
             raise UserError(
-                f"wds:{self.pattern}: the number of training pictures of a stream is not known",
+                f"wds:{self.pattern}: the number of training images of a stream is not known",
                 expected="a dataset that was looked at whole",
                 got="data.stream=true",
                 fix="leave data.stream out where the shards are on this machine",
@@ -99,12 +99,12 @@ class ShardStream(StreamingDataset):
         return self.first.size(split)
 
     def record(self, split: Split, index: int) -> Record:
-        """Validation picture `index`."""
+        """Validation image `index`."""
         self.size(split)
         return self.first.record(split, index)
 
     def captions(self, split: Split, index: int) -> tuple[str, ...]:
-        """The captions of validation picture `index`."""
+        """The captions of validation image `index`."""
         self.size(split)
         return self.first.captions(split, index)
 
@@ -112,13 +112,13 @@ class ShardStream(StreamingDataset):
         """Captions of the validation split, or of the first shard where that is empty."""
         return self.first.prompts(n, seed)
 
-    def pictures(self, captions: Sequence[str], seed: int) -> list[Tensor] | None:
+    def images(self, captions: Sequence[str], seed: int) -> list[Tensor] | None:
         """Real images of captions, out of the first shard."""
-        return self.first.pictures(captions, seed)
+        return self.first.images(captions, seed)
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the shards' names, of the first one's content and of how pictures are read."""
+        """Hash of the shards' names, of the first one's content and of how images are read."""
         names = json.dumps([self.urls, self.first.fingerprint])
         return hashlib.blake2b(names.encode(), digest_size=16).hexdigest()
 

@@ -1,6 +1,6 @@
-"""Tar shards in the WebDataset format: files of one key are a sample, a picture beside a .txt or .json.
+"""Tar shards in the WebDataset format: files of one key are a sample, an image beside a .txt or .json.
 
-Shards on this machine are indexed once, by their headers; pictures are then read where they lie.
+Shards on this machine are indexed once, by their headers; images are then read where they lie.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ BROKEN = Kind(
     "write or download the shard again; the samples before the damage are used",
 )
 NO_CAPTION = Kind(
-    "a picture without a caption in its shard",
-    "a .txt or .json of the same stem beside each picture",
+    "an image without a caption in its shard",
+    "a .txt or .json of the same stem beside each image",
     "write the shard again with captions",
 )
-NO_PICTURE = Kind(
-    "a caption without a picture in its shard",
-    "a picture of the same stem beside each caption",
-    "write the shard again with pictures",
+NO_IMAGE = Kind(
+    "a caption without an image in its shard",
+    "an image of the same stem beside each caption",
+    "write the shard again with images",
 )
 NO_TEXT = Kind("a caption that is not text", "UTF-8 text, or JSON with a caption", "write the shard again")
 
@@ -87,7 +87,7 @@ def existing_shards(pattern: str) -> list[Path]:
 
 
 class ShardSource(Source):
-    """The samples of local shards. An entry's place is the `Member` of its picture.
+    """The samples of local shards. An entry's place is the `Member` of its image.
 
     Args:
         label: for messages.
@@ -106,12 +106,12 @@ class ShardSource(Source):
         for shard in shards:
             for stem, sample in index(shard, self.problems, seen).items():
                 captions = self._captions(stem, sample, caption_column)
-                if captions is None or sample.picture is None:
+                if captions is None or sample.image is None:
                     continue
-                name = sample.picture.name
+                name = sample.image.name
                 if name in found:  # the same stem in another shard
                     name = f"{shard.name}/{name}"
-                found[name] = Entry(name, captions, sample.picture)
+                found[name] = Entry(name, captions, sample.image)
         self.entries = sorted(found.values(), key=lambda entry: entry.name)
         if not self.entries and not self.problems:
             raise UserError(
@@ -122,27 +122,27 @@ class ShardSource(Source):
             )
 
     def _captions(self, stem: str, sample: Sample, column: str | None) -> tuple[str, ...] | None:
-        if sample.picture is None:
+        if sample.image is None:
             if sample.texts:
-                self.problems.add(stem, NO_PICTURE)
+                self.problems.add(stem, NO_IMAGE)
             return None
         if not sample.texts:
-            self.problems.add(sample.picture.name, NO_CAPTION)
+            self.problems.add(sample.image.name, NO_CAPTION)
             return None
         captions, wrong = read_sample_captions(
             {suffix: member.read() for suffix, member in sample.texts.items()}, column
         )
         if wrong is not None:
-            self.problems.add(sample.picture.name, wrong)
+            self.problems.add(sample.image.name, wrong)
         return captions
 
     def read(self, entry: Entry) -> bytes:
-        """The picture's bytes, read from its shard."""
+        """The image's bytes, read from its shard."""
         member: Member = entry.place
         return member.read()
 
     def identity(self, entry: Entry) -> str:
-        """Where the picture lies, and when its shard was last written."""
+        """Where the image lies, and when its shard was last written."""
         member: Member = entry.place
         stat = member.shard.stat()
         where = self.origin or f"{member.shard} {stat.st_mtime_ns}"

@@ -1,6 +1,6 @@
-"""Captioned pictures in the rows of a table: a .jsonl, a .parquet or a dataset of the `datasets` library.
+"""Captioned images in the rows of a table: a .jsonl, a .parquet or a dataset of the `datasets` library.
 
-A cell holds a picture as a path relative to the table's file, as a file's bytes, or as the pair
+A cell holds an image as a path relative to the table's file, as a file's bytes, or as the pair
 {"bytes", "path"} that `datasets` writes.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 from t2ikit.data.captioned import Captioned
 from t2ikit.data.captions import captions_of
 from t2ikit.data.formats.folder import Files
-from t2ikit.data.formats.folder_scan import find_picture, read_rows
+from t2ikit.data.formats.folder_scan import find_image, read_rows
 from t2ikit.data.problems import Problems
 from t2ikit.data.source import Entry, Source
 from t2ikit.data.splits import by_folder
@@ -23,7 +23,7 @@ from t2ikit.data.table_config import TableConfig
 from t2ikit.errors import UserError, did_you_mean
 
 IMAGE_KEYS = ("image", "file_name", "picture", "img", "jpg", "png")
-"""Where pictures are looked for when no key is given, in this order."""
+"""Where images are looked for when no key is given, in this order."""
 
 
 def open_table(config: TableConfig) -> Captioned:
@@ -36,7 +36,7 @@ def open_table(config: TableConfig) -> Captioned:
     if not path.is_file():
         raise UserError(
             f"{path}: there is no such file",
-            expected="a .jsonl or .parquet file with pictures and captions",
+            expected="a .jsonl or .parquet file with images and captions",
             got=f"{path.parent} does not exist" if not path.parent.is_dir() else None,
             fix="check the path after --data; it is relative to where the command runs",
         )
@@ -49,9 +49,9 @@ def open_table(config: TableConfig) -> Captioned:
 
 
 class LinesSource(Files):
-    """The rows of a .jsonl file, each naming a picture file.
+    """The rows of a .jsonl file, each naming an image file.
 
-    Several rows of one picture are several captions of it.
+    Several rows of one image are several captions of it.
     """
 
     def __init__(
@@ -62,14 +62,14 @@ class LinesSource(Files):
         found: dict[str, Entry] = {}
         for where, row in read_rows(path, path.name, self.problems):
             key = find_column(row.keys(), image_column, IMAGE_KEYS) or image_column or "file_name"
-            picture = find_picture(where, row, key, path.parent, path.parent, self.problems)
+            image = find_image(where, row, key, path.parent, path.parent, self.problems)
             captions, wrong = captions_of(row, caption_column, (key,))
             if wrong is not None:
                 self.problems.add(where + wrong[1], wrong[0])
-            if picture is not None and captions is not None:
-                name = _composed(picture.relative_to(path.parent).as_posix())
+            if image is not None and captions is not None:
+                name = _composed(image.relative_to(path.parent).as_posix())
                 before = found[name].captions if name in found else ()
-                found[name] = Entry(name, tuple(dict.fromkeys((*before, *captions))), picture)
+                found[name] = Entry(name, tuple(dict.fromkeys((*before, *captions))), image)
         self.entries = sorted(found.values(), key=lambda entry: entry.name)
         if not self.entries and not self.problems:
             raise _no_rows(self.label)
@@ -77,13 +77,13 @@ class LinesSource(Files):
 
 
 class Rows(Source):
-    """Rows that hold the pictures themselves. An entry's place is its number.
+    """Rows that hold the images themselves. An entry's place is its number.
 
     Args:
         label: for messages.
-        rows: what each row's picture is called, if anything, and what stands in its column of captions.
+        rows: what each row's image is called, if anything, and what stands in its column of captions.
         caption: the name of that column.
-        splits: keep folders that are named as splits, in what pictures are called.
+        splits: keep folders that are named as splits, in what images are called.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Rows(Source):
         found: dict[str, Entry] = {}
         for number, (name, value) in enumerate(rows):
             key = _composed(name) if isinstance(name, str) and name else f"row-{number:08d}"
-            if key in found:  # another picture of the same file name
+            if key in found:  # another image of the same file name
                 key = f"{key}#{number}"
             captions, wrong = captions_of({caption: value}, caption)
             if wrong is not None:
@@ -108,7 +108,7 @@ class Rows(Source):
 
 
 def cell_bytes(cell: Any) -> bytes:
-    """The picture file that a cell holds.
+    """The image file that a cell holds.
 
     Raises:
         OSError: it holds none.
@@ -119,13 +119,13 @@ def cell_bytes(cell: Any) -> bytes:
     path = cell.get("path") if isinstance(cell, Mapping) else None
     if path and Path(path).is_file():
         return Path(path).read_bytes()
-    raise OSError("the row holds no picture")
+    raise OSError("the row holds no image")
 
 
 def choose_columns(
     label: str, names: Sequence[str], image: str | None, caption: str | None
 ) -> tuple[str, str]:
-    """Which columns hold pictures and captions.
+    """Which columns hold images and captions.
 
     Raises:
         UserError: it cannot be told, or there is no column of the name that was given.
@@ -162,7 +162,7 @@ def _composed(name: str) -> str:
 def _no_rows(label: str) -> UserError:
     return UserError(
         f"{label}: there are no rows in it",
-        expected="a picture and its captions in each row",
+        expected="an image and its captions in each row",
         got="no row",
-        fix="write one row a picture",
+        fix="write one row an image",
     )
