@@ -184,7 +184,7 @@ def gradient_ratio(run: Path) -> float:
     step = Step(batch, prediction, components.critics, "generator", Draws(batch.keys, "critic"), 0)
     norms = {}
     for name in ("adversarial", "clip"):
-        loss = components.terms[name].weight * components.terms[name].loss(step)
+        loss = components.losses[name].weight * components.losses[name].loss(step)
         (gradient,) = torch.autograd.grad(loss, prediction.images[-1], retain_graph=True)
         norms[name] = float(gradient.norm())
     return norms["clip"] / norms["adversarial"]

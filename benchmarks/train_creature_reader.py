@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 
-from t2ikit.core.batch import mix
+from t2ikit.core.batch import derive_seed
 from t2ikit.data.creatures.drawing import draw
 from t2ikit.data.creatures.grammar import Attributes, all_attributes, by_colours, pick
 from t2ikit.metrics import creature_reader
@@ -56,7 +56,7 @@ def drawings(count: int, seed: int) -> tuple[Tensor, list[Attributes]]:
     """Images (N, 3, 32, 32) uint8 and what they show; a quarter are drawn at 64 and made smaller."""
     images, shown = [], []
     for index in range(count):
-        rng = Random(mix(seed, index))
+        rng = Random(derive_seed(seed, index))
         attributes = sample_attributes(rng)
         image = torch.from_numpy(draw(attributes, 64 if index % 4 == 0 else SIDE, rng).copy())
         images.append(to_reader(image.permute(2, 0, 1)[None]).round().clamp(0, 255).byte())

@@ -54,13 +54,13 @@ def cache(tmp_path_factory):
     os.environ["T2IKIT_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 
-def make_toy(kind: str, *settings: str, say=print) -> Toy:
+def make_toy(kind: str, *settings: str, log=print) -> Toy:
     registry = Registry.load([str(TOYS)])
     recipe = read_recipe(registry, f"toys/{kind}", settings=settings)
     accelerator = make_accelerator(recipe.train, "cpu", lazy_parameters=False)
     components = build_components(recipe, registry, accelerator.device)
     trainer = make_trainer(recipe, components, accelerator)
-    trainer.say = say
+    trainer.log = log
     return Toy(recipe, components, trainer)
 
 

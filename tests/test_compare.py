@@ -270,7 +270,7 @@ def test_a_damaged_evaluation_is_made_anew_and_said_so(runs, comparison):
     found = (runs[0] / "evaluations").glob("*/evaluation.json")
     (kept,) = (path for path in found if read_numbers(path) == before)
     kept.write_text(kept.read_text()[:100])
-    again = compare_runs(runs, QUESTION, ["a cat"], device="cpu", say=said.append).runs[0].numbers
+    again = compare_runs(runs, QUESTION, ["a cat"], device="cpu", log=said.append).runs[0].numbers
     assert said == [f"{kept} is damaged: measuring anew"]
     assert again.measures == before.measures
     assert read_numbers(kept) == again
@@ -281,7 +281,7 @@ def test_an_evaluation_in_which_a_metric_failed_is_made_anew(runs, comparison, m
     monkeypatch.setattr(
         "t2ikit.evaluation.comparison.read_numbers", lambda path: replace(before, failed=("fid",))
     )
-    again = compare_runs(runs, QUESTION, ["a cat"], device="cpu", say=said.append).runs[0].numbers
+    again = compare_runs(runs, QUESTION, ["a cat"], device="cpu", log=said.append).runs[0].numbers
     assert "failed before: fid; measuring anew" in said[0]
     assert (again.measures, again.failed) == (before.measures, ())
 

@@ -55,7 +55,7 @@ def plain_environment(monkeypatch):
 # ---------------------------------------------------------------- the bar
 
 
-def train(console: Console, scalars: dict[str, float], say: str = "") -> list[str]:
+def train(console: Console, scalars: dict[str, float], log: str = "") -> list[str]:
     """The lines that are left, after looking at the bar before the first step and on its way."""
     bar = Live(Screen(lambda: console))
     bar.screen.progress.refresh()
@@ -66,8 +66,8 @@ def train(console: Console, scalars: dict[str, float], say: str = "") -> list[st
     assert on_the_way.broken == []
     assert "loading" not in on_the_way.text
     assert "step 3/1000" in on_the_way.text
-    if say:
-        bar.say(say)
+    if log:
+        bar.log(log)
     bar.update(1000, 1000, scalars)
     bar.close()
     print(*(end := seen(console)).lines, sep="\n")
@@ -117,7 +117,7 @@ def test_the_time_that_is_left_is_shown_on_the_way():
 
 
 def test_messages_stand_above_the_bar_whole():
-    lines = train(make_console(40), SCALARS, say="[bold] is no markup, and " + "words " * 12)
+    lines = train(make_console(40), SCALARS, log="[bold] is no markup, and " + "words " * 12)
     assert lines[0].startswith("[bold] is no markup")
     assert lines[-2].startswith("step 1000/1000")
 
@@ -188,7 +188,7 @@ def test_a_file_gets_no_control_sequence_whatever_force_color_says(monkeypatch):
     assert console.is_terminal  # says rich
     monkeypatch.setattr(display.SCREEN, "make", lambda: console)
     lines = make_display(main=True)
-    lines.say("a message of more than eighty characters " * 3)
+    lines.log("a message of more than eighty characters " * 3)
     for step in (1, 2, 3):
         lines.update(step, 3, SCALARS)
     lines.close()

@@ -26,7 +26,7 @@ import t2ikit.exporters.exporting
 import t2ikit_imagen.pipeline
 from conftest import TOYS
 from t2ikit import UserError, open_run
-from t2ikit.core.batch import mix
+from t2ikit.core.batch import derive_seed
 from t2ikit.evaluation.evaluator import Evaluator, measure_run
 from t2ikit.evaluation.files import measure_into
 from t2ikit.evaluation.results import EvaluationOptions
@@ -959,7 +959,7 @@ def stock(runs, tmp_path_factory):
     )
     for name, each in wanted.items():
         export_if(each, folder / name)
-    seeds = [mix(mix(0, prompt, 0), "sample") for prompt in CAPITALS]
+    seeds = [derive_seed(derive_seed(0, prompt, 0), "sample") for prompt in CAPITALS]
     words = (json.dumps(given) for given in (list(wanted), seeds, CAPITALS))
     command = [sys.executable, "-c", STOCK, *words]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600)

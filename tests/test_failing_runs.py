@@ -139,9 +139,9 @@ def test_a_forward_pass_that_moved_a_buffer_is_no_whole_step(tmp_path):
     toy = make_toy("denoiser")
     generator = toy.components.model.generator
     generator.register_buffer("seen", torch.zeros(()))
-    toy.trainer.average = None
+    toy.trainer.ema = None
     player = toy.player("generator")
-    term = player.terms["contrast"]
+    term = player.weighted["contrast"]
 
     def fail(step):
         generator.seen += 1
@@ -150,7 +150,7 @@ def test_a_forward_pass_that_moved_a_buffer_is_no_whole_step(tmp_path):
     toy.steps(0, 1)
     assert toy.trainer.whole
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(player.terms, "contrast", type(term)(fail, "generator"))
+        patch.setitem(player.weighted, "contrast", type(term)(fail, "generator"))
         with pytest.raises(ZeroDivisionError):
             toy.steps(1, 2)
     assert not toy.trainer.whole

@@ -230,9 +230,11 @@ def step_of(batch, levels=None, weight=None):
 
 def test_the_loss_is_the_weighted_mean_over_samples(teacher):
     batch, weight = toy_batch(6, 16), torch.tensor([1.0, 0.0, 0.5, 1.0, 0.25, 1.0])
-    image, text = teacher.image_embeddings(batch.images), teacher.text_embeddings(batch.pool)
+    image, text = teacher.image_embeddings(batch.images), teacher.text_embeddings(batch.all_captions)
     scale = float(teacher.scale)
-    each = slow_contrastive(image.double(), text.double(), batch.pool, batch.own.tolist(), scale)
+    each = slow_contrastive(
+        image.double(), text.double(), batch.all_captions, batch.caption_index.tolist(), scale
+    )
     loss = ClipLoss(teacher)(step_of(batch, weight=weight))
     assert float(loss) == pytest.approx(float((each * weight).mean()), rel=1e-5)
 
@@ -252,7 +254,7 @@ def test_micro_batches_add_up_to_the_whole_pool(teacher):
     whole = loss(step_of(batch))
     parts = sum(loss(step_of(part)) * len(part) / 8 for part, _ in cut(batch, 2))
     assert float(parts) == pytest.approx(float(whole), rel=1e-5)
-    small = replace(batch, pool=batch.pool[:2])[:2]
+    small = replace(batch, all_captions=batch.all_captions[:2])[:2]
     assert abs(float(loss(step_of(small))) - float(loss(step_of(batch[:2])))) > 0.1, "the pool counts"
 
 

@@ -213,11 +213,11 @@ def test_every_image_meets_its_own_caption_and_no_wrong_one_that_is_right(world)
         for rank in range(world):
             share = BatchLoader(data, 0, 8, rank, world)[step]
             for image, own, wrong, ok, place in zip(
-                share.images, share.captions, share.wrong, share.mismatch_mask, share.own
+                share.images, share.captions, share.wrong, share.mismatch_mask, share.caption_index
             ):
                 index = int(image[0, 0, 0])
                 assert own in data.captions("train", index)
-                assert share.pool[int(place)] == own
+                assert share.all_captions[int(place)] == own
                 right = wrong in data.captions("train", index)
                 assert bool(ok) <= (not right)
                 seen += int(ok)

@@ -226,7 +226,9 @@ def test_the_contrastive_loss_is_that_of_finding_the_own_caption():
     assert torch.allclose(image.norm(dim=1), torch.ones(6))
     total = 0.0
     for b, own in enumerate(batch.condition.captions):  # the sixth caption is the first one again
-        scores = [5.0 * float(image[b] @ text[p]) for p, c in enumerate(batch.pool) if p == b or c != own]
+        scores = [
+            5.0 * float(image[b] @ text[p]) for p, c in enumerate(batch.all_captions) if p == b or c != own
+        ]
         right = 5.0 * float(image[b] @ text[b])
         total += math.log(sum(math.exp(score) for score in scores)) - right
     assert float(found) == pytest.approx(total / 6, rel=1e-5)

@@ -50,7 +50,7 @@ def test_every_image_meets_its_caption_and_wrong_captions_are_wrong():
         for i in range(8):
             index = int(share.images[i, 0, 0, 0])
             assert index in owners(share.captions[i], 23)
-            assert share.pool[share.own[i]] == share.captions[i]
+            assert share.all_captions[share.caption_index[i]] == share.captions[i]
             truly_wrong = index not in owners(share.wrong[i], 23)
             assert bool(share.mismatch_mask[i]) == truly_wrong or not share.mismatch_mask[i]
             if share.mismatch_mask[i]:
@@ -76,8 +76,8 @@ def test_ranks_share_one_batch_and_one_pool():
     parts = [BatchLoader(Tagged(), seed=2, batch=8, rank=rank, world=2)[3] for rank in (0, 1)]
     assert torch.equal(torch.cat([part.images for part in parts]), whole.images)
     assert torch.equal(torch.cat([part.keys for part in parts]), whole.keys)
-    assert torch.equal(torch.cat([part.own for part in parts]), torch.arange(8))
-    assert parts[0].pool == parts[1].pool == whole.pool
+    assert torch.equal(torch.cat([part.caption_index for part in parts]), torch.arange(8))
+    assert parts[0].all_captions == parts[1].all_captions == whole.all_captions
     assert parts[0].wrong + parts[1].wrong == whole.wrong
 
 
@@ -93,7 +93,7 @@ def test_worker_processes_change_nothing():
     there = list(stream(shares, range(2, 8), workers=2))
     for a, b in zip(here, there, strict=True):
         assert torch.equal(a.images, b.images)
-        assert (a.captions, a.wrong, a.pool) == (b.captions, b.wrong, b.pool)
+        assert (a.captions, a.wrong, a.all_captions) == (b.captions, b.wrong, b.all_captions)
 
 
 def test_batches_have_the_promised_ranges():

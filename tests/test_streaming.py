@@ -120,11 +120,11 @@ def test_two_processes_give_one_batch(spec) -> None:
     [thread.start() for thread in threads]
     [thread.join(60) for thread in threads]
     for step, (a, b) in enumerate(zip(found[0], found[1], strict=True)):
-        assert a.pool == b.pool
-        assert len(a.pool) == 8
-        assert (*a.captions, *b.captions) == a.pool
+        assert a.all_captions == b.all_captions
+        assert len(a.all_captions) == 8
+        assert (*a.captions, *b.captions) == a.all_captions
         assert torch.cat([a.keys, b.keys]).tolist() == list(range(8 * step, 8 * step + 8))
-        assert torch.cat([a.own, b.own]).tolist() == list(range(8))
+        assert torch.cat([a.caption_index, b.caption_index]).tolist() == list(range(8))
 
 
 def test_shares_are_a_pure_function_of_the_step(spec) -> None:
@@ -133,7 +133,7 @@ def test_shares_are_a_pure_function_of_the_step(spec) -> None:
     drawn = Counter()
     for a, b in zip(whole[17:], again, strict=True):
         assert torch.equal(a.images, b.images)
-        assert (a.pool, a.wrong, a.keys.tolist()) == (b.pool, b.wrong, b.keys.tolist())
+        assert (a.all_captions, a.wrong, a.keys.tolist()) == (b.all_captions, b.wrong, b.keys.tolist())
     for share in whole:
         assert share.images.shape == (4, 3, 8, 8)
         for own, wrong, ok in zip(share.captions, share.wrong, share.mismatch_mask, strict=True):

@@ -176,7 +176,7 @@ def seen_by_unet(model: ImagenUpsampler, calls):
     def spy(x, pooled, condition, previous):
         joined, told = inner(x, pooled, condition, previous)
         images.append(joined[:, 3:].detach())
-        levels.append(condition.level)
+        levels.append(condition.noise_level)
         return joined, told
 
     model._with_images = spy

@@ -92,10 +92,10 @@ def test_a_loss_with_parameters_trains():
 
 def test_a_lazy_loss_is_as_strong_as_an_eager_one():
     eager, lazy = make_toy("gan"), make_toy("gan", "losses.r1.every=4")
-    term = lazy.player("critic").terms["r1"]
+    term = lazy.player("critic").weighted["r1"]
     assert [term.due(step) for step in range(5)] == [True, False, False, False, True]
     assert term.strength == pytest.approx(4 * 0.1)
-    assert eager.player("critic").terms["r1"].strength == pytest.approx(2 * 0.1)
+    assert eager.player("critic").weighted["r1"].strength == pytest.approx(2 * 0.1)
     lazy.steps(0, 4)
     assert lazy.trainer.sums["loss/r1"][1] == 1
     assert lazy.trainer.sums["loss/matching"][1] == 4
@@ -134,7 +134,7 @@ def test_the_average_follows_its_formula_buffers_included():
     from t2ikit.nn.ema import EMA
 
     average = EMA(module, 0.6)
-    toy.trainer.average = average
+    toy.trainer.ema = average
     expected = {name: p.detach().double().clone() for name, p in module.named_parameters()}
     for step in range(6):
         module.seen += 1
@@ -187,7 +187,7 @@ def test_bf16_reaches_the_network_and_losses_stay_fp32():
 
 def test_out_of_memory_halves_the_micro_batch_and_changes_nothing():
     said: list[str] = []
-    toy, plain = make_toy("gan", say=said.append), make_toy("gan")
+    toy, plain = make_toy("gan", log=said.append), make_toy("gan")
     generator = toy.components.model.generator
     forward = generator.forward
 
@@ -237,8 +237,8 @@ def test_cutting_a_batch():
     assert [len(part) for part, _ in parts] == [3, 3, 2]
     assert [last for _, last in parts] == [False, False, True]
     assert torch.equal(torch.cat([part.images for part, _ in parts]), batch.images)
-    assert all(part.pool == batch.pool for part, _ in parts)
-    assert torch.equal(torch.cat([part.own for part, _ in parts]), torch.arange(8))
+    assert all(part.all_captions == batch.all_captions for part, _ in parts)
+    assert torch.equal(torch.cat([part.caption_index for part, _ in parts]), torch.arange(8))
 
 
 def test_validation_leaves_modes_and_buffers_alone():
@@ -288,7 +288,7 @@ def test_validation_takes_fewer_images_at_once_when_memory_runs_out():
 def test_validation_leaves_out_losses_by_what_they_need():
     toy = make_toy("gan")
     every, few = (toy.trainer.validate([toy.batch(50)], left_out) for left_out in (set(), {"critic"}))
-    needs = {name: term.needs for name, term in toy.player("generator").terms.items()}
+    needs = {name: term.needs for name, term in toy.player("generator").weighted.items()}
     assert set(every) - set(few) == {name for name in every if "critic" in needs[name]} != set()
 
 
@@ -300,7 +300,7 @@ def test_a_loss_that_may_do_without_critics_is_shown_none_where_they_do_not_fit(
         seen.append(sorted(step.critics))
         return step.fake[-1].mean()
 
-    toy.player("generator").terms["mine"] = WeightedLoss(loss, "generator")
+    toy.player("generator").weighted["mine"] = WeightedLoss(loss, "generator")
     for left_out in (set(), {"critic"}):
         toy.trainer.validate([toy.batch(50)], left_out)
     assert seen == [sorted(toy.components.critics), []]
@@ -308,7 +308,9 @@ def test_a_loss_that_may_do_without_critics_is_shown_none_where_they_do_not_fit(
 
 @pytest.mark.parametrize(("crop", "left_out"), [(0, set()), (16, {"critic"}), (32, set())])
 def test_critics_are_left_out_of_validation_where_they_are_built_for_pieces(crop, left_out):
-    judged = {name: term for name, term in make_toy("gan").components.terms.items() if "critic" in term.needs}
+    judged = {
+        name: term for name, term in make_toy("gan").components.losses.items() if "critic" in term.needs
+    }
     generator = SimpleNamespace(super_resolution=SuperResolution(2, crop))
     model = SimpleNamespace(generator=generator, context=SimpleNamespace(image_size=32))
     alone = WeightedLoss(lambda step: step.fake[-1].mean(), "generator")

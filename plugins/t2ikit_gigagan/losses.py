@@ -66,12 +66,12 @@ def contrastive_loss(step: Step, *, scale: float = 10.0) -> Tensor:
     over the critics that have an embedding. Source: XMC-GAN (arXiv 2101.04702, section 4.2).
     """
     batch, each = step.batch, []
-    duplicates = find_duplicates(batch.pool, batch.own)
+    duplicates = find_duplicates(batch.all_captions, batch.caption_index)
     for name, critic in step.critics.items():
         embed = getattr(critic, "embeddings", None)
         if embed is not None:
             image, text = embed(step.features("real", name), step.text("pool", name))
-            each.append(clip_contrastive(image, text, batch.own, duplicates, scale).mean())
+            each.append(clip_contrastive(image, text, batch.caption_index, duplicates, scale).mean())
     if not each:
         raise UserError(
             "the contrastive loss has no critic to train",

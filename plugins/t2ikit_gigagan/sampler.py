@@ -48,7 +48,7 @@ class OneStepSampler(Sampler):
                     fix=f"leave out --{name}; --set sampler.truncation=0.7 trades variety for quality",
                 )
         small = condition.low_res
-        if model.super_resolution is not None and small is not None and condition.level is None:
+        if model.super_resolution is not None and small is not None and condition.noise_level is None:
             size = (small.shape[-2], small.shape[-1])
             condition = model.super_resolution.augmented(condition, size, draws, self.augmentation)
         images = model.generate(condition, draws, self.truncation)[-1]

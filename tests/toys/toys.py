@@ -91,10 +91,10 @@ def r1(step):
 
 def contrast(step):
     """Images against the captions of the whole batch, by a fixed word code."""
-    code = torch.stack([word_code(caption) for caption in step.batch.pool])
+    code = torch.stack([word_code(caption) for caption in step.batch.all_captions])
     seen = F.adaptive_avg_pool2d(step.fake[-1], 1).flatten(1)
     logits = F.normalize(seen + 1e-3, dim=1) @ F.normalize(code, dim=1).T
-    each = F.cross_entropy(5 * logits, step.batch.own, reduction="none")
+    each = F.cross_entropy(5 * logits, step.batch.caption_index, reduction="none")
     return (each * step.prediction.image_weight).mean()
 
 

@@ -17,7 +17,7 @@ from t2ikit.errors import UserError
 Index = slice | Tensor
 
 
-def mix(*values: int | str) -> int:
+def derive_seed(*values: int | str) -> int:
     """Hash integers and strings to one 63-bit seed, the same on every machine."""
     digest = hashlib.blake2b(repr(values).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
@@ -95,9 +95,9 @@ class Condition:
         captions: B strings.
         text: their embedding.
         empty: the embedding of the empty caption, one row; what caption dropout and guidance use.
-        low_res: (B, 3, h, w) in [-1, 1], the images to upscale; None unless super-resolution. With `level`:
+        low_res: (B, 3, h, w) in [-1, 1], the images to upscale; None unless super-resolution. With noise:
             (B, 3, H, W), upscaled, with noise.
-        level: (B,) in [0, 1], the level of the noise laid over `low_res`; None: it is as it was given.
+        noise_level: (B,) in [0, 1], the level of the noise laid over `low_res`; None: it is as it was given.
         prepared: whether the texts are a model's own (`Denoiser.prepare`), no longer the encoder's.
     """
 
@@ -106,7 +106,7 @@ class Condition:
     empty: TextEmbedding
     low_res: Tensor | None = None
     prepared: bool = False
-    level: Tensor | None = None
+    noise_level: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.captions)
@@ -117,7 +117,7 @@ class Condition:
             captions=self.captions[index],
             text=self.text[index],
             low_res=None if self.low_res is None else self.low_res[index],
-            level=None if self.level is None else self.level[index],
+            noise_level=None if self.noise_level is None else self.noise_level[index],
         )
 
     def to(self, device: torch.device | str) -> Condition:
@@ -127,7 +127,7 @@ class Condition:
             text=self.text.to(device),
             empty=self.empty.to(device),
             low_res=None if self.low_res is None else self.low_res.to(device),
-            level=None if self.level is None else self.level.to(device),
+            noise_level=None if self.noise_level is None else self.noise_level.to(device),
         )
 
 
@@ -141,9 +141,9 @@ class Batch:
         wrong: for each sample the embedding of a caption drawn from the whole dataset.
         mismatch_mask: (B,) float, 0 where the drawn caption is in fact right (equal text, or a caption
             of the same image), else 1.
-        pool: the captions of the whole effective batch, over all micro-batches and processes.
+        all_captions: the captions of the whole effective batch, over all micro-batches and processes.
         all_captions_text: their embedding.
-        own: (B,) long, each sample's place in `pool`.
+        caption_index: (B,) long, each sample's place in `all_captions`.
         keys: (B,) long, unique in the run: what all randomness of this sample is drawn from.
     """
 
@@ -151,16 +151,16 @@ class Batch:
     condition: Condition
     wrong: TextEmbedding
     mismatch_mask: Tensor
-    pool: tuple[str, ...]
+    all_captions: tuple[str, ...]
     all_captions_text: TextEmbedding
-    own: Tensor
+    caption_index: Tensor
     keys: Tensor
 
     def __len__(self) -> int:
         return self.images.shape[0]
 
     def __getitem__(self, index: slice) -> Batch:
-        whole = ("pool", "all_captions_text")
+        whole = ("all_captions", "all_captions_text")
         cut = {f.name: getattr(self, f.name)[index] for f in fields(self) if f.name not in whole}
         return replace(self, **cut)
 
@@ -171,9 +171,9 @@ class Batch:
             self.condition.to(device),
             self.wrong.to(device),
             self.mismatch_mask.to(device),
-            self.pool,
+            self.all_captions,
             self.all_captions_text.to(device),
-            self.own.to(device),
+            self.caption_index.to(device),
             self.keys,
         )
 
@@ -247,7 +247,7 @@ class Draws:
     def generators(self) -> list[torch.Generator]:
         """One generator a sample; their state moves on with every draw."""
         if self._generators is None:
-            seeds = [mix(int(key), self.salt, *self.path) for key in self.keys]
+            seeds = [derive_seed(int(key), self.salt, *self.path) for key in self.keys]
             self._generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         return self._generators
 

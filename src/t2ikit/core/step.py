@@ -65,7 +65,9 @@ class Step:
     def text(self, text: Text, critic: str) -> Any:
         """What the critic reads in the samples' own texts, the wrong ones or the pool, computed once."""
         batch = self.batch
-        if text == "own" and len(batch) == len(batch.pool):  # the pool, then, is the samples' own texts
+        if text == "own" and len(batch) == len(
+            batch.all_captions
+        ):  # the pool, then, is the samples' own texts
             text = "pool"
         key = (text, critic)
         if key not in self._texts:

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from t2ikit.core.batch import Condition, Draws, mix
+from t2ikit.core.batch import Condition, Draws, derive_seed
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,9 @@ class SuperResolution:
         if not self.crop or self.crop >= image.shape[-1]:
             return image
         last, beyond = (image.shape[-1] - self.crop) // self.ratio, self.crop // (2 * self.ratio)
-        drawn = (mix(seed, name, number) % (last + 1 + 2 * beyond) for name in ("crop top", "crop left"))
+        drawn = (
+            derive_seed(seed, name, number) % (last + 1 + 2 * beyond) for name in ("crop top", "crop left")
+        )
         top, left = (self.ratio * min(max(place - beyond, 0), last) for place in drawn)
         return image[:, top : top + self.crop, left : left + self.crop]
 
@@ -77,7 +79,7 @@ def with_noise(condition: Condition, size: tuple[int, int], level: Tensor, draws
     clean = upscale(condition.low_res, size)
     angle = (level.to(clean) * (math.pi / 2))[:, None, None, None]
     noise = draws.randn(3, *size).to(clean)
-    return replace(condition, low_res=clean * angle.cos() + noise * angle.sin(), level=level.to(clean))
+    return replace(condition, low_res=clean * angle.cos() + noise * angle.sin(), noise_level=level.to(clean))
 
 
 def prepared(condition: Condition, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
@@ -87,7 +89,7 @@ def prepared(condition: Condition, size: tuple[int, int]) -> tuple[Tensor, Tenso
     """
     if condition.low_res is None:
         raise ValueError("the condition has no images to upscale")
-    if condition.level is not None:
-        return condition.low_res, condition.level
+    if condition.noise_level is not None:
+        return condition.low_res, condition.noise_level
     clean = upscale(condition.low_res, size)
     return clean, torch.zeros(len(clean), device=clean.device)

@@ -17,7 +17,7 @@ from t2ikit.training.trainer import Trainer
 def training_batches(
     components: Components, trainer: Trainer, start: int, stop: int | None
 ) -> Generator[LocalBatch, None, None]:
-    """This process's shares of step `start` and the later ones before `stop`; without end where that is None.
+    """This process's batches from step `start` to before `stop`; without end where that is None.
 
     Close it when no more is wanted: it may read ahead.
     """
@@ -29,9 +29,9 @@ def training_batches(
         gather = _gather if world > 1 else None
         return StreamLoader(dataset, *whose, gather, super_resolution).steps(start, stop)
     room = CACHE_BYTES // (world * max(1, config.workers))
-    shares = BatchLoader(dataset, *whose, cache_bytes=room, super_resolution=super_resolution)
+    batches = BatchLoader(dataset, *whose, cache_bytes=room, super_resolution=super_resolution)
     steps = itertools.count(start) if stop is None else range(start, stop)
-    return stream(shares, steps, config.workers)
+    return stream(batches, steps, config.workers)
 
 
 def _gather(captions: list[tuple[str, ...]]) -> list[list[tuple[str, ...]]]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from t2ikit.core.batch import Record, mix
+from t2ikit.core.batch import Record, derive_seed
 from t2ikit.core.interfaces import Dataset, Split
 from t2ikit.data.captioned_config import PLACE, CaptionedConfig
 from t2ikit.data.decoded_cache import DecodedImages, prepare
@@ -133,7 +133,7 @@ class Captioned(Dataset):
         """Captions of the validation split, each once before any comes again; of training if it is empty."""
         entries = self.entries["validation"] or self.entries["train"]
         captions = dict.fromkeys(c for entry in entries for c in self._captions(entry))
-        order = sorted(captions, key=lambda caption: mix(seed, "prompts", caption))
+        order = sorted(captions, key=lambda caption: derive_seed(seed, "prompts", caption))
         return [order[i % len(order)] for i in range(n)]
 
     @property
@@ -159,7 +159,7 @@ def split(entries: Sequence[Entry], validation: float) -> dict[Split, list[Entry
     """
     if validation == 0 or len(entries) < 2:
         return {"train": list(entries), "validation": []}
-    draw = {entry.name: mix(SALT, entry.name) / 2**63 for entry in entries}
+    draw = {entry.name: derive_seed(SALT, entry.name) / 2**63 for entry in entries}
     ranked = sorted(draw.values())
     limit = min(max(validation, ranked[0]), ranked[-2])
     held_out = [entry for entry in entries if draw[entry.name] <= limit]

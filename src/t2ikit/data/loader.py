@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from t2ikit.core.batch import Batch, Condition, Record, mix
+from t2ikit.core.batch import Batch, Condition, Record, derive_seed
 from t2ikit.core.interfaces import Dataset, Split, TextEncoder
 from t2ikit.core.super_resolution import SuperResolution, shrink
 from t2ikit.errors import UserError
@@ -34,7 +34,7 @@ class LocalBatch:
         images: (B, 3, H, W) uint8.
         captions, wrong: B strings each.
         mismatch_mask: (B,) float.
-        pool, own, keys: as in `Batch`; `own` are neighbours.
+        all_captions, caption_index, keys: as in `Batch`; the indices are neighbours.
         ratio: of super-resolution; 0: none.
     """
 
@@ -42,20 +42,29 @@ class LocalBatch:
     captions: tuple[str, ...]
     wrong: tuple[str, ...]
     mismatch_mask: Tensor
-    pool: tuple[str, ...]
-    own: Tensor
+    all_captions: tuple[str, ...]
+    caption_index: Tensor
     keys: Tensor
     ratio: int = 0
 
     def batch(self, encoder: TextEncoder, device: torch.device | str) -> Batch:
         """Encode the captions and move everything to `device`."""
-        text = encoder.encode([*self.pool, *self.wrong, ""])
-        pool, wrong, empty = text[: len(self.pool)], text[len(self.pool) : -1], text[-1:]
-        first = int(self.own[0])
+        text = encoder.encode([*self.all_captions, *self.wrong, ""])
+        pool, wrong, empty = text[: len(self.all_captions)], text[len(self.all_captions) : -1], text[-1:]
+        first = int(self.caption_index[0])
         images = self.images.to(device).float() / 127.5 - 1
         low_res = shrink(images, self.ratio) if self.ratio else None
         condition = Condition(self.captions, pool[first : first + len(self.captions)], empty, low_res)
-        batch = Batch(images, condition, wrong, self.mismatch_mask, self.pool, pool, self.own, self.keys)
+        batch = Batch(
+            images,
+            condition,
+            wrong,
+            self.mismatch_mask,
+            self.all_captions,
+            pool,
+            self.caption_index,
+            self.keys,
+        )
         return batch.to(device)
 
 
@@ -88,7 +97,7 @@ class BatchLoader(TorchDataset[LocalBatch]):
         whole: bool = False,
     ) -> None:
         self.dataset, self.seed, self.batch, self.split = dataset, seed, batch, split
-        self.rank, self.share = rank, batch // world
+        self.rank, self.local_batch_size = rank, batch // world
         self.count = dataset.size(split)
         self._images: dict[int, Record] = {}
         self._room = cache_bytes
@@ -98,8 +107,8 @@ class BatchLoader(TorchDataset[LocalBatch]):
     def __getitem__(self, step: int) -> LocalBatch:
         numbers = range(step * self.batch, (step + 1) * self.batch)
         pool = tuple(self._caption(self._index(n), n) for n in numbers)
-        first = self.rank * self.share
-        own = range(first, first + self.share)
+        first = self.rank * self.local_batch_size
+        own = range(first, first + self.local_batch_size)
         mine = [numbers[i] for i in own]
         wrong = [self._wrong(n) for n in mine]
         return LocalBatch(
@@ -107,8 +116,8 @@ class BatchLoader(TorchDataset[LocalBatch]):
             captions=tuple(pool[i] for i in own),
             wrong=tuple(caption for caption, _ in wrong),
             mismatch_mask=torch.tensor([float(ok) for _, ok in wrong]),
-            pool=pool,
-            own=torch.tensor(list(own)),
+            all_captions=pool,
+            caption_index=torch.tensor(list(own)),
             keys=torch.tensor(mine),
             ratio=self.ratio,
         )
@@ -125,14 +134,14 @@ class BatchLoader(TorchDataset[LocalBatch]):
 
     def _caption(self, index: int, number: int) -> str:
         captions = self.dataset.captions(self.split, index)
-        return captions[mix(self.seed, "caption", number) % len(captions)]
+        return captions[derive_seed(self.seed, "caption", number) % len(captions)]
 
     def _wrong(self, number: int) -> tuple[str, bool]:
         """A caption drawn from the whole split, and whether it is wrong for this sample's image."""
         index = self._index(number)
-        other = mix(self.seed, "wrong index", number) % self.count
+        other = derive_seed(self.seed, "wrong index", number) % self.count
         captions = self.dataset.captions(self.split, other)
-        caption = captions[mix(self.seed, "wrong caption", number) % len(captions)]
+        caption = captions[derive_seed(self.seed, "wrong caption", number) % len(captions)]
         return caption, other != index and caption not in self.dataset.captions(self.split, index)
 
     def _record(self, index: int) -> Record:
@@ -149,19 +158,19 @@ class BatchLoader(TorchDataset[LocalBatch]):
 
 @functools.lru_cache(maxsize=2)
 def _order(seed: int, epoch: int, count: int) -> Tensor:
-    generator = torch.Generator().manual_seed(mix(seed, "order", epoch))
+    generator = torch.Generator().manual_seed(derive_seed(seed, "order", epoch))
     return torch.randperm(count, generator=generator)
 
 
 class _Guarded(TorchDataset[Any]):
     """Gives a user's mistake as an item: torch would turn one raised in a worker into a traceback."""
 
-    def __init__(self, shares: BatchLoader) -> None:
-        self.shares = shares
+    def __init__(self, batches: BatchLoader) -> None:
+        self.batches = batches
 
     def __getitem__(self, step: int) -> LocalBatch | UserError:
         try:
-            return self.shares[step]
+            return self.batches[step]
         except UserError as error:
             return error
 
@@ -175,15 +184,15 @@ def _leave_signals_to_the_main_process(worker: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def stream(shares: BatchLoader, steps: Iterable[int], workers: int) -> Generator[LocalBatch, None, None]:
-    """The shares of `steps` in order, prepared by `workers` processes (0: this one).
+def stream(batches: BatchLoader, steps: Iterable[int], workers: int) -> Generator[LocalBatch, None, None]:
+    """The batches of `steps` in order, prepared by `workers` processes (0: this one).
 
     Raises:
         UserError: an image cannot be read.
     """
     forks = workers and "fork" in multiprocessing.get_all_start_methods()
     loader = DataLoader(
-        _Guarded(shares),
+        _Guarded(batches),
         batch_size=None,
         sampler=steps,
         num_workers=workers,

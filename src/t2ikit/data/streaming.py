@@ -1,4 +1,4 @@
-"""From a stream of images to the shares of each step.
+"""From a stream of images to the batches of each step.
 
 The processes tell each other their captions, for the pool is that of the whole effective batch; wrong
 captions are drawn from it, since those of the whole dataset are not known.
@@ -15,7 +15,7 @@ from contextlib import closing, suppress
 
 import torch
 
-from t2ikit.core.batch import Record, mix
+from t2ikit.core.batch import Record, derive_seed
 from t2ikit.core.interfaces import StreamingDataset
 from t2ikit.core.super_resolution import SuperResolution
 from t2ikit.data.loader import LocalBatch
@@ -29,7 +29,7 @@ STALLED = 10.0
 
 
 class StreamLoader:
-    """One process's shares of a stream.
+    """One process's batches of a stream.
 
     Args:
         dataset: where the images come from.
@@ -51,21 +51,21 @@ class StreamLoader:
         super_resolution: SuperResolution | None = None,
     ) -> None:
         self.dataset, self.seed, self.batch = dataset, seed, batch
-        self.rank, self.world, self.share = rank, world, batch // world
+        self.rank, self.world, self.local_batch_size = rank, world, batch // world
         self.gather = gather or (lambda captions: [captions])
         self.super_resolution = super_resolution
 
     def steps(self, start: int, stop: int | None = None) -> Generator[LocalBatch, None, None]:
-        """The shares of step `start` and all later ones before `stop`.
+        """The batches of step `start` and all later ones before `stop`.
 
         Close it when no more is wanted: it reads ahead.
 
         Raises:
             UserError: the shards cannot be read.
         """
-        records = self.dataset.records(self.seed, self.rank, self.world, start * self.share)
+        records = self.dataset.records(self.seed, self.rank, self.world, start * self.local_batch_size)
         numbers = itertools.count(start) if stop is None else range(start, stop)
-        with closing(_read_ahead(records, self.share)) as chunks:
+        with closing(_read_ahead(records, self.local_batch_size)) as chunks:
             for step, mine in zip(numbers, chunks):
                 yield self._share(step, mine)
 
@@ -74,7 +74,7 @@ class StreamLoader:
         everyone = [captions for one in by_rank for captions in one]
         numbers = range(step * self.batch, (step + 1) * self.batch)
         pool = tuple(_draw(c, self.seed, "caption", n) for c, n in zip(everyone, numbers, strict=True))
-        own = range(self.rank * self.share, (self.rank + 1) * self.share)
+        own = range(self.rank * self.local_batch_size, (self.rank + 1) * self.local_batch_size)
         wrong = [self._wrong(everyone, place, numbers[place]) for place in own]
         images = [record.image for record in mine]
         if self.super_resolution:
@@ -86,22 +86,22 @@ class StreamLoader:
             captions=tuple(pool[place] for place in own),
             wrong=tuple(caption for caption, _ in wrong),
             mismatch_mask=torch.tensor([float(ok) for _, ok in wrong]),
-            pool=pool,
-            own=torch.tensor(list(own)),
+            all_captions=pool,
+            caption_index=torch.tensor(list(own)),
             keys=torch.tensor([numbers[place] for place in own]),
             ratio=self.super_resolution.ratio if self.super_resolution else 0,
         )
 
     def _wrong(self, everyone: Sequence[tuple[str, ...]], place: int, number: int) -> tuple[str, bool]:
         """A caption of another sample of the batch, and whether it is wrong for this one."""
-        step = 1 + mix(self.seed, "wrong index", number) % max(1, len(everyone) - 1)
+        step = 1 + derive_seed(self.seed, "wrong index", number) % max(1, len(everyone) - 1)
         other = (place + step) % len(everyone)
         caption = _draw(everyone[other], self.seed, "wrong caption", number)
         return caption, other != place and caption not in everyone[place]
 
 
 def _draw(captions: tuple[str, ...], seed: int, what: str, number: int) -> str:
-    return captions[mix(seed, what, number) % len(captions)]
+    return captions[derive_seed(seed, what, number) % len(captions)]
 
 
 def _read_ahead(records: Iterator[Record], count: int) -> Generator[list[Record], None, None]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from t2ikit.core.batch import mix
+from t2ikit.core.batch import derive_seed
 from t2ikit.core.interfaces import Dataset, Split
 from t2ikit.data.captioned import Captioned
 from t2ikit.text.builtin import BuiltinTextEncoder
@@ -53,9 +53,9 @@ def sheet(dataset: Dataset, count: int, seed: int = 0) -> Image.Image:
     """A contact sheet of `count` training images, drawn at random, each with one of its captions."""
     size = dataset.size("train")
     chosen = (
-        sorted(range(size), key=lambda i: mix(seed, "sheet", i))[:count]
+        sorted(range(size), key=lambda i: derive_seed(seed, "sheet", i))[:count]
         if size <= LOOKED_AT
-        else [mix(seed, "sheet", i) % size for i in range(count)]
+        else [derive_seed(seed, "sheet", i) % size for i in range(count)]
     )
     records = [dataset.record("train", index) for index in chosen]
     images = [Image.fromarray(record.image.permute(1, 2, 0).numpy()) for record in records]

@@ -87,7 +87,7 @@ def compare_runs(
     *,
     plugins: Plugins = (),
     device: str = "auto",
-    say: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> Comparison:
     """Measure runs in the same way and sample the same prompts from each.
 
@@ -99,7 +99,7 @@ def compare_runs(
         options: for all of them.
         prompts: to sample side by side, at most 200; empty takes the first of the first run's evaluation.
         plugins, device: as in `evaluate`.
-        say: told of files of a run that are damaged and passed over, and of metrics that need a download.
+        log: told of files of a run that are damaged and passed over, and of metrics that need a download.
 
     Raises:
         UserError: too few or too many runs or prompts, or a run that cannot be evaluated.
@@ -109,13 +109,13 @@ def compare_runs(
     _check_prompts(prompts)
     evaluators = [Evaluator(run, options, plugins=plugins, device=device) for run in runs]
     for line in lacking({name: needs for one in evaluators for name, needs in one.needs.items()}):
-        say(line)
+        log(line)
     shown = list(dict.fromkeys(prompts)) or list(dict.fromkeys(evaluators[0].prompts))[:PROMPTS]
     # Before the first is measured, for either may be the user's to mend.
     logs = [read_log(one.run.path / "log.jsonl") for one in evaluators]
     real = [real_images(one.model.generator, one.dataset, shown, options.seed) for one in evaluators]
     each = zip(short_names(paths), evaluators, logs, real)
-    return Comparison([_compared(*about, shown, say) for about in each], shown, options)
+    return Comparison([_compared(*about, shown, log) for about in each], shown, options)
 
 
 def _check(paths: Sequence[Path]) -> None:
@@ -155,13 +155,13 @@ def _end(own: tuple[str, ...], others: Sequence[tuple[str, ...]]) -> str:
 def _compared(
     name: str,
     evaluator: Evaluator,
-    log: list[dict[str, Any]],
+    lines: list[dict[str, Any]],
     real: Tensor | None,
     prompts: Sequence[str],
-    say: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> Compared:
     run, model, seed = evaluator.run, evaluator.model, evaluator.options.seed
-    numbers = _evaluated(evaluator, say)
+    numbers = _evaluated(evaluator, log)
     given = low_res_images(model.generator, real, SAMPLES)
     with phase(f"sampling side by side from {name}"):
         drawn = sample(model, prompts, samples=range(SAMPLES), seed=seed, low_res=given)
@@ -173,9 +173,9 @@ def _compared(
         model.notes,
         evaluator.dataset.fingerprint,
         numbers,
-        training_seconds(log, run.table["train"].get("batch", 0)),
-        log,
-        stages(run.path, say),
+        training_seconds(lines, run.table["train"].get("batch", 0)),
+        lines,
+        stages(run.path, log),
         drawn.unflatten(0, (len(prompts), SAMPLES)),
         scaled,
     )
@@ -190,18 +190,18 @@ def _scaled(model: Model, prompts: Sequence[str], real: Tensor | None, seed: int
     return torch.stack(columns, 1)
 
 
-def _evaluated(evaluator: Evaluator, say: Callable[[str], None]) -> Numbers:
+def _evaluated(evaluator: Evaluator, log: Callable[[str], None]) -> Numbers:
     """The numbers of an evaluation, made before or now."""
     kept = evaluations_of(evaluator.run) / name_of(evaluator.settings()) / NUMBERS
     if kept.is_file():
         try:
             numbers = read_numbers(kept)
         except (OSError, ValueError):
-            say(f"{kept} is damaged: measuring anew")
+            log(f"{kept} is damaged: measuring anew")
         else:
             if not numbers.failed:
                 return numbers
-            say(f"{kept}: failed before: {', '.join(numbers.failed)}; measuring anew")
+            log(f"{kept}: failed before: {', '.join(numbers.failed)}; measuring anew")
     make_folder(evaluator.run)
     found = measure_into(evaluator)
     return Numbers(found.measures, found.not_measured, found.costs, found.failed, found.notes, found.needs)
@@ -218,12 +218,12 @@ def training_seconds(log: Sequence[dict[str, Any]], batch: int) -> float | None:
     return seconds or None
 
 
-def stages(path: Path, say: Callable[[str], None] = print) -> list[tuple[int, Path]]:
+def stages(path: Path, log: Callable[[str], None] = print) -> list[tuple[int, Path]]:
     """Up to STAGES sample grids of a run, evenly chosen, the last always among them.
 
     Args:
         path: the run folder.
-        say: told of each grid that is left out, as it or its name cannot be read.
+        log: told of each grid that is left out, as it or its name cannot be read.
 
     Returns:
         Step and file of each, by their steps.
@@ -234,7 +234,7 @@ def stages(path: Path, say: Callable[[str], None] = print) -> list[tuple[int, Pa
             open_image(grid)
             grids.append((int(grid.stem.removeprefix("step-")), grid))
         except UNREADABLE:
-            say(f"{grid} is left out: it is no readable grid of a step")
+            log(f"{grid} is left out: it is no readable grid of a step")
     grids.sort()
     count = min(STAGES, len(grids))
     return [grids[(place + 1) * len(grids) // count - 1] for place in range(count)]

@@ -183,7 +183,7 @@ def compare(
     )
     given = [runs] if isinstance(runs, (Run, str, Path)) else list(runs)
     shown = [prompts] if isinstance(prompts, str) else list(prompts)
-    comparison = compare_runs(given, options, shown, plugins=plugins, device=device, say=log)
+    comparison = compare_runs(given, options, shown, plugins=plugins, device=device, log=log)
     report = ComparisonReport(render(comparison), comparison)
     if out is not None:
         report.save(out)

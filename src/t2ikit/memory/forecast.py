@@ -84,14 +84,14 @@ def forecast(recipe: Recipe, registry: Registry, *, device: Literal["cuda", "cpu
         trainer = make_trainer(computed, components, accelerator)
         model = components.model
         batch = make_batch(
-            trainer.share, model.context, recipe.train.prompts, model.generator.super_resolution
+            trainer.local_batch_size, model.context, recipe.train.prompts, model.generator.super_resolution
         )
         with explained(_parts(components)), GPURules() if gpu else nullcontext(), ledger:
             _run(trainer, components, batch, ledger)
     return Forecast(
         recipe.name,
         recipe.train.precision,
-        trainer.share,
+        trainer.local_batch_size,
         trainer.micro_batch,
         {kind: ledger.at_peak[kind] for kind in KINDS},
         {kind: ledger.at_most[kind] for kind in KINDS},
@@ -118,7 +118,7 @@ def _parts(components: Components) -> dict[str, Any]:
     return {
         "generator": components.model.generator,
         **{f"critics.{name}": critic for name, critic in components.critics.items()},
-        **{f"losses.{name}": term.loss for name, term in components.terms.items()},
+        **{f"losses.{name}": term.loss for name, term in components.losses.items()},
     }
 
 
@@ -127,8 +127,8 @@ def _run(trainer: Trainer, components: Components, batch: Batch, ledger: Ledger)
     ledger.tag("activations", _tensors(batch))
     for module in (*trainer.players, *components.critics.values()):
         ledger.tag(PARAMETERS, [*module.parameters(), *module.buffers()])
-    if trainer.average is not None:
-        ledger.tag("averaged weights", trainer.average.model.shadow_params)
+    if trainer.ema is not None:
+        ledger.tag("averaged weights", trainer.ema.model.shadow_params)
     part = batch[: 2 * trainer.micro_batch]
     with _watched(trainer, ledger):
         trainer.step(part, 0)
@@ -143,7 +143,7 @@ def _tensors(batch: Batch) -> list[Tensor]:
     condition = batch.condition
     texts = (condition.text, condition.empty, batch.wrong)
     held = [x for text in texts for x in (text.tokens, text.mask, text.pooled)]
-    return [batch.images, batch.mismatch_mask, batch.own, *held]
+    return [batch.images, batch.mismatch_mask, batch.caption_index, *held]
 
 
 @contextmanager

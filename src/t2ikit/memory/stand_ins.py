@@ -46,9 +46,9 @@ def make_batch(
         condition=Condition(pool, _text(size, context), _text(1, context), low_res),
         wrong=_text(size, context),
         mismatch_mask=torch.ones(size),
-        pool=pool,
+        all_captions=pool,
         all_captions_text=_text(size, context),
-        own=torch.arange(size),
+        caption_index=torch.arange(size),
         keys=cast(Tensor, range(size)),  # numbers that seeds are made of, which a fake tensor has none of
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from t2ikit.core.batch import mix
+from t2ikit.core.batch import derive_seed
 from t2ikit.core.interfaces import Critic, Dataset, Denoiser, Generator, OneStep, Sampler, TextEncoder
 from t2ikit.errors import UserError, UserErrors, command, reworded
 from t2ikit.recipes.recipe import Part, Recipe
@@ -49,7 +49,7 @@ class Components:
     model: Model
     dataset: Dataset
     critics: Mapping[str, Critic]
-    terms: Mapping[str, WeightedLoss]
+    losses: Mapping[str, WeightedLoss]
 
 
 def build_model(recipe: Recipe, registry: Registry, device: torch.device, image_size: int) -> Model:
@@ -157,12 +157,12 @@ def build_components(recipe: Recipe, registry: Registry, device: torch.device) -
         if side == model.context.image_size:
             raise
         raise reworded(error, "data.size", "generator.crop") from error
-    terms = {name: _term(recipe, name, model.context) for name in recipe.losses}
-    return Components(model, dataset, critics, terms)
+    losses = {name: _term(recipe, name, model.context) for name in recipe.losses}
+    return Components(model, dataset, critics, losses)
 
 
 def _seeded(part: Part, context: Context, name: str) -> Any:
-    torch.manual_seed(mix(context.seed, name))
+    torch.manual_seed(derive_seed(context.seed, name))
     return part.entry.spec.build(part.config, context)
 
 

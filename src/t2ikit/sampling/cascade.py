@@ -11,7 +11,7 @@ from pathlib import Path
 from torch import Tensor
 
 from t2ikit.config.toml import parse_setting
-from t2ikit.core.batch import mix
+from t2ikit.core.batch import derive_seed
 from t2ikit.errors import UserError, reworded
 from t2ikit.recipes.compose import Model
 from t2ikit.sampling.draw import Progress, sample
@@ -111,7 +111,7 @@ def upscale(
             model,
             prompts,
             samples=samples,
-            seed=mix(seed, "stage", number),
+            seed=derive_seed(seed, "stage", number),
             low_res=images,
             progress=progress(number),
         )

@@ -65,7 +65,7 @@ class DenoiserSampler(Sampler, Generic[ConfigT]):
         """Images (B, 3, H, W) in [-1, 1]; NaN where the model gave what is not finite."""
         weight, count = self.guidance if guidance is None else guidance, steps or self.steps
         size = (model.image_size, model.image_size)
-        if model.super_resolution is not None and condition.level is None:
+        if model.super_resolution is not None and condition.noise_level is None:
             condition = model.super_resolution.augmented(condition, size, draws, self.config.augmentation)
         denoiser = GuidedDenoiser(model, condition, self.config, weight, self.schedule(model))
         x = draws.randn(3, model.image_size, model.image_size)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from t2ikit.core.batch import Condition, Draws, mix
+from t2ikit.core.batch import Condition, Draws, derive_seed
 from t2ikit.errors import UserError
 from t2ikit.nn.out_of_memory import with_less
 from t2ikit.recipes.compose import Model
@@ -73,7 +73,7 @@ def sample(
     wanted = [(prompt, number) for prompt in prompts for number in samples]
     check_low_res(model, low_res, len(wanted))
     size = batch or max(1, min(64, PIXELS // model.context.image_size**2))
-    keys = torch.tensor([mix(seed, prompt, number) for prompt, number in wanted])
+    keys = torch.tensor([derive_seed(seed, prompt, number) for prompt, number in wanted])
     draws = Draws(keys, "sample", model.context.device)
     options = {"steps": steps, "guidance": guidance}
 

@@ -50,7 +50,7 @@ def guided(
         captions=condition.captions * 2,
         text=TextEmbedding.cat([empty, condition.text]),
         low_res=_twice(condition.low_res),
-        level=None if condition.level is None else condition.level.repeat(2),
+        noise_level=None if condition.noise_level is None else condition.noise_level.repeat(2),
     )
     output = _call(model, x.repeat(2, 1, 1, 1), t.repeat(2), both, _twice(previous))
     without, with_text = output.float().chunk(2)

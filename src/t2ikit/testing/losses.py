@@ -143,7 +143,7 @@ class _Untrusted(Generator):
 def _check_weight(title: str, player: Player) -> None:
     generator, critics = player._cast
     untrusted = _Untrusted(generator)
-    (player,) = make_players(untrusted, critics, player.terms, seed=0)
+    (player,) = make_players(untrusted, critics, player.weighted, seed=0)
     value = _value(player, toy_batch(8, SIZE))
     gradients = torch.autograd.grad(value, untrusted.images, allow_unused=True) if value.requires_grad else ()
     ignored = not any(bool(gradient.any()) for gradient in gradients if gradient is not None)

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from t2ikit.core.batch import Batch, Condition, Draws, Prediction, TextEmbedding, mix
+from t2ikit.core.batch import Batch, Condition, Draws, Prediction, TextEmbedding, derive_seed
 from t2ikit.core.interfaces import Critic, Denoiser, OneStep
 
 TIMESTEPS = 1000
@@ -143,7 +143,9 @@ def toy_text(captions: Sequence[str], width: int = 16, length: int = 8) -> TextE
     for row, caption in enumerate(captions):
         words = (caption.split() or [""])[:length]
         for place, word in enumerate(words):
-            tokens[row, place] = torch.randn(width, generator=torch.Generator().manual_seed(mix(word)))
+            tokens[row, place] = torch.randn(
+                width, generator=torch.Generator().manual_seed(derive_seed(word))
+            )
         mask[row, : len(words)] = True
     pooled = tokens.sum(1) / mask.sum(1, keepdim=True)
     return TextEmbedding(tokens, mask, pooled)
@@ -159,7 +161,7 @@ COLOURS = ("red", "green", "blue", "grey", "white")
 
 def toy_batch(count: int = 8, image_size: int = 32, width: int = 16, length: int = 8, seed: int = 0) -> Batch:
     """Noise images (count, 3, S, S) in [-1, 1] with captions that name colours."""
-    generator = torch.Generator().manual_seed(mix(seed, "toy_batch"))
+    generator = torch.Generator().manual_seed(derive_seed(seed, "toy_batch"))
     images = torch.rand(count, 3, image_size, image_size, generator=generator) * 2 - 1
     own = [f"a {COLOURS[i % len(COLOURS)]} square" for i in range(count)]
     wrong = [f"a {COLOURS[i * 2 % len(COLOURS)]} square" for i in range(count)]
@@ -168,8 +170,8 @@ def toy_batch(count: int = 8, image_size: int = 32, width: int = 16, length: int
         condition=toy_condition(own, width, length),
         wrong=toy_text(wrong, width, length),
         mismatch_mask=torch.tensor([float(a != b) for a, b in zip(own, wrong)]),
-        pool=tuple(own),
+        all_captions=tuple(own),
         all_captions_text=toy_text(own, width, length),
-        own=torch.arange(count),
+        caption_index=torch.arange(count),
         keys=torch.arange(count) + 1000 * seed,
     )

@@ -22,7 +22,7 @@ class Display(Protocol):
         """`step` of `steps` are done; `scalars` are those of the last log line."""
         ...
 
-    def say(self, message: str) -> None:
+    def log(self, message: str) -> None:
         """Print a message above the progress."""
         ...
 
@@ -37,7 +37,7 @@ class Silent:
     def update(self, step: int, steps: int, scalars: dict[str, float]) -> None:
         """Nothing."""
 
-    def say(self, message: str) -> None:
+    def log(self, message: str) -> None:
         """Nothing."""
 
     def close(self) -> None:
@@ -62,7 +62,7 @@ class Live:
         if self.screen.progress is not None:
             self.screen.progress.update(self.task.id, completed=step, total=steps)
 
-    def say(self, message: str) -> None:
+    def log(self, message: str) -> None:
         """Print above the bar."""
         self.screen.print(message)
 
@@ -121,9 +121,9 @@ class Plain:
             return
         self.shown = now
         rate = (now - self.began) / max(1, step - self.first)
-        self.say(GAP.join([f"step {step}/{steps}", f"eta {clock(rate * (steps - step))}", *facts(scalars)]))
+        self.log(GAP.join([f"step {step}/{steps}", f"eta {clock(rate * (steps - step))}", *facts(scalars)]))
 
-    def say(self, message: str) -> None:
+    def log(self, message: str) -> None:
         """Print a line."""
         self.console.print(message, markup=False, highlight=False, soft_wrap=True)
 

@@ -178,13 +178,13 @@ def _restored(run: Run, recipe: Recipe, components: Components, trainer: Trainer
 def _time_steps(components: Components, trainer: Trainer, done: int) -> float:
     """Seconds a step, after one that warms up. Lazy losses count by how often they are due."""
     device = trainer.accelerator.device
-    every = min((term.every for term in components.terms.values() if term.every > 1), default=0)
+    every = min((term.every for term in components.losses.values() if term.every > 1), default=0)
     times: list[float] = []
-    with closing(training_batches(components, trainer, done, done + TIMED_STEPS + 1)) as shares:
+    with closing(training_batches(components, trainer, done, done + TIMED_STEPS + 1)) as batches:
         numbers = [0, 0, 1, 2] if every else [0, 1, 2, 3]  # every loss is due at step 0
-        for number, share in zip(numbers, islice(shares, TIMED_STEPS + 1)):
+        for number, local_batch in zip(numbers, islice(batches, TIMED_STEPS + 1)):
             began = time.perf_counter()
-            trainer.step(share.batch(components.model.encoder, device), number)
+            trainer.step(local_batch.batch(components.model.encoder, device), number)
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
             times.append(time.perf_counter() - began)

@@ -17,14 +17,14 @@ class Interrupts:
     Only the main thread gets signals: elsewhere nothing is changed.
 
     Args:
-        say: told what the user should know.
+        log: told what the user should know.
 
     Attributes:
         asked: whether a stop was asked for.
     """
 
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self.say, self.asked = say, False
+    def __init__(self, log: Callable[[str], None]) -> None:
+        self.log, self.asked = log, False
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -41,4 +41,4 @@ class Interrupts:
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True
-        self.say("stopping after this step; press Ctrl-C again to stop at once without saving")
+        self.log("stopping after this step; press Ctrl-C again to stop at once without saving")

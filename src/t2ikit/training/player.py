@@ -52,7 +52,7 @@ class Player(nn.Module):
     Args:
         name: "generator" or "critic".
         trained: the generator, or the critics.
-        terms: this player's losses by name.
+        losses: this player's losses by name.
         generator, critics: the whole cast, not registered as submodules.
         seed: of the run, for the draws.
     """
@@ -63,15 +63,15 @@ class Player(nn.Module):
         self,
         name: str,
         trained: nn.Module,
-        terms: Mapping[str, WeightedLoss],
+        losses: Mapping[str, WeightedLoss],
         generator: Generator,
         critics: Mapping[str, Critic],
         seed: int,
     ) -> None:
         super().__init__()
-        self.name, self.terms, self.seed = name, dict(terms), seed
+        self.name, self.weighted, self.seed = name, dict(losses), seed
         self.trained = trained
-        modules = {key: term.loss for key, term in terms.items() if isinstance(term.loss, nn.Module)}
+        modules = {key: loss.loss for key, loss in losses.items() if isinstance(loss.loss, nn.Module)}
         self.losses = nn.ModuleDict(modules)
         # Not a submodule: those parameters belong to another player.
         object.__setattr__(self, "_cast", (generator, critics))
@@ -79,7 +79,7 @@ class Player(nn.Module):
 
     def due(self, step: int) -> list[str]:
         """Names of the losses computed at this step."""
-        return [name for name, term in self.terms.items() if term.due(step)]
+        return [name for name, loss in self.weighted.items() if loss.due(step)]
 
     def forward(
         self, batch: Batch, step: int, names: Sequence[str], judged: bool = True
@@ -92,7 +92,7 @@ class Player(nn.Module):
         draws = Draws(batch.keys, f"{self.seed}/{self.name}", batch.images.device)
         with torch.set_grad_enabled(self.name == "generator" and torch.is_grad_enabled()):
             prediction = generator(batch, draws.named("generator"))
-        needs = frozenset().union(*(self.terms[name].needs for name in names))
+        needs = frozenset().union(*(self.weighted[name].needs for name in names))
         seen = Step(
             batch,
             prediction,
@@ -102,7 +102,7 @@ class Player(nn.Module):
             step,
             real_grad="real_grad" in needs,
         )
-        return {name: self.terms[name].loss(seen).float() for name in names}
+        return {name: self.weighted[name].loss(seen).float() for name in names}
 
 
 def freeze_all_but(active: Player, players: Iterable[Player]) -> None:
@@ -120,7 +120,7 @@ def thaw(players: Iterable[Player]) -> None:
 
 
 def make_players(
-    generator: Generator, critics: Mapping[str, Critic], terms: Mapping[str, WeightedLoss], seed: int
+    generator: Generator, critics: Mapping[str, Critic], losses: Mapping[str, WeightedLoss], seed: int
 ) -> list[Player]:
     """The players of a run, critic first; those without a loss are left out."""
     components: list[tuple[str, nn.Module]] = [
@@ -129,7 +129,7 @@ def make_players(
     ]
     players = []
     for name, trained in components:
-        own = {key: term for key, term in terms.items() if term.player == name}
+        own = {key: loss for key, loss in losses.items() if loss.player == name}
         if own:
             players.append(Player(name, trained, own, generator, critics, seed))
     return players

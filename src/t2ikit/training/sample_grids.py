@@ -42,8 +42,8 @@ class SampleGrids:
         Raises:
             UserError: memory does not suffice.
         """
-        generator, average = self.model.generator, self.trainer.average
-        with eval_mode([generator]), average.average_parameters() if average else nullcontext():
+        generator, ema = self.model.generator, self.trainer.ema
+        with eval_mode([generator]), ema.average_parameters() if ema else nullcontext():
             return sample(
                 self.model,
                 self.prompts,

@@ -70,9 +70,9 @@ class Session:
         self.accelerator = trainer.accelerator
         self.main = self.accelerator.is_main_process
         self.grids = SampleGrids(components, trainer)
-        self.validation = Validation(components, trainer, display.say)
+        self.validation = Validation(components, trainer, display.log)
         self.latest: dict[str, float] = {}
-        self.interrupts = Interrupts(display.say)
+        self.interrupts = Interrupts(display.log)
         self.trackers: Trackers | None = None
         self.vocabulary = Vocabulary(components.model.encoder)
         self.done = self.saved = 0
@@ -92,7 +92,7 @@ class Session:
         self.accelerator.wait_for_everyone()  # every process has read what may be renamed now
         if self.main:
             for error in damaged:
-                self.display.say(f"warning: {error.what}: going on from step {snapshot.step} instead")
+                self.display.log(f"warning: {error.what}: going on from step {snapshot.step} instead")
             ckpt.set_aside(self.run.path, after=snapshot.step)
             cut_after(self.run.path / "log.jsonl", snapshot.step)
         self.accelerator.wait_for_everyone()
@@ -104,10 +104,10 @@ class Session:
         try:
             self._begin(start)
             whose = (self.components, self.trainer, start, self.trainer.budget.stop)
-            with self.interrupts, closing(training_batches(*whose)) as shares:
-                finished = self._loop(start, shares)
+            with self.interrupts, closing(training_batches(*whose)) as batches:
+                finished = self._loop(start, batches)
             if note := self.vocabulary.unknown(self.grids.prompts):
-                self.display.say(f"prompts: {note}")
+                self.display.log(f"prompts: {note}")
             if finished:
                 self._record_length()
             return finished
@@ -130,7 +130,7 @@ class Session:
             return
         decays = any(player_state.config.decay != "none" for player_state in self.trainer.player_states)
         for line in describe_changes(self.run.info["history"][-1]["changes"], decays=decays):
-            self.display.say(line)
+            self.display.log(line)
         if self.main:
             write_run(self.run)
 
@@ -154,15 +154,17 @@ class Session:
             note = f"saved at step {ckpt.step_of(found[-1])}; to go on: {resume_command(self.run)}"
         add_note(error, note)
 
-    def _loop(self, start: int, shares: Iterable[LocalBatch]) -> bool:
+    def _loop(self, start: int, batches: Iterable[LocalBatch]) -> bool:
         budget, clock = self.trainer.budget, StopWatch(start)
         budget.begin(start)
         if budget.over:
             self._end_again(start)
         else:
-            for step, share in enumerate(shares, start):
-                self.trainer.step(share.batch(self.components.model.encoder, self.accelerator.device), step)
-                self.vocabulary.see(share.pool, step)
+            for step, local_batch in enumerate(batches, start):
+                self.trainer.step(
+                    local_batch.batch(self.components.model.encoder, self.accelerator.device), step
+                )
+                self.vocabulary.see(local_batch.all_captions, step)
                 self.done = step + 1
                 budget.end(self.done)
                 if self._after_step(clock):
@@ -250,7 +252,7 @@ class Session:
             try:
                 images = self.grids.sample()
             except UserError as error:  # for want of memory: no reason to lose the run
-                self.display.say(f"warning: no images at step {done}: {error.what}")
+                self.display.log(f"warning: no images at step {done}: {error.what}")
             else:
                 self._show(done, images)
         self.accelerator.wait_for_everyone()

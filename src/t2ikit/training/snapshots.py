@@ -46,9 +46,9 @@ def take(trainer: Trainer, step: int, validation: float | None) -> Snapshot:
         "validation": validation,
         **trainer.budget.state(),
     }
-    if trainer.average is not None:
-        tensors["ema"] = trainer.average.tensors()
-        state["ema_steps"] = trainer.average.model.optimization_step
+    if trainer.ema is not None:
+        tensors["ema"] = trainer.ema.tensors()
+        state["ema_steps"] = trainer.ema.model.optimization_step
     for player_state in trainer.player_states:
         moments = player_state.optimizer.state_dict()["state"]
         tensors[f"optimizer.{player_state.player.name}"] = {
@@ -80,8 +80,8 @@ def restore(trainer: Trainer, snapshot: Snapshot, *, own_micro_batch: bool = Fal
             module.load_state_dict(found, strict=False)
         for player_state in trainer.player_states:
             player_state.optimizer.load_state_dict(_optimizer_state(player_state, snapshot))
-        if trainer.average is not None:
-            trainer.average.load(snapshot.tensors["ema"], snapshot.state["ema_steps"])
+        if trainer.ema is not None:
+            trainer.ema.load(snapshot.tensors["ema"], snapshot.state["ema_steps"])
     except (KeyError, RuntimeError) as error:
         raise UserError(
             f"the checkpoint of step {snapshot.step} does not fit the recipe",
@@ -90,7 +90,7 @@ def restore(trainer: Trainer, snapshot: Snapshot, *, own_micro_batch: bool = Fal
             fix="restore recipe.toml, and use the plugin versions that run.json names",
         ) from error
     if not own_micro_batch:
-        trainer.micro_batch = min(trainer.share, int(snapshot.state["micro_batch"]))
+        trainer.micro_batch = min(trainer.local_batch_size, int(snapshot.state["micro_batch"]))
     trainer.sums = snapshot.state["sums"]
     trainer.budget.load(snapshot.state)
     if trainer.accelerator.scaler is not None and "scaler" in snapshot.state:

@@ -165,12 +165,12 @@ def make_trainer(
 ) -> Trainer:
     """A trainer for a cast: its players, optimisers and averaged weights."""
     players: list[Player] = make_players(
-        components.model.generator, components.critics, components.terms, recipe.train.seed
+        components.model.generator, components.critics, components.losses, recipe.train.seed
     )
     decay = recipe.train.ema_decay
-    average = EMA(components.model.generator, decay) if decay else None
-    say = (display or Silent()).say
-    return Trainer(players, recipe.train, dict(recipe.optimizer), accelerator, average, say)
+    ema = EMA(components.model.generator, decay) if decay else None
+    log = (display or Silent()).log
+    return Trainer(players, recipe.train, dict(recipe.optimizer), accelerator, ema, log)
 
 
 def _train(
@@ -200,14 +200,14 @@ def _train(
     try:
         lock = _lock(run) if accelerator.is_main_process else None
         for warning in components.dataset.warnings:
-            display.say(f"warning: {warning}")
+            display.log(f"warning: {warning}")
         for note in components.dataset.notes:
-            display.say(note)
+            display.log(note)
         for message in components.model.encoder.prepare(_captions(components, recipe)):
-            display.say(message)
+            display.log(message)
         cut = cut_prompts(components.model.encoder, recipe.train.prompts)
         if cut:
-            display.say(f"train.prompts: {cut}")
+            display.log(f"train.prompts: {cut}")
         trained = to_the_end()
         # Gloo's threads abort or hang a process that ends before them. They end with the process group, which
         # distributed models hold in cycles: once the trainer is gone, `free_memory` collects those.

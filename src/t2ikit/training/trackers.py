@@ -25,7 +25,7 @@ from accelerate import PartialState
 from accelerate.tracking import GeneralTracker, TensorBoardTracker, WandBTracker
 from PIL import Image
 
-from t2ikit.core.batch import mix
+from t2ikit.core.batch import derive_seed
 from t2ikit.errors import UserError, did_you_mean
 from t2ikit.utils.extras import install
 from t2ikit.utils.files import write_text
@@ -59,14 +59,14 @@ class Trackers:
             environment variable TRACKIO_DIR names no other place.
         project: what wandb and Trackio file the run under.
         config: shown beside the run.
-        say: told what the user should know.
+        log: told what the user should know.
 
     Raises:
         UserError: an unknown name, a package that is not installed, or a wandb that cannot start.
     """
 
     def __init__(
-        self, names: Sequence[str], run: Path, project: str, config: dict[str, Any], say: Say = print
+        self, names: Sequence[str], run: Path, project: str, config: dict[str, Any], log: Say = print
     ) -> None:
         names = list(dict.fromkeys(names))
         check_trackers(names)
@@ -76,7 +76,7 @@ class Trackers:
         PartialState()  # accelerate's trackers cannot log without it; a no-op where training has made one
         self._backends: list[Backend] = []
         for name in names:
-            self._backends.append(BACKENDS[name](folder, identity, project, config, say))
+            self._backends.append(BACKENDS[name](folder, identity, project, config, log))
 
     def log(self, step: int, scalars: Mapping[str, float]) -> None:
         """Record scalars; steps must not go down."""
@@ -128,7 +128,7 @@ def run_identity(run: Path) -> str:
     file = run / "trackers" / "identity"
     if not file.exists():
         label = re.sub(r"[^A-Za-z0-9_.-]+", "-", run.resolve().name)[:64].strip("-") or "run"
-        write_text(file, f"{label}-{mix(label, time.time_ns()):016x}\n")
+        write_text(file, f"{label}-{derive_seed(label, time.time_ns()):016x}\n")
     return file.read_text(encoding="utf-8").strip()
 
 
@@ -142,7 +142,7 @@ def _start(tracker: GeneralTracker) -> None:
 class TensorBoard:
     """Event files in `trackers/tensorboard`; values are float32 there."""
 
-    def __init__(self, folder: Path, identity: str, project: str, config: dict[str, Any], say: Say) -> None:
+    def __init__(self, folder: Path, identity: str, project: str, config: dict[str, Any], log: Say) -> None:
         self._folder, self._config = folder, config
         self._tracker: TensorBoardTracker | None = None
 
@@ -173,14 +173,14 @@ class TensorBoard:
 class WandB:
     """A Weights & Biases run; without a login it is kept in the run folder, to be sent later."""
 
-    def __init__(self, folder: Path, identity: str, project: str, config: dict[str, Any], say: Say) -> None:
+    def __init__(self, folder: Path, identity: str, project: str, config: dict[str, Any], log: Say) -> None:
         import wandb
 
         settings = wandb.setup().settings
         mode = os.environ.get("WANDB_MODE") or settings.mode
         if mode == "online" and not wandb_logged_in(settings.base_url, getattr(settings, "api_key", None)):
             mode = "offline"
-            say(f"wandb: not logged in, so the run stays in {folder / 'wandb'}; `wandb sync` sends it later")
+            log(f"wandb: not logged in, so the run stays in {folder / 'wandb'}; `wandb sync` sends it later")
         try:
             self._tracker = WandBTracker(
                 project,
@@ -200,7 +200,7 @@ class WandB:
             ) from error
         self._tracker.store_init_configuration(config)
         if mode == "online":
-            say(f"wandb: {self._tracker.tracker.url}")
+            log(f"wandb: {self._tracker.tracker.url}")
 
     def log(self, step: int, scalars: Mapping[str, float]) -> None:
         """Record scalars of a step."""
@@ -233,7 +233,7 @@ def wandb_logged_in(base_url: str, api_key: str | None = None) -> bool:
 class Trackio:
     """A Trackio run in `trackers/trackio`, or where TRACKIO_DIR says."""
 
-    def __init__(self, folder: Path, identity: str, project: str, config: dict[str, Any], say: Say) -> None:
+    def __init__(self, folder: Path, identity: str, project: str, config: dict[str, Any], log: Say) -> None:
         if "trackio" not in sys.modules:  # it reads the variable when it is first imported
             os.environ.setdefault("TRACKIO_DIR", str((folder / "trackio").resolve()))
         import trackio
@@ -242,7 +242,7 @@ class Trackio:
             self._run = trackio.init(
                 project=project, name=identity, resume="allow", config=config, embed=False
             )
-        say(f"trackio: TRACKIO_DIR={trackio.utils.TRACKIO_DIR} trackio show --project {project}")
+        log(f"trackio: TRACKIO_DIR={trackio.utils.TRACKIO_DIR} trackio show --project {project}")
 
     def log(self, step: int, scalars: Mapping[str, float]) -> None:
         """Record scalars of a step."""

@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast, set_seed
 from torch import Tensor, nn
 
-from t2ikit.core.batch import Batch, mix
+from t2ikit.core.batch import Batch, derive_seed
 from t2ikit.errors import UserError
 from t2ikit.nn.ema import EMA
 from t2ikit.nn.modes import eval_mode
@@ -56,8 +56,8 @@ class Trainer:
         config: the recipe's `[train]`.
         optimizers: the recipe's `[optimizer.NAME]` by player name.
         accelerator: device, precision and processes.
-        average: the generator's averaged weights, or None.
-        say: told of what the user should know (a halved micro-batch).
+        ema: the generator's averaged weights, or None.
+        log: told of what the user should know (a halved micro-batch).
 
     Attributes:
         budget: how much training there is; the learning rate follows it.
@@ -69,13 +69,13 @@ class Trainer:
         config: TrainConfig,
         optimizers: dict[str, OptimizerConfig],
         accelerator: Accelerator,
-        average: EMA | None = None,
-        say: Callable[[str], None] = print,
+        ema: EMA | None = None,
+        log: Callable[[str], None] = print,
     ) -> None:
-        self.config, self.accelerator, self.average, self.say = config, accelerator, average, say
+        self.config, self.accelerator, self.ema, self.log = config, accelerator, ema, log
         self.player_states = [self._player_state(player, optimizers[player.name]) for player in players]
-        self.share = config.batch // accelerator.num_processes
-        self.micro_batch = min(config.micro_batch or self.share, self.share)
+        self.local_batch_size = config.batch // accelerator.num_processes
+        self.micro_batch = min(config.micro_batch or self.local_batch_size, self.local_batch_size)
         self.budget: Budget = make_budget(config, self.agreed)
         self._sums: dict[str, list[float]] = {}
         self._tallies: dict[str, list[Tensor | float]] = {}
@@ -111,8 +111,8 @@ class Trainer:
                     self._update(player_state, step)
         finally:
             thaw(self.players)
-        if self.average is not None:
-            self.average.step()
+        if self.ema is not None:
+            self.ema.step()
         self._touched, self._buffers = False, None
 
     @property
@@ -143,13 +143,17 @@ class Trainer:
         totals: dict[str, Tensor] = {}
         for number, (part, last) in enumerate(cut(batch, self.micro_batch)):
             set_seed(
-                mix(self.config.seed, step, player_state.player.name, number, self.accelerator.process_index)
+                derive_seed(
+                    self.config.seed, step, player_state.player.name, number, self.accelerator.process_index
+                )
                 % 2**32
             )
             share = len(part) / len(batch)
             with nullcontext() if last else self.accelerator.no_sync(player_state.wrapped):
                 losses = player_state.wrapped(part, step, names)
-                loss = sum(player_state.player.terms[name].strength * value for name, value in losses.items())
+                loss = sum(
+                    player_state.player.weighted[name].strength * value for name, value in losses.items()
+                )
                 self.accelerator.backward(loss * share)
             for name, value in losses.items():
                 totals[name] = totals.get(name, torch.zeros_like(value)) + value.detach() * share
@@ -175,7 +179,7 @@ class Trainer:
         smaller = self.micro_batch // 2
         if not smaller or self.accelerator.num_processes > 1:
             raise self._too_large(error) from error
-        self.say(
+        self.log(
             f"out of memory at micro-batch {self.micro_batch}: going on with {smaller}; gradients "
             f"accumulate, so the batch is the same. To start there: --set train.micro_batch={smaller:d}"
         )
@@ -238,7 +242,7 @@ class Trainer:
         if generator is None:
             return {}
         unwanted = left_out | {"real_grad"}
-        names = [name for name, term in generator.terms.items() if not term.needs & unwanted]
+        names = [name for name, term in generator.weighted.items() if not term.needs & unwanted]
         size = self.micro_batch
 
         def less(error: BaseException) -> None:

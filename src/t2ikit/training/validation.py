@@ -79,16 +79,16 @@ class Validation:
     Args:
         cast: the built parts.
         trainer: that trains them.
-        say: told where no image is held out.
+        log: told where no image is held out.
 
     Attributes:
         score: (steps done, weighted sum of the losses) of the last measurement.
     """
 
-    def __init__(self, components: Components, trainer: Trainer, say: Callable[[str], None]) -> None:
+    def __init__(self, components: Components, trainer: Trainer, log: Callable[[str], None]) -> None:
         self.components, self.trainer = components, trainer
         self.left_out = self._left_out()
-        self.batches = self._batches(say)
+        self.batches = self._batches(log)
         self.score: tuple[int, float] | None = None
 
     def _left_out(self) -> Needs:
@@ -99,31 +99,31 @@ class Validation:
         """
         model = self.components.model
         super_resolution, size = model.generator.super_resolution, model.context.image_size
-        own = [term for term in self.components.terms.values() if term.player == "generator"]
+        own = [term for term in self.components.losses.values() if term.player == "generator"]
         without = any("critic" not in term.needs for term in own)
         return frozenset(
             {"critic"} if super_resolution and 0 < super_resolution.crop < size and without else ()
         )
 
-    def _batches(self, say: Callable[[str], None]) -> list[Batch]:
+    def _batches(self, log: Callable[[str], None]) -> list[Batch]:
         """Held-out images with draws that stay the same: keys below 0 are never training's."""
         dataset, config = validation_data(self.components.dataset), self.trainer.config
         count = min(config.validation_images, dataset.size("validation"))
         if dataset is not self.components.dataset:
             images = f"the first {count} training images" if count > 1 else "the first training image"
-            say(f"no image is held out: validation losses are measured on {images}")
+            log(f"no image is held out: validation losses are measured on {images}")
         super_resolution = self.components.model.generator.super_resolution
         whole = not self.components.critics or bool(self.left_out)
-        shares = BatchLoader(
+        batches = BatchLoader(
             dataset, config.seed, count, split="validation", super_resolution=super_resolution, whole=whole
         )
-        batch = shares[0].batch(self.components.model.encoder, self.trainer.accelerator.device)
+        batch = batches[0].batch(self.components.model.encoder, self.trainer.accelerator.device)
         return [replace(batch, keys=-1 - batch.keys)]
 
     def measure(self, done: int) -> dict[str, float]:
         """The losses when `done` steps are done, by name."""
         losses = self.trainer.validate(self.batches, self.left_out)
-        terms = self.components.terms
+        terms = self.components.losses
         self.score = (done, sum(terms[name].weight * value for name, value in losses.items()))
         return losses
 

@@ -9,7 +9,7 @@ from random import Random
 import torch
 from torch import Tensor
 
-from t2ikit.core.batch import Record, mix
+from t2ikit.core.batch import Record, derive_seed
 from t2ikit.core.interfaces import Dataset, Split
 from t2ikit.data.creatures.drawing import DRAWING_VERSION, draw
 from t2ikit.data.creatures.grammar import (
@@ -75,7 +75,7 @@ class Creatures(Dataset):
             wanted = parse(text)
             if wanted is None:
                 return None
-            rng = Random(mix(seed, "pictures", place, text))
+            rng = Random(derive_seed(seed, "pictures", place, text))
             picture = draw(completed(wanted, pick(all_attributes(), rng)), self.config.size, rng)
             drawn.append(torch.from_numpy(picture.copy()).permute(2, 0, 1).contiguous())
         return drawn
@@ -91,7 +91,7 @@ class Creatures(Dataset):
     def _random(self, split: Split, index: int) -> Random:
         if not 0 <= index < self.size(split):
             raise IndexError(f"picture {index} of the split {split!r}, which has {self.size(split)}")
-        return Random(mix(self.config.seed, split, index))
+        return Random(derive_seed(self.config.seed, split, index))
 
     @staticmethod
     def _attributes(rng: Random) -> Attributes:

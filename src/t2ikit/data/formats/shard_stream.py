@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from t2ikit.core.batch import Record, mix
+from t2ikit.core.batch import Record, derive_seed
 from t2ikit.core.interfaces import Split, StreamingDataset
 from t2ikit.data.captioned import Captioned
 from t2ikit.data.formats.shards import ShardSource, existing_shards, expand, is_remote
@@ -140,7 +140,7 @@ class ShardStream(StreamingDataset):
             for group in self._groups(seed, epoch, rank, world):
                 samples = [sample for number in group for sample in self._samples(number)]
                 if left < len(samples):
-                    generator = torch.Generator().manual_seed(mix(seed, "group", epoch, *group))
+                    generator = torch.Generator().manual_seed(derive_seed(seed, "group", epoch, *group))
                     order = torch.randperm(len(samples), generator=generator)[left:].tolist()
                     for place in order:
                         number, split, i = samples[place]
@@ -151,7 +151,7 @@ class ShardStream(StreamingDataset):
 
     def _groups(self, seed: int, epoch: int, rank: int, world: int) -> list[list[int]]:
         """The shards of one process in one epoch, in groups."""
-        generator = torch.Generator().manual_seed(mix(seed, "shards", epoch))
+        generator = torch.Generator().manual_seed(derive_seed(seed, "shards", epoch))
         mine = torch.randperm(len(self.urls), generator=generator).tolist()[rank::world]
         return [mine[at : at + GROUP] for at in range(0, len(mine), GROUP)]
 
