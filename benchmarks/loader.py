@@ -21,7 +21,7 @@ from t2ikit.data.loader import BatchLoader
 from t2ikit.recipes.recipe import find_dataset
 from t2ikit.registry.registry import Registry
 from t2ikit.text.builtin import BuiltinTextEncoder
-from t2ikit.text.builtin_config import BuiltinTextConfig
+from t2ikit.text.configs import BuiltinTextConfig
 from t2ikit.utils.files import write_json
 
 

@@ -15,11 +15,11 @@ import torch.nn.functional as F
 import typer
 from torch import Tensor, nn
 
+from t2ikit.data.configs import CreaturesConfig
 from t2ikit.data.creatures.dataset import Creatures
-from t2ikit.data.creatures_config import CreaturesConfig
 from t2ikit.data.loader import BatchLoader
 from t2ikit.text.builtin import BuiltinTextEncoder
-from t2ikit.text.builtin_config import BuiltinTextConfig
+from t2ikit.text.configs import BuiltinTextConfig
 from t2ikit_gigagan import FilterBankConv2d
 
 STYLE = 64

@@ -17,11 +17,11 @@ import typer
 from torch import Tensor, nn
 
 from t2ikit.core.batch import Batch
+from t2ikit.data.configs import CreaturesConfig
 from t2ikit.data.creatures.dataset import Creatures
-from t2ikit.data.creatures_config import CreaturesConfig
 from t2ikit.data.loader import BatchLoader
 from t2ikit.text.builtin import BuiltinTextEncoder
-from t2ikit.text.builtin_config import BuiltinTextConfig
+from t2ikit.text.configs import BuiltinTextConfig
 from t2ikit_gigagan import logistic_critic, matching_aware
 
 WIDTH = 64

@@ -6,7 +6,7 @@ import torch
 
 from t2ikit import Batch, Condition
 from t2ikit.text.builtin import BuiltinTextEncoder
-from t2ikit.text.builtin_config import BuiltinTextConfig
+from t2ikit.text.configs import BuiltinTextConfig
 from t2ikit_imagen import ImagenDenoiser, UNetConfig
 
 SMALL = UNetConfig(channels=(16, 32), attention=(False, True), text_width=16, text_layers=1)

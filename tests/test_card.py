@@ -22,8 +22,7 @@ from t2ikit.exporters.exporting import export
 from t2ikit.recipes.recipe import read_recipe
 from t2ikit.registry.registry import Plugin, Registry
 from t2ikit.training.start import resume_run, start_run
-from t2ikit.utils.markdown import code, code_block, escaped
-from t2ikit.utils.quoting import visible
+from t2ikit.utils.quoting import code, code_block, escaped, visible
 from test_super_resolution import DENOISER, TINY
 
 HOSTILE = [

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from t2ikit.data.configs import CreaturesConfig
 from t2ikit.data.creatures.dataset import Creatures
 from t2ikit.data.creatures.drawing import draw
 from t2ikit.data.creatures.grammar import (
@@ -28,7 +29,6 @@ from t2ikit.data.creatures.grammar import (
     parse,
     unseen_prompts,
 )
-from t2ikit.data.creatures_config import CreaturesConfig
 
 
 def creatures(**options) -> Creatures:
@@ -254,8 +254,8 @@ def test_the_creature_stays_inside_the_image():
 
 
 def test_config_and_grammar_import_no_torch():
-    modules = "creatures_config, creatures_grammar, creatures_drawing"
-    code = f"import sys; from t2ikit.data import {modules}; sys.exit('torch' in sys.modules)"
+    imports = "from t2ikit.data import configs; from t2ikit.data.creatures import drawing, grammar"
+    code = f"import sys; {imports}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 

@@ -15,8 +15,8 @@ from PIL import Image
 from clip_support import clip_folder
 from t2ikit import Measure, UserError, open_run
 from t2ikit.cli import main
+from t2ikit.data.configs import CreaturesConfig
 from t2ikit.data.creatures.dataset import Creatures
-from t2ikit.data.creatures_config import CreaturesConfig
 from t2ikit.evaluation.comparison import compare_runs
 from t2ikit.evaluation.evaluator import Evaluator, measure_run
 from t2ikit.evaluation.files import measure_into

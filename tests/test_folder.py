@@ -19,7 +19,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from t2ikit.data.captioned import MIRRORED, Captioned, split
-from t2ikit.data.folder_config import FolderConfig, accepts_folder
+from t2ikit.data.configs import FolderConfig, accepts_folder
 from t2ikit.data.formats.folder import open_folder
 from t2ikit.data.image_files import read_image
 from t2ikit.data.source import Entry
@@ -130,7 +130,7 @@ def test_flip_adds_mirrored_training_images_only(tmp_path: Path) -> None:
 
 
 def test_no_torch_for_the_config() -> None:
-    code = "import sys, t2ikit.data.folder_config; sys.exit('torch' in sys.modules)"
+    code = "import sys, t2ikit.data.configs; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

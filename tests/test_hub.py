@@ -217,8 +217,8 @@ def test_an_export_that_is_kept_opens_where_the_hub_does_not_answer(monkeypatch,
 
 def test_a_dataset_is_looked_for_on_this_machine_where_the_hub_does_not_answer(monkeypatch):
     datasets = pytest.importorskip("datasets")
+    from t2ikit.data.configs import HubConfig
     from t2ikit.data.formats.hub import open_hub
-    from t2ikit.data.table_config import HubConfig
 
     def load_dataset(*_, **__):
         assert constants.HF_HUB_OFFLINE

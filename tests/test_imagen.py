@@ -11,7 +11,7 @@ from imagen_support import CAPTIONS, PREDICTIONS, SMALL, make_batch, make_condit
 from t2ikit import Condition, Draws, TextEmbedding, UserError
 from t2ikit.core.step import Step
 from t2ikit.text.builtin import BuiltinTextEncoder
-from t2ikit.text.builtin_config import BuiltinTextConfig
+from t2ikit.text.configs import BuiltinTextConfig
 from t2ikit_imagen import DenoiseConfig, DenoiseLoss, ImagenDenoiser, augment
 from t2ikit_imagen.augmentation import LABELS
 from t2ikit_imagen.unet import head_widths

@@ -22,8 +22,8 @@ from scipy.linalg import sqrtm
 from clip_support import clip_folder
 from t2ikit import Dataset, Drawn, NotMeasured
 from t2ikit.core.batch import Record
+from t2ikit.data.configs import CreaturesConfig
 from t2ikit.data.creatures.dataset import Creatures
-from t2ikit.data.creatures_config import CreaturesConfig
 from t2ikit.evaluation.images import as_saved
 from t2ikit.metrics import clip_files, hub_weights
 from t2ikit.metrics.chosen import choose_metrics

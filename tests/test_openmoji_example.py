@@ -13,10 +13,9 @@ import numpy as np
 import pytest
 from PIL import features
 
-from t2ikit.data.folder_config import FolderConfig
+from t2ikit.data.configs import FolderConfig, OpenmojiConfig
 from t2ikit.data.formats.folder import open_folder
 from t2ikit.data.openmoji import FONT, OpenmojiSource, Painter, caption, open_openmoji, package_folder
-from t2ikit.data.openmoji_config import OpenmojiConfig
 from t2ikit.errors import UserError
 
 SCRIPT = Path(__file__).parent.parent / "examples" / "openmoji_folder.py"

@@ -19,10 +19,10 @@ from t2ikit.errors import UserError
 from t2ikit.registry.registry import Registry
 from t2ikit.testing import check_text_encoder
 from t2ikit.text import pretrained
+from t2ikit.text.configs import ClipTextConfig, PretrainedConfig, T5Config
 from t2ikit.text.embedding_cache import EmbeddingCache
 from t2ikit.text.loaded import LoadedTextEncoder
 from t2ikit.text.pretrained import PretrainedEncoder
-from t2ikit.text.pretrained_config import ClipTextConfig, PretrainedConfig, T5Config
 
 CAPTIONS = ["a red cat", "a jumping green cat a standing white square", "", "cat", "a blue square"]
 
@@ -148,7 +148,7 @@ def test_a_second_run_does_not_import_transformers(tmp_path) -> None:
     code = (
         "import sys\n"
         "from t2ikit.text.pretrained import PretrainedEncoder\n"
-        "from t2ikit.text.pretrained_config import PretrainedConfig\n"
+        "from t2ikit.text.configs import PretrainedConfig\n"
         f"config = PretrainedConfig(model={config.model!r}, length=16, cache={str(tmp_path)!r})\n"
         "encoder = PretrainedEncoder(config)\n"
         f"encoder.prepare({CAPTIONS!r})\n"
@@ -233,7 +233,7 @@ def test_processes_write_in_turn_and_share(tmp_path) -> None:
     folder = t5_folder(tmp_path / "t5")
     code = (
         "from t2ikit.text import pretrained\n"
-        "from t2ikit.text.pretrained_config import T5Config\n"
+        "from t2ikit.text.configs import T5Config\n"
         f"config = T5Config(model={folder!r}, length=8, cache={str(tmp_path / 'cache')!r})\n"
         f"said = pretrained.PretrainedEncoder(config).prepare({CAPTIONS!r})\n"
         "print(sum('encoded with' in line for line in said))"

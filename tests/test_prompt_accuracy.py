@@ -10,10 +10,10 @@ import torch
 
 from t2ikit import Drawn, NotMeasured
 from t2ikit.core.interfaces import Metric
+from t2ikit.data.configs import CreaturesConfig
 from t2ikit.data.creatures.dataset import Creatures
 from t2ikit.data.creatures.drawing import draw
 from t2ikit.data.creatures.grammar import Attributes, is_held_out_caption, is_unseen_pair, parse
-from t2ikit.data.creatures_config import CreaturesConfig
 from t2ikit.metrics.prompt_accuracy import PromptAccuracy, PromptAccuracyConfig, measure, wilson
 
 DATASET = Creatures(CreaturesConfig(count=10))

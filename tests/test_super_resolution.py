@@ -18,8 +18,8 @@ from imagen_support import CAPTIONS, ENCODER, make_batch, make_condition
 from t2ikit import Draws, Prediction, UserError, guided
 from t2ikit.core.step import Step
 from t2ikit.core.super_resolution import SuperResolution, prepared, shrink, upscale, with_noise
+from t2ikit.data.configs import CreaturesConfig
 from t2ikit.data.creatures.dataset import Creatures
-from t2ikit.data.creatures_config import CreaturesConfig
 from t2ikit.data.loader import BatchLoader
 from t2ikit.errors import UserErrors, reworded
 from t2ikit.evaluation.evaluator import measure_run

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from t2ikit import TextEmbedding, TextTower, UserError
 from t2ikit.text.builtin import BuiltinTextEncoder
-from t2ikit.text.builtin_config import BuiltinTextConfig
+from t2ikit.text.configs import BuiltinTextConfig
 
 ENCODER = BuiltinTextEncoder(BuiltinTextConfig(width=32, length=8))
 

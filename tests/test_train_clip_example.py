@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
+from t2ikit.data.configs import CreaturesConfig
 from t2ikit.data.creatures.dataset import Creatures
-from t2ikit.data.creatures_config import CreaturesConfig
 from t2ikit.nn.clip import load_clip
 from t2ikit.recipes.schema import OptimizerConfig
 

@@ -15,9 +15,8 @@ from t2ikit.registry.registry import Registry
 from t2ikit.testing import check_text_encoder
 from t2ikit.text import vocabulary
 from t2ikit.text.builtin import BuiltinTextEncoder
-from t2ikit.text.builtin_config import BuiltinTextConfig
+from t2ikit.text.configs import BuiltinTextConfig, ClipTextConfig, T5Config
 from t2ikit.text.pretrained import PretrainedEncoder
-from t2ikit.text.pretrained_config import ClipTextConfig, T5Config
 from t2ikit.text.vocabulary import Vocabulary, most_frequent, nearest, prompt_notes, read_words
 from test_pretrained_text import t5_folder
 

@@ -12,8 +12,8 @@ import pytest
 import t2ikit
 from conftest import TOYS
 from t2ikit.cli import main
+from t2ikit.data.configs import ShardsConfig
 from t2ikit.data.formats.shard_stream import ShardStream
-from t2ikit.data.shards_config import ShardsConfig
 from t2ikit.errors import T2ikitWarning
 from t2ikit.exporters.exporting import export
 from t2ikit.recipes.recipe import read_recipe

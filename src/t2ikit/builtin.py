@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from t2ikit.data.creatures_config import SUMMARY, CreaturesConfig
-from t2ikit.data.folder_config import FolderConfig, accepts_folder
-from t2ikit.data.openmoji_config import SUMMARY as OPENMOJI
-from t2ikit.data.openmoji_config import OpenmojiConfig
-from t2ikit.data.shards_config import ShardsConfig, accepts_shards
-from t2ikit.data.table_config import HubConfig, TableConfig, accepts_hub, accepts_table
+from t2ikit.data.configs import (
+    CREATURES_SUMMARY,
+    OPENMOJI_SUMMARY,
+    CreaturesConfig,
+    FolderConfig,
+    HubConfig,
+    OpenmojiConfig,
+    ShardsConfig,
+    TableConfig,
+    accepts_folder,
+    accepts_hub,
+    accepts_shards,
+    accepts_table,
+)
 from t2ikit.metrics.configs import (
     ClipDiversityConfig,
     ClipFeatureConfig,
@@ -22,8 +30,7 @@ from t2ikit.metrics.configs import (
 from t2ikit.metrics.prompt_accuracy import PromptAccuracyConfig, readable
 from t2ikit.registry.hookspecs import hookimpl
 from t2ikit.registry.specs import Config, DatasetSpec, ExporterSpec, MetricSpec, TextEncoderSpec
-from t2ikit.text.builtin_config import BuiltinTextConfig
-from t2ikit.text.pretrained_config import ClipTextConfig, PretrainedConfig, T5Config
+from t2ikit.text.configs import BuiltinTextConfig, ClipTextConfig, PretrainedConfig, T5Config
 
 
 def _creatures(config: CreaturesConfig, context: None) -> Any:
@@ -153,7 +160,7 @@ def _neighbours(config: PlainConfig, context: None) -> Any:
 def t2ikit_datasets() -> list[DatasetSpec]:
     """Embedded drawings, emoji, and captioned images in folders, tables, shards and on the Hub."""
     return [
-        DatasetSpec("creatures", _creatures, CreaturesConfig, SUMMARY),
+        DatasetSpec("creatures", _creatures, CreaturesConfig, CREATURES_SUMMARY),
         DatasetSpec(
             "folder",
             _folder,
@@ -164,7 +171,7 @@ def t2ikit_datasets() -> list[DatasetSpec]:
         DatasetSpec("table", _table, TableConfig, "a .jsonl or .parquet file", accepts=accepts_table),
         DatasetSpec("hf", _hub, HubConfig, "hf:owner/name[:split], of the Hub", accepts=accepts_hub),
         DatasetSpec("wds", _shards, ShardsConfig, "wds:shards-{000..099}.tar", accepts=accepts_shards),
-        DatasetSpec("openmoji", _openmoji, OpenmojiConfig, OPENMOJI),
+        DatasetSpec("openmoji", _openmoji, OpenmojiConfig, OPENMOJI_SUMMARY),
     ]
 
 

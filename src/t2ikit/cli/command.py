@@ -22,7 +22,7 @@ from t2ikit.cli.examples import EXAMPLES
 from t2ikit.cli.libraries import hide_bars
 from t2ikit.errors import UserError
 from t2ikit.utils.console import SCREEN, Verbosity, detail, set_verbosity
-from t2ikit.utils.cores import share_cores
+from t2ikit.utils.devices import share_cores
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and the result alone.")]
 Verbose = Annotated[

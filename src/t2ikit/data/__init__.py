@@ -1,1 +1,1 @@
-"""Sources of captioned images."""
+"""Datasets: captioned images read, checked, decoded once and loaded as batches."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from t2ikit.core.batch import Record, derive_seed
 from t2ikit.core.interfaces import Dataset, Split
-from t2ikit.data.captioned_config import PLACE, CaptionedConfig
+from t2ikit.data.configs import PLACE, CaptionedConfig
 from t2ikit.data.decoded_cache import DecodedImages, prepare
 from t2ikit.data.problems import UNREADABLE_IMAGE
 from t2ikit.data.source import Entry, Layout, Source

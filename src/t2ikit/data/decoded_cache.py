@@ -21,7 +21,7 @@ from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from t2ikit.data.captioned_config import CaptionedConfig
+from t2ikit.data.configs import CaptionedConfig
 from t2ikit.data.image_files import UNREADABLE, open_image, read_image
 from t2ikit.data.source import Entry, Source, digest
 from t2ikit.errors import UserError

@@ -18,7 +18,7 @@ import PIL
 from PIL import Image, ImageDraw, ImageFont, features
 
 from t2ikit.data.captioned import Captioned
-from t2ikit.data.openmoji_config import OpenmojiConfig
+from t2ikit.data.configs import OpenmojiConfig
 from t2ikit.data.problems import Problems
 from t2ikit.data.source import Entry, Source
 from t2ikit.errors import UserError

@@ -14,7 +14,7 @@ from t2ikit.core.batch import derive_seed
 from t2ikit.core.interfaces import Dataset, Split
 from t2ikit.data.captioned import Captioned
 from t2ikit.text.builtin import BuiltinTextEncoder
-from t2ikit.text.builtin_config import BuiltinTextConfig
+from t2ikit.text.configs import BuiltinTextConfig
 from t2ikit.utils.grids import contact_sheet
 from t2ikit.utils.quoting import quoted, shortened, visible
 

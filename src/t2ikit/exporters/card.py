@@ -23,8 +23,7 @@ from t2ikit.runs.plugins import needed_with, needs
 from t2ikit.runs.run import ENCODER, Run, portable
 from t2ikit.sampling.outputs import evaluations_of
 from t2ikit.utils.files import write_text
-from t2ikit.utils.markdown import code, code_block, escaped
-from t2ikit.utils.quoting import visible
+from t2ikit.utils.quoting import code, code_block, escaped, visible
 
 CARD, GRID = "README.md", "grid.png"
 FEWEST = 16

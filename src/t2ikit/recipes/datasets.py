@@ -7,7 +7,7 @@ from typing import Any
 
 from t2ikit.config.toml import apply_settings, validate
 from t2ikit.core.interfaces import Dataset
-from t2ikit.data.captioned_config import CaptionedConfig
+from t2ikit.data.configs import CaptionedConfig
 from t2ikit.errors import UserError, command
 from t2ikit.recipes.recipe import find_dataset
 from t2ikit.registry.registry import Registry

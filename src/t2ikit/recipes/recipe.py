@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from t2ikit.config.toml import Problems, apply_settings, load_toml, merge, parse_setting
-from t2ikit.data.captioned_config import before_splits
+from t2ikit.data.configs import before_splits
 from t2ikit.errors import UserError, did_you_mean
 from t2ikit.recipes.schema import LossConfig, OptimizerConfig, TrainConfig
 from t2ikit.registry.registry import Entry, Registry

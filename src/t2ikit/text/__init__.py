@@ -1,1 +1,1 @@
-"""Frozen text encoders and the trainable tower on top."""
+"""Frozen text encoders, the cache of their embeddings, and the words a run has seen."""

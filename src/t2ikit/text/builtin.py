@@ -19,7 +19,7 @@ from torch import Tensor
 
 from t2ikit.core.batch import TextEmbedding
 from t2ikit.core.interfaces import TextEncoder
-from t2ikit.text.builtin_config import BuiltinTextConfig
+from t2ikit.text.configs import BuiltinTextConfig
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 LOOKED_AT = 20_000

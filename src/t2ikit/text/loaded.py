@@ -9,9 +9,9 @@ import torch
 
 from t2ikit.core.batch import TextEmbedding
 from t2ikit.core.interfaces import TextEncoder
+from t2ikit.text.configs import PretrainedConfig
 from t2ikit.text.embedding_cache import Embedded
 from t2ikit.text.pretrained import Loaded, joined
-from t2ikit.text.pretrained_config import PretrainedConfig
 from t2ikit.text.tokenizing import kept_of
 
 

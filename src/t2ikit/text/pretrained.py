@@ -15,9 +15,9 @@ from torch import Tensor
 from t2ikit.core.batch import TextEmbedding
 from t2ikit.core.interfaces import TextEncoder
 from t2ikit.nn.out_of_memory import is_out_of_memory
+from t2ikit.text.configs import ClipTextConfig, PretrainedConfig
 from t2ikit.text.embedding_cache import Embedded, EmbeddingCache
 from t2ikit.text.model_files import ModelFiles, find_model
-from t2ikit.text.pretrained_config import ClipTextConfig, PretrainedConfig
 from t2ikit.text.tokenizing import kept_of, open_tokenizer, unknown_model
 from t2ikit.utils.cache import cache_folder
 from t2ikit.utils.hub import without_bars

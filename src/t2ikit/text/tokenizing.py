@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from t2ikit.errors import UserError
+from t2ikit.text.configs import PretrainedConfig
 from t2ikit.text.model_files import ModelFiles
-from t2ikit.text.pretrained_config import PretrainedConfig
 
 
 def open_tokenizer(files: ModelFiles) -> Any:

@@ -1,19 +1,80 @@
-"""Which device to compute on."""
+"""Which device to compute on, and the CPU cores when several t2ikit commands share them.
+
+OpenMP's threads wait for one another by spinning: the fastest way alone, but ruinous beside another process
+that spins on the same cores, since each keeps the other from the work it waits for. So whichever command
+starts second lets its threads sleep instead. On two cores a pair then gets about as much done as one alone,
+not a tenth of it.
+"""
 
 from __future__ import annotations
 
-import torch
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from t2ikit.errors import UserError
 from t2ikit.utils.console import detail
+
+if TYPE_CHECKING:
+    import torch
+
+try:
+    import fcntl
+except ImportError:  # Windows, whose OpenMP has none of these settings
+    fcntl = None  # type: ignore[assignment]
+
+SETTINGS = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
+"""What says how threads wait; a user's own choice stays."""
+_held: list[int] = []
+
+
+def share_cores(lock: Path | None = None) -> bool:
+    """Let this process's threads sleep while they wait, where another t2ikit command already computes.
+
+    OpenMP reads its settings when PyTorch is imported: after that, nothing is changed.
+
+    Args:
+        lock: the empty file that all commands lock; None: one for each user among the temporary files.
+
+    Returns:
+        Whether it now sleeps.
+    """
+    if fcntl is None or "torch" in sys.modules or _held:
+        return False
+    try:
+        alone = _lock(lock or Path(tempfile.gettempdir()) / f"t2ikit-cores-{os.getuid()}")
+    except OSError:  # no such folder, another's file, a file system without locks: as if alone
+        return False
+    if alone or any(name in os.environ for name in SETTINGS):
+        return False
+    detail("another t2ikit command computes on this machine: threads sleep while they wait")
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+    return True
+
+
+def _lock(path: Path) -> bool:
+    """Hold a shared lock until this process ends; whether nobody held one before."""
+    file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600)
+    _held.append(file)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        alone = True
+    except BlockingIOError:
+        alone = False
+    fcntl.flock(file, fcntl.LOCK_SH)
+    return alone
 
 
 def find_device(name: str) -> torch.device:
     """The device called auto, cpu, cuda or mps.
 
     Raises:
-        UserError: it is not to be had here.
+        UserError: it is not available here.
     """
+    import torch  # lazily: OpenMP reads what `share_cores` sets when PyTorch is imported
+
     here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         name = next(kind for kind, available in here.items() if available)

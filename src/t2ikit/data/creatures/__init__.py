@@ -1,1 +1,1 @@
-""""""
+"""The dataset `creatures`: its captions, its drawings and its splits."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from t2ikit.core.batch import Record, derive_seed
 from t2ikit.core.interfaces import Dataset, Split
+from t2ikit.data.configs import CreaturesConfig
 from t2ikit.data.creatures.drawing import DRAWING_VERSION, draw
 from t2ikit.data.creatures.grammar import (
     FULL_TEMPLATES,
@@ -24,7 +25,6 @@ from t2ikit.data.creatures.grammar import (
     trained_attributes,
     unseen_prompts,
 )
-from t2ikit.data.creatures_config import CreaturesConfig
 
 
 class Creatures(Dataset):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from t2ikit.data.captioned import Captioned
-from t2ikit.data.folder_config import FolderConfig
+from t2ikit.data.configs import FolderConfig
 from t2ikit.data.formats.folder_scan import scan, visible_files
 from t2ikit.data.problems import Problems
 from t2ikit.data.source import Entry, Source

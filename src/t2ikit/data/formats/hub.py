@@ -10,10 +10,10 @@ import os
 from typing import Any
 
 from t2ikit.data.captioned import Captioned
+from t2ikit.data.configs import HubConfig
 from t2ikit.data.formats.table import Rows, cell_bytes, choose_columns
 from t2ikit.data.source import Entry
 from t2ikit.data.splits import Joined, named_splits
-from t2ikit.data.table_config import HubConfig
 from t2ikit.errors import UserError, did_you_mean
 from t2ikit.utils.console import SCREEN
 from t2ikit.utils.extras import import_extra

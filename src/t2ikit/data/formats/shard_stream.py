@@ -22,8 +22,8 @@ from torch import Tensor
 from t2ikit.core.batch import Record, derive_seed
 from t2ikit.core.interfaces import Split, StreamingDataset
 from t2ikit.data.captioned import Captioned
+from t2ikit.data.configs import ShardsConfig
 from t2ikit.data.formats.shards import ShardSource, existing_shards, expand, is_remote
-from t2ikit.data.shards_config import ShardsConfig
 from t2ikit.errors import T2ikitWarning, UserError
 from t2ikit.utils.extras import import_extra
 

@@ -14,9 +14,9 @@ from typing import Any
 from t2ikit.core.interfaces import Dataset
 from t2ikit.data.captioned import Captioned
 from t2ikit.data.captions import EMPTY, captions_of, tidy
+from t2ikit.data.configs import ShardsConfig
 from t2ikit.data.formats.shard_samples import Member, Sample, samples
 from t2ikit.data.problems import Kind, Problems
-from t2ikit.data.shards_config import ShardsConfig
 from t2ikit.data.source import Entry, Source
 from t2ikit.errors import UserError
 from t2ikit.utils.extras import import_extra

