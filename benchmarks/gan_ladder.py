@@ -25,7 +25,7 @@ from typing import Any
 import torch
 
 from t2ikit import Drawn
-from t2ikit.core.batch import Draws
+from t2ikit.core.rng import Draws
 from t2ikit.core.step import Step
 from t2ikit.data.creatures.drawing import draw
 from t2ikit.data.creatures.grammar import parse

@@ -25,7 +25,7 @@ from measuring import Step, alternate, peak_added, processor
 
 from t2ikit.data.loader import BatchLoader
 from t2ikit.recipes.compose import build_components
-from t2ikit.recipes.recipe import read_recipe
+from t2ikit.recipes.read import read_recipe
 from t2ikit.registry.registry import Registry
 from t2ikit.training.accelerator import make_accelerator
 from t2ikit.training.start import make_trainer

@@ -18,7 +18,7 @@ import typer
 from measuring import processor
 
 from t2ikit.data.loader import BatchLoader
-from t2ikit.recipes.recipe import find_dataset
+from t2ikit.recipes.datasets import find_dataset
 from t2ikit.registry.registry import Registry
 from t2ikit.text.builtin import BuiltinTextEncoder
 from t2ikit.text.configs import BuiltinTextConfig

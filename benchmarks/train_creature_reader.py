@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 
-from t2ikit.core.batch import derive_seed
+from t2ikit.core.rng import derive_seed
 from t2ikit.data.creatures.drawing import draw
 from t2ikit.data.creatures.grammar import Attributes, all_attributes, by_colours, pick
 from t2ikit.metrics import creature_reader

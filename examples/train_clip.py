@@ -26,7 +26,7 @@ from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
 from t2ikit import Dataset, UserError
 from t2ikit.data.loader import BatchLoader, stream
 from t2ikit.nn.clip import GREATEST_SCALE, pooled
-from t2ikit.recipes.recipe import find_dataset
+from t2ikit.recipes.datasets import find_dataset
 from t2ikit.recipes.schema import OptimizerConfig
 from t2ikit.registry.registry import Registry
 from t2ikit.training.schedule import learning_rate

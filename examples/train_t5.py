@@ -22,7 +22,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
 
 from t2ikit import Dataset, UserError
-from t2ikit.recipes.recipe import find_dataset
+from t2ikit.recipes.datasets import find_dataset
 from t2ikit.registry.registry import Registry
 
 PAD, EOS, UNKNOWN, HIDDEN = "<pad>", "</s>", "<unk>", "<hidden>"

@@ -14,7 +14,8 @@ import torch
 
 from t2ikit.data.loader import BatchLoader
 from t2ikit.recipes.compose import Components, build_components
-from t2ikit.recipes.recipe import Recipe, read_recipe
+from t2ikit.recipes.read import read_recipe
+from t2ikit.recipes.recipe import Recipe
 from t2ikit.registry.registry import Registry
 from t2ikit.training.accelerator import make_accelerator
 from t2ikit.training.start import make_trainer

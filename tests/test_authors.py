@@ -12,7 +12,7 @@ import torch
 
 from imagen_support import PREDICTIONS, exact_output, make_batch, make_model, options
 from t2ikit import Draws, noised_prediction, random_timesteps
-from t2ikit.recipes.recipe import read_recipe
+from t2ikit.recipes.read import read_recipe
 from t2ikit.registry.registry import Registry
 from t2ikit.runs.log import read_log
 from t2ikit.sampling.draw import sample

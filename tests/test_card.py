@@ -19,7 +19,7 @@ from t2ikit import open_run
 from t2ikit.cli import main
 from t2ikit.exporters.card import CARD, write_card
 from t2ikit.exporters.exporting import export
-from t2ikit.recipes.recipe import read_recipe
+from t2ikit.recipes.read import read_recipe
 from t2ikit.registry.registry import Plugin, Registry
 from t2ikit.training.start import resume_run, start_run
 from t2ikit.utils.quoting import code, code_block, escaped, visible

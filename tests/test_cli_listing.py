@@ -15,7 +15,7 @@ from conftest import heed_interrupts
 from t2ikit import __version__, cli
 from t2ikit.cli import main
 from t2ikit.cli.output import print_rows
-from t2ikit.config.toml import describe
+from t2ikit.config.describe import describe
 from t2ikit.recipes.lookup import CONFIGURED
 from t2ikit.recipes.schema import SECTIONS
 from t2ikit.registry.registry import Registry

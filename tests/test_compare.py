@@ -28,7 +28,7 @@ from t2ikit.evaluation.comparison import (
 from t2ikit.evaluation.evaluator import Evaluator
 from t2ikit.evaluation.report import embed, render
 from t2ikit.evaluation.results import EvaluationOptions
-from t2ikit.recipes.recipe import read_recipe
+from t2ikit.recipes.read import read_recipe
 from t2ikit.registry.registry import Registry
 from t2ikit.sampling.costs import Costs
 from t2ikit.training.start import start_run

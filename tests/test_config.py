@@ -14,16 +14,9 @@ from hypothesis import strategies as st
 from pydantic import Field, model_validator
 
 from t2ikit import Config, UserError
-from t2ikit.config.toml import (
-    Problems,
-    apply_settings,
-    describe,
-    dump_toml,
-    load_toml,
-    merge,
-    parse_setting,
-    validate,
-)
+from t2ikit.config.describe import describe
+from t2ikit.config.toml import apply_settings, dump_toml, load_toml, merge, parse_setting
+from t2ikit.config.validation import Problems, validate
 from t2ikit.errors import UserErrors
 
 

@@ -301,7 +301,7 @@ def test_a_cache_that_cannot_be_written_is_explained(registry, images, tmp_path)
 
 
 def test_relative_paths_are_remembered_whole(registry, images, tmp_path, monkeypatch) -> None:
-    from t2ikit.recipes.recipe import read_recipe
+    from t2ikit.recipes.read import read_recipe
 
     monkeypatch.chdir(tmp_path)
     as_shards(tmp_path / "data", images)

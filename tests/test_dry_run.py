@@ -13,8 +13,9 @@ from PIL import Image
 from conftest import TOYS
 from t2ikit import UserError
 from t2ikit.cli import main
-from t2ikit.training import dry_run
-from t2ikit.training.train import forecast
+from t2ikit.memory import dry_run
+from t2ikit.memory.dry_run import forecast_training
+from t2ikit.memory.dry_run_report import duration
 from t2ikit.training.trainer import Trainer
 from training_support import SMALL, no_curves, train_toy
 
@@ -24,7 +25,7 @@ __all__ = ["no_curves"]
 def toy(set=None, recipe="toys/denoiser", **options):
     begin = {} if "resume" in options else {"recipe": recipe}
     settings = set if "resume" in options else {**SMALL, **(set or {})}
-    return forecast(TOYS, set=settings, device="cpu", progress=False, **begin, **options)
+    return forecast_training(TOYS, set=settings, device="cpu", progress=False, **begin, **options)
 
 
 def files(folder):
@@ -108,7 +109,9 @@ def test_memory_that_cannot_be_predicted_is_no_reason_to_stop(tmp_path):
         "    return [LossSpec('peek', lambda config, context: peek)]\n"
     )
     settings = {**SMALL, "losses.peek.weight": 1.0}
-    found = forecast([TOYS, plugin], recipe="toys/denoiser", set=settings, device="cpu", progress=False)
+    found = forecast_training(
+        [TOYS, plugin], recipe="toys/denoiser", set=settings, device="cpu", progress=False
+    )
     assert found.memory is None
     assert "not predicted: losses.peek" in dict(found.rows)["memory"]
     assert found.seconds_a_step > 0
@@ -177,4 +180,4 @@ def test_it_leaves_the_process_ready_to_train(tmp_path):
     [(0.0123, "0.012 s"), (3.21, "3.2 s"), (42, "42 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")],
 )
 def test_lengths_of_time(seconds, words):
-    assert dry_run.duration(seconds) == words
+    assert duration(seconds) == words

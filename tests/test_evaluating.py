@@ -25,7 +25,7 @@ from t2ikit.evaluation.results import EvaluationOptions
 from t2ikit.evaluation.sweeps import measure_and_write, parse_axes, run_sweep, sweep_and_write, write_sweep
 from t2ikit.metrics.chosen import choose_metrics
 from t2ikit.metrics.intervals import FEWEST
-from t2ikit.recipes.recipe import read_recipe
+from t2ikit.recipes.read import read_recipe
 from t2ikit.registry.registry import Registry
 from t2ikit.runs import checkpoint as ckpt
 from t2ikit.sampling.open import open_model

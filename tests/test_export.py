@@ -26,13 +26,13 @@ import t2ikit.exporters.exporting
 import t2ikit_imagen.pipeline
 from conftest import TOYS
 from t2ikit import UserError, open_run
-from t2ikit.core.batch import derive_seed
+from t2ikit.core.rng import derive_seed
 from t2ikit.evaluation.evaluator import Evaluator, measure_run
 from t2ikit.evaluation.files import measure_into
 from t2ikit.evaluation.results import EvaluationOptions
 from t2ikit.exporters.exporting import export, find_format, push
 from t2ikit.exporters.pipeline import GeneratorModel, TextToImagePipeline
-from t2ikit.recipes.recipe import read_recipe
+from t2ikit.recipes.read import read_recipe
 from t2ikit.registry.registry import Registry
 from t2ikit.sampling.draw import sample
 from t2ikit.sampling.open import open_model

@@ -19,7 +19,7 @@ from t2ikit.data.survey import sheet, survey
 from t2ikit.errors import UserError
 from t2ikit.evaluation.evaluator import EvaluationOptions, Evaluator
 from t2ikit.recipes.datasets import open_dataset
-from t2ikit.recipes.recipe import read_recipe
+from t2ikit.recipes.read import read_recipe
 from t2ikit.registry.registry import Registry
 from t2ikit.runs.log import read_log
 from t2ikit.testing import check_dataset

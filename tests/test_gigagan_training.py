@@ -11,7 +11,7 @@ from clip_support import clip_folder
 from t2ikit.cli import main
 from t2ikit.evaluation.evaluator import measure_run
 from t2ikit.evaluation.results import EvaluationOptions
-from t2ikit.recipes.recipe import read_recipe
+from t2ikit.recipes.read import read_recipe
 from t2ikit.registry.registry import Registry
 
 SMALL = [

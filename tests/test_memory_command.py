@@ -15,7 +15,7 @@ from t2ikit.data.loader import BatchLoader
 from t2ikit.memory import at_once, forecast
 from t2ikit.memory.forecast import _tensors
 from t2ikit.recipes.compose import build_components
-from t2ikit.recipes.recipe import read_recipe
+from t2ikit.recipes.read import read_recipe
 from t2ikit.registry.registry import Registry
 from t2ikit.training.accelerator import make_accelerator
 from t2ikit.training.start import make_trainer

@@ -18,7 +18,7 @@ from t2ikit import UserError
 from t2ikit.exporters.exporting import export
 from t2ikit.exporters.pipeline import TextToImagePipeline
 from t2ikit.exporters.pipeline_calls import UNSUPPORTED
-from t2ikit.recipes.recipe import read_recipe
+from t2ikit.recipes.read import read_recipe
 from t2ikit.registry.registry import Registry
 from t2ikit.training.start import start_run
 from t2ikit_gigagan.pipeline import GigaGANPipeline

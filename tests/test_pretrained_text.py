@@ -379,7 +379,7 @@ def test_a_relative_folder_is_remembered_whole(tmp_path, monkeypatch) -> None:
 
 
 def test_a_recipe_takes_another_encoder_without_the_old_ones_options(tmp_path) -> None:
-    from t2ikit.recipes.recipe import read_recipe
+    from t2ikit.recipes.read import read_recipe
 
     folder = t5_folder(tmp_path / "t5")
     registry = Registry.load(["imagen"])

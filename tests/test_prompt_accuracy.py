@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from t2ikit import Drawn, NotMeasured
-from t2ikit.core.interfaces import Metric
+from t2ikit.core.metric import Metric
 from t2ikit.data.configs import CreaturesConfig
 from t2ikit.data.creatures.dataset import Creatures
 from t2ikit.data.creatures.drawing import draw

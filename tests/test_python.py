@@ -17,7 +17,7 @@ from PIL import Image
 import t2ikit
 from t2ikit import UserError, open_run
 from t2ikit.cli import main
-from t2ikit.recipes.recipe import read_recipe
+from t2ikit.recipes.read import read_recipe
 from t2ikit.recipes.settings import as_settings
 from t2ikit.registry.registry import Registry
 from t2ikit.sampling.outputs import check_output, make_output

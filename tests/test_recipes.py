@@ -11,7 +11,7 @@ from huggingface_hub import constants
 
 from t2ikit import UserError
 from t2ikit.recipes.compose import build_components
-from t2ikit.recipes.recipe import read_recipe
+from t2ikit.recipes.read import read_recipe
 from t2ikit.registry.registry import Registry
 from t2ikit.utils import extras
 from t2ikit.utils.extras import example

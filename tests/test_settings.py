@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from t2ikit import UserError
-from t2ikit.config.toml import apply_settings, as_settings, parse_setting
+from t2ikit.config.toml import apply_settings, parse_setting
+from t2ikit.recipes.settings import as_settings
 
 SCALARS = st.booleans() | st.integers(-(2**62), 2**62) | st.floats(allow_nan=False) | st.text()
 KEYS = st.from_regex(r"\A[a-z_]{1,5}\Z")

@@ -26,7 +26,7 @@ from t2ikit.evaluation.evaluator import measure_run
 from t2ikit.evaluation.results import EvaluationOptions
 from t2ikit.memory.forecast import forecast
 from t2ikit.recipes.compose import build_components
-from t2ikit.recipes.recipe import read_recipe
+from t2ikit.recipes.read import read_recipe
 from t2ikit.registry.registry import Registry
 from t2ikit.runs.run import open_run
 from t2ikit.sampling.cascade import open_stages

@@ -15,8 +15,8 @@ import t2ikit
 from conftest import TOYS
 from t2ikit import Registry, UserError, open_run, read_recipe
 from t2ikit.cli import main
+from t2ikit.registry.callbacks import observing
 from t2ikit.training import train as train_function
-from t2ikit.training.callbacks import observing
 from training_support import SMALL, At, no_curves, state_of, train_toy
 
 __all__ = ["no_curves"]

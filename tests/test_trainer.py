@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from conftest import make_toy
+from t2ikit.core.step import WeightedLoss
 from t2ikit.core.super_resolution import SuperResolution
 from t2ikit.nn.muon import is_matrix
 from t2ikit.recipes.schema import OptimizerConfig
-from t2ikit.training.player import WeightedLoss, freeze_all_but
+from t2ikit.training.player import freeze_all_but
 from t2ikit.training.schedule import learning_rate
 from t2ikit.training.trainer import cut, make_optimizer
 from t2ikit.training.validation import Validation

@@ -1,7 +1,6 @@
 """t2ikit: train, sample and compare small text-to-image models.
 
-Names load on first use, so that `import t2ikit` and the command line start without torch; where each is stands in
-`__init__.pyi`.
+Names load on first use, so that `import t2ikit` and the command line start without torch: see `__init__.pyi`.
 """
 
 from __future__ import annotations

@@ -1,13 +1,11 @@
 """The public names of t2ikit, and where each is."""
 
+from .config.base import Config as Config
 from .core.batch import (
     Batch as Batch,
 )
 from .core.batch import (
     Condition as Condition,
-)
-from .core.batch import (
-    Draws as Draws,
 )
 from .core.batch import (
     Prediction as Prediction,
@@ -28,22 +26,7 @@ from .core.interfaces import (
     Denoiser as Denoiser,
 )
 from .core.interfaces import (
-    Download as Download,
-)
-from .core.interfaces import (
-    Drawn as Drawn,
-)
-from .core.interfaces import (
     Generator as Generator,
-)
-from .core.interfaces import (
-    Measure as Measure,
-)
-from .core.interfaces import (
-    Metric as Metric,
-)
-from .core.interfaces import (
-    NotMeasured as NotMeasured,
 )
 from .core.interfaces import (
     OneStep as OneStep,
@@ -57,6 +40,12 @@ from .core.interfaces import (
 from .core.interfaces import (
     TextEncoder as TextEncoder,
 )
+from .core.metric import Download as Download
+from .core.metric import Drawn as Drawn
+from .core.metric import Measure as Measure
+from .core.metric import Metric as Metric
+from .core.metric import NotMeasured as NotMeasured
+from .core.rng import Draws as Draws
 from .core.step import Step as Step
 from .errors import T2ikitWarning as T2ikitWarning
 from .errors import UserError as UserError
@@ -95,9 +84,6 @@ from .nn.noise import (
 from .nn.text_tower import TextTower as TextTower
 from .registry.hookspecs import hookimpl as hookimpl
 from .registry.registry import Registry as Registry
-from .registry.specs import (
-    Config as Config,
-)
 from .registry.specs import (
     Context as Context,
 )

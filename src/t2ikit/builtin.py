@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from t2ikit.config.base import Config
 from t2ikit.data.configs import (
     CREATURES_SUMMARY,
     OPENMOJI_SUMMARY,
@@ -29,7 +30,7 @@ from t2ikit.metrics.configs import (
 )
 from t2ikit.metrics.prompt_accuracy import PromptAccuracyConfig, readable
 from t2ikit.registry.hookspecs import hookimpl
-from t2ikit.registry.specs import Config, DatasetSpec, ExporterSpec, MetricSpec, TextEncoderSpec
+from t2ikit.registry.specs import DatasetSpec, ExporterSpec, MetricSpec, TextEncoderSpec
 from t2ikit.text.configs import BuiltinTextConfig, ClipTextConfig, PretrainedConfig, T5Config
 
 

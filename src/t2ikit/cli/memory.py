@@ -27,7 +27,7 @@ def command(
     json: Annotated[Path | None, typer.Option(help="Also write the bytes to this file.")] = None,
 ) -> None:
     """Predict the GPU memory that training a recipe takes, without a GPU."""
-    from t2ikit.recipes.recipe import read_recipe
+    from t2ikit.recipes.read import read_recipe
     from t2ikit.registry.registry import Registry
 
     registry = Registry.load(plugin or [])

@@ -48,12 +48,14 @@ def command(
 ) -> None:
     """Train a model from a recipe, or go on with a run."""
     from t2ikit.runs.commands import resume_words, sample_command
-    from t2ikit.training.train import forecast, train
+    from t2ikit.training.train import train
 
     options: dict[str, Any] = {"recipe": recipe, "data": data, "set": settings, "out": out, "seed": seed}
     options |= {"device": device.value, "minutes": minutes, "resume": resume}
     if dry_run:
-        for label, text in forecast(plugin or (), **options).rows:
+        from t2ikit.memory.dry_run import forecast_training
+
+        for label, text in forecast_training(plugin or (), **options).rows:
             echo(f"{label}: {text}")
         return
     run = train(plugin or (), **options)

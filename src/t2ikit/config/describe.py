@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from t2ikit.registry.specs import Config
+from t2ikit.config.base import Config
+from t2ikit.config.toml import shown
 
 _WORDS: dict[Any, str] = {
     bool: "true or false",
@@ -144,3 +146,34 @@ def options(
             continue
         default = ... if field.is_required() else field.get_default(call_default_factory=True)
         yield prefix + name, field.annotation, field.metadata, default, field.description
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a config class, in words.
+
+    Attributes:
+        key: dotted.
+        type: what it takes.
+        default: as TOML writes it.
+        help: what it does, with its unit.
+        value: of a recipe, as TOML writes it; empty where it is the default, or there is no recipe.
+    """
+
+    key: str
+    type: str
+    default: str
+    help: str
+    value: str = ""
+
+
+def describe(config_class: type[Config]) -> list[Option]:
+    """What a config class can be given, nested classes included, in order of definition."""
+    return [
+        Option(key, phrase(annotation, metadata), _default(default), " ".join((text or "").split()))
+        for key, annotation, metadata, default, text in options(config_class)
+    ]
+
+
+def _default(default: Any) -> str:
+    return "required" if default is ... else shown(default)

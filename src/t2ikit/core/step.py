@@ -1,15 +1,18 @@
-"""What a loss sees of one training step."""
+"""What a loss sees of one training step, and a loss with its weight."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from t2ikit.core.batch import Batch, Draws, Prediction
+from t2ikit.core.batch import Batch, Prediction
 from t2ikit.core.interfaces import Critic
+from t2ikit.core.rng import Draws
+from t2ikit.registry.specs import Needs
 
 Which = Literal["real", "fake"]
 Text = Literal["own", "wrong", "pool"]
@@ -84,6 +87,38 @@ class Step:
             trunk = self.features(which, critic)
             self._logits[key] = self.critics[critic].heads(trunk, self.text(text, critic))
         return self._logits[key]
+
+
+Loss = Callable[[Step], Tensor]
+"""What a loss is: one training step to a scalar."""
+
+
+@dataclass(frozen=True)
+class WeightedLoss:
+    """A built loss with what the recipe says of it.
+
+    Attributes:
+        loss: (step) -> scalar.
+        player: "generator" or "critic".
+        weight: its factor in the player's sum.
+        every: it is computed every so many steps, `every` times as strongly.
+        needs: names out of `t2ikit.registry.specs.NEEDS`.
+    """
+
+    loss: Loss
+    player: str
+    weight: float = 1.0
+    every: int = 1
+    needs: Needs = frozenset()
+
+    def due(self, step: int) -> bool:
+        """Whether the loss is computed at this step."""
+        return step % self.every == 0
+
+    @property
+    def strength(self) -> float:
+        """The factor when it is computed: a lazy loss makes up for the steps it misses."""
+        return self.weight * self.every
 
 
 def resize_level(images: Tensor, size: tuple[int, int] | Any) -> Tensor:

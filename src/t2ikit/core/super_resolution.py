@@ -15,7 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from t2ikit.core.batch import Condition, Draws, derive_seed
+from t2ikit.core.batch import Condition
+from t2ikit.core.rng import Draws, derive_seed
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from t2ikit.core.batch import Record, derive_seed
+from t2ikit.core.batch import Record
 from t2ikit.core.interfaces import Dataset, Split
+from t2ikit.core.rng import derive_seed
 from t2ikit.data.configs import PLACE, CaptionedConfig
 from t2ikit.data.decoded_cache import DecodedImages, prepare
 from t2ikit.data.problems import UNREADABLE_IMAGE

@@ -18,8 +18,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from t2ikit.core.batch import Batch, Condition, Record, derive_seed
+from t2ikit.core.batch import Batch, Condition, Record
 from t2ikit.core.interfaces import Dataset, Split, TextEncoder
+from t2ikit.core.rng import derive_seed
 from t2ikit.core.super_resolution import SuperResolution, shrink
 from t2ikit.errors import UserError
 

@@ -15,8 +15,9 @@ from contextlib import closing, suppress
 
 import torch
 
-from t2ikit.core.batch import Record, derive_seed
+from t2ikit.core.batch import Record
 from t2ikit.core.interfaces import StreamingDataset
+from t2ikit.core.rng import derive_seed
 from t2ikit.core.super_resolution import SuperResolution
 from t2ikit.data.loader import LocalBatch
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from t2ikit.core.batch import derive_seed
 from t2ikit.core.interfaces import Dataset, Split
+from t2ikit.core.rng import derive_seed
 from t2ikit.data.captioned import Captioned
 from t2ikit.text.builtin import BuiltinTextEncoder
 from t2ikit.text.configs import BuiltinTextConfig

@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from t2ikit.core.interfaces import Denoiser, Measure
+from t2ikit.core.interfaces import Denoiser
+from t2ikit.core.metric import Measure
 from t2ikit.errors import UserError
 from t2ikit.evaluation.evaluator import Evaluator
 from t2ikit.evaluation.files import NUMBERS, Numbers, make_folder, measure_into, read_numbers

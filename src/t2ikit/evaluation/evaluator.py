@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from t2ikit import __version__
-from t2ikit.config.toml import parse_setting, validate
-from t2ikit.core.interfaces import Dataset, Measure, NotMeasured
+from t2ikit.config.toml import parse_setting
+from t2ikit.config.validation import validate
+from t2ikit.core.interfaces import Dataset
+from t2ikit.core.metric import Measure, NotMeasured
 from t2ikit.errors import UserError
 from t2ikit.evaluation.images import Pictures, draw_all, reference
 from t2ikit.evaluation.results import Drawing, EvaluationOptions, EvaluationResult
@@ -19,7 +21,9 @@ from t2ikit.metrics.downloads import Needs
 from t2ikit.metrics.identity import versions
 from t2ikit.metrics.intervals import FEWEST
 from t2ikit.recipes.compose import Model, build_sampler
-from t2ikit.recipes.recipe import SAMPLING, data_of_run, find_dataset, resolve
+from t2ikit.recipes.datasets import data_of_run, find_dataset
+from t2ikit.recipes.recipe import SAMPLING
+from t2ikit.recipes.resolve import resolve
 from t2ikit.recipes.settings import Plugins
 from t2ikit.registry.registry import Registry
 from t2ikit.runs.plugins import check_present

@@ -13,7 +13,7 @@ from PIL import Image
 from pydantic import TypeAdapter
 from torch import Tensor
 
-from t2ikit.core.interfaces import Drawn, Measure
+from t2ikit.core.metric import Drawn, Measure
 from t2ikit.errors import UserError
 from t2ikit.evaluation.evaluator import Evaluator
 from t2ikit.evaluation.results import EvaluationResult, name_of

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from t2ikit.core.interfaces import Dataset, Drawn
+from t2ikit.core.interfaces import Dataset
+from t2ikit.core.metric import Drawn
 from t2ikit.recipes.compose import Model
 from t2ikit.sampling.draw import sample
 from t2ikit.sampling.low_res import low_res_images

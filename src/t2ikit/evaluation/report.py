@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from t2ikit import __version__
-from t2ikit.core.interfaces import Measure
+from t2ikit.core.metric import Measure
 from t2ikit.evaluation.comparison import (
     SCALES,
     Compared,

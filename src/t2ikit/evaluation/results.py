@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from t2ikit.core.interfaces import Drawn, Measure
+from t2ikit.core.metric import Drawn, Measure
 from t2ikit.errors import UserError
 from t2ikit.metrics.downloads import Needs, unmeasured
 from t2ikit.sampling.costs import Costs

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from t2ikit.config.toml import parse_setting
-from t2ikit.core.interfaces import Drawn
+from t2ikit.core.metric import Drawn
 from t2ikit.errors import UserError
 from t2ikit.evaluation.evaluator import Evaluator, check_measured
 from t2ikit.evaluation.files import make_folder, measure_into, read_evaluation, unwritable

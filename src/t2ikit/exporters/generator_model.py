@@ -9,7 +9,7 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import FrozenDict, register_to_config
 from typing_extensions import Self
 
-from t2ikit.config.toml import validate
+from t2ikit.config.validation import validate
 from t2ikit.core.interfaces import Generator
 from t2ikit.errors import UserError
 from t2ikit.nn.out_of_memory import is_out_of_memory
@@ -57,7 +57,7 @@ class GeneratorModel(ModelMixin, ConfigMixin):
         registry = Registry.load()
         entry = registry.find("generators", use)
         config = validate(entry.spec.config, options, where="config.json", key="options")
-        context = Context(image_size, text_width, text_length, torch.device("cpu"), 0, registry)
+        context = Context(image_size, text_width, text_length, torch.device("cpu"), 0)
         self.generator: Generator = entry.spec.build(config, context)
         for module in self.generator.modules():
             if isinstance(module, (torch.nn.LayerNorm, torch.nn.GroupNorm)):

@@ -44,7 +44,8 @@ from t2ikit.exporters.pipeline_checks import (
 )
 from t2ikit.nn.out_of_memory import is_out_of_memory
 from t2ikit.recipes.compose import Model, build_sampler
-from t2ikit.recipes.recipe import SAMPLING, Part, resolve
+from t2ikit.recipes.recipe import SAMPLING, Part
+from t2ikit.recipes.resolve import resolve
 from t2ikit.registry.registry import Registry
 from t2ikit.registry.specs import Context
 from t2ikit.runs.run import Run, open_run, portable
@@ -227,9 +228,7 @@ class TextToImagePipeline(DiffusionPipeline):
         computed = {"precision": self._precision(recipe.train.precision)}
         recipe = replace(recipe, train=recipe.train.model_copy(update=computed))
         encoder = self._text(recipe.parts["text"])
-        context = Context(
-            self.image_size, encoder.width, encoder.length, self.device, recipe.train.seed, registry
-        )
+        context = Context(self.image_size, encoder.width, encoder.length, self.device, recipe.train.seed)
         network = self.generator.generator.eval()
         sampler = build_sampler(recipe.parts["sampler"], context, network)
         return Model(recipe, context, encoder, network, sampler, *self._trained)

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from t2ikit.config.toml import validate
-from t2ikit.core.interfaces import Download, Drawn, Measure, Metric, NotMeasured
+from t2ikit.config.validation import validate
+from t2ikit.core.metric import Download, Drawn, Measure, Metric, NotMeasured
 from t2ikit.errors import UserError
 from t2ikit.metrics.downloads import Needs, NotFetched, needs_of, size
 from t2ikit.registry.registry import Entry, Registry

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from t2ikit.core.interfaces import Download, NotMeasured
+from t2ikit.core.metric import Download, NotMeasured
 from t2ikit.errors import UserError
 from t2ikit.metrics.features import Features, Network
 from t2ikit.metrics.identity import folder_digest, versions

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from t2ikit.core.interfaces import Download, Drawn, Measure
+from t2ikit.core.metric import Download, Drawn, Measure
 from t2ikit.errors import UserError
 from t2ikit.metrics import clip_files
 from t2ikit.metrics.configs import ClipScoreConfig

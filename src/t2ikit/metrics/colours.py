@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from t2ikit.core.interfaces import Drawn, Measure
+from t2ikit.core.metric import Drawn, Measure
 from t2ikit.metrics.configs import PlainConfig
 from t2ikit.metrics.intervals import mean_interval
 

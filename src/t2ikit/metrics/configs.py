@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from t2ikit.registry.specs import Config
+from t2ikit.config.base import Config
 
 CLIP = "openai/clip-vit-base-patch32"
 

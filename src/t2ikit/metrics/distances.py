@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from t2ikit.core.interfaces import Drawn, Measure, NotMeasured
+from t2ikit.core.metric import Drawn, Measure, NotMeasured
 from t2ikit.metrics import intervals
 from t2ikit.metrics.configs import FeatureConfig
 from t2ikit.metrics.coverage import covered, share_interval

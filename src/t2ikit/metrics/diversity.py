@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from t2ikit.core.interfaces import Drawn, Measure, NotMeasured
+from t2ikit.core.metric import Drawn, Measure, NotMeasured
 from t2ikit.metrics.features import Features, Network
 from t2ikit.metrics.intervals import mean_interval
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from t2ikit.core.interfaces import Download, NotMeasured
+from t2ikit.core.metric import Download, NotMeasured
 from t2ikit.errors import command
 
 

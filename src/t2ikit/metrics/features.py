@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from t2ikit.core.interfaces import Download
+from t2ikit.core.metric import Download
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from t2ikit.core.interfaces import Download
+from t2ikit.core.metric import Download
 from t2ikit.metrics import hub_weights
 from t2ikit.metrics.features import Features, Network
 from t2ikit.metrics.identity import versions

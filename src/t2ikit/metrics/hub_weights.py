@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from t2ikit.core.interfaces import Download, NotMeasured
+from t2ikit.core.metric import Download, NotMeasured
 from t2ikit.metrics.identity import file_digest
 from t2ikit.utils import hub
 from t2ikit.utils.console import SCREEN, log, wants_bars

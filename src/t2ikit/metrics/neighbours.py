@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from t2ikit.core.interfaces import Drawn, Measure, NotMeasured
+from t2ikit.core.metric import Drawn, Measure, NotMeasured
 from t2ikit.metrics.configs import PlainConfig
 from t2ikit.metrics.intervals import below_interval, mean_interval
 

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Sequence
 from types import ModuleType
 
-from t2ikit.core.interfaces import Download, NotMeasured
+from t2ikit.core.metric import Download, NotMeasured
 from t2ikit.errors import UserError
 from t2ikit.metrics.downloads import size
 from t2ikit.utils.extras import PACKAGES, import_extra, install, is_installed

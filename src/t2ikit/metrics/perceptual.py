@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from t2ikit.core.interfaces import Download, Drawn, Measure, NotMeasured
+from t2ikit.core.metric import Download, Drawn, Measure, NotMeasured
 from t2ikit.metrics.configs import LpipsConfig
 from t2ikit.metrics.hub_weights import ALEXNET, SQUEEZENET, VGG16, downloads, need_weights, present
 from t2ikit.metrics.identity import versions

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from t2ikit.config.base import Config
 from t2ikit.data.creatures.grammar import Attributes, is_held_out_caption, is_unseen_pair, parse
-from t2ikit.registry.specs import Config
 
 if TYPE_CHECKING:
-    from t2ikit.core.interfaces import Drawn, Measure
+    from t2ikit.core.metric import Drawn, Measure
 
 SUMMARY = "share of creatures prompts whose colour, species, action and eyes are read off the image"
 NAMES = {"colour": "colours", "species": "species", "action": "action", "eyes": "eyes"}
@@ -93,7 +93,7 @@ def readable(prompts: Sequence[str]) -> bool:
 def _parse(prompt: str) -> Attributes:
     attributes = parse(prompt)
     if attributes is None:
-        from t2ikit.core.interfaces import NotMeasured
+        from t2ikit.core.metric import NotMeasured
 
         raise NotMeasured(f"reads captions of creatures only, and {prompt!r} is none")
     return attributes
@@ -116,7 +116,7 @@ def _measures(prefix: str, pairs: Sequence[_Pair]) -> dict[str, Measure]:
 
 
 def _measure(hits: Iterable[bool], better: Literal["higher", ""]) -> Measure:
-    from t2ikit.core.interfaces import Measure
+    from t2ikit.core.metric import Measure
     from t2ikit.metrics.creature_reader import READER_VERSION, SIDE
 
     found = list(hits)

@@ -21,8 +21,9 @@ import torch
 from diffusers import DDPMScheduler
 from torch import Tensor
 
-from t2ikit.core.batch import Batch, Condition, Draws, Prediction
+from t2ikit.core.batch import Batch, Condition, Prediction
 from t2ikit.core.interfaces import Denoiser
+from t2ikit.core.rng import Draws
 
 FLOW = "flow_prediction"
 PredictionType = Literal["v_prediction", "epsilon", "sample", "flow_prediction"]

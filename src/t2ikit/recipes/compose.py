@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 
-from t2ikit.core.batch import derive_seed
 from t2ikit.core.interfaces import Critic, Dataset, Denoiser, Generator, OneStep, Sampler, TextEncoder
+from t2ikit.core.rng import derive_seed
+from t2ikit.core.step import WeightedLoss
 from t2ikit.errors import UserError, UserErrors, command, reworded
 from t2ikit.recipes.recipe import Part, Recipe
 from t2ikit.registry.registry import Registry
 from t2ikit.registry.specs import NEEDS, Context
-from t2ikit.training.player import WeightedLoss
 from t2ikit.utils.console import detail
 
 FAMILIES = {"Denoiser": Denoiser, "OneStep": OneStep}
@@ -60,7 +60,7 @@ def build_model(recipe: Recipe, registry: Registry, device: torch.device, image_
     text = recipe.parts["text"]
     encoder: TextEncoder = text.entry.spec.build(text.config, None)
     seed = recipe.train.seed
-    context = Context(image_size, encoder.width, encoder.length, device, seed, registry)
+    context = Context(image_size, encoder.width, encoder.length, device, seed)
     generator = _seeded(recipe.parts["generator"], context, "generator").to(device)
     sampler = build_sampler(recipe.parts["sampler"], context, generator)
     count = sum(parameter.numel() for parameter in generator.parameters())

@@ -1,16 +1,19 @@
-"""A dataset opened to be looked at, not to be trained on."""
+"""Datasets by SPEC: which one it names, in a recipe or to be looked at alone."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from t2ikit.config.toml import apply_settings, validate
+from t2ikit.config.toml import apply_settings
+from t2ikit.config.validation import validate
 from t2ikit.core.interfaces import Dataset
-from t2ikit.data.configs import CaptionedConfig
-from t2ikit.errors import UserError, command
-from t2ikit.recipes.recipe import find_dataset
-from t2ikit.registry.registry import Registry
+from t2ikit.data.configs import CaptionedConfig, before_splits
+from t2ikit.errors import UserError, command, did_you_mean
+from t2ikit.registry.registry import Entry, Registry
+from t2ikit.registry.specs import DatasetConfig
 
 
 def open_dataset(registry: Registry, spec: str, settings: Sequence[str]) -> Dataset:
@@ -39,3 +42,56 @@ def open_dataset(registry: Registry, spec: str, settings: Sequence[str]) -> Data
     config = validate(entry.spec.config, table["data"], where="--set", key="data")
     dataset: Dataset = entry.spec.build(config, None)
     return dataset
+
+
+def find_dataset(registry: Registry, spec: str) -> Entry:
+    """The dataset that a SPEC names, or that accepts it.
+
+    Raises:
+        UserError: no dataset knows what to do with it.
+    """
+    known = registry.entries("datasets")
+    named = [e for e in known if spec.split(":", 1)[0] in (e.spec.name, e.canonical)]
+    accepting = named or [entry for entry in known if entry.spec.accepts(spec)]
+    if accepting:
+        return accepting[0]
+    raise UserError(
+        f"--data {spec}: there is no such dataset or folder",
+        expected="a folder of captioned images, a .jsonl or .parquet file, hf:owner/name, "
+        "wds:shards-{000..099}.tar, or a name such as creatures or openmoji",
+        got=spec,
+        fix=did_you_mean(spec, [e.spec.name for e in known]),
+    )
+
+
+def data_of_run(registry: Registry, table: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's [data], with what was meant by options that an older version did not write.
+
+    Raises:
+        UserError: no dataset knows what to do with its SPEC.
+    """
+    return before_splits(find_dataset(registry, str(table.get("spec", ""))).spec.config, table)
+
+
+def replace_data(registry: Registry, table: Any, spec: str) -> dict[str, Any]:
+    """Another dataset in place of the recipe's: the options that all datasets share stay."""
+    table = table if isinstance(table, dict) else {}
+    names = [name for e in registry.entries("datasets") for name in (e.spec.name, e.canonical)]
+    spec = spec if spec in names else _from_anywhere(spec)
+    try:
+        same = find_dataset(registry, spec) == find_dataset(registry, str(table.get("spec", spec)))
+    except UserError:
+        same = False  # reported with whatever else is wrong, when the table is checked
+    kept = table if same else {key: table[key] for key in DatasetConfig.model_fields if key in table}
+    return {**kept, "spec": spec}
+
+
+def _from_anywhere(spec: str) -> str:
+    """A SPEC whose paths are absolute: the run may go on from elsewhere."""
+    scheme = "wds:" if spec.startswith("wds:") else ""
+    path = spec.removeprefix(scheme)
+    known = Path(path).expanduser()
+    local = bool(scheme) and "://" not in path and "::" not in path and not path.startswith("pipe:")
+    if local or known.is_file() or known.is_dir():
+        return scheme + os.path.abspath(known)
+    return spec

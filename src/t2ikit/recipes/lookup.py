@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from t2ikit.config.toml import Option, describe
+from t2ikit.config.base import Config
+from t2ikit.config.describe import Option, describe
 from t2ikit.errors import UserError, did_you_mean
 from t2ikit.recipes.options import NAMES, Table, find_table, narrowed, open_recipe, recipe_tables
 from t2ikit.recipes.schema import SECTIONS
 from t2ikit.registry.registry import SINGULAR, Entry, Registry
-from t2ikit.registry.specs import KINDS, Config, LossSpec, RecipeSpec
+from t2ikit.registry.specs import KINDS, LossSpec, RecipeSpec
 
 CONFIGURED = [spec_class.kind for spec_class in KINDS if spec_class is not RecipeSpec]
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from t2ikit.config.toml import Option, describe, shown
+from t2ikit.config.base import Config
+from t2ikit.config.describe import Option, describe
+from t2ikit.config.toml import shown
 from t2ikit.errors import UserError, did_you_mean
-from t2ikit.recipes.recipe import PARTS, Part, Recipe, read_recipe
+from t2ikit.recipes.read import read_recipe
+from t2ikit.recipes.recipe import PARTS, Part, Recipe
 from t2ikit.recipes.schema import LossConfig, OptimizerConfig
 from t2ikit.registry.registry import SINGULAR, Entry, Registry
-from t2ikit.registry.specs import Config, LossSpec
+from t2ikit.registry.specs import LossSpec
 
 USUAL_PLUGIN = "imagen"
 """Whose default recipe is meant where none is named."""

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from t2ikit.registry.specs import Config
+from t2ikit.config.base import Config
 
 Precision = Literal["no", "bf16", "fp16"]
 Tracker = Literal["tensorboard", "wandb", "trackio"]

@@ -20,9 +20,10 @@ from typing import Any
 
 import pluggy
 
+from t2ikit.config.base import Config
 from t2ikit.errors import did_you_mean
 from t2ikit.registry import hookspecs
-from t2ikit.registry.specs import KINDS, NEEDS, Config, DatasetConfig, DatasetSpec, LossSpec, RecipeSpec
+from t2ikit.registry.specs import KINDS, NEEDS, DatasetConfig, DatasetSpec, LossSpec, RecipeSpec
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 HOOKS: tuple[str, ...] = tuple(

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from t2ikit.config.base import Config
 
 if TYPE_CHECKING:
     import torch
 
-    from t2ikit.registry.registry import Registry
 
 Needs = frozenset[str]
 NEEDS: dict[str, str] = {
@@ -26,12 +27,6 @@ NEEDS: dict[str, str] = {
     "critic": "at least one critic",
     "real_grad": "gradients at the real images, on which a critic's penalty stands",
 }
-
-
-class Config(BaseModel):
-    """Base of every config class: unknown keys are errors, values are frozen, docstrings are help."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, defer_build=True)
 
 
 class DatasetConfig(Config):
@@ -54,7 +49,6 @@ class Context:
         text_width, text_length: D and L of the text encoder.
         device: where the run computes.
         seed: of the run.
-        registry: for parts that are made of other parts.
     """
 
     image_size: int
@@ -62,7 +56,6 @@ class Context:
     text_length: int
     device: torch.device
     seed: int
-    registry: Registry
 
 
 @dataclass(frozen=True)

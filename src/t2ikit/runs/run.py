@@ -21,7 +21,9 @@ from t2ikit.core.interfaces import TextEncoder
 from t2ikit.errors import T2ikitWarning, UserError, command
 from t2ikit.nn.weights import another_checkpoint, check_finite, exported_weights, load_state
 from t2ikit.recipes.compose import Model, build_model
-from t2ikit.recipes.recipe import SAMPLING, TABLES, Recipe, data_of_run, resolve
+from t2ikit.recipes.datasets import data_of_run
+from t2ikit.recipes.recipe import SAMPLING, TABLES, Recipe
+from t2ikit.recipes.resolve import resolve
 from t2ikit.recipes.settings import Plugins
 from t2ikit.registry.registry import Registry
 from t2ikit.runs import checkpoint as ckpt

@@ -11,7 +11,7 @@ from pathlib import Path
 from torch import Tensor
 
 from t2ikit.config.toml import parse_setting
-from t2ikit.core.batch import derive_seed
+from t2ikit.core.rng import derive_seed
 from t2ikit.errors import UserError, reworded
 from t2ikit.recipes.compose import Model
 from t2ikit.sampling.draw import Progress, sample

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from t2ikit.registry.specs import Config
+from t2ikit.config.base import Config
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 

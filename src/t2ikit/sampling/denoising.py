@@ -15,8 +15,9 @@ import torch
 from diffusers import DDPMScheduler
 from torch import Tensor
 
-from t2ikit.core.batch import Condition, Draws
+from t2ikit.core.batch import Condition
 from t2ikit.core.interfaces import Denoiser, Sampler
+from t2ikit.core.rng import Draws
 from t2ikit.sampling.configs import SamplerConfig
 from t2ikit.sampling.guidance import GuidedDenoiser, clamp_images, schedule_config
 

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from t2ikit.core.batch import Condition, Draws, derive_seed
+from t2ikit.core.batch import Condition
+from t2ikit.core.rng import Draws, derive_seed
 from t2ikit.errors import UserError
 from t2ikit.nn.out_of_memory import with_less
 from t2ikit.recipes.compose import Model

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-from t2ikit.config.toml import apply_settings, parse_setting, validate
+from t2ikit.config.toml import apply_settings, parse_setting
+from t2ikit.config.validation import validate
 from t2ikit.core.interfaces import Denoiser
 from t2ikit.errors import UserError
 from t2ikit.recipes.compose import Model, build_sampler, check_guidance, check_steps
-from t2ikit.recipes.recipe import SAMPLING, resolve
+from t2ikit.recipes.recipe import SAMPLING
+from t2ikit.recipes.resolve import resolve
 from t2ikit.recipes.settings import Plugins
 from t2ikit.registry.registry import Registry
 from t2ikit.runs.run import Run, plugins_of

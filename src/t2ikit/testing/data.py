@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from t2ikit.core.batch import Record, TextEmbedding
-from t2ikit.core.interfaces import Dataset, Download, Drawn, Measure, Split, TextEncoder
+from t2ikit.core.interfaces import Dataset, Split, TextEncoder
+from t2ikit.core.metric import Download, Drawn, Measure
 from t2ikit.registry.registry import Registry
 from t2ikit.testing.support import Subject, close, explained, finite, require, subject
 

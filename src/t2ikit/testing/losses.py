@@ -9,13 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from t2ikit.core.batch import Batch, Draws, Prediction
+from t2ikit.core.batch import Batch, Prediction
 from t2ikit.core.interfaces import Critic, Generator
+from t2ikit.core.rng import Draws
+from t2ikit.core.step import WeightedLoss
 from t2ikit.registry.registry import Registry
 from t2ikit.registry.specs import LossSpec
 from t2ikit.testing.support import TEXT_WIDTH, Subject, close, explained, finite, require, seeded, subject
 from t2ikit.testing.toys import ToyCritic, ToyDenoiser, ToyGAN, toy_batch
-from t2ikit.training.player import Player, WeightedLoss, make_players
+from t2ikit.training.player import Player, make_players
 
 SIZE = 16
 CUTS = (slice(0, 3), slice(3, 8))

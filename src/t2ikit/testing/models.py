@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from t2ikit.core.batch import Batch, Draws, Prediction
+from t2ikit.core.batch import Batch, Prediction
 from t2ikit.core.interfaces import Critic, Denoiser, Generator, OneStep, Sampler
+from t2ikit.core.rng import Draws
 from t2ikit.core.step import resize_level
 from t2ikit.registry.registry import Registry
 from t2ikit.testing.support import TEXT_WIDTH, close, explained, finite, require, seeded, subject

@@ -14,7 +14,8 @@ import torch
 from t2ikit.config.toml import dump_toml, load_toml
 from t2ikit.errors import UserError
 from t2ikit.recipes.compose import build_components
-from t2ikit.recipes.recipe import read_recipe, resolve
+from t2ikit.recipes.read import read_recipe
+from t2ikit.recipes.resolve import resolve
 from t2ikit.registry.registry import Registry
 from t2ikit.registry.specs import KINDS
 from t2ikit.testing.support import explained, require, subject

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from t2ikit.config.toml import validate
+from t2ikit.config.validation import validate
 from t2ikit.errors import UserError
 from t2ikit.registry.registry import SINGULAR, Entry, Registry
 from t2ikit.registry.specs import Context
@@ -50,7 +50,7 @@ class Subject:
 
     def build(self, image_size: int | None = None) -> Any:
         """Build the part, from a fixed seed; without an image size, with None for a context."""
-        context = None if image_size is None else toy_context(self.registry, image_size)
+        context = None if image_size is None else toy_context(image_size)
         with explained(f"{self.title} cannot be built"), seeded():
             return self.entry.spec.build(self.config, context)
 
@@ -66,9 +66,9 @@ def subject(kind: str, name: str, registry: Registry | None, config: dict[str, A
     return Subject(entry, checked, registry)
 
 
-def toy_context(registry: Registry, image_size: int) -> Context:
+def toy_context(image_size: int) -> Context:
     """The context of the toy models: 16 wide, 8 tokens long text on the CPU."""
-    return Context(image_size, TEXT_WIDTH, TEXT_LENGTH, torch.device("cpu"), 0, registry)
+    return Context(image_size, TEXT_WIDTH, TEXT_LENGTH, torch.device("cpu"), 0)
 
 
 @contextmanager

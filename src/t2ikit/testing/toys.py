@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from t2ikit.core.batch import Batch, Condition, Draws, Prediction, TextEmbedding, derive_seed
+from t2ikit.core.batch import Batch, Condition, Prediction, TextEmbedding
 from t2ikit.core.interfaces import Critic, Denoiser, OneStep
+from t2ikit.core.rng import Draws, derive_seed
 
 TIMESTEPS = 1000
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from t2ikit.registry.specs import Config
+from t2ikit.config.base import Config
 
 
 class BuiltinTextConfig(Config):

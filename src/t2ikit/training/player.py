@@ -7,43 +7,14 @@ for several processes has no other method.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from t2ikit.core.batch import Batch, Draws
-from t2ikit.core.interfaces import Critic, Generator, Loss
-from t2ikit.core.step import Step
-from t2ikit.registry.specs import Needs
-
-
-@dataclass(frozen=True)
-class WeightedLoss:
-    """A built loss with what the recipe says of it.
-
-    Attributes:
-        loss: (step) -> scalar.
-        player: "generator" or "critic".
-        weight: its factor in the player's sum.
-        every: it is computed every so many steps, `every` times as strongly.
-        needs: names out of `t2ikit.registry.specs.NEEDS`.
-    """
-
-    loss: Loss
-    player: str
-    weight: float = 1.0
-    every: int = 1
-    needs: Needs = frozenset()
-
-    def due(self, step: int) -> bool:
-        """Whether the loss is computed at this step."""
-        return step % self.every == 0
-
-    @property
-    def strength(self) -> float:
-        """The factor when it is computed: a lazy loss makes up for the steps it misses."""
-        return self.weight * self.every
+from t2ikit.core.batch import Batch
+from t2ikit.core.interfaces import Critic, Generator
+from t2ikit.core.rng import Draws
+from t2ikit.core.step import Step, WeightedLoss
 
 
 class Player(nn.Module):

@@ -17,7 +17,8 @@ from t2ikit.core.interfaces import Split, StreamingDataset
 from t2ikit.errors import UserError
 from t2ikit.nn.ema import EMA
 from t2ikit.recipes.compose import Components, build_components
-from t2ikit.recipes.recipe import Recipe, steps_or_minutes
+from t2ikit.recipes.read import steps_or_minutes
+from t2ikit.recipes.recipe import Recipe
 from t2ikit.registry.registry import Registry
 from t2ikit.runs.commands import resume_command
 from t2ikit.runs.run import Run, check_new, create_run, next_run_folder, open_run

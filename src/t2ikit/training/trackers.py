@@ -25,7 +25,7 @@ from accelerate import PartialState
 from accelerate.tracking import GeneralTracker, TensorBoardTracker, WandBTracker
 from PIL import Image
 
-from t2ikit.core.batch import derive_seed
+from t2ikit.core.rng import derive_seed
 from t2ikit.errors import UserError, did_you_mean
 from t2ikit.utils.extras import install
 from t2ikit.utils.files import write_text

@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from t2ikit.errors import UserError
-from t2ikit.recipes import recipe as recipes
+from t2ikit.recipes import read
 from t2ikit.recipes.recipe import Recipe
 from t2ikit.recipes.settings import Plugins, Settings, as_settings
+from t2ikit.registry.callbacks import observing
 from t2ikit.registry.registry import Registry
-from t2ikit.training.callbacks import observing
 
 if TYPE_CHECKING:
     from t2ikit.runs.run import Run
-    from t2ikit.training.dry_run import DryRun
 
 
 def train(
@@ -63,62 +62,35 @@ def train(
         UserError: what cannot work, before anything is computed.
     """
     check_options(resume, recipe=recipe, data=data, out=out, seed=seed)
-    registry = _registry(plugin, resume)
+    registry = registry_for(plugin, resume)
     settings = training_settings(set, seed, minutes)
     if resume is not None:
         from t2ikit.training.start import resume_run
 
         with observing(registry, callbacks):
-            return resume_run(registry, _folder(resume), settings=settings, device=device, progress=progress)
+            return resume_run(
+                registry, run_folder(resume), settings=settings, device=device, progress=progress
+            )
     chosen = read_recipe(recipe, data=data, set=settings, registry=registry)
     from t2ikit.training.start import start_run
 
     with observing(registry, callbacks):
-        return start_run(registry, chosen, _path(out), device=device, progress=progress)
+        return start_run(registry, chosen, as_path(out), device=device, progress=progress)
 
 
-def forecast(
-    plugin: Plugins = (),
-    *,
-    recipe: str | Path | None = None,
-    data: str | Path | None = None,
-    set: Settings = None,
-    out: str | Path | None = None,
-    seed: int | None = None,
-    device: str = "auto",
-    minutes: float | None = None,
-    resume: Run | str | Path | None = None,
-    progress: bool = True,
-) -> DryRun:
-    """What `train` with the same arguments would do and take: memory, steps, seconds; no run is written.
-
-    Raises:
-        UserError: what cannot work.
-    """
-    check_options(resume, recipe=recipe, data=data, out=out, seed=seed)
-    registry = _registry(plugin, resume)
-    settings = training_settings(set, seed, minutes)
-    if resume is not None:
-        from t2ikit.training.dry_run import dry_resume
-
-        return dry_resume(registry, _folder(resume), settings=settings, device=device, progress=progress)
-    chosen = read_recipe(recipe, data=data, set=settings, registry=registry)
-    from t2ikit.training.dry_run import dry_run
-
-    return dry_run(registry, chosen, _path(out), device=device, progress=progress)
-
-
-def _registry(plugin: Plugins, resume: Run | str | Path | None) -> Registry:
+def registry_for(plugin: Plugins, resume: Run | str | Path | None) -> Registry:
     """The plugins asked for; where none is, those of the run that goes on."""
     known = getattr(resume, "registry", None)
-    return load_registry(plugin) if plugin or known is None else known
+    return loadregistry_for(plugin) if plugin or known is None else known
 
 
-def _folder(run: Run | str | Path) -> Path:
+def run_folder(run: Run | str | Path) -> Path:
+    """Where a run is."""
     return Path(run) if isinstance(run, (str, Path)) else run.path
 
 
-def _path(out: str | Path | None) -> Path | None:
+def as_path(out: str | Path | None) -> Path | None:
+    """A path as it was typed, with ~ for the home folder."""
     return None if out is None else Path(out).expanduser()
 
 
@@ -142,13 +114,13 @@ def read_recipe(
     Raises:
         UserErrors: everything that is wrong, together.
     """
-    registry = registry or load_registry(plugin)
+    registry = registry or loadregistry_for(plugin)
     name = str(recipe) if recipe is not None else None
     spec = str(data) if data is not None else None
-    return recipes.read_recipe(registry, name, data=spec, settings=as_settings(set))
+    return read.read_recipe(registry, name, data=spec, settings=as_settings(set))
 
 
-def load_registry(plugin: Plugins = ()) -> Registry:
+def loadregistry_for(plugin: Plugins = ()) -> Registry:
     """The installed plugins, and those asked for."""
     asked = [plugin] if isinstance(plugin, (str, Path)) else plugin
     return Registry.load([str(one) for one in asked])

@@ -13,7 +13,8 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast, set_seed
 from torch import Tensor, nn
 
-from t2ikit.core.batch import Batch, derive_seed
+from t2ikit.core.batch import Batch
+from t2ikit.core.rng import derive_seed
 from t2ikit.errors import UserError
 from t2ikit.nn.ema import EMA
 from t2ikit.nn.modes import eval_mode

@@ -9,8 +9,9 @@ from random import Random
 import torch
 from torch import Tensor
 
-from t2ikit.core.batch import Record, derive_seed
+from t2ikit.core.batch import Record
 from t2ikit.core.interfaces import Dataset, Split
+from t2ikit.core.rng import derive_seed
 from t2ikit.data.configs import CreaturesConfig
 from t2ikit.data.creatures.drawing import DRAWING_VERSION, draw
 from t2ikit.data.creatures.grammar import (

@@ -19,8 +19,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from t2ikit.core.batch import Record, derive_seed
+from t2ikit.core.batch import Record
 from t2ikit.core.interfaces import Split, StreamingDataset
+from t2ikit.core.rng import derive_seed
 from t2ikit.data.captioned import Captioned
 from t2ikit.data.configs import ShardsConfig
 from t2ikit.data.formats.shards import ShardSource, existing_shards, expand, is_remote

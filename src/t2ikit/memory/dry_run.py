@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -15,10 +15,13 @@ import torch
 
 from t2ikit.data.batches import training_batches
 from t2ikit.errors import UserError
+from t2ikit.memory import dry_run_report as words
+from t2ikit.memory.dry_run_report import DryRun
 from t2ikit.memory.forecast import forecast
 from t2ikit.memory.report import size
 from t2ikit.recipes.compose import Components, build_components
 from t2ikit.recipes.recipe import Recipe
+from t2ikit.recipes.settings import Plugins, Settings
 from t2ikit.registry.registry import Registry
 from t2ikit.runs import checkpoint as ckpt
 from t2ikit.runs.files import is_locked
@@ -27,9 +30,16 @@ from t2ikit.training import snapshots
 from t2ikit.training.sample_grids import SampleGrids
 from t2ikit.training.start import check_data, check_left, make_trainer, prepare, resumed_recipe
 from t2ikit.training.trackers import check_trackers
+from t2ikit.training.train import (
+    as_path,
+    check_options,
+    read_recipe,
+    registry_for,
+    run_folder,
+    training_settings,
+)
 from t2ikit.training.trainer import Trainer
 from t2ikit.training.validation import Validation
-from t2ikit.utils.cache import cache_folder
 from t2ikit.utils.hub import nothing_downloaded
 
 TIMED_STEPS = 3
@@ -37,23 +47,31 @@ PATIENCE = 30.0
 """Seconds after which no further step is timed."""
 
 
-@dataclass(frozen=True)
-class DryRun:
-    """What a training would do.
+def forecast_training(
+    plugin: Plugins = (),
+    *,
+    recipe: str | Path | None = None,
+    data: str | Path | None = None,
+    set: Settings = None,
+    out: str | Path | None = None,
+    seed: int | None = None,
+    device: str = "auto",
+    minutes: float | None = None,
+    resume: Run | str | Path | None = None,
+    progress: bool = True,
+) -> DryRun:
+    """What `t2ikit.train` with the same arguments would do, and what it would take; no run is made.
 
-    Attributes:
-        rows: a label and a sentence each, for a person.
-        seconds_a_step: measured.
-        steps: left to do; of a timed run an estimate.
-        memory: bytes at the peak of a step; None where that cannot be predicted.
-        parameters: that are trained.
+    Raises:
+        UserError: what cannot work.
     """
-
-    rows: tuple[tuple[str, str], ...]
-    seconds_a_step: float
-    steps: int
-    memory: int | None
-    parameters: int
+    check_options(resume, recipe=recipe, data=data, out=out, seed=seed)
+    registry = registry_for(plugin, resume)
+    settings = training_settings(set, seed, minutes)
+    if resume is not None:
+        return dry_resume(registry, run_folder(resume), settings=settings, device=device, progress=progress)
+    chosen = read_recipe(recipe, data=data, set=settings, registry=registry)
+    return dry_run(registry, chosen, as_path(out), device=device, progress=progress)
 
 
 def dry_run(
@@ -118,7 +136,7 @@ def _forecast(
     registry: Registry, recipe: Recipe, device: str, progress: bool, place: str, run: Run | None = None
 ) -> DryRun:
     check_trackers(recipe.train.trackers)
-    before = _cached(recipe)
+    before = words.cached_files(recipe)
     accelerator, display = prepare(recipe, device, progress)
     try:
         with nothing_downloaded():
@@ -139,14 +157,14 @@ def _forecast(
     memory, memory_words = _memory(replace(recipe, train=train), registry, accelerator.device.type)
     rows = (
         ("recipe", recipe.name),
-        ("data", _data(components, recipe)),
-        ("model", f"{_parts(recipe)}; {parameters:,} parameters are trained"),
-        ("steps", _steps(recipe, trainer, done, steps)),
+        ("data", words.data(components, recipe)),
+        ("model", f"{words.parts(recipe)}; {parameters:,} parameters are trained"),
+        ("steps", words.steps(recipe, trainer, done, steps)),
         ("memory", memory_words),
-        ("time", _time(seconds, steps, recipe, trainer)),
+        ("time", words.time(seconds, steps, recipe, trainer)),
         ("folder", place),
         *(("note", line) for line in said),
-        ("written", _written(before, _cached(recipe))),
+        ("written", words.written(before, words.cached_files(recipe))),
     )
     accelerator.free_memory()
     accelerator.end_training()
@@ -203,63 +221,3 @@ def _steps_left(recipe: Recipe, trainer: Trainer, done: int, seconds: float) -> 
         return max(0, recipe.train.steps - done)
     passed = trainer.budget.state()["time"]["seconds"]
     return max(0, round((60 * recipe.train.minutes - passed) / seconds))
-
-
-def _data(components: Components, recipe: Recipe) -> str:
-    dataset, data = components.dataset, recipe.parts["data"].config
-    train = f"{dataset.size('train'):,}" if dataset.indexed_training else "a stream of"
-    images = f"{train} training and {dataset.size('validation'):,} validation images"
-    return f"{data.spec}: {images} of {data.size} x {data.size} pixels"
-
-
-def _parts(recipe: Recipe) -> str:
-    parts = [recipe.parts["generator"], *recipe.critics.values()]
-    names = dict.fromkeys(part.entry.canonical for part in parts)
-    return f"{', '.join(names)}; losses {', '.join(recipe.losses)}"
-
-
-def _steps(recipe: Recipe, trainer: Trainer, done: int, steps: int) -> str:
-    at_once = f"{trainer.micro_batch} at once on each of {trainer.accelerator.num_processes} devices"
-    if trainer.accelerator.num_processes == 1:
-        at_once = f"{trainer.micro_batch} at once"
-    length = f"about {steps:,} in {recipe.train.minutes:g} minutes" if recipe.train.minutes else f"{steps:,}"
-    start = f", from step {done} on" if done else ""
-    return f"{length}{start}, of {recipe.train.batch} images each ({at_once})"
-
-
-def _time(seconds: float, steps: int, recipe: Recipe, trainer: Trainer) -> str:
-    device, images = trainer.accelerator.device, recipe.train.batch / seconds
-    return (
-        f"about {duration(seconds * steps)} for the steps ({seconds:.3g} s a step, {images:.3g} images/s on "
-        f"{device}); encoding captions, validation, sample grids and checkpoints come on top"
-    )
-
-
-def duration(seconds: float) -> str:
-    """A length of time in words."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{seconds:.2g} s" if seconds < 10 else f"{rest} s"
-
-
-def _cached(recipe: Recipe) -> dict[Path, int]:
-    """The files of the cache and their sizes."""
-    chosen = [getattr(recipe.parts[name].config, "cache", None) for name in ("data", "text")]
-    folders = {cache_folder(one) for one in chosen}
-    return {
-        Path(base) / name: os.stat(Path(base) / name).st_size
-        for folder in folders
-        for base, _, names in os.walk(folder)
-        for name in names
-        if not name.endswith(".lock") and (Path(base) / name).is_file()
-    }
-
-
-def _written(before: dict[Path, int], after: dict[Path, int]) -> str:
-    new = sorted(path for path in after if after[path] != before.get(path))
-    if not new:
-        return "nothing"
-    folders = ", ".join(sorted({str(path.parent) for path in new}))
-    return f"no run; {size(sum(after[path] for path in new))} in the cache {folders}, where training finds it"

@@ -1,0 +1,149 @@
+"""A raw recipe checked against the configs of the parts it names."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from t2ikit.config.base import Config
+from t2ikit.config.validation import Problems
+from t2ikit.errors import UserError, did_you_mean
+from t2ikit.recipes.datasets import find_dataset
+from t2ikit.recipes.recipe import PARTS, TABLES, LossUse, Part, Recipe
+from t2ikit.recipes.schema import LossConfig, OptimizerConfig, TrainConfig
+from t2ikit.registry.registry import Entry, Registry
+
+
+class _Reader:
+    """Checks the tables of one raw recipe and gathers what is wrong with them."""
+
+    def __init__(
+        self, registry: Registry, raw: Mapping[str, Any], where: str, settings: Sequence[str]
+    ) -> None:
+        self.registry, self.raw = registry, dict(raw)
+        self.problems = Problems(where, settings)
+
+    def table(self, *keys: str) -> dict[str, Any]:
+        value: Any = self.raw
+        for key in keys:
+            value = value.get(key, {}) if isinstance(value, dict) else {}
+        if not isinstance(value, dict):
+            self.problems.report(".".join(keys), "is not a table", expected=f"[{'.'.join(keys)}]", got=value)
+            return {}
+        return dict(value)
+
+    def config(self, config_class: type[Config], table: dict[str, Any], key: str) -> Any:
+        return self.problems.validate(config_class, table, key=key)
+
+    def part(self, kind: str, key: str, default: str | None = None) -> Part | None:
+        """The part of table `key`, or None where something is wrong with it."""
+        table = self.table(*key.split("."))
+        use = table.pop("use", default)
+        if not isinstance(use, str):
+            self.problems.report(
+                f"{key}.use",
+                "is missing" if use is None else "is not a name",
+                expected=f"the name of one of the {kind.replace('_', ' ')}",
+                got=use,
+                fix=did_you_mean("", [entry.canonical for entry in self.registry.entries(kind)]),
+            )
+            return None
+        try:
+            entry = self.registry.find(kind, use)
+        except UserError as error:
+            self.problems.add_at(key if use == default else f"{key}.use", error)
+            return None
+        return self._configured(entry, table, key)
+
+    def data(self) -> Part | None:
+        """The dataset, found by its SPEC."""
+        table = self.table("data")
+        try:
+            entry = find_dataset(self.registry, str(table.get("spec", "")))
+        except UserError as error:
+            self.problems.add_at("data.spec", error)
+            return None
+        return self._configured(entry, table, "data")
+
+    def _configured(self, entry: Entry, table: dict[str, Any], key: str) -> Part | None:
+        config = self.config(entry.spec.config, table, key)
+        return None if config is None else Part(entry, config)
+
+    def loss(self, name: str) -> LossUse | None:
+        """A loss, or None where it is left out or wrong."""
+        key = f"losses.{name}"
+        table = self.table("losses", name)
+        shared = {field: table.pop(field) for field in LossConfig.model_fields if field in table}
+        term = self.config(LossConfig, shared, key)
+        self.raw.setdefault("losses", {})[name] = table
+        part = self.part("losses", key, default=name)
+        return LossUse(part, term) if part and term and term.weight > 0 else None
+
+
+def resolve(
+    registry: Registry,
+    raw: Mapping[str, Any],
+    where: str,
+    *,
+    settings: Sequence[str] = (),
+    only: Collection[str] = TABLES,
+) -> Recipe:
+    """Check a raw recipe against the configs of the parts it names.
+
+    Args:
+        registry: where parts are looked up.
+        raw: the recipe's tables.
+        where: what the recipe is called in messages.
+        settings: the `--set` strings already applied, so that messages can name them.
+        only: the tables to look at; sampling needs neither losses nor data.
+
+    Raises:
+        UserErrors: everything that is wrong, together.
+    """
+    reader = _Reader(registry, raw, where, settings)
+    for key in set(raw) - TABLES - {"summary"}:
+        reader.problems.report(
+            key,
+            "is not a table of a recipe",
+            expected="one of " + ", ".join(sorted(TABLES)),
+            got=key,
+            fix=did_you_mean(key, TABLES),
+        )
+    train = reader.config(TrainConfig, reader.table("train"), "train")
+    defaults = {"text": "t2ikit/builtin"}
+    parts = {
+        key: reader.part(PARTS[key], key, defaults.get(key)) for key in PARTS if key != "data" and key in only
+    }
+    if "data" in only:
+        parts["data"] = reader.data()
+    names = {key: reader.table(key) if key in only else {} for key in ("critics", "losses")}
+    critics = {name: reader.part("critics", f"critics.{name}", default=name) for name in names["critics"]}
+    losses = {name: reader.loss(name) for name in names["losses"]}
+    optimizer = _optimizers(reader, bool(critics)) if "optimizer" in only else {}
+    reader.problems.raise_if_any()
+    return Recipe(
+        where,
+        str(raw.get("summary", "")),
+        train,
+        {key: part for key, part in parts.items() if part},
+        {name: part for name, part in critics.items() if part},
+        {name: use for name, use in losses.items() if use},
+        optimizer,
+    )
+
+
+def _optimizers(reader: _Reader, critics: bool) -> dict[str, OptimizerConfig]:
+    """One optimiser for each player there is."""
+    players = ["generator", "critic"] if critics else ["generator"]
+    for name in set(reader.table("optimizer")) - set(players):
+        reader.problems.report(
+            f"optimizer.{name}",
+            "trains nothing: there is no such player in this recipe",
+            expected="optimizer." + " or optimizer.".join(players),
+            got=f"optimizer.{name}",
+            fix="remove it, or add [critics.NAME] with its losses" if name == "critic" else "remove it",
+        )
+    tables = {name: reader.table("optimizer", name) for name in players}
+    return {
+        name: reader.config(OptimizerConfig, table, f"optimizer.{name}") for name, table in tables.items()
+    }
