@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 
-from t2ikit import Drawn
+from t2ikit import ImageSet
 from t2ikit.core.rng import Draws
 from t2ikit.core.step import Step
 from t2ikit.data.creatures.drawing import draw
@@ -148,7 +148,7 @@ def measure(run: Path, n: int, judge: Path) -> dict[str, Any]:
     for checkpoint in ckpt.checkpoints(run):
         step = ckpt.step_of(checkpoint)
         images = sample(open_model(open_run(run), checkpoint=step), prompts)
-        found = accuracy(Drawn(images, prompts, dataset))
+        found = accuracy(ImageSet(images, prompts, dataset))
         row = {name: found[name].value for name in (*NAMES, "joint")}
         mean = statistics.mean(row[name] for name in NAMES)
         curve.append({"step": step, **row, "mean": mean})

@@ -23,8 +23,8 @@ from t2ikit.evaluation.files import measure_into
 from t2ikit.evaluation.images import reference
 from t2ikit.evaluation.results import EvaluationOptions
 from t2ikit.evaluation.sweeps import measure_and_write, parse_axes, run_sweep, sweep_and_write, write_sweep
-from t2ikit.metrics.chosen import choose_metrics
 from t2ikit.metrics.intervals import FEWEST
+from t2ikit.metrics.selection import select_metrics
 from t2ikit.recipes.read import read_recipe
 from t2ikit.registry.registry import Registry
 from t2ikit.runs import checkpoint as ckpt
@@ -438,11 +438,11 @@ def test_metrics_of_one_name_are_both_measured(tiny_run, tmp_path):
     assert measures["second/colours/mine"].value == 7
     assert "t2ikit/colours/saturation" in measures
     registry = Registry.load(plugins)
-    assert {"t2ikit/colours", "second/colours", "neighbours"} <= set(choose_metrics(registry, [], {}))
+    assert {"t2ikit/colours", "second/colours", "neighbours"} <= set(select_metrics(registry, [], {}))
     with pytest.raises(UserError, match="this metric is not measured"):
-        choose_metrics(registry, [], {"colours": {}})
+        select_metrics(registry, [], {"colours": {}})
     with pytest.raises(UserError, match="ambiguous"):
-        choose_metrics(registry, ["colours"], {})
+        select_metrics(registry, ["colours"], {})
 
 
 # ---------------------------------------------------------------- what numbers depend on

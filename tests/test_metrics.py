@@ -20,13 +20,12 @@ from PIL import Image
 from scipy.linalg import sqrtm
 
 from clip_support import clip_folder
-from t2ikit import Dataset, Drawn, NotMeasured
+from t2ikit import Dataset, ImageSet, NotMeasured
 from t2ikit.core.batch import Record
 from t2ikit.data.configs import CreaturesConfig
 from t2ikit.data.creatures.dataset import Creatures
 from t2ikit.evaluation.images import as_saved
 from t2ikit.metrics import clip_files, hub_weights
-from t2ikit.metrics.chosen import choose_metrics
 from t2ikit.metrics.clip_score import ClipScore, prepare
 from t2ikit.metrics.colours import Colours, border_noise, saturation
 from t2ikit.metrics.configs import ClipScoreConfig, FeatureConfig, LpipsConfig
@@ -38,6 +37,7 @@ from t2ikit.metrics.intervals import below_interval, mean_interval, spread_inter
 from t2ikit.metrics.neighbours import Neighbours, nearest
 from t2ikit.metrics.packages import library
 from t2ikit.metrics.perceptual import LEAST, Lpips
+from t2ikit.metrics.selection import select_metrics
 from t2ikit.nn.clip import Pixels
 from t2ikit.registry.registry import Registry
 from t2ikit.testing import check_metric
@@ -60,13 +60,13 @@ def random_images(count, seed=0, size=32):
 
 
 def drawn(count=12, **more):
-    return Drawn(
+    return ImageSet(
         random_images(count), (PROMPTS * 99)[:count], CREATURES, real=random_images(count, 1), **more
     )
 
 
 def built(name, **options):
-    return choose_metrics(Registry.load(), [name], {name: options})[name].metric
+    return select_metrics(Registry.load(), [name], {name: options})[name].metric
 
 
 # ---------------------------------------------------------------- distances
@@ -206,7 +206,7 @@ def test_large_frechet_distances_are_resampled_less_unless_asked(monkeypatch):
 
 def test_real_images_that_repeat_are_told():
     real = random_images(6, 1).repeat(2, 1, 1, 1)
-    found = reader_distance()(Drawn(random_images(12), PROMPTS, CREATURES, real=real))
+    found = reader_distance()(ImageSet(random_images(12), PROMPTS, CREATURES, real=real))
     assert all("only 6 of 12 real images are different" in one.warning for one in found.values())
 
 
@@ -215,8 +215,8 @@ def test_equal_sets_are_near_and_other_sets_are_far():
     near = torch.stack(CREATURES.images(CREATURES.prompts(60, 0), 2)).float() / 127.5 - 1
     distance = reader_distance({"frechet": "fd", "kernel": "kd"})
     prompts = CREATURES.prompts(60, 0)
-    same = distance(Drawn(near, prompts, CREATURES, real=real))
-    noise = distance(Drawn(random_images(60), prompts, CREATURES, real=real))
+    same = distance(ImageSet(near, prompts, CREATURES, real=real))
+    noise = distance(ImageSet(random_images(60), prompts, CREATURES, real=real))
     assert same["kd"].high < noise["kd"].low
     assert same["fd"].high < noise["fd"].low
 
@@ -224,8 +224,8 @@ def test_equal_sets_are_near_and_other_sets_are_far():
 @pytest.mark.parametrize(
     ("shown", "reason"),
     [
-        (Drawn(random_images(12), PROMPTS, CREATURES), "needs a real image of each prompt"),
-        (Drawn(random_images(2), PROMPTS[:2], CREATURES, real=random_images(2)), "at least 5 images"),
+        (ImageSet(random_images(12), PROMPTS, CREATURES), "needs a real image of each prompt"),
+        (ImageSet(random_images(2), PROMPTS[:2], CREATURES, real=random_images(2)), "at least 5 images"),
     ],
 )
 def test_distances_that_cannot_be_had(shown, reason):
@@ -236,7 +236,7 @@ def test_distances_that_cannot_be_had(shown, reason):
 def test_the_reader_does_not_judge_other_images():
     metric = built("reader-distance")
     with pytest.raises(NotMeasured, match="creatures"):
-        metric(Drawn(random_images(6), ["a sofa"] * 6, CREATURES, real=random_images(6)))
+        metric(ImageSet(random_images(6), ["a sofa"] * 6, CREATURES, real=random_images(6)))
 
 
 # ---------------------------------------------------------------- weights that may be missing
@@ -313,16 +313,16 @@ def test_a_clip_that_cannot_be_had_is_named_with_its_files(name, tmp_path, monke
     again = random_images(4).unflatten(0, (2, 2))
     files = r"config\.json, model\.safetensors, tokenizer\.json"
     with pytest.raises(NotMeasured, match=rf"needs \./no-such-folder: .*{files}"):
-        built(name, model="./no-such-folder")(drawn(again=again))
+        built(name, model="./no-such-folder")(drawn(images_per_prompt=again))
     folder = clip_folder(tmp_path / "clip")
     (tmp_path / "clip" / "model.safetensors").unlink()
     with pytest.raises(NotMeasured, match=r"no model\.safetensors"):
-        built(name, model=folder)(drawn(again=again))
+        built(name, model=folder)(drawn(images_per_prompt=again))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(NotMeasured, match=rf"needs {files} of nobody/no-clip in {tmp_path}/hub: .*offline"):
-        built(name, model="nobody/no-clip")(drawn(again=again))
+        built(name, model="nobody/no-clip")(drawn(images_per_prompt=again))
 
 
 @with_libraries
@@ -382,13 +382,13 @@ def test_images_too_small_for_lpips_are_told_before_anything_is_opened(net, monk
     monkeypatch.setattr(Lpips, "open", lambda self: network)
     metric = Lpips(LpipsConfig(net=net))
     prompts = PROMPTS[:2]
-    found = metric(Drawn(random_images(2, 0, least), prompts, CREATURES, real=random_images(2, 1, least)))
+    found = metric(ImageSet(random_images(2, 0, least), prompts, CREATURES, real=random_images(2, 1, least)))
     assert f"lpips {version('lpips')}, weights v0.1 of {net}" in found["paired"].provenance
     small = random_images(2, 0, least - 1)
     with pytest.raises(RuntimeError):
         network(small, small)
     with pytest.raises(NotMeasured, match=f"{net} needs images of at least {least} px, these have"):
-        metric(Drawn(small, prompts, CREATURES, real=small))
+        metric(ImageSet(small, prompts, CREATURES, real=small))
 
 
 @pytest.fixture
@@ -403,7 +403,9 @@ def random_lpips():
 def test_lpips_is_that_of_the_package(random_lpips, monkeypatch):
     monkeypatch.setattr(Lpips, "open", lambda self: random_lpips)
     again = random_images(6, 5, 64).unflatten(0, (2, 3))
-    shown = Drawn(random_images(5, 0, 64), PROMPTS[:5], CREATURES, real=random_images(5, 1, 64), again=again)
+    shown = ImageSet(
+        random_images(5, 0, 64), PROMPTS[:5], CREATURES, real=random_images(5, 1, 64), images_per_prompt=again
+    )
     found = Lpips(LpipsConfig(batch=2))(shown)
     with torch.no_grad():
         paired = [float(random_lpips(a[None], b[None])) for a, b in zip(shown.images, shown.real)]
@@ -421,7 +423,7 @@ def test_lpips_is_that_of_the_package(random_lpips, monkeypatch):
 def test_equal_images_of_a_prompt_have_no_diversity(random_lpips, monkeypatch):
     monkeypatch.setattr(Lpips, "open", lambda self: random_lpips)
     again = random_images(1, 2, 64).expand(1, 3, 3, 64, 64)
-    shown = Drawn(random_images(1, 0, 64), PROMPTS[:1], CREATURES, again=again)
+    shown = ImageSet(random_images(1, 0, 64), PROMPTS[:1], CREATURES, images_per_prompt=again)
     assert Lpips(LpipsConfig())(shown)["diversity"].value == 0
 
 
@@ -502,7 +504,7 @@ def test_a_clips_contents_are_told_apart_whatever_their_times_say(tmp_path):
 
 def test_reader_diversity_beside_plain_loops():
     again = random_images(6, 5).unflatten(0, (2, 3))
-    found = built("reader-diversity", batch=4)(drawn(again=again))
+    found = built("reader-diversity", batch=4)(drawn(images_per_prompt=again))
     seen = ReaderNetwork().open()(again.flatten(0, 1), 6).double().numpy()
     seen /= np.linalg.norm(seen, axis=1, keepdims=True)
     pairs = list(itertools.combinations(range(6), 2))
@@ -516,14 +518,16 @@ def test_reader_diversity_beside_plain_loops():
 
 def test_equal_images_have_no_diversity_and_one_of_a_prompt_tells_nothing(tmp_path):
     same = random_images(1).expand(1, 3, 3, 32, 32)
-    assert built("reader-diversity")(drawn(again=same))["per-prompt"].value == 0
+    assert built("reader-diversity")(drawn(images_per_prompt=same))["per-prompt"].value == 0
     clip = built("clip-diversity", model=clip_folder(tmp_path / "clip"))
-    assert clip(drawn(again=same))["per-prompt"].value == pytest.approx(0, abs=1e-9)
+    assert clip(drawn(images_per_prompt=same))["per-prompt"].value == pytest.approx(0, abs=1e-9)
     assert float(between(torch.eye(2)[:1], torch.eye(2)[1:])) == 1
     with pytest.raises(NotMeasured, match="two images of a prompt"):
         built("reader-diversity")(drawn())
     with pytest.raises(NotMeasured, match="creatures"):
-        built("reader-diversity")(Drawn(random_images(2), ["a sofa", "a bed"], CREATURES, again=same))
+        built("reader-diversity")(
+            ImageSet(random_images(2), ["a sofa", "a bed"], CREATURES, images_per_prompt=same)
+        )
 
 
 def test_clip_distance_sees_the_towers_features(tmp_path):
@@ -540,7 +544,7 @@ def test_clip_distance_sees_the_towers_features(tmp_path):
 def test_saturation_and_extremes_of_known_colours():
     red, grey = torch.tensor([1.0, -1, -1]), torch.full((3,), 2 * 128 / 255 - 1)
     images = torch.stack([red, grey])[:, :, None, None].expand(2, 3, 8, 8)
-    found = Colours()(Drawn(images, ["a", "b"], CREATURES))
+    found = Colours()(ImageSet(images, ["a", "b"], CREATURES))
     assert found["saturation"].value == pytest.approx(50)
     assert found["extremes"].value == pytest.approx(50)
     assert found["border-noise"].value == 0
@@ -569,12 +573,12 @@ def test_a_model_that_remembers_is_found_out():
     copies = as_saved((train[:20] + 0.02 * torch.randn(20, 3, 32, 32)).clamp(-1, 1))
     prompts = (PROMPTS * 2)[:20]
     real = random_images(20, 9)
-    remembered = Neighbours()(Drawn(copies, prompts, CREATURES, real=real, train=train))
-    new = Neighbours()(Drawn(random_images(20, 8), prompts, CREATURES, real=real, train=train))
+    remembered = Neighbours()(ImageSet(copies, prompts, CREATURES, real=real, train=train))
+    new = Neighbours()(ImageSet(random_images(20, 8), prompts, CREATURES, real=real, train=train))
     assert remembered["nearer"].value == 100
     assert new["nearer"].value < 40
     with pytest.raises(NotMeasured, match="stream"):
-        Neighbours()(Drawn(copies, prompts, CREATURES))
+        Neighbours()(ImageSet(copies, prompts, CREATURES))
 
 
 def test_intervals_cover_what_they_should():
@@ -642,7 +646,7 @@ def test_a_creature_is_drawn_as_its_caption_says():
 
     prompts = [*CREATURES.prompts(60, 0), "a cat"]
     images = torch.stack(CREATURES.images(prompts, 0)).float() / 127.5 - 1
-    assert PromptAccuracy()(Drawn(images, prompts, CREATURES))["joint"].value >= 90
+    assert PromptAccuracy()(ImageSet(images, prompts, CREATURES))["joint"].value >= 90
     assert CREATURES.images(["a sofa"], 0) is None
     first, second = (CREATURES.images(["a cat"], seed)[0] for seed in (0, 1))
     assert not torch.equal(first, second)

@@ -18,7 +18,7 @@ from t2ikit.evaluation.evaluator import Evaluator
 from t2ikit.evaluation.files import measure_into, read_evaluation
 from t2ikit.evaluation.results import EvaluationOptions
 from t2ikit.metrics import hub_weights
-from t2ikit.metrics.chosen import choose_metrics, fetch_missing
+from t2ikit.metrics.selection import fetch_missing, select_metrics
 from t2ikit.registry.registry import Registry
 from t2ikit.utils import hub
 from t2ikit_imagen.pipeline import ImagenPipeline
@@ -253,7 +253,7 @@ def test_what_was_lacking_is_read_again_as_it_was_told(asked, runs):
 
 
 def test_every_metric_with_weights_says_their_size(asked):
-    chosen = fetch_missing(choose_metrics(Registry.load(), ["all"], {}), asked=False)
+    chosen = fetch_missing(select_metrics(Registry.load(), ["all"], {}), asked=False)
     sizes = {name: one.needs.downloads for name, one in chosen.items() if one.needs}
     assert set(sizes) == {"fid", "precision-recall", "lpips", "clip-score", "clip-distance", "clip-diversity"}
     assert all(each.megabytes for downloads in sizes.values() for each in downloads)
@@ -266,6 +266,6 @@ def test_weights_on_disk_need_no_download(asked, monkeypatch):
         hub_weights.place(url).touch()
     monkeypatch.setattr("t2ikit.metrics.packages.is_installed", lambda module: True)
     for name in ("fid", "precision-recall", "lpips"):
-        one = choose_metrics(Registry.load(), [name], {})[name]
+        one = select_metrics(Registry.load(), [name], {})[name]
         assert (one.downloads, one.error) == ((), None)
         assert one.dependencies["weights"] != "not here"

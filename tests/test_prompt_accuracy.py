@@ -8,7 +8,7 @@ from statistics import NormalDist
 import pytest
 import torch
 
-from t2ikit import Drawn, NotMeasured
+from t2ikit import ImageSet, NotMeasured
 from t2ikit.core.metric import Metric
 from t2ikit.data.configs import CreaturesConfig
 from t2ikit.data.creatures.dataset import Creatures
@@ -97,10 +97,10 @@ def test_images_of_their_prompts_are_right_and_other_images_are_not():
     prompts = DATASET.prompts(200, seed=5)
     metric = PromptAccuracy(PromptAccuracyConfig(batch=64))
     assert isinstance(metric, Metric)
-    good = metric(Drawn(images(prompts), prompts, DATASET))
+    good = metric(ImageSet(images(prompts), prompts, DATASET))
     assert good["joint"].value >= 95
     assert good["shuffled/joint"].value <= 2
-    noise = metric(Drawn(torch.randn(200, 3, 32, 32), prompts, DATASET))
+    noise = metric(ImageSet(torch.randn(200, 3, 32, 32), prompts, DATASET))
     assert noise["joint"].value == 0
     assert noise["species"].high <= 3
 
@@ -108,26 +108,26 @@ def test_images_of_their_prompts_are_right_and_other_images_are_not():
 def test_the_batch_changes_nothing():
     prompts = DATASET.prompts(20, seed=2)
     shown = images(prompts, 48)
-    one = PromptAccuracy(PromptAccuracyConfig(batch=3))(Drawn(shown, prompts, DATASET))
-    assert one == PromptAccuracy()(Drawn(shown, prompts, DATASET))
+    one = PromptAccuracy(PromptAccuracyConfig(batch=3))(ImageSet(shown, prompts, DATASET))
+    assert one == PromptAccuracy()(ImageSet(shown, prompts, DATASET))
 
 
 def test_attributes_the_prompt_leaves_out_do_not_count():
     shown = images(["a sitting red cat with blue eyes"])
-    found = PromptAccuracy()(Drawn(shown, ["a red cat"], DATASET))
+    found = PromptAccuracy()(ImageSet(shown, ["a red cat"], DATASET))
     assert set(found) == {"colour", "species", "joint"}
     assert found["joint"].value == 100
 
 
 def test_a_prompt_of_something_else_cannot_be_read():
     with pytest.raises(NotMeasured, match="captions of creatures only, and 'a photo of a mountain'"):
-        PromptAccuracy()(Drawn(torch.zeros(1, 3, 32, 32), ["a photo of a mountain"], DATASET))
+        PromptAccuracy()(ImageSet(torch.zeros(1, 3, 32, 32), ["a photo of a mountain"], DATASET))
 
 
 def test_one_prompt_a_image():
     for count, prompts in ((2, ["a red cat"]), (0, [])):
         with pytest.raises(ValueError, match="one prompt for each image"):
-            Drawn(torch.zeros(count, 3, 32, 32), prompts, DATASET)
+            ImageSet(torch.zeros(count, 3, 32, 32), prompts, DATASET)
 
 
 def test_the_module_imports_no_torch():

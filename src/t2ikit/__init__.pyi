@@ -41,7 +41,8 @@ from .core.interfaces import (
     TextEncoder as TextEncoder,
 )
 from .core.metric import Download as Download
-from .core.metric import Drawn as Drawn
+from .core.metric import Drawn as Drawn  # type: ignore[attr-defined]
+from .core.metric import ImageSet as ImageSet
 from .core.metric import Measure as Measure
 from .core.metric import Metric as Metric
 from .core.metric import NotMeasured as NotMeasured

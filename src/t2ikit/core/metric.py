@@ -1,14 +1,15 @@
-"""What a metric looks at, and what it gives: numbers with where they come from."""
+"""What a metric is called with, and what it returns."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from torch import Tensor
 
 from t2ikit.core.interfaces import Dataset
+from t2ikit.utils.deprecation import renamed, warn_renamed
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,10 @@ class Measure:
     better: Literal["higher", "lower", ""] = ""
 
 
+@renamed(again="images_per_prompt")
 @dataclass(frozen=True)
-class Drawn:
-    """What a metric looks at: images sampled for prompts, and real ones to compare them with.
+class ImageSet:
+    """What a metric is called with: images sampled from prompts, and real images to compare them with.
 
     All images are in [-1, 1] and hold what an 8-bit PNG of them holds.
 
@@ -45,18 +47,18 @@ class Drawn:
         images: (N, 3, H, W), one for each prompt.
         prompts: N captions.
         dataset: where the prompts come from.
-        low_res: (N, 3, h, w), what was upscaled; None unless the model upscales.
-        real: (N, 3, H, W), a real image of each prompt; None where there is none to be had.
-        again: (P, K, 3, H, W), K more images of each of the first P prompts; None where no metric
-            of the evaluation wants them.
+        real: (N, 3, H, W), a real image of each prompt; None where the dataset has none.
+        images_per_prompt: (P, K, 3, H, W), K more images of each of the first P prompts; None where no
+            metric of the evaluation uses them.
         train: (M, 3, H, W) training images, all or evenly chosen; None where they cannot be read by index.
+        low_res: (N, 3, h, w), what was upscaled; None unless the model upscales.
     """
 
     images: Tensor
     prompts: Sequence[str]
     dataset: Dataset
     real: Tensor | None = None
-    again: Tensor | None = None
+    images_per_prompt: Tensor | None = None
     train: Tensor | None = None
     low_res: Tensor | None = None
 
@@ -106,10 +108,10 @@ class NotMeasured(Exception):
 
 @runtime_checkable
 class Metric(Protocol):
-    """Images to numbers. Beside the call, a metric may have any of these:
+    """Images to numbers. Besides the call, a metric may have any of these:
 
-    - `wants_again = True`: it looks at `Drawn.again`.
-    - `dependencies() -> dict[str, str]`: what its numbers depend on beside its options.
+    - `uses_images_per_prompt = True`: it looks at `ImageSet.images_per_prompt`.
+    - `dependencies() -> dict[str, str]`: what its numbers depend on besides its options.
     - `downloads() -> list[Download]`: what it would have to fetch, empty where everything is here. Nothing is
       fetched unless the metric was asked for: until then it is named with these sizes and not called. May
       raise `NotMeasured`.
@@ -117,10 +119,20 @@ class Metric(Protocol):
       `NotMeasured`.
     """
 
-    def __call__(self, drawn: Drawn) -> dict[str, Measure]:
-        """Measure what was drawn; the same numbers every time.
+    def __call__(self, image_set: ImageSet) -> dict[str, Measure]:
+        """Measure the images; the same numbers every time.
 
         Raises:
             NotMeasured: something it needs is missing; the other metrics go on.
         """
         ...
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        """The old name of `ImageSet`."""
+        if name != "Drawn":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        warn_renamed("t2ikit.Drawn", "t2ikit.ImageSet")
+        return ImageSet

@@ -16,10 +16,10 @@ from t2ikit.core.metric import Measure, NotMeasured
 from t2ikit.errors import UserError
 from t2ikit.evaluation.images import Pictures, draw_all, reference
 from t2ikit.evaluation.results import Drawing, EvaluationOptions, EvaluationResult
-from t2ikit.metrics.chosen import Failed, choose_metrics, fetch_missing
 from t2ikit.metrics.downloads import Needs
 from t2ikit.metrics.identity import versions
 from t2ikit.metrics.intervals import FEWEST
+from t2ikit.metrics.selection import Failed, fetch_missing, select_metrics
 from t2ikit.recipes.compose import Model, build_sampler
 from t2ikit.recipes.datasets import data_of_run, find_dataset
 from t2ikit.recipes.recipe import SAMPLING
@@ -65,7 +65,7 @@ class Evaluator:
         self.registry = plugins_of(self.run, plugins)
         for_sampler, for_metrics = _sort_settings(options.settings)
         self._sampler, self._told = named_sampler(options.sampler, for_sampler)
-        self.metrics = choose_metrics(self.registry, options.metrics, for_metrics)
+        self.metrics = select_metrics(self.registry, options.metrics, for_metrics)
         self.model = open_model(
             self.run,
             sampler=self._sampler,
@@ -153,7 +153,7 @@ class Evaluator:
     @property
     def again(self) -> int:
         """Prompts that are drawn several times: none where no metric looks at that."""
-        wanted = any(metric.wants_again for metric in self.metrics.values())
+        wanted = any(metric.uses_images_per_prompt for metric in self.metrics.values())
         return min(self.options.again, len(self.prompts)) if wanted else 0
 
     def _beside(self) -> Pictures:

@@ -13,7 +13,7 @@ from PIL import Image
 from pydantic import TypeAdapter
 from torch import Tensor
 
-from t2ikit.core.metric import Drawn, Measure
+from t2ikit.core.metric import ImageSet, Measure
 from t2ikit.errors import UserError
 from t2ikit.evaluation.evaluator import Evaluator
 from t2ikit.evaluation.results import EvaluationResult, name_of
@@ -119,7 +119,7 @@ def read_evaluation(evaluator: Evaluator, changes: dict[str, str], shown: int) -
             return None
         prompts = evaluator.prompts[:shown]
         images = [_read_image(folder / "drawn" / f"{number:05d}.png") for number in range(len(prompts))]
-        drawn = Drawn(torch.stack(images), prompts, evaluator.dataset)
+        drawn = ImageSet(torch.stack(images), prompts, evaluator.dataset)
         found = (numbers.measures, numbers.not_measured, settings, numbers.costs, drawn)
         told = (numbers.notes, evaluator.model.notes, numbers.needs)
         return EvaluationResult(*found, (), *told, folder)
@@ -134,7 +134,7 @@ def _read_image(path: Path) -> Tensor:
     return torch.from_numpy(levels).permute(2, 0, 1).float() / 127.5 - 1
 
 
-def write_images(drawn: Drawn, folder: Path) -> None:
+def write_images(drawn: ImageSet, folder: Path) -> None:
     """Write what was drawn and what it is compared with.
 
     Raises:
@@ -153,10 +153,10 @@ def _write_numbers(evaluation: EvaluationResult, folder: Path) -> None:
         raise unwritable(folder, error) from error
 
 
-def _write_images(drawn: Drawn, folder: Path) -> None:
+def _write_images(drawn: ImageSet, folder: Path) -> None:
     sets = {"drawn": drawn.images, "real": drawn.real}
-    if drawn.again is not None:
-        sets["again"] = drawn.again.flatten(0, 1)
+    if drawn.images_per_prompt is not None:
+        sets["again"] = drawn.images_per_prompt.flatten(0, 1)
     for name, images in sets.items():
         if images is not None:
             (folder / name).mkdir(parents=True, exist_ok=True)

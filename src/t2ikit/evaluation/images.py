@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from t2ikit.core.interfaces import Dataset
-from t2ikit.core.metric import Drawn
+from t2ikit.core.metric import ImageSet
 from t2ikit.recipes.compose import Model
 from t2ikit.sampling.draw import sample
 from t2ikit.sampling.low_res import low_res_images
@@ -27,7 +27,7 @@ MOST_VALUES = 1 << 26
 
 @dataclass(frozen=True)
 class Pictures:
-    """What drawings are compared with, as in `Drawn`."""
+    """What drawings are compared with, as in `ImageSet`."""
 
     dataset: Dataset
     prompts: Sequence[str]
@@ -61,7 +61,7 @@ def as_saved(images: Tensor) -> Tensor:
     return ((images + 1) * 127.5).nan_to_num(0.0).round().clamp(0, 255) / 127.5 - 1
 
 
-def draw_all(model: Model, beside: Pictures, options: EvaluationOptions, call: dict[str, Any]) -> Drawn:
+def draw_all(model: Model, beside: Pictures, options: EvaluationOptions, call: dict[str, Any]) -> ImageSet:
     """One image for each prompt and `copies` more for the first `again` of them."""
     few, copies = options.again, options.copies
     given = low_res_images(model.generator, beside.real)
@@ -73,4 +73,4 @@ def draw_all(model: Model, beside: Pictures, options: EvaluationOptions, call: d
         numbers, prompts = range(1, copies + 1), beside.prompts[:few]
         more = sample(model, prompts, samples=numbers, seed=options.seed, low_res=again_of, **call)
         again = as_saved(more).unflatten(0, (few, copies))
-    return Drawn(as_saved(images), beside.prompts, beside.dataset, beside.real, again, beside.train, given)
+    return ImageSet(as_saved(images), beside.prompts, beside.dataset, beside.real, again, beside.train, given)

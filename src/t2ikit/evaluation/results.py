@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from t2ikit.core.metric import Drawn, Measure
+from t2ikit.core.metric import ImageSet, Measure
 from t2ikit.errors import UserError
 from t2ikit.metrics.downloads import Needs, unmeasured
 from t2ikit.sampling.costs import Costs
@@ -63,7 +63,7 @@ class Drawing:
         settings: what numbers of these images depend on.
     """
 
-    drawn: Drawn = field(repr=False)
+    drawn: ImageSet = field(repr=False)
     costs: Costs
     settings: dict[str, Any]
 
@@ -94,7 +94,7 @@ class EvaluationResult:
     not_measured: dict[str, str]
     settings: dict[str, Any]
     costs: Costs
-    drawn: Drawn = field(repr=False)
+    drawn: ImageSet = field(repr=False)
     failed: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     checkpoint_notes: tuple[str, ...] = ()

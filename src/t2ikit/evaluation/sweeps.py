@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from t2ikit.config.toml import parse_setting
-from t2ikit.core.metric import Drawn
+from t2ikit.core.metric import ImageSet
 from t2ikit.errors import UserError
 from t2ikit.evaluation.evaluator import Evaluator, check_measured
 from t2ikit.evaluation.files import make_folder, measure_into, read_evaluation, unwritable
@@ -179,7 +179,7 @@ def run_sweep(evaluator: Evaluator, axes: Axes) -> Sweep:
 def _without_images(evaluation: EvaluationResult) -> EvaluationResult:
     """An evaluation that holds the images of the grid alone."""
     drawn = evaluation.drawn
-    few = Drawn(drawn.images[:SHOWN].clone(), drawn.prompts[:SHOWN], drawn.dataset)
+    few = ImageSet(drawn.images[:SHOWN].clone(), drawn.prompts[:SHOWN], drawn.dataset)
     return replace(evaluation, drawn=few)
 
 

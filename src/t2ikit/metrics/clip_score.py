@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from t2ikit.core.metric import Download, Drawn, Measure
+from t2ikit.core.metric import Download, ImageSet, Measure
 from t2ikit.errors import UserError
 from t2ikit.metrics import clip_files
 from t2ikit.metrics.configs import ClipScoreConfig
@@ -56,20 +56,20 @@ class ClipScore:
         return teacher, Image.Resampling(filters)
 
     @torch.no_grad()
-    def __call__(self, drawn: Drawn) -> dict[str, Measure]:
+    def __call__(self, image_set: ImageSet) -> dict[str, Measure]:
         """Score images beside their prompts.
 
         Raises:
             NotMeasured: there is no such CLIP.
         """
         self._opened = self._opened or self._open()
-        texts = self._opened[0].text_embeddings(list(drawn.prompts))
-        images = self._embed(drawn.images)
+        texts = self._opened[0].text_embeddings(list(image_set.prompts))
+        images = self._embed(image_set.images)
         measures = {"score": replace(self._measure(images, texts), better="higher")}
         if len(images) > 1:
             measures["shuffled"] = self._measure(images, texts.roll(1, 0))
-        if drawn.real is not None:
-            measures["real"] = self._measure(self._embed(drawn.real), texts)
+        if image_set.real is not None:
+            measures["real"] = self._measure(self._embed(image_set.real), texts)
         return measures
 
     def _embed(self, images: torch.Tensor) -> torch.Tensor:

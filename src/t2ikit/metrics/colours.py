@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from t2ikit.core.metric import Drawn, Measure
+from t2ikit.core.metric import ImageSet, Measure
 from t2ikit.metrics.configs import PlainConfig
 from t2ikit.metrics.intervals import mean_interval
 
@@ -27,10 +27,10 @@ class Colours:
     def __init__(self, config: PlainConfig | None = None) -> None:
         self.config = config or PlainConfig()
 
-    def __call__(self, drawn: Drawn) -> dict[str, Measure]:
-        """Measure what was drawn, and the real images where there are some."""
-        measures = _measures("", drawn.images)
-        return measures if drawn.real is None else measures | _measures("real-", drawn.real)
+    def __call__(self, image_set: ImageSet) -> dict[str, Measure]:
+        """Measure the images, and the real images where there are some."""
+        measures = _measures("", image_set.images)
+        return measures if image_set.real is None else measures | _measures("real-", image_set.real)
 
 
 def _measures(prefix: str, images: Tensor) -> dict[str, Measure]:

@@ -1,4 +1,4 @@
-"""Distances between drawn and real images in the features of a frozen network.
+"""Distances between sampled and real images in the features of a frozen network.
 
 Sources: Frechet distance, arXiv 1706.08500 (section 3); kernel distance, arXiv 1801.01401 (section 3);
 precision and recall, arXiv 1904.06991 (section 2). Computed in float64, where torch-fidelity rounds to
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from t2ikit.core.metric import Drawn, Measure, NotMeasured
+from t2ikit.core.metric import ImageSet, Measure, NotMeasured
 from t2ikit.metrics import intervals
 from t2ikit.metrics.configs import FeatureConfig
 from t2ikit.metrics.coverage import covered, share_interval
@@ -55,21 +55,21 @@ class FeatureDistance:
         self._open = network.open
         self._features: Features | None = None
 
-    def __call__(self, drawn: Drawn) -> dict[str, Measure]:
+    def __call__(self, image_set: ImageSet) -> dict[str, Measure]:
         """Measure the sampled images against the real ones of the same prompts.
 
         Raises:
             NotMeasured: there are no real images, too few, or the network cannot be had.
         """
-        if self.readable is not None and not self.readable(drawn.prompts):
+        if self.readable is not None and not self.readable(image_set.prompts):
             raise NotMeasured("its features tell creatures apart, and these prompts ask for something else")
-        if drawn.real is None:
+        if image_set.real is None:
             raise NotMeasured("needs a real image of each prompt, and the dataset has none for some")
-        if len(drawn.images) < intervals.FEWEST:
-            raise NotMeasured(f"needs at least {intervals.FEWEST} images, got {len(drawn.images)}")
+        if len(image_set.images) < intervals.FEWEST:
+            raise NotMeasured(f"needs at least {intervals.FEWEST} images, got {len(image_set.images)}")
         if self._features is None:
             self._features = self._open()
-        sets = (drawn.images, drawn.real)
+        sets = (image_set.images, image_set.real)
         ours, real = (self._features(images, self.config.batch).double() for images in sets)
         computed = {
             "frechet": lambda: self._frechet(ours, real),
@@ -78,10 +78,10 @@ class FeatureDistance:
             "recall": lambda: self._share(ours, real, "recall"),
         }
         measures = {name: computed[kind]() for kind, name in self.names.items()}
-        different = len({image.numpy().tobytes() for image in to_bytes(drawn.real)})
-        if different == len(drawn.real):
+        different = len({image.numpy().tobytes() for image in to_bytes(image_set.real)})
+        if different == len(image_set.real):
             return measures
-        few = f"only {different} of {len(drawn.real)} real images are different"
+        few = f"only {different} of {len(image_set.real)} real images are different"
         return {
             name: replace(one, warning="; ".join(filter(None, (one.warning, few))))
             for name, one in measures.items()

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from t2ikit.core.metric import Drawn, Measure, NotMeasured
+from t2ikit.core.metric import ImageSet, Measure, NotMeasured
 from t2ikit.metrics.features import Features, Network
 from t2ikit.metrics.intervals import mean_interval
 
@@ -30,7 +30,7 @@ class FeatureDiversity:
         readable: whether the network can make sense of the prompts' images; None: of any.
     """
 
-    wants_again = True
+    uses_images_per_prompt = True
 
     def __init__(
         self,
@@ -43,24 +43,25 @@ class FeatureDiversity:
         self._open = network.open
         self._features: Features | None = None
 
-    def __call__(self, drawn: Drawn) -> dict[str, Measure]:
-        """Measure what was drawn.
+    def __call__(self, image_set: ImageSet) -> dict[str, Measure]:
+        """Measure the images of each prompt.
 
         Raises:
-            NotMeasured: no prompt was drawn twice, or the network cannot be had.
+            NotMeasured: no prompt was sampled twice, or the network cannot be had.
         """
-        if self.readable is not None and not self.readable(drawn.prompts):
+        if self.readable is not None and not self.readable(image_set.prompts):
             raise NotMeasured("its features tell creatures apart, and these prompts ask for something else")
-        if drawn.again is None or drawn.again.shape[1] < 2:
-            raise NotMeasured("needs at least two images of a prompt, drawn from different noise")
+        images = image_set.images_per_prompt
+        if images is None or images.shape[1] < 2:
+            raise NotMeasured("needs at least two images of a prompt, sampled from different noise")
         if self._features is None:
             self._features = self._open()
-        prompts, copies = drawn.again.shape[:2]
-        seen = F.normalize(self._features(drawn.again.flatten(0, 1), self.batch).double(), dim=-1)
-        seen = seen.unflatten(0, (prompts, copies))
-        within = torch.stack([between(group, group).sum() for group in seen]) / (copies * (copies - 1))
+        prompts, count = images.shape[:2]
+        seen = F.normalize(self._features(images.flatten(0, 1), self.batch).double(), dim=-1)
+        seen = seen.unflatten(0, (prompts, count))
+        within = torch.stack([between(group, group).sum() for group in seen]) / (count * (count - 1))
         mean, low, high = mean_interval(within.numpy())
-        provenance = f"{self._features.name}, mean cosine distance over pairs of {copies} images a prompt"
+        provenance = f"{self._features.name}, mean cosine distance over pairs of {count} images a prompt"
         measures = {"per-prompt": Measure(mean, prompts, low, high, "", provenance, "", "higher")}
         if prompts > 1:
             pairs = torch.triu_indices(prompts, prompts, 1).T

@@ -1,4 +1,4 @@
-"""`neighbours`: does the model draw, or does it remember? Distances to the nearest training image.
+"""`neighbours`: does the model generate, or does it remember? Distances to the nearest training image.
 
 Letters: N images, M training images.
 """
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from t2ikit.core.metric import Drawn, Measure, NotMeasured
+from t2ikit.core.metric import ImageSet, Measure, NotMeasured
 from t2ikit.metrics.configs import PlainConfig
 from t2ikit.metrics.intervals import below_interval, mean_interval
 
@@ -27,27 +27,27 @@ class Neighbours:
     - `distance`: mean distance of the images to their nearest training image.
     - `real-distance`: the same of real images of the same prompts, the yardstick.
     - `nearer`: share of the images that lie nearer to a training image than all but 5 % of the real
-      ones. About 5 % where a model draws new images as real ones are new; far above: it remembers. Left out
+      ones. About 5 % where sampled images are as new as real ones; far above: it remembers. Left out
       where the real ones are training images themselves.
     """
 
     def __init__(self, config: PlainConfig | None = None) -> None:
         self.config = config or PlainConfig()
 
-    def __call__(self, drawn: Drawn) -> dict[str, Measure]:
-        """Measure what was drawn.
+    def __call__(self, image_set: ImageSet) -> dict[str, Measure]:
+        """Measure the images.
 
         Raises:
             NotMeasured: the training images cannot be read.
         """
-        if drawn.train is None:
+        if image_set.train is None:
             raise NotMeasured("needs the run's own training images, here and read by index, not a stream")
-        ours = nearest(drawn.images, drawn.train)[0].numpy()
-        provenance = f"{PROVENANCE}, nearest of {len(drawn.train)}"
+        ours = nearest(image_set.images, image_set.train)[0].numpy()
+        provenance = f"{PROVENANCE}, nearest of {len(image_set.train)}"
         mean, low, high = mean_interval(ours)
         measures = {"distance": Measure(mean, len(ours), low, high, "levels", provenance)}
-        if drawn.real is not None:
-            real = nearest(drawn.real, drawn.train)[0].numpy()
+        if image_set.real is not None:
+            real = nearest(image_set.real, image_set.train)[0].numpy()
             mean, low, high = mean_interval(real)
             measures["real-distance"] = Measure(mean, len(real), low, high, "levels", provenance)
             if np.quantile(real, NEAR) == 0:

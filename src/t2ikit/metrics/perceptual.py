@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from t2ikit.core.metric import Download, Drawn, Measure, NotMeasured
+from t2ikit.core.metric import Download, ImageSet, Measure, NotMeasured
 from t2ikit.metrics.configs import LpipsConfig
 from t2ikit.metrics.hub_weights import ALEXNET, SQUEEZENET, VGG16, downloads, need_weights, present
 from t2ikit.metrics.identity import versions
@@ -31,7 +31,7 @@ class Lpips:
     - `diversity`: mean distance between two images of one prompt; 0 means that noise changes nothing.
     """
 
-    wants_again = True
+    uses_images_per_prompt = True
 
     def __init__(self, config: LpipsConfig) -> None:
         self.config = config
@@ -71,13 +71,13 @@ class Lpips:
             warnings.simplefilter("ignore")
             return lpips.LPIPS(net=self.config.net, verbose=False).requires_grad_(False)
 
-    def __call__(self, drawn: Drawn) -> dict[str, Measure]:
-        """Measure what was drawn.
+    def __call__(self, image_set: ImageSet) -> dict[str, Measure]:
+        """Measure the images.
 
         Raises:
             NotMeasured: the images are too small, or the package or the weights cannot be had.
         """
-        side, net = min(drawn.images.shape[-2:]), self.config.net
+        side, net = min(image_set.images.shape[-2:]), self.config.net
         if side < LEAST[net]:
             others = ", ".join(f"{name} {least}" for name, least in LEAST.items())
             raise NotMeasured(
@@ -86,11 +86,12 @@ class Lpips:
             )
         self._net = self._net or self.open()
         measures = {}
-        if drawn.real is not None:
-            distances = self.distances(drawn.images, drawn.real)
-            measures["paired"] = self._measure(distances, len(drawn.images), "lower")
-        if drawn.again is not None and drawn.again.shape[1] > 1:
-            each = [self._between(images) for images in drawn.again]
+        if image_set.real is not None:
+            distances = self.distances(image_set.images, image_set.real)
+            measures["paired"] = self._measure(distances, len(image_set.images), "lower")
+        groups = image_set.images_per_prompt
+        if groups is not None and groups.shape[1] > 1:
+            each = [self._between(images) for images in groups]
             measures["diversity"] = self._measure(torch.stack(each), len(each), "higher")
         return measures
 

@@ -16,7 +16,7 @@ from t2ikit.config.base import Config
 from t2ikit.data.creatures.grammar import Attributes, is_held_out_caption, is_unseen_pair, parse
 
 if TYPE_CHECKING:
-    from t2ikit.core.metric import Drawn, Measure
+    from t2ikit.core.metric import ImageSet, Measure
 
 SUMMARY = "share of creatures prompts whose colour, species, action and eyes are read off the image"
 NAMES = {"colour": "colours", "species": "species", "action": "action", "eyes": "eyes"}
@@ -54,14 +54,14 @@ class PromptAccuracy:
 
         return ReaderNetwork().dependencies()
 
-    def __call__(self, drawn: Drawn) -> dict[str, Measure]:
-        """Measure what was drawn; the prompts alone say what is right.
+    def __call__(self, image_set: ImageSet) -> dict[str, Measure]:
+        """Measure the images; the prompts alone say what is right.
 
         Raises:
             NotMeasured: a prompt is no caption of a creature.
         """
-        wanted = [_parse(prompt) for prompt in drawn.prompts]
-        return measure(wanted, self.reader(drawn.images, batch=self.config.batch))
+        wanted = [_parse(prompt) for prompt in image_set.prompts]
+        return measure(wanted, self.reader(image_set.images, batch=self.config.batch))
 
 
 def measure(wanted: Sequence[Attributes], readings: Sequence[Attributes]) -> dict[str, Measure]:

@@ -9,7 +9,7 @@ import torch
 
 from t2ikit.core.batch import Record, TextEmbedding
 from t2ikit.core.interfaces import Dataset, Split, TextEncoder
-from t2ikit.core.metric import Download, Drawn, Measure
+from t2ikit.core.metric import Download, ImageSet, Measure
 from t2ikit.registry.registry import Registry
 from t2ikit.testing.support import Subject, close, explained, finite, require, subject
 
@@ -177,7 +177,7 @@ def check_metric(
     before = images.clone()
     real = images.flip(0)
     prompts = [record.captions[0] for record in records]
-    drawn = Drawn(images, prompts, dataset, real, real[:4].unflatten(0, (2, 2)), real)
+    drawn = ImageSet(images, prompts, dataset, real, real[:4].unflatten(0, (2, 2)), real)
     with explained(f"{part.title} fails"):
         missing = metric.downloads() if hasattr(metric, "downloads") else []
         known = isinstance(missing, list) and all(isinstance(one, Download) for one in missing)

@@ -69,7 +69,7 @@ class Creatures(Dataset):
         """
         return list(itertools.islice(unseen_prompts(seed), n))
 
-    def pictures(self, captions: Sequence[str], seed: int) -> list[Tensor] | None:
+    def images(self, captions: Sequence[str], seed: int) -> list[Tensor] | None:
         """A drawing (3, size, size) uint8 of each caption; what a caption leaves out is drawn at random."""
         drawn = []
         for place, text in enumerate(captions):

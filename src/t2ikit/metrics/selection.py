@@ -1,4 +1,4 @@
-"""The metrics of an evaluation: found, checked and built, and kept from taking each other down."""
+"""The metrics of an evaluation: looked up, checked and built; a failure of one leaves the others alone."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from t2ikit.config.validation import validate
-from t2ikit.core.metric import Download, Drawn, Measure, Metric, NotMeasured
+from t2ikit.core.metric import Download, ImageSet, Measure, Metric, NotMeasured
 from t2ikit.errors import UserError
 from t2ikit.metrics.downloads import Needs, NotFetched, needs_of, size
 from t2ikit.registry.registry import Entry, Registry
+from t2ikit.utils.deprecation import warn_renamed
 from t2ikit.utils.hub import unreachable
 
 LONGEST = 300
@@ -28,15 +29,15 @@ class Failed(NotMeasured):
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """A metric that was asked for.
+class SelectedMetric:
+    """A metric of an evaluation.
 
     Attributes:
         use: its name with its plugin's.
         options: all of them, as JSON can hold them.
         source: the plugin file's hash, or the distribution and its version.
-        metric: None where it could not be built.
-        dependencies: what its numbers depend on beside its options: versions, digests of files.
+        metric: what was built; None where that failed.
+        dependencies: what its numbers depend on besides its options: versions, digests of files.
         downloads: what it would have to fetch.
         error: why it cannot measure.
     """
@@ -50,9 +51,12 @@ class Chosen:
     error: NotMeasured | None = None
 
     @property
-    def wants_again(self) -> bool:
+    def uses_images_per_prompt(self) -> bool:
         """Whether it looks at several images of a prompt."""
-        return bool(getattr(self.metric, "wants_again", False))
+        if getattr(self.metric, "wants_again", False):
+            warn_renamed(f"wants_again of the metric {self.use}", "uses_images_per_prompt")
+            return True
+        return bool(getattr(self.metric, "uses_images_per_prompt", False))
 
     @property
     def needs(self) -> Needs | None:
@@ -69,18 +73,18 @@ class Chosen:
             **({"not_measured": str(self.error)} if self.error else {}),
         }
 
-    def measure(self, drawn: Drawn) -> dict[str, Measure]:
-        """What the metric makes of the images.
+    def measure(self, image_set: ImageSet) -> dict[str, Measure]:
+        """What the metric returns for the images.
 
         Raises:
             NotMeasured: something is missing.
-            Failed: it raised anything else, or gave something else than measures.
+            Failed: it raised anything else, or did not return measures.
         """
         if self.error is not None:
             raise self.error
         assert self.metric is not None
         with _guarded():
-            found = self.metric(drawn)
+            found = self.metric(image_set)
             if not isinstance(found, Mapping):
                 raise TypeError(f"it gave a {type(found).__name__}, not a dict of t2ikit.Measure")
             for name, measure in found.items():
@@ -103,15 +107,15 @@ def _guarded(passing: type[Exception] = NotMeasured) -> Iterator[None]:
         raise Failed(f"failed: {type(error).__name__}: {text} ({place})") from error
 
 
-def choose_metrics(
+def select_metrics(
     registry: Registry, names: Sequence[str], options: Mapping[str, dict[str, Any]]
-) -> dict[str, Chosen]:
-    """The metrics called so, all where no name or "all" is given, by short names while those are unique.
+) -> dict[str, SelectedMetric]:
+    """The metrics of these names, by short names where those are unique; all where no name or "all" is given.
 
     Args:
         registry: where they are looked up.
         names: short ones or `plugin/name`, or "all".
-        options: by a metric's name, either one.
+        options: options of metrics, by short or full name.
 
     Raises:
         UserError: an unknown metric, or options that it does not have, or of none of them.
@@ -134,7 +138,7 @@ def choose_metrics(
             fix="add it to --metrics, or check the name",
         )
     return {
-        key: _choose(registry, entry, key, {**options.get(entry.canonical, {}), **options.get(key, {})})
+        key: _select(registry, entry, key, {**options.get(entry.canonical, {}), **options.get(key, {})})
         for key, entry in entries.items()
     }
 
@@ -145,7 +149,7 @@ def _key(registry: Registry, entry: Entry) -> str:
     return name if len(shared) == 1 else entry.canonical
 
 
-def _choose(registry: Registry, entry: Entry, key: str, table: dict[str, Any]) -> Chosen:
+def _select(registry: Registry, entry: Entry, key: str, table: dict[str, Any]) -> SelectedMetric:
     config = validate(entry.spec.config, table, where="--set", key=f"metrics.{key}")
     metric: Metric | None = None
     dependencies: dict[str, str] = {}
@@ -154,17 +158,17 @@ def _choose(registry: Registry, entry: Entry, key: str, table: dict[str, Any]) -
     try:
         with _guarded(UserError):
             metric = entry.spec.build(config, None)
-            dependencies = _stands_on(metric)
+            dependencies = _dependencies(metric)
             downloads = _downloads(metric)
     except NotMeasured as error:
         problem = error
     sha256 = registry.plugins[entry.plugin].sha256
     source = f"sha256 {sha256}" if sha256 else entry.origin
     options = config.model_dump(mode="json")
-    return Chosen(entry.canonical, options, source, metric, dependencies, downloads, problem)
+    return SelectedMetric(entry.canonical, options, source, metric, dependencies, downloads, problem)
 
 
-def _stands_on(metric: Metric) -> dict[str, str]:
+def _dependencies(metric: Metric) -> dict[str, str]:
     return dict(metric.dependencies()) if hasattr(metric, "dependencies") else {}
 
 
@@ -176,8 +180,8 @@ def _downloads(metric: Metric) -> tuple[Download, ...]:
     return found
 
 
-def fetch_missing(metrics: Mapping[str, Chosen], *, asked: bool) -> dict[str, Chosen]:
-    """Metrics that have what they need; those that would have to fetch it are set aside unless `asked`.
+def fetch_missing(metrics: Mapping[str, SelectedMetric], *, asked: bool) -> dict[str, SelectedMetric]:
+    """The metrics, with their files fetched if `asked`; else those that lack files are not measured.
 
     No request leaves unless `asked`. Servers are asked first whether they answer, all at once: where the
     network is down, each metric says so within seconds.
@@ -190,13 +194,13 @@ def fetch_missing(metrics: Mapping[str, Chosen], *, asked: bool) -> dict[str, Ch
     return {name: _fetched(one, silent) if name in missing else one for name, one in metrics.items()}
 
 
-def _fetched(one: Chosen, silent: Mapping[str, str]) -> Chosen:
+def _fetched(one: SelectedMetric, silent: Mapping[str, str]) -> SelectedMetric:
     try:
         with _guarded():
             metric: Any = one.metric
             if hasattr(metric, "fetch"):
                 metric.fetch()
-                return replace(one, dependencies=_stands_on(metric))
+                return replace(one, dependencies=_dependencies(metric))
             for each in one.downloads:
                 if each.url in silent:
                     raise NotMeasured(f"needs {each.name} ({size([each])}): {silent[each.url]}")

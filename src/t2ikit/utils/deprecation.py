@@ -1,0 +1,61 @@
+"""Old names of arguments, attributes and functions that go on working for one version, with a warning."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+Class = TypeVar("Class", bound=type)
+
+
+def warn_renamed(old: str, new: str, stacklevel: int = 3) -> None:
+    """Warn that a name has changed.
+
+    Args:
+        old, new: as the caller writes them.
+        stacklevel: frames from here to the caller's line.
+    """
+    warnings.warn(f"{old} is now {new}", DeprecationWarning, stacklevel=stacklevel)
+
+
+def renamed(**names: str) -> Callable[[Class], Class]:
+    """A class decorator that keeps old names of attributes and of arguments of `__init__`.
+
+    Args:
+        **names: the new name by the old one.
+
+    Example:
+        >>> @renamed(copies="images_per_prompt")
+        ... @dataclass
+        ... class Options:
+        ...     images_per_prompt: int = 4
+        >>> Options(copies=2).copies  # two warnings
+        2
+    """
+
+    def decorate(kind: Class) -> Class:
+        init = kind.__init__  # type: ignore[misc]
+
+        @functools.wraps(init)
+        def __init__(self: Any, *args: Any, **options: Any) -> None:
+            for old in names.keys() & options.keys():
+                warn_renamed(f"{kind.__name__}({old}=...)", f"{names[old]}=")
+                options[names[old]] = options.pop(old)
+            init(self, *args, **options)
+
+        kind.__init__ = __init__  # type: ignore[misc]
+        for old, new in names.items():
+            setattr(kind, old, _alias(kind.__name__, old, new))
+        return kind
+
+    return decorate
+
+
+def _alias(kind: str, old: str, new: str) -> property:
+    def read(self: Any) -> Any:
+        warn_renamed(f"{kind}.{old}", f"{kind}.{new}")
+        return getattr(self, new)
+
+    return property(read, doc=f"The old name of `{new}`.")
