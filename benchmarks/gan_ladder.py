@@ -36,7 +36,7 @@ from t2ikit.nn.weights import load_state
 from t2ikit.recipes.compose import build_components
 from t2ikit.registry.registry import Registry
 from t2ikit.runs import checkpoint as ckpt
-from t2ikit.runs.run import open_run
+from t2ikit.runs.open import open_run
 from t2ikit.sampling.draw import sample
 from t2ikit.sampling.open import open_model
 from t2ikit_gigagan import load_clip

@@ -26,7 +26,7 @@ from t2ikit.evaluation.evaluator import evaluation_data
 from t2ikit.metrics.creature_reader import CreatureReader
 from t2ikit.metrics.prompt_accuracy import NAMES
 from t2ikit.registry.registry import Registry
-from t2ikit.runs.run import open_run
+from t2ikit.runs.open import open_run
 from t2ikit.sampling.draw import sample
 from t2ikit.sampling.open import open_model
 from t2ikit.utils.progress import counting

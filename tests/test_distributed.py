@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from conftest import TOYS
 from t2ikit.runs import checkpoint as ckpt
 from t2ikit.runs.log import TIMED, read_log
-from t2ikit.runs.run import open_run
+from t2ikit.runs.open import open_run
 
 WITNESS = """
 import atexit, os

@@ -21,7 +21,8 @@ from t2ikit.evaluation.evaluator import evaluation_data
 from t2ikit.recipes.datasets import open_dataset
 from t2ikit.recipes.read import read_recipe
 from t2ikit.registry.registry import Registry
-from t2ikit.runs.run import create_run, open_run
+from t2ikit.runs.create import create_run
+from t2ikit.runs.open import open_run
 from t2ikit.training.start import start_run
 
 

@@ -28,7 +28,7 @@ from t2ikit.memory.forecast import forecast
 from t2ikit.recipes.compose import build_components
 from t2ikit.recipes.read import read_recipe
 from t2ikit.registry.registry import Registry
-from t2ikit.runs.run import open_run
+from t2ikit.runs.open import open_run
 from t2ikit.sampling.cascade import open_stages
 from t2ikit.sampling.draw import sample
 from t2ikit.sampling.open import open_model, with_sampler

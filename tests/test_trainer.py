@@ -316,7 +316,7 @@ def test_critics_are_left_out_of_validation_where_they_are_built_for_pieces(crop
     model = SimpleNamespace(generator=generator, context=SimpleNamespace(image_size=32))
     alone = WeightedLoss(lambda step: step.fake[-1].mean(), "generator")
     for terms, expected in ((judged, set()), ({**judged, "alone": alone}, left_out)):
-        validation = SimpleNamespace(components=SimpleNamespace(model=model, terms=terms))
+        validation = SimpleNamespace(components=SimpleNamespace(model=model, losses=terms))
         assert Validation._left_out(validation) == expected
 
 

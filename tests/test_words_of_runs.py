@@ -19,7 +19,7 @@ from t2ikit.exporters.exporting import export
 from t2ikit.recipes.read import read_recipe
 from t2ikit.registry.registry import Registry
 from t2ikit.runs import checkpoint as ckpt
-from t2ikit.runs.run import open_run
+from t2ikit.runs.open import open_run
 from t2ikit.sampling.sample import read_prompts
 from t2ikit.text.vocabulary import most_frequent
 from t2ikit.training.start import resume_run, start_run

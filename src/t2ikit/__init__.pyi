@@ -118,8 +118,8 @@ from .registry.specs import (
 from .registry.specs import (
     TextEncoderSpec as TextEncoderSpec,
 )
+from .runs.open import open_run as open_run
 from .runs.run import Run as Run
-from .runs.run import open_run as open_run
 from .sampling.configs import SamplerConfig as SamplerConfig
 from .sampling.denoising import DenoiserSampler as DenoiserSampler
 from .sampling.denoising import ScheduledSampler as ScheduledSampler

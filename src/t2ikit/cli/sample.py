@@ -55,7 +55,7 @@ def command(
     device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.auto,
 ) -> None:
     """Sample images of prompts from a trained run: PNG files and a labelled grid."""
-    from t2ikit.runs.run import open_run
+    from t2ikit.runs.open import open_run
     from t2ikit.sampling.outputs import check_output
     from t2ikit.sampling.sample import read_prompts, sample
 

@@ -26,8 +26,9 @@ from t2ikit.recipes.recipe import SAMPLING
 from t2ikit.recipes.resolve import resolve
 from t2ikit.recipes.settings import Plugins
 from t2ikit.registry.registry import Registry
+from t2ikit.runs.open import as_run, plugins_of
 from t2ikit.runs.plugins import check_present
-from t2ikit.runs.run import Run, as_run, plugins_of
+from t2ikit.runs.run import Run
 from t2ikit.sampling.costs import costs
 from t2ikit.sampling.low_res import real_images
 from t2ikit.sampling.open import check_call, named_sampler, open_model, sampling_table

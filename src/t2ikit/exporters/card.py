@@ -19,8 +19,9 @@ from t2ikit.config.toml import dump_toml
 from t2ikit.recipes.compose import Model
 from t2ikit.recipes.recipe import SAMPLING
 from t2ikit.registry.registry import Registry
+from t2ikit.runs.create import portable
 from t2ikit.runs.plugins import needed_with, needs
-from t2ikit.runs.run import ENCODER, Run, portable
+from t2ikit.runs.run import ENCODER, Run
 from t2ikit.sampling.outputs import evaluations_of
 from t2ikit.utils.files import write_text
 from t2ikit.utils.quoting import code, code_block, escaped, visible

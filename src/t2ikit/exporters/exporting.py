@@ -17,8 +17,10 @@ from t2ikit.exporters.card import write_card
 from t2ikit.exporters.pipeline_calls import CUSTOM
 from t2ikit.recipes.settings import Plugins
 from t2ikit.registry.registry import BUILTIN, Entry, Registry
+from t2ikit.runs.create import check_new, portable
+from t2ikit.runs.open import as_run, plugins_of
 from t2ikit.runs.plugins import needed_with, needs
-from t2ikit.runs.run import ENCODER, Run, as_run, check_new, plugins_of, portable
+from t2ikit.runs.run import ENCODER, Run
 from t2ikit.text.model_files import find_model, name_tokenizers
 from t2ikit.text.pretrained import pretrained_fingerprint
 from t2ikit.utils.files import write_json, write_text

@@ -48,7 +48,9 @@ from t2ikit.recipes.recipe import SAMPLING, Part
 from t2ikit.recipes.resolve import resolve
 from t2ikit.registry.registry import Registry
 from t2ikit.registry.specs import Context
-from t2ikit.runs.run import Run, open_run, portable
+from t2ikit.runs.create import portable
+from t2ikit.runs.open import open_run
+from t2ikit.runs.run import Run
 from t2ikit.sampling.draw import sample
 from t2ikit.sampling.open import check_call
 from t2ikit.text.loaded import LoadedTextEncoder

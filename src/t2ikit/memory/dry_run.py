@@ -24,8 +24,9 @@ from t2ikit.recipes.recipe import Recipe
 from t2ikit.recipes.settings import Plugins, Settings
 from t2ikit.registry.registry import Registry
 from t2ikit.runs import checkpoint as ckpt
+from t2ikit.runs.create import check_free, next_run_folder
 from t2ikit.runs.files import is_locked
-from t2ikit.runs.run import Run, check_free, next_run_folder
+from t2ikit.runs.run import Run
 from t2ikit.training import snapshots
 from t2ikit.training.sample_grids import SampleGrids
 from t2ikit.training.start import check_data, check_left, make_trainer, prepare, resumed_recipe

@@ -14,6 +14,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Mapping
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,6 +26,8 @@ from t2ikit.errors import did_you_mean
 from t2ikit.registry import hookspecs
 from t2ikit.registry.specs import KINDS, NEEDS, DatasetConfig, DatasetSpec, LossSpec, RecipeSpec
 
+GROUP = "t2ikit"
+"""Of the entry points of plugins."""
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 HOOKS: tuple[str, ...] = tuple(
     name for name, value in vars(hookspecs).items() if hasattr(value, "t2ikit_spec")
@@ -207,3 +210,27 @@ def _check_loss(where: str, spec: LossSpec) -> None:
     for need in spec.needs:
         if need not in NEEDS:
             raise PluginError(f"{where}: needs has {need!r}; {did_you_mean(need, NEEDS)}")
+
+
+def entry_points_by_name() -> dict[str, list[EntryPoint]]:
+    """The entry points of installed plugins by name; a distribution found twice on the path counts once."""
+    found: dict[str, list[EntryPoint]] = {}
+    for point in sorted(entry_points(group=GROUP), key=lambda point: (point.name, origin_of(point))):
+        found.setdefault(point.name, []).append(point)
+    return found
+
+
+def origin_of(point: EntryPoint) -> str:
+    """The distribution that an entry point is of, with its version."""
+    return f"{point.dist.name} {point.dist.version}" if point.dist else point.value
+
+
+def load_entry_point(point: EntryPoint) -> ModuleType:
+    """The module of a plugin.
+
+    Raises:
+        PluginError: it cannot be imported, or the entry point names something in it.
+    """
+    if point.attr:
+        raise PluginError(f"its entry point names {point.value}, must name a module, such as {point.module}")
+    return load_module(point.module)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,10 +17,20 @@ import pluggy
 from t2ikit import __version__
 from t2ikit.errors import UserError, command, did_you_mean
 from t2ikit.registry import hookspecs
-from t2ikit.registry.loading import NAME, PluginError, check_hooks, collect, load_file, load_module
+from t2ikit.registry.loading import (
+    NAME,
+    PluginError,
+    check_hooks,
+    collect,
+    entry_points_by_name,
+    load_entry_point,
+    load_file,
+    load_module,
+    origin_of,
+)
 from t2ikit.registry.specs import KINDS
 
-BUILTIN, BUILTIN_MODULE, GROUP = "t2ikit", "t2ikit.builtin", "t2ikit"
+BUILTIN, BUILTIN_MODULE = "t2ikit", "t2ikit.builtin"
 SINGULAR = {
     "generators": "generator",
     "critics": "critic",
@@ -102,7 +112,7 @@ class Registry:
         """
         registry = cls()
         registry._add(BUILTIN, f"t2ikit {__version__}", load_module(BUILTIN_MODULE))
-        for name, points in _entry_points().items():
+        for name, points in entry_points_by_name().items():
             registry._add_installed(name, points)
         names = [registry._request(text) for text in requested]
         registry.requested = tuple(dict.fromkeys(names))
@@ -182,16 +192,18 @@ class Registry:
     # ------------------------------------------------------------------ loading
 
     def _add_installed(self, name: str, points: Sequence[EntryPoint]) -> None:
-        origin = " and ".join(_origin(point) for point in points)
+        origin = " and ".join(origin_of(point) for point in points)
         if name == BUILTIN:
             for point in points:
-                key = f"{name} ({_origin(point)})"
-                self.plugins[key] = Plugin(key, _origin(point), error="the name t2ikit is taken by the core")
+                key = f"{name} ({origin_of(point)})"
+                self.plugins[key] = Plugin(
+                    key, origin_of(point), error="the name t2ikit is taken by the core"
+                )
             return
         try:
             if len(points) > 1:
                 raise PluginError(f"{origin} both bring a plugin called {name!r}: uninstall one of them")
-            self._add(name, origin, _load_entry_point(points[0]))
+            self._add(name, origin, load_entry_point(points[0]))
         except PluginError as error:
             self.plugins[name] = Plugin(name, origin, error=str(error))
 
@@ -293,21 +305,3 @@ class Registry:
             got=name,
             fix="; ".join(hints),
         )
-
-
-def _entry_points() -> dict[str, list[EntryPoint]]:
-    """The entry points of installed plugins by name; a distribution found twice on the path counts once."""
-    found: dict[str, list[EntryPoint]] = {}
-    for point in sorted(entry_points(group=GROUP), key=lambda point: (point.name, _origin(point))):
-        found.setdefault(point.name, []).append(point)
-    return found
-
-
-def _origin(point: EntryPoint) -> str:
-    return f"{point.dist.name} {point.dist.version}" if point.dist else point.value
-
-
-def _load_entry_point(point: EntryPoint) -> ModuleType:
-    if point.attr:
-        raise PluginError(f"its entry point names {point.value}, must name a module, such as {point.module}")
-    return load_module(point.module)

@@ -2,40 +2,30 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import json
-import os
-import platform
-import time
 import warnings
-from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from t2ikit.config.toml import apply_settings, dump_toml, load_toml
+from t2ikit.config.toml import apply_settings
 from t2ikit.core.interfaces import TextEncoder
-from t2ikit.errors import T2ikitWarning, UserError, command
+from t2ikit.errors import T2ikitWarning, UserError
 from t2ikit.nn.weights import another_checkpoint, check_finite, exported_weights, load_state
 from t2ikit.recipes.compose import Model, build_model
 from t2ikit.recipes.datasets import data_of_run
 from t2ikit.recipes.recipe import SAMPLING, TABLES, Recipe
 from t2ikit.recipes.resolve import resolve
-from t2ikit.recipes.settings import Plugins
 from t2ikit.registry.registry import Registry
 from t2ikit.runs import checkpoint as ckpt
 from t2ikit.runs import files as run_files
 from t2ikit.runs.log import read_log
-from t2ikit.runs.plugins import check_present, check_same_files, record
+from t2ikit.runs.plugins import check_present, check_same_files
 from t2ikit.text.vocabulary import KEY, read_words
-from t2ikit.utils.files import write_json, write_text
 
 ENCODER = "text_encoder"
 """Folder of an export's text encoder."""
-PACKAGES = ("t2ikit", "torch", "diffusers", "accelerate", "safetensors", "numpy", "pillow")
 
 
 @dataclass(frozen=True)
@@ -80,7 +70,7 @@ class Run:
         try:
             return run_files.is_over(self.steps_done, self.table["train"], run_files.read_state(found[-1]))
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise _damaged(found[-1] / "state.json", error) from error
+            raise damaged(found[-1] / "state.json", error) from error
 
     @property
     def grid(self) -> Path | None:
@@ -239,200 +229,11 @@ class Run:
         return any(isinstance(part, dict) and str(part.get("use")).startswith(f"{plugin}/") for part in parts)
 
 
-def open_run(path: str | Path) -> Run:
-    """Look into a run folder.
-
-    Raises:
-        UserError: it is none, or a file of it is damaged.
-    """
-    path = Path(path).expanduser()
-    recipe, info = path / "recipe.toml", path / "run.json"
-    if not recipe.is_file() or not info.is_file():
-        raise _no_run(path)
-    run = Run(path, load_toml(recipe), _read_info(info))
-    try:
-        _ = run.image_size, run.table["data"]["spec"], run.table["train"]
-        if run.exported and (path / ENCODER).is_dir():
-            run.table["text"]["model"] = str((path / ENCODER).resolve())
-    except (ValueError, KeyError, TypeError) as error:
-        raise _damaged(recipe, error) from error
-    return run
-
-
-def as_run(run: Run | str | Path) -> Run:
-    """A run as it is, or the one whose folder is named.
-
-    Raises:
-        UserError: it is none, or a file of it is damaged.
-    """
-    return run if isinstance(run, Run) else open_run(run)
-
-
-def plugins_of(run: Run, plugins: Plugins) -> Registry:
-    """Where a run's parts are looked up: among the installed plugins and these files.
-
-    Where no files are named, those that the run was opened or trained with.
-    """
-    asked = [plugins] if isinstance(plugins, (str, Path)) else plugins
-    return Registry.load([str(one) for one in asked]) if asked or run.registry is None else run.registry
-
-
-def _no_run(path: Path) -> UserError:
-    """Why a path is none, and what it is."""
-    got, fix = "a file", "give the folder that `t2ikit train` printed"
-    if not path.exists():
-        got = "no such folder"
-    elif path.is_dir():
-        got = "a folder without them"
-    if (path / "model_index.json").is_file():
-        got = "a pipeline of diffusers, which they are not part of"
-        fix = (
-            f"open it in Python: DiffusionPipeline.from_pretrained({str(path)!r}), or the class that its "
-            "model_index.json names; for t2ikit: `t2ikit export RUN --format diffusers`"
-        )
-    return UserError(
-        f"{path} is not a run folder",
-        expected="a folder with recipe.toml and run.json, as `t2ikit train` makes them",
-        got=got,
-        fix=fix,
-    )
-
-
-def portable(table: Mapping[str, Any], *, encoder: bool) -> dict[str, Any]:
-    """A recipe for a folder that goes elsewhere: of paths on this machine the last names alone.
-
-    Args:
-        table: some of a resolved recipe's tables.
-        encoder: the text encoder goes with it, in the folder `text_encoder`; then `text.model` names that.
-            What drawing needs stays as it is otherwise.
-    """
-    moved = {key: value if key in SAMPLING else _without_folders(value) for key, value in table.items()}
-    if encoder:
-        text = {key: value for key, value in table["text"].items() if key != "cache"}
-        moved["text"] = {**text, "model": ENCODER}
-    return moved
-
-
-def _without_folders(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_folders(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_without_folders(inner) for inner in value]
-    if not isinstance(value, str):
-        return value
-    scheme = "wds:" if value.startswith("wds:") else ""
-    path = value.removeprefix(scheme)
-    return scheme + Path(path).name if os.path.isabs(path) else value
-
-
-def _read_info(path: Path) -> dict[str, Any]:
-    """What run.json holds."""
-    try:
-        info: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        _ = info["data_fingerprint"], info["seed"], int(info.get("step", 0))
-        _ = [(p["name"], p["origin"], p["sha256"]) for p in info["plugins"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _damaged(path, error) from error
-    return info
-
-
-def _damaged(path: Path, error: Exception) -> UserError:
+def damaged(path: Path, error: Exception) -> UserError:
+    """The error for a file of a run folder that cannot be read."""
     return UserError(
         f"{path} is damaged",
         expected="the file as `t2ikit train` wrote it",
         got=f"no entry {error}" if isinstance(error, KeyError) else error,
         fix="restore it from a copy",
     )
-
-
-def create_run(
-    path: Path,
-    recipe: Recipe,
-    registry: Registry,
-    *,
-    data: str,
-    text: str,
-    device: str,
-    processes: int = 1,
-    upscales: bool = False,
-) -> Run:
-    """Make a new run folder with its recipe.toml and run.json.
-
-    Raises:
-        UserError: the folder exists and is not empty, or cannot be written.
-    """
-    check_new(path)
-    table = recipe.table()
-    info = {
-        "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "seed": recipe.train.seed,
-        "device": device,
-        "processes": processes,
-        "upscales": upscales,
-        "data_fingerprint": data,
-        "text_fingerprint": text,
-        "versions": {"python": platform.python_version(), **_versions()},
-        "plugins": record(recipe, registry),
-    }
-    try:
-        (path / "samples").mkdir(parents=True, exist_ok=True)
-        write_text(path / "recipe.toml", dump_toml(table))
-        write_json(path / "run.json", info)
-    except OSError as error:
-        raise _unwritable(path, error) from error
-    return Run(path, table, info)
-
-
-def check_free(path: Path, fix: str | None = None) -> None:
-    """Refuse a folder to write that holds something already; `fix` is what to do then."""
-    if path.is_dir() and any(path.iterdir()):
-        resume = command("t2ikit", "train", "--resume", path)
-        raise UserError(
-            f"--out {path}: the folder is not empty",
-            expected="a folder that does not exist yet, or an empty one",
-            got=", ".join(sorted(entry.name for entry in path.iterdir())[:5]),
-            fix=fix or f"choose another folder, or go on with that run: `{resume}`",
-        )
-
-
-def check_new(path: Path, fix: str | None = None) -> None:
-    """Refuse a folder to write that holds something already, or that cannot be made.
-
-    Args:
-        path: the folder.
-        fix: what to do where it holds something; None: what there is to do of a run.
-    """
-    check_free(path, fix)
-    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        probe = path / ".probe"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise _unwritable(path, error) from error
-    with suppress(OSError):  # another process may be using them by now
-        for folder in missing:
-            folder.rmdir()  # a recipe that is refused leaves nothing behind
-
-
-def next_run_folder(name: str, base: Path = Path("runs")) -> Path:
-    """The first of runs/NAME-001, runs/NAME-002, ... that is free."""
-    stem = name.replace("/", "-")
-    number = 1
-    while (base / f"{stem}-{number:03d}").exists():
-        number += 1
-    return base / f"{stem}-{number:03d}"
-
-
-def _unwritable(path: Path, error: OSError) -> UserError:
-    return UserError(
-        f"--out {path}: the folder cannot be written",
-        expected="a folder in which files can be made",
-        got=error,
-        fix="choose another folder with --out",
-    )
-
-
-def _versions() -> dict[str, str]:
-    return {name: importlib.metadata.version(name) for name in PACKAGES}

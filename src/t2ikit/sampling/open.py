@@ -15,7 +15,8 @@ from t2ikit.recipes.recipe import SAMPLING
 from t2ikit.recipes.resolve import resolve
 from t2ikit.recipes.settings import Plugins
 from t2ikit.registry.registry import Registry
-from t2ikit.runs.run import Run, plugins_of
+from t2ikit.runs.open import plugins_of
+from t2ikit.runs.run import Run
 from t2ikit.utils.devices import find_device
 
 

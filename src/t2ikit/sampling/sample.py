@@ -13,7 +13,8 @@ import torch
 from t2ikit.errors import UserError
 from t2ikit.recipes.compose import Model
 from t2ikit.recipes.settings import Plugins, Settings, as_settings
-from t2ikit.runs.run import Run, as_run, open_run
+from t2ikit.runs.open import as_run, open_run
+from t2ikit.runs.run import Run
 from t2ikit.sampling.cascade import open_stages
 from t2ikit.sampling.cascade import upscale as upscale_all
 from t2ikit.sampling.costs import costs

@@ -21,7 +21,9 @@ from t2ikit.recipes.read import steps_or_minutes
 from t2ikit.recipes.recipe import Recipe
 from t2ikit.registry.registry import Registry
 from t2ikit.runs.commands import resume_command
-from t2ikit.runs.run import Run, check_new, create_run, next_run_folder, open_run
+from t2ikit.runs.create import check_new, create_run, next_run_folder
+from t2ikit.runs.open import open_run
+from t2ikit.runs.run import Run
 from t2ikit.text.vocabulary import cut_prompts
 from t2ikit.training.accelerator import make_accelerator
 from t2ikit.training.display import Display, Silent, make_display

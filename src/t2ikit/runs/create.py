@@ -1,0 +1,142 @@
+"""A new run folder: its name, whether it can be written, and its first files."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from t2ikit.config.toml import dump_toml
+from t2ikit.errors import UserError, command
+from t2ikit.recipes.recipe import SAMPLING, Recipe
+from t2ikit.registry.registry import Registry
+from t2ikit.runs.plugins import record
+from t2ikit.runs.run import ENCODER, Run
+from t2ikit.utils.files import write_json, write_text
+
+PACKAGES = ("t2ikit", "torch", "diffusers", "accelerate", "safetensors", "numpy", "pillow")
+
+
+def portable(table: Mapping[str, Any], *, encoder: bool) -> dict[str, Any]:
+    """A recipe for a folder that goes elsewhere: of paths on this machine the last names alone.
+
+    Args:
+        table: some of a resolved recipe's tables.
+        encoder: the text encoder goes with it, in the folder `text_encoder`; then `text.model` names that.
+            What drawing needs stays as it is otherwise.
+    """
+    moved = {key: value if key in SAMPLING else _without_folders(value) for key, value in table.items()}
+    if encoder:
+        text = {key: value for key, value in table["text"].items() if key != "cache"}
+        moved["text"] = {**text, "model": ENCODER}
+    return moved
+
+
+def _without_folders(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_folders(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_without_folders(inner) for inner in value]
+    if not isinstance(value, str):
+        return value
+    scheme = "wds:" if value.startswith("wds:") else ""
+    path = value.removeprefix(scheme)
+    return scheme + Path(path).name if os.path.isabs(path) else value
+
+
+def create_run(
+    path: Path,
+    recipe: Recipe,
+    registry: Registry,
+    *,
+    data: str,
+    text: str,
+    device: str,
+    processes: int = 1,
+    upscales: bool = False,
+) -> Run:
+    """Make a new run folder with its recipe.toml and run.json.
+
+    Raises:
+        UserError: the folder exists and is not empty, or cannot be written.
+    """
+    check_new(path)
+    table = recipe.table()
+    info = {
+        "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "seed": recipe.train.seed,
+        "device": device,
+        "processes": processes,
+        "upscales": upscales,
+        "data_fingerprint": data,
+        "text_fingerprint": text,
+        "versions": {"python": platform.python_version(), **_versions()},
+        "plugins": record(recipe, registry),
+    }
+    try:
+        (path / "samples").mkdir(parents=True, exist_ok=True)
+        write_text(path / "recipe.toml", dump_toml(table))
+        write_json(path / "run.json", info)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    return Run(path, table, info)
+
+
+def check_free(path: Path, fix: str | None = None) -> None:
+    """Refuse a folder to write that holds something already; `fix` is what to do then."""
+    if path.is_dir() and any(path.iterdir()):
+        resume = command("t2ikit", "train", "--resume", path)
+        raise UserError(
+            f"--out {path}: the folder is not empty",
+            expected="a folder that does not exist yet, or an empty one",
+            got=", ".join(sorted(entry.name for entry in path.iterdir())[:5]),
+            fix=fix or f"choose another folder, or go on with that run: `{resume}`",
+        )
+
+
+def check_new(path: Path, fix: str | None = None) -> None:
+    """Refuse a folder to write that holds something already, or that cannot be made.
+
+    Args:
+        path: the folder.
+        fix: what to do where it holds something; None: what there is to do of a run.
+    """
+    check_free(path, fix)
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / ".probe"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    with suppress(OSError):  # another process may be using them by now
+        for folder in missing:
+            folder.rmdir()  # a recipe that is refused leaves nothing behind
+
+
+def next_run_folder(name: str, base: Path = Path("runs")) -> Path:
+    """The first of runs/NAME-001, runs/NAME-002, ... that is free."""
+    stem = name.replace("/", "-")
+    number = 1
+    while (base / f"{stem}-{number:03d}").exists():
+        number += 1
+    return base / f"{stem}-{number:03d}"
+
+
+def _unwritable(path: Path, error: OSError) -> UserError:
+    return UserError(
+        f"--out {path}: the folder cannot be written",
+        expected="a folder in which files can be made",
+        got=error,
+        fix="choose another folder with --out",
+    )
+
+
+def _versions() -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in PACKAGES}

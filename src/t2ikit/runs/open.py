@@ -1,0 +1,83 @@
+"""From a path to a run: a run folder, or what was exported from one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from t2ikit.config.toml import load_toml
+from t2ikit.errors import UserError
+from t2ikit.recipes.settings import Plugins
+from t2ikit.registry.registry import Registry
+from t2ikit.runs.run import ENCODER, Run, damaged
+
+
+def open_run(path: str | Path) -> Run:
+    """Look into a run folder.
+
+    Raises:
+        UserError: it is none, or a file of it is damaged.
+    """
+    path = Path(path).expanduser()
+    recipe, info = path / "recipe.toml", path / "run.json"
+    if not recipe.is_file() or not info.is_file():
+        raise _no_run(path)
+    run = Run(path, load_toml(recipe), _read_info(info))
+    try:
+        _ = run.image_size, run.table["data"]["spec"], run.table["train"]
+        if run.exported and (path / ENCODER).is_dir():
+            run.table["text"]["model"] = str((path / ENCODER).resolve())
+    except (ValueError, KeyError, TypeError) as error:
+        raise damaged(recipe, error) from error
+    return run
+
+
+def as_run(run: Run | str | Path) -> Run:
+    """A run as it is, or the one whose folder is named.
+
+    Raises:
+        UserError: it is none, or a file of it is damaged.
+    """
+    return run if isinstance(run, Run) else open_run(run)
+
+
+def plugins_of(run: Run, plugins: Plugins) -> Registry:
+    """Where a run's parts are looked up: among the installed plugins and these files.
+
+    Where no files are named, those that the run was opened or trained with.
+    """
+    asked = [plugins] if isinstance(plugins, (str, Path)) else plugins
+    return Registry.load([str(one) for one in asked]) if asked or run.registry is None else run.registry
+
+
+def _no_run(path: Path) -> UserError:
+    """Why a path is none, and what it is."""
+    got, fix = "a file", "give the folder that `t2ikit train` printed"
+    if not path.exists():
+        got = "no such folder"
+    elif path.is_dir():
+        got = "a folder without them"
+    if (path / "model_index.json").is_file():
+        got = "a pipeline of diffusers, which they are not part of"
+        fix = (
+            f"open it in Python: DiffusionPipeline.from_pretrained({str(path)!r}), or the class that its "
+            "model_index.json names; for t2ikit: `t2ikit export RUN --format diffusers`"
+        )
+    return UserError(
+        f"{path} is not a run folder",
+        expected="a folder with recipe.toml and run.json, as `t2ikit train` makes them",
+        got=got,
+        fix=fix,
+    )
+
+
+def _read_info(path: Path) -> dict[str, Any]:
+    """What run.json holds."""
+    try:
+        info: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        _ = info["data_fingerprint"], info["seed"], int(info.get("step", 0))
+        _ = [(p["name"], p["origin"], p["sha256"]) for p in info["plugins"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise damaged(path, error) from error
+    return info
