@@ -17,8 +17,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from t2ikit.data.configs import ShardsConfig
-from t2ikit.data.formats.shard_stream import ShardStream
-from t2ikit.data.formats.shards import open_shards
+from t2ikit.data.formats.shard_stream import ShardStream, open_shards
 from t2ikit.data.streaming import StreamLoader
 from t2ikit.errors import UserError
 from t2ikit.runs import checkpoint as ckpt

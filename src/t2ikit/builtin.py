@@ -59,7 +59,7 @@ def _hub(config: HubConfig, context: None) -> Any:
 
 
 def _shards(config: ShardsConfig, context: None) -> Any:
-    from t2ikit.data.formats.shards import open_shards
+    from t2ikit.data.formats.shard_stream import open_shards
 
     return open_shards(config)
 

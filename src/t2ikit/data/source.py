@@ -6,11 +6,11 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any
 
+from t2ikit.core.interfaces import Split
 from t2ikit.data.problems import Problems
-
-Split = Literal["train", "validation"]
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,21 @@ class Source(ABC):
     def order(self, entry: Entry) -> tuple[object, ...]:
         """Sorts entries as they are read fastest."""
         return (entry.name,)
+
+
+class FileSource(Source):
+    """Entries whose place is a file of their own."""
+
+    def read(self, entry: Entry) -> bytes:
+        """The file's content."""
+        path: Path = entry.place
+        return path.read_bytes()
+
+    def identity(self, entry: Entry) -> str:
+        """Where the file is, its size and when it was last written."""
+        path: Path = entry.place
+        stat = path.stat()
+        return f"{path} {stat.st_size} {stat.st_mtime_ns}"
 
 
 def digest(content: bytes) -> str:

@@ -11,8 +11,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from t2ikit.core.interfaces import Split
 from t2ikit.data.problems import Problems
-from t2ikit.data.source import Entry, Layout, Source, Split
+from t2ikit.data.source import Entry, Layout, Source
 
 TRAIN = ("train", "training")
 HELD_OUT = ("validation", "valid", "val", "dev", "test", "testing")

@@ -319,7 +319,7 @@ class TextToImagePipeline(DiffusionPipeline):
         model = self._sampling(self.model())
         check_call(model, "steps", steps)
         check_call(model, "guidance", guidance)
-        warn_of_prompts(model, prompts)
+        warn_of_prompts(model.encoder, model.words, prompts)
         images = sample(
             model,
             prompts,

@@ -119,7 +119,7 @@ def sample(
     model = open_model(opened, sampler=sampler, settings=of_base, checkpoint=checkpoint, **common)
     if model.generator.super_resolution is not None:
         check_low_res(model, None, len(chosen) * n)
-    warn_of_prompts(model, chosen)
+    warn_of_prompts(model.encoder, model.words, chosen)
     stages = _stages(model, upscale, of_stages, common)
     check_call(model, "steps", steps)
     for scale in scales:

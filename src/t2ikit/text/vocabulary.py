@@ -13,15 +13,12 @@ import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from t2ikit.core.interfaces import TextEncoder
 from t2ikit.errors import T2ikitWarning
 from t2ikit.utils.files import write_json
 from t2ikit.utils.quoting import quoted
-
-if TYPE_CHECKING:
-    from t2ikit.recipes.compose import Model
 
 FILE = "words.json"
 """Where an export keeps them."""
@@ -119,9 +116,9 @@ def write_words(folder: Path, words: Mapping[str, int] | None) -> None:
         write_json(folder / FILE, most_frequent(words))
 
 
-def warn_of_prompts(model: Model, prompts: Sequence[str]) -> None:
-    """Warn, with a `T2ikitWarning` each, of what `prompt_notes` says of prompts for a model."""
-    for note in prompt_notes(model.encoder, model.words, prompts):
+def warn_of_prompts(encoder: TextEncoder, words: Mapping[str, int] | None, prompts: Sequence[str]) -> None:
+    """Warn of each of the `prompt_notes`, with a `T2ikitWarning`."""
+    for note in prompt_notes(encoder, words, prompts):
         warnings.warn(note, T2ikitWarning, stacklevel=3)
 
 

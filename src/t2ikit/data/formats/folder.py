@@ -10,28 +10,15 @@ from pathlib import Path
 from t2ikit.data.captioned import Captioned
 from t2ikit.data.configs import FolderConfig
 from t2ikit.data.formats.folder_scan import scan, visible_files
+from t2ikit.data.formats.parquet import ParquetSource
+from t2ikit.data.formats.shards import ShardSource
 from t2ikit.data.problems import Problems
-from t2ikit.data.source import Entry, Source
+from t2ikit.data.source import FileSource, Source
 from t2ikit.data.splits import by_folder, of_files
 from t2ikit.errors import UserError
 
 
-class Files(Source):
-    """Entries whose place is a file of their own."""
-
-    def read(self, entry: Entry) -> bytes:
-        """The file's content."""
-        path: Path = entry.place
-        return path.read_bytes()
-
-    def identity(self, entry: Entry) -> str:
-        """Where the file is, its size and when it was last written."""
-        path: Path = entry.place
-        stat = path.stat()
-        return f"{path} {stat.st_size} {stat.st_mtime_ns}"
-
-
-class FolderSource(Files):
+class FolderSource(FileSource):
     """The images of a folder with their captions in metadata or in .txt files beside them.
 
     Args:
@@ -76,14 +63,10 @@ def _packed(root: Path, files: list[Path], config: FolderConfig) -> Callable[[],
     tables, shards = ([path for path in files if path.suffix.lower() == end] for end in (".parquet", ".tar"))
 
     def some_tables(paths: list[Path]) -> Source:
-        from t2ikit.data.formats.parquet import ParquetSource
-
         columns = (config.image_column, config.caption_column)
         return ParquetSource(str(root), paths, *columns, splits=config.splits)
 
     def some_shards(paths: list[Path]) -> Source:
-        from t2ikit.data.formats.shards import ShardSource
-
         return ShardSource(str(root), paths, config.caption_column)
 
     packed, opener = (tables, some_tables) if tables else (shards, some_shards)

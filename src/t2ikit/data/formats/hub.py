@@ -11,7 +11,7 @@ from typing import Any
 
 from t2ikit.data.captioned import Captioned
 from t2ikit.data.configs import HubConfig
-from t2ikit.data.formats.table import Rows, cell_bytes, choose_columns
+from t2ikit.data.formats.rows import Rows, cell_bytes, choose_columns
 from t2ikit.data.source import Entry
 from t2ikit.data.splits import Joined, named_splits
 from t2ikit.errors import UserError, did_you_mean

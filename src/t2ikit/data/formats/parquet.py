@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from t2ikit.data.formats.table import Rows, cell_bytes, choose_columns
+from t2ikit.data.formats.rows import Rows, cell_bytes, choose_columns
 from t2ikit.data.source import Entry
 from t2ikit.errors import UserError
 from t2ikit.utils.extras import import_extra

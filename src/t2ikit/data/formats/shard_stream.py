@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from t2ikit.core.batch import Record
-from t2ikit.core.interfaces import Split, StreamingDataset
+from t2ikit.core.interfaces import Dataset, Split, StreamingDataset
 from t2ikit.core.rng import derive_seed
 from t2ikit.data.captioned import Captioned
 from t2ikit.data.configs import ShardsConfig
@@ -30,6 +30,19 @@ from t2ikit.utils.extras import import_extra
 
 GROUP = 4
 """Shards whose samples are mixed."""
+
+
+def open_shards(config: ShardsConfig) -> Dataset:
+    """The dataset that a shards config describes: looked at whole, or as a stream.
+
+    Raises:
+        UserError: a shard is missing, or there is too little in them that can be used.
+    """
+    pattern = config.spec.removeprefix("wds:")
+    stream = any(map(is_remote, expand(pattern))) if config.stream is None else config.stream
+    if stream:
+        return ShardStream(config)
+    return Captioned(config, ShardSource(pattern, existing_shards(pattern), config.caption_column))
 
 
 class ShardStream(StreamingDataset):

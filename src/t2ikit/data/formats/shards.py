@@ -11,10 +11,7 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
-from t2ikit.core.interfaces import Dataset
-from t2ikit.data.captioned import Captioned
 from t2ikit.data.captions import EMPTY, captions_of, tidy
-from t2ikit.data.configs import ShardsConfig
 from t2ikit.data.formats.shard_samples import Member, Sample, samples
 from t2ikit.data.problems import Kind, Problems
 from t2ikit.data.source import Entry, Source
@@ -39,21 +36,6 @@ NO_IMAGE = Kind(
     "write the shard again with images",
 )
 NO_TEXT = Kind("a caption that is not text", "UTF-8 text, or JSON with a caption", "write the shard again")
-
-
-def open_shards(config: ShardsConfig) -> Dataset:
-    """The dataset that a shards config describes: looked at whole, or as a stream.
-
-    Raises:
-        UserError: a shard is missing, or there is too little in them that can be used.
-    """
-    pattern = config.spec.removeprefix("wds:")
-    stream = any(map(is_remote, expand(pattern))) if config.stream is None else config.stream
-    if stream:
-        from t2ikit.data.formats.shard_stream import ShardStream
-
-        return ShardStream(config)
-    return Captioned(config, ShardSource(pattern, existing_shards(pattern), config.caption_column))
 
 
 def expand(pattern: str) -> list[str]:
