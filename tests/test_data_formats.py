@@ -147,7 +147,11 @@ def test_every_format_gives_the_same_batches(write, registry, images, tmp_path, 
     assert dataset.prompts(5, 1) == expected.prompts(5, 1)
     for found, wanted in zip(batches(dataset), batches(expected), strict=True):
         assert torch.equal(found.images, wanted.images)
-        assert (found.captions, found.wrong, found.pool) == (wanted.captions, wanted.wrong, wanted.pool)
+        assert (found.captions, found.wrong, found.all_captions) == (
+            wanted.captions,
+            wanted.wrong,
+            wanted.all_captions,
+        )
     validation = BatchLoader(dataset, 0, dataset.size("validation"), split="validation")[0]
     same = BatchLoader(expected, 0, expected.size("validation"), split="validation")[0]
     assert torch.equal(validation.images, same.images)

@@ -62,7 +62,7 @@ def prepare(source: Source, config: CaptionedConfig) -> DecodedImages:
     key = [VERSION, config.size, config.background, config.fit]
     rows = [[entry.name, identity] for entry, identity in zip(source.entries, identities, strict=True)]
     name = hashlib.blake2b(json.dumps([key, rows]).encode(), digest_size=16).hexdigest()
-    folder = cache_folder(config.cache) / "pictures"
+    folder = cache_folder(config.cache) / "images"
     path = folder / f"{name}.safetensors"
     try:
         folder.mkdir(parents=True, exist_ok=True)
