@@ -98,8 +98,8 @@ def test_a_lazy_loss_is_as_strong_as_an_eager_one():
     assert term.strength == pytest.approx(4 * 0.1)
     assert eager.player("critic").weighted["r1"].strength == pytest.approx(2 * 0.1)
     lazy.steps(0, 4)
-    assert lazy.trainer.sums["loss/r1"][1] == 1
-    assert lazy.trainer.sums["loss/matching"][1] == 4
+    assert lazy.trainer.running_means.sums["loss/r1"][1] == 1
+    assert lazy.trainer.running_means.sums["loss/matching"][1] == 4
 
 
 def test_clipping_sees_the_parameters():
@@ -113,7 +113,7 @@ def test_clipping_sees_the_parameters():
 
     player_state.optimizer.optimizer.register_step_pre_hook(look)
     toy.steps(0, 1)
-    before, _ = toy.trainer.sums["grad_norm/generator"]
+    before, _ = toy.trainer.running_means.sums["grad_norm/generator"]
     assert before > 0.05  # what the log shows is the norm before clipping
     assert seen["norm"] == pytest.approx(0.01, rel=1e-3)
 
@@ -446,4 +446,7 @@ def test_the_environment_does_not_change_the_loss(monkeypatch):
     monkeypatch.delenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS")
     plain = make_toy("gan")
     plain.steps(0, 1)
-    assert toy.trainer.sums["grad_norm/critic"] == plain.trainer.sums["grad_norm/critic"]
+    assert (
+        toy.trainer.running_means.sums["grad_norm/critic"]
+        == plain.trainer.running_means.sums["grad_norm/critic"]
+    )

@@ -24,7 +24,7 @@ class Player(nn.Module):
         name: "generator" or "critic".
         trained: the generator, or the critics.
         losses: this player's losses by name.
-        generator, critics: the whole cast, not registered as submodules.
+        generator, critics: of all players, not registered as submodules.
         seed: of the run, for the draws.
     """
 

@@ -19,7 +19,7 @@ class SampleGrids:
     """Samples the validation prompts from the averaged weights.
 
     Args:
-        cast: the built parts.
+        components: the built parts.
         trainer: whose averaged weights are used, the raw ones where it keeps none.
 
     Attributes:

@@ -46,8 +46,8 @@ class Session:
 
     Args:
         run: the run folder.
-        cast: the built parts, on the accelerator's device.
-        trainer: over the cast's players.
+        components: the built parts, on the accelerator's device.
+        trainer: of their players.
         registry: whose observers are told of scalars and images.
         display: what a person sees.
 
@@ -59,13 +59,8 @@ class Session:
     def __init__(
         self, run: Run, components: Components, trainer: Trainer, registry: Registry, display: Display
     ) -> None:
-        self.run, self.components, self.trainer, self.registry, self.display = (
-            run,
-            components,
-            trainer,
-            registry,
-            display,
-        )
+        self.run, self.components, self.trainer = run, components, trainer
+        self.registry, self.display = registry, display
         self.config = trainer.config
         self.accelerator = trainer.accelerator
         self.main = self.accelerator.is_main_process
@@ -161,9 +156,8 @@ class Session:
             self._end_again(start)
         else:
             for step, local_batch in enumerate(batches, start):
-                self.trainer.step(
-                    local_batch.batch(self.components.model.encoder, self.accelerator.device), step
-                )
+                batch = local_batch.batch(self.components.model.encoder, self.accelerator.device)
+                self.trainer.step(batch, step)
                 self.vocabulary.see(local_batch.all_captions, step)
                 self.done = step + 1
                 budget.end(self.done)
@@ -208,8 +202,8 @@ class Session:
             self._save(done)
 
     def _means(self, step: int) -> dict[str, float | None]:
-        """Means of what the trainer tallied, and the learning rates."""
-        means = self.trainer.means()
+        """Means of losses and gradient norms since the last line, and the learning rates."""
+        means = self.trainer.running_means.read()
         for name, value in means.items():
             # Under fp16 the gradient scaler leaves out a step that overflows and goes on.
             if name.startswith("loss/") and not math.isfinite(value) and self.config.precision != "fp16":
@@ -269,7 +263,7 @@ class Session:
     @timed("checkpoint")
     def _save(self, done: int) -> None:
         self.saved = done
-        self.trainer.share_sums()
+        self.trainer.running_means.average_over_processes()
         if self.main:
             weights = (p for player in self.trainer.players for p in player.trainable)
             if not all(bool(torch.isfinite(p).all()) for p in weights):

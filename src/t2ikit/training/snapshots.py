@@ -42,7 +42,7 @@ def take(trainer: Trainer, step: int, validation: float | None) -> Snapshot:
     tensors = {name: state for name, (_, state) in _parts(trainer).items()}
     state: dict[str, Any] = {
         "micro_batch": trainer.micro_batch,
-        "sums": dict(trainer.sums),
+        "sums": dict(trainer.running_means.sums),
         "validation": validation,
         **trainer.budget.state(),
     }
@@ -91,7 +91,7 @@ def restore(trainer: Trainer, snapshot: Snapshot, *, own_micro_batch: bool = Fal
         ) from error
     if not own_micro_batch:
         trainer.micro_batch = min(trainer.local_batch_size, int(snapshot.state["micro_batch"]))
-    trainer.sums = snapshot.state["sums"]
+    trainer.running_means.sums = snapshot.state["sums"]
     trainer.budget.load(snapshot.state)
     if trainer.accelerator.scaler is not None and "scaler" in snapshot.state:
         trainer.accelerator.scaler.load_state_dict(snapshot.state["scaler"])

@@ -166,7 +166,7 @@ def prepare(recipe: Recipe, device: str, progress: bool) -> tuple[Accelerator, D
 def make_trainer(
     recipe: Recipe, components: Components, accelerator: Accelerator, display: Display | None = None
 ) -> Trainer:
-    """A trainer for a cast: its players, optimisers and averaged weights."""
+    """A trainer of built parts: players, optimisers and averaged weights."""
     players: list[Player] = make_players(
         components.model.generator, components.critics, components.losses, recipe.train.seed
     )

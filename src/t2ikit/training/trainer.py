@@ -24,11 +24,12 @@ from t2ikit.recipes.schema import OptimizerConfig, TrainConfig
 from t2ikit.registry.specs import Needs
 from t2ikit.training.player import Player, freeze_all_but, thaw
 from t2ikit.training.schedule import Budget, make_budget, scheduled_rate
+from t2ikit.utils.running_means import RunningMeans
 
 
 @dataclass
 class PlayerState:
-    """A player at the table: wrapped for its devices, with its optimiser."""
+    """A player, wrapped for its devices, with its optimiser."""
 
     player: Player
     wrapped: nn.Module
@@ -62,6 +63,7 @@ class Trainer:
 
     Attributes:
         budget: how much training there is; the learning rate follows it.
+        running_means: of losses and gradient norms since the last line of the log.
     """
 
     def __init__(
@@ -78,8 +80,7 @@ class Trainer:
         self.local_batch_size = config.batch // accelerator.num_processes
         self.micro_batch = min(config.micro_batch or self.local_batch_size, self.local_batch_size)
         self.budget: Budget = make_budget(config, self.agreed)
-        self._sums: dict[str, list[float]] = {}
-        self._tallies: dict[str, list[Tensor | float]] = {}
+        self.running_means = RunningMeans(accelerator)
         self._touched = False
         self._buffers: list[tuple[int, int]] | None = None
 
@@ -101,7 +102,7 @@ class Trainer:
         return [player_state.player for player_state in self.player_states]
 
     def step(self, batch: Batch, step: int) -> None:
-        """One optimiser step of every player on this process's share of the batch."""
+        """One optimiser step of every player on this process's part of the batch, critics first."""
         self._buffers = self._marks()
         try:
             for player_state in self.player_states:
@@ -127,7 +128,7 @@ class Trainer:
         return [(id(one), one._version) for one in buffers]
 
     def _accumulate(self, player_state: PlayerState, batch: Batch, step: int, names: Sequence[str]) -> None:
-        """Gradients of the whole share, at a smaller micro-batch when memory runs out."""
+        """Gradients of the local batch, at a smaller micro-batch when memory runs out."""
 
         def less(error: BaseException) -> None:
             self._shrink(error)
@@ -136,29 +137,28 @@ class Trainer:
         totals = with_less(lambda: self._micro_batches(player_state, batch, step, names), less)
         self._touched = True
         for name, value in totals.items():
-            self.tally(f"loss/{name}", value)
+            self.running_means.add(f"loss/{name}", value)
 
     def _micro_batches(
         self, player_state: PlayerState, batch: Batch, step: int, names: Sequence[str]
     ) -> dict[str, Tensor]:
         totals: dict[str, Tensor] = {}
+        player = player_state.player
         for number, (part, last) in enumerate(cut(batch, self.micro_batch)):
-            set_seed(
-                derive_seed(
-                    self.config.seed, step, player_state.player.name, number, self.accelerator.process_index
-                )
-                % 2**32
-            )
-            share = len(part) / len(batch)
+            self._seed(step, player.name, number)
+            weight = len(part) / len(batch)
             with nullcontext() if last else self.accelerator.no_sync(player_state.wrapped):
                 losses = player_state.wrapped(part, step, names)
-                loss = sum(
-                    player_state.player.weighted[name].strength * value for name, value in losses.items()
-                )
-                self.accelerator.backward(loss * share)
+                loss = sum(player.weighted[name].strength * value for name, value in losses.items())
+                self.accelerator.backward(loss * weight)
             for name, value in losses.items():
-                totals[name] = totals.get(name, torch.zeros_like(value)) + value.detach() * share
+                totals[name] = totals.get(name, torch.zeros_like(value)) + value.detach() * weight
         return totals
+
+    def _seed(self, step: int, player: str, number: int) -> None:
+        """Seed what draws without `Draws`, such as dropout, so that a resumed run draws the same."""
+        seed = derive_seed(self.config.seed, step, player, number, self.accelerator.process_index)
+        set_seed(seed % 2**32)
 
     def _update(self, player_state: PlayerState, step: int) -> None:
         rate = scheduled_rate(player_state.config, step, self.budget)
@@ -166,7 +166,7 @@ class Trainer:
             group["lr"] = rate
         limit = player_state.config.max_grad_norm or math.inf
         norm = self.accelerator.clip_grad_norm_(player_state.player.trainable, limit)
-        self.tally(f"grad_norm/{player_state.player.name}", norm)
+        self.running_means.add(f"grad_norm/{player_state.player.name}", norm)
         try:
             player_state.optimizer.step()
         except (RuntimeError, MemoryError) as error:
@@ -197,41 +197,6 @@ class Trainer:
             else "train with smaller images (data.size), a smaller generator or train.precision=bf16",
         )
 
-    def tally(self, name: str, value: Tensor | float) -> None:
-        """Add a value to the mean that the next log line gives; a device is not waited for."""
-        self._tallies.setdefault(name, []).append(value.detach() if isinstance(value, Tensor) else value)
-
-    @property
-    def sums(self) -> dict[str, list[float]]:
-        """Sum and count of each value since the last log line: what a checkpoint keeps."""
-        for name, values in self._tallies.items():
-            total, count = self._sums.get(name, [0.0, 0.0])
-            for value in values:
-                total, count = total + float(value), count + 1
-            self._sums[name] = [total, count]
-        self._tallies = {}
-        return self._sums
-
-    @sums.setter
-    def sums(self, sums: dict[str, list[float]]) -> None:
-        self._sums, self._tallies = dict(sums), {}
-
-    def share_sums(self) -> None:
-        """Make the tallies the mean over all processes; every process calls it."""
-        if self.accelerator.num_processes == 1:
-            return
-        names = sorted(self.sums)
-        totals = torch.tensor([self.sums[name][0] for name in names], dtype=torch.float64)
-        shared = self.accelerator.reduce(totals.to(self.accelerator.device), "mean").tolist()
-        self.sums = {name: [total, self.sums[name][1]] for name, total in zip(names, shared, strict=True)}
-
-    def means(self) -> dict[str, float]:
-        """Means since the last call, over all processes; every process calls it."""
-        self.share_sums()
-        means = {name: total / count for name, (total, count) in sorted(self.sums.items())}
-        self.sums = {}
-        return means
-
     @torch.no_grad()
     def validate(self, batches: Sequence[Batch], left_out: Needs = frozenset()) -> dict[str, float]:
         """Mean of each generator loss over held-out batches, with the same draws every time.
@@ -243,7 +208,7 @@ class Trainer:
         if generator is None:
             return {}
         unwanted = left_out | {"real_grad"}
-        names = [name for name, term in generator.weighted.items() if not term.needs & unwanted]
+        names = [name for name, loss in generator.weighted.items() if not loss.needs & unwanted]
         size = self.micro_batch
 
         def less(error: BaseException) -> None:
@@ -266,7 +231,7 @@ class Trainer:
 def _too_large_whole(error: BaseException) -> UserError:
     return UserError(
         "out of memory while validating a single held-out image",
-        expected="the model and one whole image to fit the device; an upsampler trains on smaller pieces",
+        expected="the model and one whole image to fit the device; an upsampler trains on smaller crops",
         got=str(error).split("\n")[0] or type(error).__name__,
         fix="train with smaller images (data.size), a smaller generator or train.precision=bf16",
     )

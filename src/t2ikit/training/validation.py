@@ -77,7 +77,7 @@ class Validation:
     """Measures the generator's losses, with the same images and the same draws every time.
 
     Args:
-        cast: the built parts.
+        components: the built parts.
         trainer: that trains them.
         log: told where no image is held out.
 
