@@ -17,7 +17,7 @@ from markdown_it import MarkdownIt
 
 from t2ikit import open_run
 from t2ikit.cli import main
-from t2ikit.exporters.card import CARD, write_card
+from t2ikit.exporters.card import CARD, write_model_card
 from t2ikit.exporters.exporting import export
 from t2ikit.recipes.read import read_recipe
 from t2ikit.registry.registry import Plugin, Registry
@@ -86,7 +86,7 @@ def model(trained):
 
 def card_of(run, model, out: Path, opened_with="t2ikit_imagen.pipeline:ImagenPipeline"):
     out.mkdir(exist_ok=True)
-    write_card(run, out, opened_with, model)
+    write_model_card(run, out, opened_with, model)
     return ModelCard((out / CARD).read_text(encoding="utf-8"))
 
 

@@ -274,7 +274,7 @@ def test_half_an_export_does_not_stay(runs, tmp_path, monkeypatch):
     def full(*_):
         raise SafetensorError("No space left on device")
 
-    monkeypatch.setattr(t2ikit.exporters.exporting, "write_card", full)
+    monkeypatch.setattr(t2ikit.exporters.exporting, "write_model_card", full)
     with pytest.raises(UserError, match="cannot be written"):
         export(runs / "imagen", "diffusers", out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -301,7 +301,7 @@ def test_half_an_export_never_bars_the_next(runs, tmp_path, monkeypatch, error, 
     out = tmp_path / "out"
     if existed:
         out.mkdir()
-    monkeypatch.setattr(t2ikit.exporters.exporting, "write_card", ends)
+    monkeypatch.setattr(t2ikit.exporters.exporting, "write_model_card", ends)
     with pytest.raises(kind):
         export(runs / "imagen", "diffusers", out=out)
     assert out.exists() == existed

@@ -17,7 +17,7 @@ from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 from clip_support import clip_folder
 from t2ikit import Draws, Prediction, Step, UserError
 from t2ikit.nn import clip
-from t2ikit.nn.clip import ClipTeacher, Pixels, load_clip
+from t2ikit.nn.clip import ClipPixels, ClipTeacher, load_clip
 from t2ikit.testing import check_loss
 from t2ikit.testing.toys import toy_batch
 from t2ikit.training.snapshots import own_state
@@ -161,15 +161,15 @@ def test_images_are_prepared_as_transformers_does(size, tolerance):
     expected = processor(
         np.asarray(image.permute(1, 2, 0)), return_tensors="pt", input_data_format="channels_last"
     )
-    pixels = Pixels((16, 16), tuple(OPENAI_CLIP_MEAN), tuple(OPENAI_CLIP_STD))
+    pixels = ClipPixels((16, 16), tuple(OPENAI_CLIP_MEAN), tuple(OPENAI_CLIP_STD))
     ours = pixels(image[None].float() / 127.5 - 1)
     torch.testing.assert_close(ours, torch.as_tensor(expected["pixel_values"]), rtol=0, atol=tolerance)
 
 
 def test_mean_and_deviation_come_from_the_folder_or_are_clips(folder, tmp_path):
-    assert load_clip(folder).pixels == Pixels((16, 16), (0.5,) * 3, (0.25,) * 3)
+    assert load_clip(folder).pixels == ClipPixels((16, 16), (0.5,) * 3, (0.25,) * 3)
     bare = load_clip(clip_folder(tmp_path, mean=None))
-    assert bare.pixels == Pixels((16, 16), tuple(OPENAI_CLIP_MEAN), tuple(OPENAI_CLIP_STD))
+    assert bare.pixels == ClipPixels((16, 16), tuple(OPENAI_CLIP_MEAN), tuple(OPENAI_CLIP_STD))
 
 
 def test_the_gradient_reaches_the_images_and_no_weight(teacher):

@@ -12,8 +12,7 @@ from conftest import TOYS
 from t2ikit import UserError
 from t2ikit.cli import main
 from t2ikit.data.loader import BatchLoader
-from t2ikit.memory import at_once, forecast
-from t2ikit.memory.forecast import _tensors
+from t2ikit.memory.forecast import _tensors, at_once, forecast
 from t2ikit.recipes.compose import build_components
 from t2ikit.recipes.read import read_recipe
 from t2ikit.registry.registry import Registry

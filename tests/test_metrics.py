@@ -38,7 +38,7 @@ from t2ikit.metrics.neighbours import Neighbours, nearest
 from t2ikit.metrics.packages import library
 from t2ikit.metrics.perceptual import LEAST, Lpips
 from t2ikit.metrics.selection import select_metrics
-from t2ikit.nn.clip import Pixels
+from t2ikit.nn.clip import ClipPixels
 from t2ikit.registry.registry import Registry
 from t2ikit.testing import check_metric
 from t2ikit.utils import hub
@@ -442,7 +442,7 @@ def _sizes(side):
 @pytest.mark.parametrize("resampling", [Image.Resampling.BICUBIC, Image.Resampling.BILINEAR])
 def test_images_are_prepared_as_transformers_prepares_them(shape, resampling):
     images = as_saved(torch.rand(3, 3, *shape, generator=torch.Generator().manual_seed(0)) * 2 - 1)
-    wanted = Pixels((24, 24), (0.5, 0.4, 0.3), (0.25, 0.2, 0.3))
+    wanted = ClipPixels((24, 24), (0.5, 0.4, 0.3), (0.25, 0.2, 0.3))
     means = {"image_mean": list(wanted.mean), "image_std": list(wanted.std)}
     processor = image_processor()(resample=resampling, **_sizes(24), **means)
     theirs = processor(to_pil(images), return_tensors="pt")["pixel_values"]

@@ -17,7 +17,7 @@ from clip_support import clip_folder
 from imagen_support import CAPTIONS, ENCODER, make_batch, make_condition
 from t2ikit import Draws, Prediction, UserError, guided
 from t2ikit.core.step import Step
-from t2ikit.core.super_resolution import SuperResolution, prepared, shrink, upscale, with_noise
+from t2ikit.core.super_resolution import SuperResolution, prepare_low_res, shrink, upscale, with_noise
 from t2ikit.data.configs import CreaturesConfig
 from t2ikit.data.creatures.dataset import Creatures
 from t2ikit.data.loader import BatchLoader
@@ -127,7 +127,7 @@ def test_noise_beside_a_slow_reference():
         expected = math.cos(s * math.pi / 2) * clean[i] + math.sin(s * math.pi / 2) * fresh[i]
         torch.testing.assert_close(noisy.low_res[i], expected, atol=1e-6, rtol=1e-6)
     assert torch.equal(noisy.level, level)
-    images, told = prepared(batch.condition, (16, 16))
+    images, told = prepare_low_res(batch.condition, (16, 16))
     assert torch.equal(images, clean)
     assert torch.equal(told, torch.zeros(3))
 

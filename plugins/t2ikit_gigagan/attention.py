@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from t2ikit.errors import UserError
+from t2ikit import UserError
 from t2ikit_gigagan.precision import at_least_float
 
 

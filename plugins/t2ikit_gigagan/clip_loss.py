@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from t2ikit import Step
-from t2ikit.nn.clip import ClipTeacher, load_clip
+from t2ikit import ClipTeacher, Step, load_clip
 from t2ikit_gigagan.contrastive import clip_contrastive, find_duplicates
 
 

@@ -17,8 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from t2ikit import Critic, Draws, TextEmbedding, TextTower, UserError
-from t2ikit.nn.muon import exclude_from_muon
+from t2ikit import Critic, Draws, TextEmbedding, TextTower, UserError, exclude_from_muon
 from t2ikit_gigagan.attention import L2SelfAttention
 from t2ikit_gigagan.filter_bank import FilterBankConv2d
 from t2ikit_gigagan.generator import check_levels

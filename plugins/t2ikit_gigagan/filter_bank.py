@@ -15,8 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from t2ikit.errors import UserError
-from t2ikit.nn.muon import bank_of_matrices, exclude_from_muon
+from t2ikit import UserError, bank_of_matrices, exclude_from_muon
 from t2ikit_gigagan.precision import at_least_float
 
 Formulation = Literal["auto", "scale", "kernels", "outputs"]

@@ -13,8 +13,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from t2ikit import Batch, Condition, Draws, OneStep, Prediction, TextEmbedding, TextTower, UserError
-from t2ikit.nn.muon import exclude_from_muon
+from t2ikit import (
+    Batch,
+    Condition,
+    Draws,
+    OneStep,
+    Prediction,
+    TextEmbedding,
+    TextTower,
+    UserError,
+    exclude_from_muon,
+)
 from t2ikit_gigagan.attention import L2SelfAttention, TextCrossAttention
 from t2ikit_gigagan.bounds import bounded
 from t2ikit_gigagan.filter_bank import FilterBankConv2d

@@ -11,12 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from t2ikit import NotMeasured, UserError
-from t2ikit.core.step import Step
-from t2ikit.metrics.configs import LpipsConfig
-from t2ikit.metrics.perceptual import Lpips
-from t2ikit.nn.clip import open_model
-from t2ikit.utils.extras import example
+from t2ikit import Lpips, LpipsConfig, NotMeasured, Step, UserError, example, open_clip
 from t2ikit_gigagan.vision import VisionTower
 
 
@@ -56,7 +51,7 @@ class PerceptualLoss(nn.Module):
                     f"({example('train_clip.py', '--out', 'clip-creatures')} makes one)",
                 ) from error
             return
-        clip, pixels = open_model(model)
+        clip, pixels = open_clip(model)
         self.vision = VisionTower(clip.vision_model, pixels)
         layers = self.vision.layers
         if depths > layers:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from t2ikit import OneStep
-from t2ikit.exporters.pipeline import TextToImagePipeline
+from t2ikit import OneStep, TextToImagePipeline
 
 
 class GigaGANPipeline(TextToImagePipeline):

@@ -15,9 +15,10 @@ from t2ikit import (
     LossSpec,
     RecipeSpec,
     SamplerSpec,
+    example,
     hookimpl,
+    install,
 )
-from t2ikit.utils.extras import example, install
 from t2ikit_gigagan.configs import (
     AdversarialConfig,
     AugmentConfig,
@@ -186,7 +187,7 @@ def t2ikit_samplers() -> list[SamplerSpec]:
 
 
 def _build_export(config: Config, context: None) -> Any:
-    from t2ikit.exporters.exporting import export_pipeline
+    from t2ikit import export_pipeline
     from t2ikit_gigagan.pipeline import GigaGANPipeline
 
     return lambda run, out: export_pipeline(run, out, GigaGANPipeline)

@@ -13,10 +13,21 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from t2ikit import Batch, Condition, Draws, OneStep, Prediction, TextEmbedding, TextTower, UserError
-from t2ikit.core.super_resolution import SuperResolution, prepared, upscale
-from t2ikit.nn.muon import exclude_from_muon
-from t2ikit.nn.noise_level import LevelEmbedding
+from t2ikit import (
+    Batch,
+    Condition,
+    Draws,
+    NoiseLevelEmbedding,
+    OneStep,
+    Prediction,
+    SuperResolution,
+    TextEmbedding,
+    TextTower,
+    UserError,
+    exclude_from_muon,
+    prepare_low_res,
+    upscale,
+)
 from t2ikit_gigagan.bounds import bounded, sums_of
 from t2ikit_gigagan.generator import SynthesisBlock
 from t2ikit_gigagan.mapping import MappingNetwork
@@ -87,7 +98,7 @@ class GigaUpsampler(OneStep):
         self.super_resolution = SuperResolution(ratio, crop, augmentation)
         self.downs = len(channels) - 1 - int(math.log2(ratio))
         self.tower = TextTower(text_width, text_length, tower_width, tower_layers)
-        self.level_embedding = LevelEmbedding(tower_width)
+        self.level_embedding = NoiseLevelEmbedding(tower_width)
         self.mapping = MappingNetwork(latent_width, tower_width, style_width, mapping_layers)
         self.inward = nn.Conv2d(3, channels[self.downs], 3, padding=1)
         exclude_from_muon(self.inward.weight)
@@ -123,7 +134,7 @@ class GigaUpsampler(OneStep):
 
         `truncation` in [0, 1] draws the style towards the mean style of the same text.
         """
-        small, level = prepared(condition, self._small_size(condition))
+        small, level = prepare_low_res(condition, self._small_size(condition))
         text = self.tower(condition.text)
         pooled = text.pooled + self.level_embedding(level, text.pooled)
         z = draws.randn(self.mapping.latent_width)

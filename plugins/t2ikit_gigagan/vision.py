@@ -15,15 +15,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from t2ikit import Critic, Draws, TextEmbedding, TextTower, UserError
-from t2ikit.nn.clip import Frozen, Pixels, open_model
-from t2ikit.nn.muon import exclude_from_muon
+from t2ikit import (
+    ClipPixels,
+    Critic,
+    Draws,
+    FrozenModel,
+    TextEmbedding,
+    TextTower,
+    UserError,
+    exclude_from_muon,
+    open_clip,
+)
 from t2ikit_gigagan.filter_bank import FilterBankConv2d
 
 Augment = Callable[[list[Tensor], Draws], list[Tensor]]
 
 
-class VisionTower(Frozen):
+class VisionTower(FrozenModel):
     """A CLIP's vision tower, read at several depths.
 
     Args:
@@ -31,7 +39,7 @@ class VisionTower(Frozen):
         pixels: how it wants its images.
     """
 
-    def __init__(self, model: nn.Module, pixels: Pixels) -> None:
+    def __init__(self, model: nn.Module, pixels: ClipPixels) -> None:
         super().__init__(model)
         self.pixels = pixels
         self.width: int = self.model.config.hidden_size
@@ -104,7 +112,7 @@ class VisionAidedCritic(Critic):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        clip, pixels = open_model(model, attention="eager")
+        clip, pixels = open_clip(model, attention="eager")
         self.vision, self.augment = VisionTower(clip.vision_model, pixels), augment
         layers = self.vision.layers
         if not 1 <= depths <= layers:

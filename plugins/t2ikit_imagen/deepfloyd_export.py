@@ -9,10 +9,7 @@ from typing import Any
 import torch
 from diffusers import IFPipeline, UNet2DConditionModel
 
-from t2ikit import Run, UserError
-from t2ikit.exporters.card import write_card
-from t2ikit.recipes.compose import Model
-from t2ikit.text.model_files import name_tokenizers
+from t2ikit import Model, Run, UserError, name_tokenizers, write_model_card
 from t2ikit_imagen.configs import SamplerConfig
 from t2ikit_imagen.deepfloyd import IFDenoiser
 from t2ikit_imagen.samplers import ScheduledSampler
@@ -54,7 +51,7 @@ def export_if(run: Run, out: Path) -> None:
     name_tokenizers(out)
     sampler = model.sampler
     options = f"num_inference_steps={sampler.steps}, guidance_scale={sampler.guidance}"
-    write_card(run, out, "diffusers:DiffusionPipeline", model, options)
+    write_model_card(run, out, "diffusers:DiffusionPipeline", model, options)
 
 
 def obstacles(run: Run, model: Model) -> list[str]:

@@ -21,12 +21,12 @@ from t2ikit import (
     Prediction,
     TextTower,
     UserError,
+    exclude_from_muon,
     noise_levels,
     noised_prediction,
     random_timesteps,
     to_clean,
 )
-from t2ikit.nn.muon import exclude_from_muon
 from t2ikit_imagen.augmentation import LABELS, augment
 from t2ikit_imagen.configs import UNetConfig
 from t2ikit_imagen.noise import make_scheduler

@@ -9,9 +9,17 @@ from typing import Any, ClassVar
 import torch
 from typing_extensions import Self
 
-from t2ikit import Denoiser, Draws, SamplerConfig, ScheduledSampler, UserError, schedule_config
-from t2ikit.exporters.pipeline import GeneratorModel, TextToImagePipeline
-from t2ikit.recipes.compose import Model
+from t2ikit import (
+    Denoiser,
+    Draws,
+    GeneratorModel,
+    Model,
+    SamplerConfig,
+    ScheduledSampler,
+    TextToImagePipeline,
+    UserError,
+    schedule_config,
+)
 
 WORKING = (
     "DDIMScheduler",

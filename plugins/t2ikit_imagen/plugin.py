@@ -14,9 +14,10 @@ from t2ikit import (
     RecipeSpec,
     SamplerConfig,
     SamplerSpec,
+    example,
     hookimpl,
+    install,
 )
-from t2ikit.utils.extras import example, install
 from t2ikit_imagen.configs import (
     DDIMConfig,
     DDPMConfig,
@@ -105,7 +106,7 @@ def t2ikit_samplers() -> list[SamplerSpec]:
 
 
 def _build_export(config: Config, context: None) -> Any:
-    from t2ikit.exporters.exporting import export_pipeline
+    from t2ikit import export_pipeline
     from t2ikit_imagen.pipeline import ImagenPipeline
 
     return lambda run, out: export_pipeline(run, out, ImagenPipeline)

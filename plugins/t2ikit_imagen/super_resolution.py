@@ -14,9 +14,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from t2ikit import Batch, Condition, Draws, Prediction, UserError
-from t2ikit.core.super_resolution import SuperResolution, prepared
-from t2ikit.nn.noise_level import LevelEmbedding
+from t2ikit import (
+    Batch,
+    Condition,
+    Draws,
+    NoiseLevelEmbedding,
+    Prediction,
+    SuperResolution,
+    UserError,
+    prepare_low_res,
+)
 from t2ikit_imagen.configs import SuperResolutionConfig
 from t2ikit_imagen.denoiser import ImagenDenoiser
 
@@ -58,7 +65,7 @@ class ImagenUpsampler(ImagenDenoiser):
             )
         super().__init__(config, image_size, text_width, text_length)
         self.super_resolution = SuperResolution(config.ratio, config.crop, config.augmentation)
-        self.level_embedding = LevelEmbedding(config.text_width)
+        self.level_embedding = NoiseLevelEmbedding(config.text_width)
 
     @property
     def extra_image_channels(self) -> int:
@@ -82,7 +89,7 @@ class ImagenUpsampler(ImagenDenoiser):
         output = super()._predict(x, t, condition, previous, labels)
         if self.config.prediction != "sample":
             return output
-        images, level = prepared(condition, (x.shape[-2], x.shape[-1]))
+        images, level = prepare_low_res(condition, (x.shape[-2], x.shape[-1]))
         kept = (level * (math.pi / 2)).cos().to(output)[:, None, None, None]
         return output + kept * tints(images).to(output)
 
@@ -99,5 +106,5 @@ class ImagenUpsampler(ImagenDenoiser):
     def _with_images(
         self, x: Tensor, pooled: Tensor, condition: Condition, previous: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        images, level = prepared(condition, (x.shape[-2], x.shape[-1]))
+        images, level = prepare_low_res(condition, (x.shape[-2], x.shape[-1]))
         return torch.cat([x, images.to(x)], 1), pooled + self.level_embedding(level, pooled)

@@ -32,7 +32,8 @@ def command(
 
     registry = Registry.load(plugin or [])
     chosen = read_recipe(registry, recipe, data=data, settings=settings or [])
-    from t2ikit.memory import at_once, forecast, report
+    from t2ikit.memory import report
+    from t2ikit.memory.forecast import at_once, forecast
     from t2ikit.utils.files import check_target, write_numbers
 
     if json is not None:

@@ -83,7 +83,7 @@ def with_noise(condition: Condition, size: tuple[int, int], level: Tensor, draws
     return replace(condition, low_res=clean * angle.cos() + noise * angle.sin(), noise_level=level.to(clean))
 
 
-def prepared(condition: Condition, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def prepare_low_res(condition: Condition, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """The upscaled images (B, 3, *size) of a condition and their noise levels (B,).
 
     Images that no noise was laid over yet are upscaled, at level 0.

@@ -31,7 +31,7 @@ FEWEST = 16
 """Images of a figure that a card states: fewer say nothing of a model."""
 
 
-def write_card(run: Run, out: Path, opened_with: str, model: Model, options: str = "") -> None:
+def write_model_card(run: Run, out: Path, opened_with: str, model: Model, options: str = "") -> None:
     """README.md with the recipe, the data, the numbers and a grid of images; grid.png beside it.
 
     Args:

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 
 from t2ikit.config.toml import dump_toml
 from t2ikit.errors import UserError, command, did_you_mean
-from t2ikit.exporters.card import write_card
+from t2ikit.exporters.card import write_model_card
 from t2ikit.exporters.pipeline_calls import CUSTOM
 from t2ikit.recipes.settings import Plugins
 from t2ikit.registry.registry import BUILTIN, Entry, Registry
@@ -175,7 +175,7 @@ def export_pipeline(run: Run, out: Path, pipeline_class: Any) -> None:
     write_text(out / "recipe.toml", dump_toml(portable(run.table, encoder=encoder)))
     write_json(out / "run.json", info)
     _write_class(run, out, pipeline_class)
-    write_card(run, out, f"{pipeline_class.__module__}:{pipeline_class.__name__}", model)
+    write_model_card(run, out, f"{pipeline_class.__module__}:{pipeline_class.__name__}", model)
 
 
 def _write_class(run: Run, out: Path, pipeline_class: Any) -> None:

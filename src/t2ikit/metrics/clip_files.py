@@ -8,7 +8,7 @@ from t2ikit.core.metric import Download, NotMeasured
 from t2ikit.errors import UserError
 from t2ikit.metrics.features import Features, Network
 from t2ikit.metrics.identity import folder_digest, versions
-from t2ikit.nn.clip import FILES, find_folder, missing_files, open_model, pooled
+from t2ikit.nn.clip import FILES, find_folder, missing_files, open_clip, pooled
 from t2ikit.utils.hub import MEGABYTES, cache, endpoint, is_id, kept
 
 
@@ -37,7 +37,7 @@ class ClipNetwork(Network):
     def open(self) -> Features:
         """The image tower."""
         try:
-            clip, pixels = open_model(self.model)
+            clip, pixels = open_clip(self.model)
         except UserError as error:
             raise unopened(self.model, error) from error
         clip.eval()

@@ -15,7 +15,7 @@ from t2ikit.metrics import clip_files
 from t2ikit.metrics.configs import ClipScoreConfig
 from t2ikit.metrics.identity import versions
 from t2ikit.metrics.intervals import mean_interval
-from t2ikit.nn.clip import ClipTeacher, Pixels, find_folder, load_clip, pooled, read_preprocessor
+from t2ikit.nn.clip import ClipPixels, ClipTeacher, find_folder, load_clip, pooled, read_preprocessor
 from t2ikit.utils.grids import to_pil
 
 
@@ -93,7 +93,7 @@ class ClipScore:
         return Measure(mean, len(images), low, high, "", provenance)
 
 
-def prepare(images: torch.Tensor, pixels: Pixels, resampling: Image.Resampling) -> torch.Tensor:
+def prepare(images: torch.Tensor, pixels: ClipPixels, resampling: Image.Resampling) -> torch.Tensor:
     """Images (N, 3, H, W) in [-1, 1] as the preprocessor of published CLIPs gives them, (N, 3, h, w).
 
     The shorter side is resized to the model's, the middle cut out, and red, green and blue are normalised.

@@ -39,7 +39,7 @@ FILES = {
 EXPECTED = "a folder with " + ", ".join(FILES)
 
 
-class Frozen:
+class FrozenModel:
     """A model that is only looked through: in evaluation mode, float32, without gradients of its own.
 
     No `nn.Module`, so that a module that holds one neither trains it nor saves it in checkpoints.
@@ -56,7 +56,7 @@ class Frozen:
 
 
 @dataclass(frozen=True)
-class Pixels:
+class ClipPixels:
     """How a model wants its images.
 
     Attributes:
@@ -80,7 +80,7 @@ class Pixels:
         return (x - mean) / std
 
 
-class ClipTeacher(Frozen):
+class ClipTeacher(FrozenModel):
     """Both towers of a CLIP.
 
     Args:
@@ -92,7 +92,7 @@ class ClipTeacher(Frozen):
         length: tokens a caption is cut to.
     """
 
-    def __init__(self, model: nn.Module, tokenizer: Any, pixels: Pixels) -> None:
+    def __init__(self, model: nn.Module, tokenizer: Any, pixels: ClipPixels) -> None:
         super().__init__(model)
         self.tokenizer, self.pixels = tokenizer, pixels
         self.length = min(tokenizer.model_max_length, self.model.config.text_config.max_position_embeddings)
@@ -153,7 +153,7 @@ def load_clip(name: str) -> ClipTeacher:
         UserError: something is missing or is no CLIP.
     """
     place = find_folder(name)
-    model, pixels = open_model(str(place), called=name)
+    model, pixels = open_clip(str(place), called=name)
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(place), trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
@@ -161,7 +161,9 @@ def load_clip(name: str) -> ClipTeacher:
     return ClipTeacher(model, tokenizer, pixels)
 
 
-def open_model(name: str, attention: Attention = "sdpa", *, called: str | None = None) -> tuple[Any, Pixels]:
+def open_clip(
+    name: str, attention: Attention = "sdpa", *, called: str | None = None
+) -> tuple[Any, ClipPixels]:
     """A `CLIPModel` and how it wants its images.
 
     Args:
@@ -192,7 +194,7 @@ def open_model(name: str, attention: Attention = "sdpa", *, called: str | None =
         raise _unusable(name, "weights are missing", "all weights of a CLIPModel", f"no {missing[0]}")
     side = model.config.vision_config.image_size
     size = (side, side) if isinstance(side, int) else (side[0], side[1])
-    return model, Pixels(
+    return model, ClipPixels(
         size,
         tuple(prepared.get("image_mean", OPENAI_CLIP_MEAN)),
         tuple(prepared.get("image_std", OPENAI_CLIP_STD)),

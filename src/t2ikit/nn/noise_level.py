@@ -6,7 +6,7 @@ from diffusers.models.embeddings import TimestepEmbedding, Timesteps
 from torch import Tensor, nn
 
 
-class LevelEmbedding(nn.Module):
+class NoiseLevelEmbedding(nn.Module):
     """Tells a network the level of the noise: sines and cosines, as of a timestep, and two layers.
 
     Args:

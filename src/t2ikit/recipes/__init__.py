@@ -1,1 +1,1 @@
-""""""
+"""Recipes: read, laid over one another, checked, and built into parts."""

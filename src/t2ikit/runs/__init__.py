@@ -1,1 +1,1 @@
-""""""
+"""Run folders: recipe.toml, run.json, log.jsonl, samples/, checkpoints/."""
