@@ -30,7 +30,8 @@ from t2ikit.runs.open import open_run
 from t2ikit.sampling.draw import sample
 from t2ikit.sampling.open import open_model
 from t2ikit.utils.files import write_json
-from t2ikit.utils.grids import contact_sheet, to_pil
+from t2ikit.utils.grids import contact_sheet
+from t2ikit.utils.images import to_pil
 
 SEED = 4_711
 

@@ -21,7 +21,6 @@ from PIL import Image
 
 from t2ikit import open_run
 from t2ikit.evaluation.evaluator import evaluation_data
-from t2ikit.evaluation.images import as_saved
 from t2ikit.exporters.exporting import export
 from t2ikit.metrics.creature_reader import CreatureReader
 from t2ikit.metrics.prompt_accuracy import measure, parse
@@ -29,7 +28,8 @@ from t2ikit.registry.registry import Registry
 from t2ikit.sampling.draw import sample
 from t2ikit.sampling.open import open_model
 from t2ikit.utils.files import write_json
-from t2ikit.utils.grids import from_pil, labelled_grid, to_pil
+from t2ikit.utils.grids import labelled_grid
+from t2ikit.utils.images import as_saved, from_pil, to_pil
 
 SHOWN = 6
 

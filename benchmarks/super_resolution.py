@@ -27,7 +27,6 @@ from t2ikit.core.super_resolution import SuperResolution, shrink, upscale
 from t2ikit.data.loader import BatchLoader
 from t2ikit.errors import UserError
 from t2ikit.evaluation.evaluator import evaluation_data
-from t2ikit.evaluation.images import as_saved
 from t2ikit.metrics.configs import LpipsConfig
 from t2ikit.metrics.intervals import mean_interval
 from t2ikit.metrics.perceptual import Lpips
@@ -35,7 +34,8 @@ from t2ikit.registry.registry import Registry
 from t2ikit.sampling.draw import sample
 from t2ikit.sampling.open import open_model
 from t2ikit.utils.files import write_json
-from t2ikit.utils.grids import labelled_grid, to_pil
+from t2ikit.utils.grids import labelled_grid
+from t2ikit.utils.images import as_saved, to_pil
 from t2ikit_gigagan.paired import PerceptualLoss
 
 SAMPLES = 8

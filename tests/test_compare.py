@@ -32,7 +32,7 @@ from t2ikit.recipes.read import read_recipe
 from t2ikit.registry.registry import Registry
 from t2ikit.sampling.costs import Costs
 from t2ikit.training.start import start_run
-from t2ikit.utils.grids import to_pil
+from t2ikit.utils.images import to_pil
 from test_resume import IMAGEN
 
 MISSING = ["metrics.clip-score.model=./no-clip"]

@@ -7,7 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from t2ikit.utils.grids import fit, labelled_grid, to_pil, wrap
+from t2ikit.utils.grids import fit, labelled_grid, wrap
+from t2ikit.utils.images import to_pil
 from t2ikit.utils.label_fonts import label_font
 
 COLOURS = ["red", "lime", "blue", "yellow", "cyan", "magenta"]

@@ -24,7 +24,6 @@ from t2ikit import Dataset, ImageSet, NotMeasured
 from t2ikit.core.batch import Record
 from t2ikit.data.configs import CreaturesConfig
 from t2ikit.data.creatures.dataset import Creatures
-from t2ikit.evaluation.images import as_saved
 from t2ikit.metrics import clip_files, hub_weights
 from t2ikit.metrics.clip_score import ClipScore, prepare
 from t2ikit.metrics.colours import Colours, border_noise, saturation
@@ -42,7 +41,7 @@ from t2ikit.nn.clip import ClipPixels
 from t2ikit.registry.registry import Registry
 from t2ikit.testing import check_metric
 from t2ikit.utils import hub
-from t2ikit.utils.grids import to_pil
+from t2ikit.utils.images import as_saved, to_pil
 
 LIBRARIES = ("torch_fidelity", "lpips", "torchvision")
 with_libraries = pytest.mark.skipif(

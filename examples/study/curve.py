@@ -20,7 +20,8 @@ from t2ikit.runs import checkpoint as ckpt
 from t2ikit.sampling.draw import sample
 from t2ikit.sampling.open import open_model
 from t2ikit.utils.files import write_json
-from t2ikit.utils.grids import labelled_grid, to_pil
+from t2ikit.utils.grids import labelled_grid
+from t2ikit.utils.images import to_pil
 
 SHOWN = 5
 """Prompts of the image."""

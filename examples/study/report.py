@@ -19,7 +19,8 @@ from t2ikit.runs.run import Run
 from t2ikit.sampling.draw import sample
 from t2ikit.sampling.open import open_model
 from t2ikit.utils.files import write_json, write_text
-from t2ikit.utils.grids import labelled_grid, to_pil
+from t2ikit.utils.grids import labelled_grid
+from t2ikit.utils.images import to_pil
 
 ATTRIBUTES = ("colour", "species", "action", "eyes")
 SHOWN = 5

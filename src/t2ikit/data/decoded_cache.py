@@ -27,6 +27,7 @@ from t2ikit.data.source import Entry, Source, digest
 from t2ikit.errors import UserError
 from t2ikit.utils.cache import cache_folder
 from t2ikit.utils.progress import progress_bar
+from t2ikit.utils.quoting import one_line
 
 VERSION = 1
 """Raise it whenever decoding or resizing changes."""
@@ -190,7 +191,7 @@ def _join(path: Path, raw: Path, shape: tuple[int, ...], facts: str) -> None:
 
 def reason(error: BaseException) -> str:
     """A short reason without the path, which the message has already."""
-    text = " ".join(str(error).split())
+    text = one_line(error, 120)
     if "cannot identify image file" in text:
         return "not an image that Pillow knows"
-    return text[:120] or type(error).__name__
+    return text

@@ -23,6 +23,7 @@ from t2ikit.core.interfaces import Dataset, Split, TextEncoder
 from t2ikit.core.rng import derive_seed
 from t2ikit.core.super_resolution import SuperResolution, shrink
 from t2ikit.errors import UserError
+from t2ikit.utils.images import from_uint8
 
 CACHE_BYTES = 1 << 29
 
@@ -53,7 +54,7 @@ class LocalBatch:
         text = encoder.encode([*self.all_captions, *self.wrong, ""])
         pool, wrong, empty = text[: len(self.all_captions)], text[len(self.all_captions) : -1], text[-1:]
         first = int(self.caption_index[0])
-        images = self.images.to(device).float() / 127.5 - 1
+        images = from_uint8(self.images.to(device))
         low_res = shrink(images, self.ratio) if self.ratio else None
         condition = Condition(self.captions, pool[first : first + len(self.captions)], empty, low_res)
         batch = Batch(

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image
 from pydantic import TypeAdapter
@@ -23,7 +22,8 @@ from t2ikit.runs.run import Run
 from t2ikit.sampling.costs import Costs
 from t2ikit.sampling.outputs import evaluations_of
 from t2ikit.utils.files import save_image, write_json, write_text
-from t2ikit.utils.grids import contact_sheet, to_pil
+from t2ikit.utils.grids import contact_sheet
+from t2ikit.utils.images import from_pil, to_pil
 
 SHOWN = 24
 """Images on the sheet of nearest neighbours."""
@@ -130,8 +130,7 @@ def read_evaluation(evaluator: Evaluator, changes: dict[str, str], shown: int) -
 def _read_image(path: Path) -> Tensor:
     """A written image (3, H, W) in [-1, 1]."""
     with Image.open(path) as image:
-        levels = np.array(image.convert("RGB"))
-    return torch.from_numpy(levels).permute(2, 0, 1).float() / 127.5 - 1
+        return from_pil([image])[0]
 
 
 def write_images(drawn: ImageSet, folder: Path) -> None:

@@ -14,6 +14,7 @@ from t2ikit.core.metric import ImageSet
 from t2ikit.recipes.compose import Model
 from t2ikit.sampling.draw import sample
 from t2ikit.sampling.low_res import low_res_images
+from t2ikit.utils.images import as_saved, from_uint8
 from t2ikit.utils.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def reference(
 ) -> Pictures:
     """Real images of the prompts, and images of the data that the run was trained on, if it is known."""
     found = dataset.images(prompts, seed)
-    real = None if found is None else _scaled(torch.stack(found))
+    real = None if found is None else from_uint8(torch.stack(found))
     return Pictures(dataset, prompts, real, _training_images(trained_on))
 
 
@@ -49,16 +50,7 @@ def _training_images(dataset: Dataset | None) -> Tensor | None:
         return None
     size = dataset.size("train")
     count = max(1, min(size, MOST_TRAINING, MOST_VALUES // dataset.record("train", 0).image.numel()))
-    return _scaled(torch.stack([dataset.record("train", i * size // count).image for i in range(count)]))
-
-
-def _scaled(images: Tensor) -> Tensor:
-    return images.float() / 127.5 - 1
-
-
-def as_saved(images: Tensor) -> Tensor:
-    """Images in [-1, 1] as an 8-bit file gives them back."""
-    return ((images + 1) * 127.5).nan_to_num(0.0).round().clamp(0, 255) / 127.5 - 1
+    return from_uint8(torch.stack([dataset.record("train", i * size // count).image for i in range(count)]))
 
 
 def draw_all(model: Model, beside: Pictures, options: EvaluationOptions, call: dict[str, Any]) -> ImageSet:

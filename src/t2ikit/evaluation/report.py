@@ -32,7 +32,8 @@ from t2ikit.evaluation.results import number
 from t2ikit.runs.curves import draw_curves
 from t2ikit.sampling.costs import Costs
 from t2ikit.utils.files import write_report
-from t2ikit.utils.grids import SEEN, fit, to_pil
+from t2ikit.utils.grids import SEEN, fit
+from t2ikit.utils.images import to_pil
 from t2ikit.utils.quoting import shortened
 
 WIDEST = 900

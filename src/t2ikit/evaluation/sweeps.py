@@ -22,7 +22,8 @@ from t2ikit.metrics.downloads import Needs, unmeasured
 from t2ikit.recipes.settings import as_settings
 from t2ikit.runs.run import Run
 from t2ikit.utils.files import save_image, write_json
-from t2ikit.utils.grids import labelled_grid, to_pil
+from t2ikit.utils.grids import labelled_grid
+from t2ikit.utils.images import to_pil
 
 MOST = 200
 """Combinations of one sweep."""

@@ -16,6 +16,7 @@ from t2ikit.nn.out_of_memory import is_out_of_memory
 from t2ikit.nn.weights import check_finite
 from t2ikit.registry.registry import Registry
 from t2ikit.registry.specs import Context
+from t2ikit.utils.quoting import one_line
 
 DIFFERENT = ("missing_keys", "unexpected_keys")
 """What diffusers would only warn of."""
@@ -97,7 +98,7 @@ class GeneratorModel(ModelMixin, ConfigMixin):
         except (RuntimeError, TypeError) as error:  # weights of other shapes; not what __init__ takes
             if is_out_of_memory(error):
                 raise
-            raise _other_weights(path, " ".join(str(error).split())[:200]) from error
+            raise _other_weights(path, one_line(error)) from error
         wrong = [f"{kind}: {', '.join(sorted(info[kind])[:3])}" for kind in DIFFERENT if info[kind]]
         if wrong:
             raise _other_weights(path, "; ".join(wrong))

@@ -56,8 +56,9 @@ from t2ikit.sampling.open import check_call
 from t2ikit.text.loaded import LoadedTextEncoder
 from t2ikit.text.model_files import name_tokenizers
 from t2ikit.text.vocabulary import read_words, warn_of_prompts, write_words
-from t2ikit.utils.grids import to_pil
 from t2ikit.utils.hub import folder_of
+from t2ikit.utils.images import to_pil
+from t2ikit.utils.quoting import one_line
 
 __all__ = ["GeneratorModel", "ModelMixin", "TextToImagePipeline"]  # ModelMixin: diffusers looks for it here
 
@@ -130,7 +131,7 @@ class TextToImagePipeline(DiffusionPipeline):
             raise UserError(
                 f"{path} cannot be opened as a pipeline",
                 expected="what `t2ikit export --format diffusers` wrote, whole; weights in safetensors alone",
-                got=" ".join(str(error).split())[:200],
+                got=one_line(error),
                 fix="check the options that were given; if they are right, export the run again",
             ) from error
 

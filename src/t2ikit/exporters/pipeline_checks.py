@@ -15,7 +15,7 @@ from t2ikit.errors import UserError
 from t2ikit.registry.registry import Registry
 from t2ikit.runs.plugins import check_present
 from t2ikit.runs.run import Run
-from t2ikit.utils.grids import from_pil
+from t2ikit.utils.images import from_pil
 
 DTYPE = "dtype" if hasattr(deprecation_utils, "_resolve_dtype") else "torch_dtype"
 """What diffusers calls the precision of weights."""

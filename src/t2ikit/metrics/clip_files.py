@@ -10,6 +10,7 @@ from t2ikit.metrics.features import Features, Network
 from t2ikit.metrics.identity import folder_digest, versions
 from t2ikit.nn.clip import FILES, find_folder, missing_files, open_clip, pooled
 from t2ikit.utils.hub import MEGABYTES, cache, endpoint, is_id, kept
+from t2ikit.utils.images import from_uint8
 
 
 class ClipNetwork(Network):
@@ -45,7 +46,7 @@ class ClipNetwork(Network):
         return Features(
             f"CLIP {self.model}, antialiased bicubic to {height} x {width} px, "
             f"transformers {versions('transformers')['transformers']}",
-            lambda images: pooled(clip.get_image_features(pixels(images / 127.5 - 1))),
+            lambda images: pooled(clip.get_image_features(pixels(from_uint8(images)))),
         )
 
 

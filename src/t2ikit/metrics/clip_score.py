@@ -16,7 +16,7 @@ from t2ikit.metrics.configs import ClipScoreConfig
 from t2ikit.metrics.identity import versions
 from t2ikit.metrics.intervals import mean_interval
 from t2ikit.nn.clip import ClipPixels, ClipTeacher, find_folder, load_clip, pooled, read_preprocessor
-from t2ikit.utils.grids import to_pil
+from t2ikit.utils.images import to_pil
 
 
 class ClipScore:

@@ -11,6 +11,7 @@ from torch import Tensor
 from t2ikit.core.metric import ImageSet, Measure
 from t2ikit.metrics.configs import PlainConfig
 from t2ikit.metrics.intervals import mean_interval
+from t2ikit.utils.images import to_levels
 
 
 class Colours:
@@ -34,7 +35,7 @@ class Colours:
 
 
 def _measures(prefix: str, images: Tensor) -> dict[str, Measure]:
-    levels = (images.double() + 1) * 127.5
+    levels = to_levels(images)
     each = {
         "saturation": (100 * saturation(levels), "%"),
         "extremes": (100 * ((levels < 0.5) | (levels > 254.5)).double().mean((1, 2, 3)), "%"),

@@ -20,8 +20,9 @@ from t2ikit.core.metric import ImageSet, Measure, NotMeasured
 from t2ikit.metrics import intervals
 from t2ikit.metrics.configs import FeatureConfig
 from t2ikit.metrics.coverage import covered, share_interval
-from t2ikit.metrics.features import Features, Network, to_bytes
+from t2ikit.metrics.features import Features, Network
 from t2ikit.metrics.intervals import spread_interval
+from t2ikit.utils.images import to_uint8
 
 SUBSET, SUBSETS, SEED = 1000, 100, 2020
 """Images of a subset of the kernel distance and how many subsets, as published; the seed is torch-fidelity's,
@@ -78,7 +79,7 @@ class FeatureDistance:
             "recall": lambda: self._share(ours, real, "recall"),
         }
         measures = {name: computed[kind]() for kind, name in self.names.items()}
-        different = len({image.numpy().tobytes() for image in to_bytes(image_set.real)})
+        different = len({image.numpy().tobytes() for image in to_uint8(image_set.real)})
         if different == len(image_set.real):
             return measures
         few = f"only {different} of {len(image_set.real)} real images are different"

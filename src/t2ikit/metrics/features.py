@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from t2ikit.core.metric import Download
+from t2ikit.utils.images import from_uint8, to_uint8
 
 
 @dataclass(frozen=True)
@@ -30,12 +31,7 @@ class Features:
     def __call__(self, images: Tensor, batch: int) -> Tensor:
         """Images (N, 3, H, W) in [-1, 1], `batch` at a time, to features (N, D) on the CPU."""
         with torch.no_grad():
-            return torch.cat([self.extract(part).float().cpu() for part in to_bytes(images).split(batch)])
-
-
-def to_bytes(images: Tensor) -> Tensor:
-    """[-1, 1] to uint8, exact for what came from uint8."""
-    return ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+            return torch.cat([self.extract(part).float().cpu() for part in to_uint8(images).split(batch)])
 
 
 class Network:
@@ -79,7 +75,7 @@ class ReaderNetwork(Network):
         net = CreatureReader().net
         return Features(
             f"creature reader v{READER_VERSION}, antialiased bilinear to {SIDE} px",
-            lambda images: net.features(to_reader(images / 127.5 - 1)),
+            lambda images: net.features(to_reader(from_uint8(images))),
         )
 
     def dependencies(self) -> dict[str, str]:

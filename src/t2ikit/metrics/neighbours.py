@@ -14,6 +14,7 @@ from torch import Tensor
 from t2ikit.core.metric import ImageSet, Measure, NotMeasured
 from t2ikit.metrics.configs import PlainConfig
 from t2ikit.metrics.intervals import below_interval, mean_interval
+from t2ikit.utils.images import to_levels
 
 PROVENANCE = "root mean square over pixels, levels of 255"
 NEAR = 0.05
@@ -60,7 +61,7 @@ class Neighbours:
 
 def nearest(images: Tensor, train: Tensor) -> tuple[Tensor, Tensor]:
     """Distance (N,), float64, and place (N,) of the nearest of training images (M, 3, H, W)."""
-    a, b = (((x.double() + 1) * 127.5).flatten(1) for x in (images, train))
+    a, b = (to_levels(x).flatten(1) for x in (images, train))
     parts = [torch.cdist(part, b, compute_mode="donot_use_mm_for_euclid_dist").min(1) for part in a.split(64)]
     distances = torch.cat([part.values for part in parts]) / a.shape[1] ** 0.5
     return distances, torch.cat([part.indices for part in parts])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import textwrap
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from t2ikit.metrics.downloads import Needs, NotFetched, needs_of, size
 from t2ikit.registry.registry import Entry, Registry
 from t2ikit.utils.deprecation import warn_renamed
 from t2ikit.utils.hub import unreachable
+from t2ikit.utils.quoting import one_line
 
 LONGEST = 300
 """Letters of a reason."""
@@ -102,7 +102,7 @@ def _guarded(passing: type[Exception] = NotMeasured) -> Iterator[None]:
         raise
     except Exception as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
-        text = textwrap.shorten(str(error), LONGEST)
+        text = one_line(error, LONGEST)
         place = f"{Path(last.filename).name}:{last.lineno}"
         raise Failed(f"failed: {type(error).__name__}: {text} ({place})") from error
 

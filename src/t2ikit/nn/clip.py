@@ -24,6 +24,7 @@ from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 from t2ikit.errors import UserError
 from t2ikit.utils.extras import example
 from t2ikit.utils.hub import download, has_weights, is_id, kept, reason, refusals, without_bars
+from t2ikit.utils.quoting import one_line
 
 Attention = Literal["sdpa", "eager"]
 GREATEST_SCALE = 100.0
@@ -157,7 +158,7 @@ def load_clip(name: str) -> ClipTeacher:
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(place), trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
-        raise _unusable(name, "its tokenizer cannot be opened", "tokenizer.json", _first(error)) from error
+        raise _unusable(name, "its tokenizer cannot be opened", "tokenizer.json", one_line(error)) from error
     return ClipTeacher(model, tokenizer, pixels)
 
 
@@ -186,7 +187,7 @@ def open_clip(
         prepared = read_preprocessor(place)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise _unusable(
-            name, "it cannot be opened", f"{EXPECTED}, there or on the Hub", _first(error)
+            name, "it cannot be opened", f"{EXPECTED}, there or on the Hub", one_line(error)
         ) from error
     model, found = opened
     missing = sorted(found["missing_keys"])
@@ -246,10 +247,6 @@ def missing_files(folder: Path) -> list[str]:
     if "model.safetensors" not in missing and not has_weights(folder):
         missing.append("model.safetensors")
     return missing
-
-
-def _first(error: Exception) -> str:
-    return str(error).split("\n")[0]
 
 
 def _unusable(

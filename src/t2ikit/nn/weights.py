@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from t2ikit.errors import UserError
+from t2ikit.utils.quoting import one_line
 
 NAMED = 3
 """Tensors that a message names; the others are counted."""
@@ -55,7 +55,7 @@ def load_state(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> 
         raise UserError(
             f"{path}: the weights do not fit the recipe",
             expected="the model that recipe.toml describes",
-            got=textwrap.shorten(str(error).split("\n", 1)[-1], 200),
+            got=one_line(str(error).split("\n", 1)[-1]),
             fix="restore recipe.toml, and use the plugin versions that run.json names",
         ) from error
 

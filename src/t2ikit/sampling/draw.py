@@ -15,6 +15,7 @@ from t2ikit.errors import UserError
 from t2ikit.nn.out_of_memory import with_less
 from t2ikit.recipes.compose import Model
 from t2ikit.sampling.guidance import clamp_images
+from t2ikit.utils.quoting import one_line
 
 Progress = Callable[[int, int], None]
 PIXELS = 64 * 64**2
@@ -167,7 +168,7 @@ def _smaller(batch: int, error: BaseException) -> int:
         raise UserError(
             "out of memory while drawing a single image",
             expected="the model and one image to fit the device",
-            got=str(error).split("\n")[0] or type(error).__name__,
+            got=one_line(error),
             fix="use another device (--device cpu), or a smaller model",
         ) from error
     return batch // 2

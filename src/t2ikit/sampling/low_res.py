@@ -10,6 +10,7 @@ from torch import Tensor
 from t2ikit.core.interfaces import Dataset, Generator
 from t2ikit.core.super_resolution import shrink
 from t2ikit.errors import UserError
+from t2ikit.utils.images import from_uint8
 
 
 def real_images(generator: Generator, dataset: Dataset, prompts: Sequence[str], seed: int) -> Tensor | None:
@@ -28,7 +29,7 @@ def real_images(generator: Generator, dataset: Dataset, prompts: Sequence[str], 
             got=", ".join(repr(prompt) for prompt in list(prompts)[:4]),
             fix="leave train.prompts or --prompts out, or take captions of the data",
         )
-    return torch.stack(found).float() / 127.5 - 1
+    return from_uint8(torch.stack(found))
 
 
 def low_res_images(generator: Generator, real: Tensor | None, samples: int = 1) -> Tensor | None:

@@ -12,7 +12,8 @@ from torch import Tensor
 from t2ikit.runs.run import Run
 from t2ikit.sampling.outputs import make_output, unwritable
 from t2ikit.utils.files import save_image
-from t2ikit.utils.grids import labelled_grid, prompt_labels, to_pil
+from t2ikit.utils.grids import labelled_grid, prompt_labels
+from t2ikit.utils.images import to_pil
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from t2ikit.core.interfaces import Dataset, Split, TextEncoder
 from t2ikit.core.metric import Download, ImageSet, Measure
 from t2ikit.registry.registry import Registry
 from t2ikit.testing.support import Subject, close, explained, finite, require, subject
+from t2ikit.utils.images import from_uint8
 
 SPLITS: tuple[Split, ...] = ("train", "validation")
 LOOKED_AT = 100
@@ -173,7 +174,7 @@ def check_metric(
     dataset = dataset or subject("datasets", "t2ikit/creatures", part.registry, {"spec": "creatures"}).build()
     count = min(16, dataset.size("validation"))
     records = [dataset.record("validation", index) for index in range(count)]
-    images = torch.stack([record.image for record in records]).float() / 127.5 - 1
+    images = from_uint8(torch.stack([record.image for record in records]))
     before = images.clone()
     real = images.flip(0)
     prompts = [record.captions[0] for record in records]

@@ -7,6 +7,7 @@ from typing import Any
 from t2ikit.errors import UserError
 from t2ikit.text.configs import PretrainedConfig
 from t2ikit.text.model_files import ModelFiles
+from t2ikit.utils.quoting import one_line
 
 
 def open_tokenizer(files: ModelFiles) -> Any:
@@ -28,7 +29,7 @@ def unknown_model(files: ModelFiles, error: Exception) -> UserError:
     return UserError(
         f"text.model: {files.name} cannot be opened as a text encoder",
         expected="a model and a tokenizer that transformers knows; no code of its own",
-        got=" ".join(str(error).split())[:200],
+        got=one_line(error),
         fix="give another model; text.use=t5, clip or hf says of which kind it is",
     )
 

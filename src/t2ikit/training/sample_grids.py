@@ -12,7 +12,8 @@ from t2ikit.recipes.compose import Components
 from t2ikit.sampling.draw import sample
 from t2ikit.sampling.low_res import low_res_images, real_images
 from t2ikit.training.trainer import Trainer
-from t2ikit.utils.grids import labelled_grid, prompt_labels, to_pil
+from t2ikit.utils.grids import labelled_grid, prompt_labels
+from t2ikit.utils.images import to_pil
 
 
 class SampleGrids:

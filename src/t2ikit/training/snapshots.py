@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import Any
 
 from torch import Tensor, nn
@@ -11,6 +10,7 @@ from t2ikit.errors import UserError
 from t2ikit.nn.weights import check_finite
 from t2ikit.runs.checkpoint import Snapshot
 from t2ikit.training.trainer import Trainer
+from t2ikit.utils.quoting import one_line
 
 MUON, ADAMW = {"momentum"}, {"step", "exp_avg", "exp_avg_sq"}
 """What optimisers keep of a weight."""
@@ -86,7 +86,7 @@ def restore(trainer: Trainer, snapshot: Snapshot, *, own_micro_batch: bool = Fal
         raise UserError(
             f"the checkpoint of step {snapshot.step} does not fit the recipe",
             expected="the parts that recipe.toml names, as they were when the run began",
-            got=textwrap.shorten(str(error), 200),
+            got=one_line(error),
             fix="restore recipe.toml, and use the plugin versions that run.json names",
         ) from error
     if not own_micro_batch:

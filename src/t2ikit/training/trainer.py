@@ -24,6 +24,7 @@ from t2ikit.recipes.schema import OptimizerConfig, TrainConfig
 from t2ikit.registry.specs import Needs
 from t2ikit.training.player import Player, freeze_all_but, thaw
 from t2ikit.training.schedule import Budget, make_budget, scheduled_rate
+from t2ikit.utils.quoting import one_line
 from t2ikit.utils.running_means import RunningMeans
 
 
@@ -191,7 +192,7 @@ class Trainer:
         return UserError(
             f"out of memory at micro-batch {self.micro_batch} on {processes} process(es)",
             expected="weights, gradients, optimiser and one micro-batch to fit the device",
-            got=str(error).split("\n")[0] or type(error).__name__,
+            got=one_line(error),
             fix=f"--set train.micro_batch={smaller:d}, beginning or resuming; the batch is the same"
             if smaller
             else "train with smaller images (data.size), a smaller generator or train.precision=bf16",
@@ -232,7 +233,7 @@ def _too_large_whole(error: BaseException) -> UserError:
     return UserError(
         "out of memory while validating a single held-out image",
         expected="the model and one whole image to fit the device; an upsampler trains on smaller crops",
-        got=str(error).split("\n")[0] or type(error).__name__,
+        got=one_line(error),
         fix="train with smaller images (data.size), a smaller generator or train.precision=bf16",
     )
 

@@ -89,7 +89,7 @@ def check_report(path: Path) -> None:
         beside.touch()
         beside.unlink()
     except OSError as error:
-        raise _unwritable(path, "--out", error) from error
+        raise _file_error(path, "--out", error) from error
 
 
 def write_numbers(table: object, path: Path) -> None:
@@ -114,13 +114,33 @@ def _write(text: str, path: Path, option: str) -> None:
     try:
         write_text(path, text)
     except OSError as error:
-        raise _unwritable(path, option, error) from error
+        raise _file_error(path, option, error) from error
 
 
-def _unwritable(path: Path, option: str, error: OSError) -> UserError:
+def _file_error(path: Path, option: str, error: OSError) -> UserError:
+    what = f"{option} {path}: the file cannot be written"
+    return unwritable(what, error, "choose another path, or make the folder writable")
+
+
+def unwritable(what: str, error: OSError, fix: str) -> UserError:
+    """The error of a folder or file that cannot be written.
+
+    Args:
+        what: names it and says what cannot be done, as "--out a: the images cannot be written".
+        error: the reason.
+        fix: what to do.
+    """
     return UserError(
-        f"{option} {path}: the file cannot be written",
-        expected="a path in a folder that exists and can be written",
-        got=error,
-        fix="choose another path, or make the folder writable",
+        what, expected="a folder in which files can be written, with room for them", got=error, fix=fix
     )
+
+
+def probe(folder: Path) -> None:
+    """Write a file into a folder and delete it.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    file = folder / f".probe-{os.getpid()}"
+    file.touch()
+    file.unlink()

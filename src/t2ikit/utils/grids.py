@@ -7,10 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Protocol
 
-import numpy as np
-import torch
 from PIL import Image, ImageDraw
-from torch import Tensor
 
 from t2ikit.utils.label_fonts import FONT_SIZE, LabelFont, label_fonts
 
@@ -23,18 +20,6 @@ LABEL_LINES = 3
 """What a longer label has beyond so many lines is left out."""
 TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 INK, PAPER = "#202020", "#ffffff"
-
-
-def to_pil(images: Tensor) -> list[Image.Image]:
-    """Images (B, 3, H, W) in [-1, 1] as 8-bit RGB; what lies outside is cut off, NaN is black."""
-    pixels = ((images.detach().float().cpu() + 1) * 127.5).nan_to_num(0.0).round().clamp(0, 255)
-    return [Image.fromarray(image.numpy()) for image in pixels.to(torch.uint8).permute(0, 2, 3, 1)]
-
-
-def from_pil(images: Sequence[Image.Image]) -> Tensor:
-    """Images of one size as (B, 3, H, W) in [-1, 1]."""
-    pixels = np.stack([np.array(image.convert("RGB")) for image in images])
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def prompt_labels(prompts: Sequence[str]) -> list[str]:

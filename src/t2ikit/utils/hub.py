@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from t2ikit.errors import UserError
 from t2ikit.utils.console import SCREEN, log
+from t2ikit.utils.quoting import one_line
 
 FILES = ["*.json", "*.safetensors", "*.model", "*.txt"]
 """Of a repository: configs, weights and tokenizers; no code and no pickles."""
@@ -180,7 +181,7 @@ def reason(error: BaseException) -> str:
         return "no id that the Hub could know"
     if isinstance(error, RepositoryNotFoundError):
         return "the Hub has none of that name, or it is private"
-    said = " ".join(str(error).split())[:200]
+    said = one_line(error)
     return said if isinstance(error, ConnectionError) else f"{type(error).__name__}: {said}"
 
 

@@ -67,3 +67,8 @@ def code_block(text: str, language: str) -> list[str]:
 def _longest(text: str) -> int:
     """How many backquotes stand in a row."""
     return max(map(len, re.findall("`+", text)), default=0)
+
+
+def one_line(error: object, most: int = 200) -> str:
+    """What an exception says, on one line of at most `most` characters; its type where it says nothing."""
+    return shortened(" ".join(str(error).split()), most) or type(error).__name__

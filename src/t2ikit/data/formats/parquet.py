@@ -14,6 +14,7 @@ from t2ikit.data.formats.rows import Rows, cell_bytes, choose_columns
 from t2ikit.data.source import Entry
 from t2ikit.errors import UserError
 from t2ikit.utils.extras import import_extra
+from t2ikit.utils.quoting import one_line
 
 GROUPS = 4
 """Row groups that are kept in memory."""
@@ -129,13 +130,13 @@ class _Table:
                 cells = self._group(group)
             return cells[row - self._starts[group]].as_py()
         except _arrow().ArrowException as error:
-            raise OSError(str(error).splitlines()[0][:120]) from error
+            raise OSError(one_line(error, 120)) from error
 
     def _unreadable(self, error: Exception) -> UserError:
         return UserError(
             f"{self.path}: this is no parquet file",
             expected="a table with images and captions",
-            got=str(error).splitlines()[0][:120],
+            got=one_line(error, 120),
             fix="write it again, or give another file",
         )
 

@@ -27,6 +27,7 @@ from t2ikit.data.configs import ShardsConfig
 from t2ikit.data.formats.shards import ShardSource, existing_shards, expand, is_remote
 from t2ikit.errors import T2ikitWarning, UserError
 from t2ikit.utils.extras import import_extra
+from t2ikit.utils.quoting import one_line
 
 GROUP = 4
 """Shards whose samples are mixed."""
@@ -184,6 +185,6 @@ def fetch(url: str, path: Path) -> None:
         raise UserError(
             f"wds:{url}: this shard cannot be fetched",
             expected="a tar file there",
-            got=" ".join(str(error).split())[:160],
+            got=one_line(error, 160),
             fix="check the address; https:// needs curl, other schemes the program webdataset calls for them",
         ) from error
