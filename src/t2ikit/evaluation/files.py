@@ -21,7 +21,7 @@ from t2ikit.metrics.neighbours import nearest
 from t2ikit.runs.run import Run
 from t2ikit.sampling.costs import Costs
 from t2ikit.sampling.outputs import evaluations_of
-from t2ikit.utils.files import save_image, write_json, write_text
+from t2ikit.utils.files import save_image, unwritable, write_json, write_text
 from t2ikit.utils.grids import contact_sheet
 from t2ikit.utils.images import from_pil, to_pil
 
@@ -61,18 +61,14 @@ def make_folder(run: Run) -> Path:
     try:
         folder.mkdir(parents=run.exported, exist_ok=True)
     except OSError as error:
-        raise unwritable(folder, error) from error
+        raise unwritable_numbers(folder, error) from error
     return folder
 
 
-def unwritable(folder: Path, error: OSError) -> UserError:
-    """The error of a folder that cannot be written."""
-    return UserError(
-        f"{folder}: what is measured cannot be written",
-        expected="a run folder in which files can be written, with room for them",
-        got=error,
-        fix="free some space, or evaluate a copy of the run",
-    )
+def unwritable_numbers(folder: Path, error: OSError) -> UserError:
+    """The error of a folder that cannot take an evaluation."""
+    what = f"{folder}: what is measured cannot be written"
+    return unwritable(what, error, "free some space, or evaluate a copy of the run")
 
 
 def measure_into(evaluator: Evaluator, changes: dict[str, str] | None = None) -> EvaluationResult:
@@ -142,14 +138,14 @@ def write_images(drawn: ImageSet, folder: Path) -> None:
     try:
         _write_images(drawn, folder)
     except OSError as error:
-        raise unwritable(folder, error) from error
+        raise unwritable_numbers(folder, error) from error
 
 
 def _write_numbers(evaluation: EvaluationResult, folder: Path) -> None:
     try:
         write_json(folder / NUMBERS, evaluation.table())
     except OSError as error:
-        raise unwritable(folder, error) from error
+        raise unwritable_numbers(folder, error) from error
 
 
 def _write_images(drawn: ImageSet, folder: Path) -> None:

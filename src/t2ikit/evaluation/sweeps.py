@@ -16,7 +16,7 @@ from t2ikit.config.toml import parse_setting
 from t2ikit.core.metric import ImageSet
 from t2ikit.errors import UserError
 from t2ikit.evaluation.evaluator import Evaluator, check_measured
-from t2ikit.evaluation.files import make_folder, measure_into, read_evaluation, unwritable
+from t2ikit.evaluation.files import make_folder, measure_into, read_evaluation, unwritable_numbers
 from t2ikit.evaluation.results import EvaluationResult, aligned, name_of, number
 from t2ikit.metrics.downloads import Needs, unmeasured
 from t2ikit.recipes.settings import as_settings
@@ -195,7 +195,7 @@ def write_sweep(sweep: Sweep, run: Run) -> Sweep:
         write_json(folder / f"{sweep.name}.json", sweep.table())
         save_image(grid(sweep), folder / f"{sweep.name}.png")
     except OSError as error:
-        raise unwritable(folder, error) from error
+        raise unwritable_numbers(folder, error) from error
     return replace(sweep, grid=folder / f"{sweep.name}.png")
 
 

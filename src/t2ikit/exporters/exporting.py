@@ -23,7 +23,7 @@ from t2ikit.runs.plugins import needed_with, needs
 from t2ikit.runs.run import ENCODER, Run
 from t2ikit.text.model_files import find_model, name_tokenizers
 from t2ikit.text.pretrained import pretrained_fingerprint
-from t2ikit.utils.files import write_json, write_text
+from t2ikit.utils.files import unwritable, write_json, write_text
 from t2ikit.utils.hub import endpoint, reason, refusals, require
 
 INDEX = "model_index.json"
@@ -75,12 +75,8 @@ def export(
             out.mkdir(exist_ok=True)
         if not isinstance(error, (OSError, SafetensorError)):
             raise
-        raise UserError(
-            f"--out {out}: the export cannot be written",
-            expected="a folder in which files can be made, with room for the model",
-            got=error,
-            fix="free some space, or choose another folder with --out",
-        ) from error
+        fix = "free some space, or choose another folder with --out"
+        raise unwritable(f"--out {out}: the export cannot be written", error, fix) from error
     for weights in out.rglob("*.safetensors"):
         with suppress(OSError):
             weights.chmod(0o644)  # safetensors makes files that only their owner can read

@@ -17,6 +17,7 @@ from torch._subclasses.fake_tensor import (
 )
 
 from t2ikit.errors import UserError
+from t2ikit.utils.quoting import one_line
 
 TORCH = str(Path(torch.__file__).parent)
 NEEDS_VALUES = (DataDependentOutputException, DynamicOutputShapeException, UnsupportedOperatorException)
@@ -44,7 +45,7 @@ def explained(parts: Mapping[str, Any]) -> Iterator[None]:
             f"{part or 'the recipe'} cannot be followed without computing it",
             expected="code that needs shapes alone: no .item(), float(), bool() or numpy() of a tensor, no "
             "x[mask], and captions that say anything",
-            got=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''} at {place}",
+            got=f"{type(error).__name__}: {one_line(error)} at {place}",
             fix="change it, leave the loss out with --set losses.NAME.weight=0, or give captions that it can "
             "read with --set 'train.prompts=[\"...\"]'",
         ) from error

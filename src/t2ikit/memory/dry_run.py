@@ -41,6 +41,7 @@ from t2ikit.training.train import (
 )
 from t2ikit.training.trainer import Trainer
 from t2ikit.training.validation import Validation
+from t2ikit.utils.files import unwritable
 from t2ikit.utils.hub import nothing_downloaded
 
 TIMED_STEPS = 3
@@ -125,12 +126,9 @@ def _check_writable(folder: Path) -> None:
     """Whether a folder could be made, found out without making it."""
     above = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
-        raise UserError(
-            f"--out {folder}: the folder cannot be written",
-            expected="a folder in which files can be made",
-            got=f"{above}, which is " + ("not writable" if above.is_dir() else "a file"),
-            fix="choose another folder with --out",
-        )
+        error = f"{above}, which is " + ("not writable" if above.is_dir() else "a file")
+        what = f"--out {folder}: the folder cannot be written"
+        raise unwritable(what, error, "choose another folder with --out")
 
 
 def _forecast(

@@ -7,7 +7,6 @@ import os
 import platform
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from t2ikit.recipes.recipe import SAMPLING, Recipe
 from t2ikit.registry.registry import Registry
 from t2ikit.runs.plugins import record
 from t2ikit.runs.run import ENCODER, Run
-from t2ikit.utils.files import write_json, write_text
+from t2ikit.utils.files import check_folder, unwritable, write_json, write_text
 
 PACKAGES = ("t2ikit", "torch", "diffusers", "accelerate", "safetensors", "numpy", "pillow")
 
@@ -107,17 +106,10 @@ def check_new(path: Path, fix: str | None = None) -> None:
         fix: what to do where it holds something; None: what there is to do of a run.
     """
     check_free(path, fix)
-    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        probe = path / ".probe"
-        probe.touch()
-        probe.unlink()
+        check_folder(path)  # a recipe that is refused leaves nothing behind
     except OSError as error:
         raise _unwritable(path, error) from error
-    with suppress(OSError):  # another process may be using them by now
-        for folder in missing:
-            folder.rmdir()  # a recipe that is refused leaves nothing behind
 
 
 def next_run_folder(name: str, base: Path = Path("runs")) -> Path:
@@ -130,11 +122,8 @@ def next_run_folder(name: str, base: Path = Path("runs")) -> Path:
 
 
 def _unwritable(path: Path, error: OSError) -> UserError:
-    return UserError(
-        f"--out {path}: the folder cannot be written",
-        expected="a folder in which files can be made",
-        got=error,
-        fix="choose another folder with --out",
+    return unwritable(
+        f"--out {path}: the folder cannot be written", error, "choose another folder with --out"
     )
 
 

@@ -85,7 +85,7 @@ def sample(
 
     each = [prompt for prompt, _ in wanted]
     images = with_less(lambda: _draw(model, each, low_res, draws, size, progress, options), less)
-    check_finite(images, each)
+    check_finite_images(images, each)
     return images
 
 
@@ -138,7 +138,7 @@ def check_low_res(model: Model, low_res: Tensor | None, count: int) -> None:
         )
 
 
-def check_finite(images: Tensor, prompts: Sequence[str]) -> None:
+def check_finite_images(images: Tensor, prompts: Sequence[str]) -> None:
     """Refuse images that hold NaN or infinity, which would be saved as black or white.
 
     Args:

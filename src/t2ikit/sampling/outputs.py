@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import os
-from contextlib import suppress
 from pathlib import Path
 
 from t2ikit.errors import UserError
 from t2ikit.runs.run import Run
+from t2ikit.utils.files import check_folder, unwritable
 
 OUTPUTS = "outputs"
 
@@ -42,20 +41,10 @@ def check_output(run: Run, out: Path | None = None) -> None:
         UserError: it cannot be made or written.
     """
     folder = out or _numbered(run) / "001"
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        check_folder(folder)
     except OSError as error:
-        raise _unmakable(folder, error) from error
-    try:
-        probe = folder / f".probe-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise unwritable(folder, error) from error
-    with suppress(OSError):  # another process may be using them by now
-        for path in made:
-            path.rmdir()
+        raise unwritable_images(folder, error) from error
 
 
 def make_output(run: Run, out: Path | None = None) -> Path:
@@ -72,9 +61,9 @@ def make_output(run: Run, out: Path | None = None) -> Path:
             folder.mkdir(parents=True, exist_ok=out is not None)
         except FileExistsError as error:
             if out is not None:
-                raise _unmakable(folder, error) from error
+                raise unwritable_images(folder, error) from error
         except OSError as error:
-            raise _unmakable(folder, error) from error
+            raise unwritable_images(folder, error) from error
         else:
             return folder
     raise AssertionError("numbers do not end")
@@ -84,20 +73,11 @@ def _numbered(run: Run) -> Path:
     return Path(OUTPUTS) if run.exported else run.path / OUTPUTS
 
 
-def _unmakable(folder: Path, error: OSError) -> UserError:
-    return UserError(
-        f"--out {folder}: the folder cannot be made",
-        expected="a folder in which files can be written",
-        got=error,
-        fix="choose another folder with --out",
-    )
-
-
-def unwritable(folder: Path, error: OSError) -> UserError:
+def unwritable_images(folder: Path, error: OSError) -> UserError:
     """The error of a folder that cannot take images."""
-    return UserError(
-        f"--out {folder}: the images cannot be written",
-        expected="a folder in which files can be written, with room for them",
-        got=error,
-        fix="free some space, or choose another folder with --out",
-    )
+    if not folder.is_dir():
+        return unwritable(
+            f"--out {folder}: the folder cannot be made", error, "choose another folder with --out"
+        )
+    fix = "free some space, or choose another folder with --out"
+    return unwritable(f"--out {folder}: the images cannot be written", error, fix)

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from t2ikit.runs.run import Run
-from t2ikit.sampling.outputs import make_output, unwritable
+from t2ikit.sampling.outputs import make_output, unwritable_images
 from t2ikit.utils.files import save_image
 from t2ikit.utils.grids import labelled_grid, prompt_labels
 from t2ikit.utils.images import to_pil
@@ -85,7 +85,7 @@ class Samples:
                 save_image(image, place / name)
             save_image(self.grid(), place / "grid.png")
         except OSError as error:
-            raise unwritable(place, error) from error
+            raise unwritable_images(place, error) from error
         return place / "grid.png"
 
     def _names(self) -> list[str]:

@@ -32,6 +32,7 @@ from t2ikit.training.session import Session
 from t2ikit.training.trackers import check_trackers
 from t2ikit.training.trainer import Trainer
 from t2ikit.training.validation import validation_data
+from t2ikit.utils.files import unwritable
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 FIXED_ON_RESUME = ("batch", "precision", "seed", "ema_decay", "prompts", "samples", "log_every")
@@ -279,9 +280,5 @@ def check_left(run: Run, recipe: Recipe, trainer: Trainer, done: int) -> None:
 
 
 def _unwritten(run: Run, error: OSError) -> UserError:
-    return UserError(
-        f"{run.path}: a file of the run cannot be written",
-        expected="a folder that can be written, with room for checkpoints, images and the log",
-        got=error,
-        fix=f"free some space or permissions, then go on with: {resume_command(run)}",
-    )
+    fix = f"free some space or permissions, then go on with: {resume_command(run)}"
+    return unwritable(f"{run.path}: a file of the run cannot be written", error, fix)

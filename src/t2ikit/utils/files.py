@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,7 +123,7 @@ def _file_error(path: Path, option: str, error: OSError) -> UserError:
     return unwritable(what, error, "choose another path, or make the folder writable")
 
 
-def unwritable(what: str, error: OSError, fix: str) -> UserError:
+def unwritable(what: str, error: object, fix: str) -> UserError:
     """The error of a folder or file that cannot be written.
 
     Args:
@@ -135,12 +136,17 @@ def unwritable(what: str, error: OSError, fix: str) -> UserError:
     )
 
 
-def probe(folder: Path) -> None:
-    """Write a file into a folder and delete it.
+def check_folder(folder: Path) -> None:
+    """Find out whether a folder can be made and written; leaves nothing behind.
 
     Raises:
-        OSError: the folder cannot be written.
+        OSError: it cannot.
     """
-    file = folder / f".probe-{os.getpid()}"
-    file.touch()
-    file.unlink()
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    probe = folder / f".probe-{os.getpid()}"
+    probe.touch()
+    probe.unlink()
+    with suppress(OSError):  # another process may be using them by now
+        for path in made:
+            path.rmdir()
