@@ -24,7 +24,7 @@ from torch import Tensor
 from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
 
 from t2ikit import Dataset, UserError
-from t2ikit.data.loader import BatchLoader, stream
+from t2ikit.data.loader import BatchLoader
 from t2ikit.nn.clip import GREATEST_SCALE, pooled
 from t2ikit.recipes.datasets import find_dataset
 from t2ikit.recipes.schema import OptimizerConfig
@@ -124,7 +124,7 @@ def train(
     model = embedder.model.train()
     optimizer = make_optimizer(list(model.parameters()), config)
     began = time.monotonic()
-    for step, share in enumerate(stream(BatchLoader(dataset, seed, batch), range(steps), workers=0)):
+    for step, share in enumerate(BatchLoader(dataset, seed, batch).steps(0, steps)):
         loss = embedder.loss(share.images, share.captions)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -9,7 +9,7 @@ from conftest import make_toy
 from t2ikit import UserError
 from t2ikit.core.batch import Record
 from t2ikit.core.interfaces import Dataset
-from t2ikit.data.loader import BatchLoader, stream
+from t2ikit.data.loader import BatchLoader
 
 
 class Tagged(Dataset):
@@ -43,17 +43,17 @@ def owners(caption: str, count: int) -> set[int]:
 
 def test_every_image_meets_its_caption_and_wrong_captions_are_wrong():
     data = Tagged()
-    shares = BatchLoader(data, seed=5, batch=8)
+    loader = BatchLoader(data, seed=5, batch=8)
     wrong, accidental = 0, 0
     for step in range(60):
-        share = shares[step]
+        batch = loader[step]
         for i in range(8):
-            index = int(share.images[i, 0, 0, 0])
-            assert index in owners(share.captions[i], 23)
-            assert share.all_captions[share.caption_index[i]] == share.captions[i]
-            truly_wrong = index not in owners(share.wrong[i], 23)
-            assert bool(share.mismatch_mask[i]) == truly_wrong or not share.mismatch_mask[i]
-            if share.mismatch_mask[i]:
+            index = int(batch.images[i, 0, 0, 0])
+            assert index in owners(batch.captions[i], 23)
+            assert batch.all_captions[batch.caption_index[i]] == batch.captions[i]
+            truly_wrong = index not in owners(batch.wrong[i], 23)
+            assert bool(batch.mismatch_mask[i]) == truly_wrong or not batch.mismatch_mask[i]
+            if batch.mismatch_mask[i]:
                 assert truly_wrong
                 wrong += 1
             accidental += not truly_wrong
@@ -62,16 +62,16 @@ def test_every_image_meets_its_caption_and_wrong_captions_are_wrong():
 
 
 def test_every_epoch_shows_every_image_once():
-    shares = BatchLoader(Tagged(24), seed=1, batch=8)
+    loader = BatchLoader(Tagged(24), seed=1, batch=8)
     epochs = [
-        [int(image[0, 0, 0]) for step in range(3 * e, 3 * e + 3) for image in shares[step].images]
+        [int(image[0, 0, 0]) for step in range(3 * e, 3 * e + 3) for image in loader[step].images]
         for e in (0, 1)
     ]
     assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(24))
     assert epochs[0] != epochs[1]
 
 
-def test_ranks_share_one_batch_and_one_pool():
+def test_ranks_share_one_batch_and_its_captions():
     whole = BatchLoader(Tagged(), seed=2, batch=8)[3]
     parts = [BatchLoader(Tagged(), seed=2, batch=8, rank=rank, world=2)[3] for rank in (0, 1)]
     assert torch.equal(torch.cat([part.images for part in parts]), whole.images)
@@ -82,17 +82,19 @@ def test_ranks_share_one_batch_and_one_pool():
 
 
 def test_keys_are_never_used_twice():
-    shares = BatchLoader(Tagged(), seed=2, batch=8)
-    keys = torch.cat([shares[step].keys for step in range(50)])
+    loader = BatchLoader(Tagged(), seed=2, batch=8)
+    keys = torch.cat([loader[step].keys for step in range(50)])
     assert len(keys.unique()) == len(keys)
 
 
-def test_worker_processes_change_nothing():
-    shares = BatchLoader(Tagged(), seed=9, batch=4)
-    here = list(stream(shares, range(2, 8), workers=0))
-    there = list(stream(shares, range(2, 8), workers=2))
+@pytest.mark.parametrize("num_workers", [0, 1, 2])
+def test_worker_processes_change_nothing(num_workers):
+    loader = BatchLoader(Tagged(), seed=9, batch=4)
+    here = [loader[step] for step in range(2, 8)]
+    there = BatchLoader(Tagged(), seed=9, batch=4, num_workers=num_workers).steps(2, 8)
     for a, b in zip(here, there, strict=True):
         assert torch.equal(a.images, b.images)
+        assert torch.equal(a.keys, b.keys)
         assert (a.captions, a.wrong, a.all_captions) == (b.captions, b.wrong, b.all_captions)
 
 
@@ -110,10 +112,10 @@ class Broken(Tagged):
         raise UserError("image 7 cannot be read", expected="a PNG", got=ValueError("torn"), fix="remove it")
 
 
-@pytest.mark.parametrize("workers", [0, 1])
-def test_a_mistake_in_a_worker_stays_a_users_mistake(workers):
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_mistake_in_a_worker_stays_a_users_mistake(num_workers):
     with pytest.raises(UserError) as error:
-        next(stream(BatchLoader(Broken(), seed=0, batch=4), range(3), workers))
+        next(BatchLoader(Broken(), seed=0, batch=4, num_workers=num_workers).steps(0, 3))
     assert str(error.value).splitlines() == [
         "image 7 cannot be read",
         "  expected: a PNG",
@@ -126,8 +128,8 @@ def test_images_are_kept_while_there_is_room():
     data, drawn = Tagged(), []
     record = data.record
     data.record = lambda split, index: drawn.append(index) or record(split, index)
-    shares = BatchLoader(data, seed=0, batch=8, cache_bytes=5 * 3 * 8 * 8)
+    loader = BatchLoader(data, seed=0, batch=8, cache_bytes=5 * 3 * 8 * 8)
     for step in range(23):
-        _ = shares[step]
+        _ = loader[step]
     assert len(set(drawn)) == 23
     assert len(drawn) == 5 + (8 * 23 - 8 * 5)  # five were drawn once, the others in each of eight epochs

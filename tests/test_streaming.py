@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import itertools
 import json
@@ -18,8 +19,8 @@ from safetensors.torch import load_file
 
 from t2ikit.data.configs import ShardsConfig
 from t2ikit.data.formats.shard_stream import ShardStream, open_shards
-from t2ikit.data.streaming import StreamLoader
-from t2ikit.errors import UserError
+from t2ikit.data.loader import StreamLoader
+from t2ikit.errors import T2ikitWarning, UserError
 from t2ikit.runs import checkpoint as ckpt
 from t2ikit.runs.log import TIMED, read_log
 from test_distributed import two_processes
@@ -112,8 +113,8 @@ def test_two_processes_give_one_batch(spec) -> None:
     found: dict[int, list] = {}
 
     def run(rank):
-        shares = StreamLoader(open_stream(spec), 3, 8, rank, 2, gather(rank))
-        found[rank] = list(itertools.islice(shares.steps(0), 5))
+        loader = StreamLoader(open_stream(spec), 3, 8, rank, 2, gather=gather(rank))
+        found[rank] = list(loader.steps(0, 5))
 
     threads = [threading.Thread(target=run, args=(rank,)) for rank in (0, 1)]
     [thread.start() for thread in threads]
@@ -126,31 +127,62 @@ def test_two_processes_give_one_batch(spec) -> None:
         assert torch.cat([a.caption_index, b.caption_index]).tolist() == list(range(8))
 
 
-def test_shares_are_a_pure_function_of_the_step(spec) -> None:
-    whole = list(itertools.islice(StreamLoader(open_stream(spec), 3, 4).steps(0), 25))
-    again = list(itertools.islice(StreamLoader(open_stream(spec), 3, 4).steps(17), 8))
+@pytest.mark.parametrize(
+    ("start", "rank", "world", "digest"),
+    [
+        (0, 0, 1, "792e43a7da38a82c"),
+        (0, 0, 2, "ad4a381ab2bd2162"),
+        (0, 1, 2, "079c7b86b8ed9f5b"),
+        (17, 0, 1, "d9f0c2b798a44c21"),
+        (17, 0, 2, "76cf3c3b76b9b294"),
+        (17, 1, 2, "23e64deba73b4d73"),
+    ],
+)
+@pytest.mark.parametrize("num_workers", [0, 1, 2])
+def test_batches_are_those_of_every_version_with_any_number_of_workers(
+    spec, num_workers, start, rank, world, digest
+) -> None:
+    """The digests are those of the captions, masks and keys that the first version gave."""
+    gather = (lambda captions: [captions, captions]) if world == 2 else None
+    stream = open_stream(spec)
+    place = (3, 8, rank, world)
+    loader = StreamLoader(stream, *place, num_workers=num_workers, gather=gather)
+    found = hashlib.blake2b(digest_size=8)
+    records = stream.records(3, rank, world, start * 8 // world)
+    for batch in loader.steps(start, start + 12):
+        assert torch.equal(batch.images, torch.stack([next(records).image for _ in batch.images]))
+        words = [batch.captions, batch.wrong, batch.mismatch_mask.tolist(), batch.all_captions]
+        numbers = [batch.caption_index.tolist(), batch.keys.tolist(), batch.ratio]
+        found.update(json.dumps([*words, *numbers]).encode())
+    assert found.hexdigest() == digest
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_batches_are_a_pure_function_of_the_step(spec, num_workers) -> None:
+    whole = list(StreamLoader(open_stream(spec), 3, 4).steps(0, 25))
+    again = list(StreamLoader(open_stream(spec), 3, 4, num_workers=num_workers).steps(17, 25))
     drawn = Counter()
     for a, b in zip(whole[17:], again, strict=True):
         assert torch.equal(a.images, b.images)
         assert (a.all_captions, a.wrong, a.keys.tolist()) == (b.all_captions, b.wrong, b.keys.tolist())
-    for share in whole:
-        assert share.images.shape == (4, 3, 8, 8)
-        for own, wrong, ok in zip(share.captions, share.wrong, share.mismatch_mask, strict=True):
+    for batch in whole:
+        assert batch.images.shape == (4, 3, 8, 8)
+        for own, wrong, ok in zip(batch.captions, batch.wrong, batch.mismatch_mask, strict=True):
             same = own.split(" ", 1)[1] == wrong.split(" ", 1)[1]
             assert bool(ok) != same
             drawn[own.split(" ")[0]] += 1
     assert min(drawn["image"], drawn["again"]) > 20  # each of an image's captions is drawn
-    (alone,) = itertools.islice(StreamLoader(open_stream(spec), 3, 1).steps(0), 1)
+    (alone,) = StreamLoader(open_stream(spec), 3, 1).steps(0, 1)
     assert alone.mismatch_mask.tolist() == [0.0]
 
 
 def test_shards_elsewhere_are_fetched_and_nothing_is_decoded_twice(spec, tmp_path, monkeypatch) -> None:
-    from t2ikit.data import decoded_cache as ready
+    from t2ikit.data import decoded_cache
 
     root = spec.removeprefix("wds:").split("/s{")[0]
     decoded = []
-    real = ready.read_image
-    monkeypatch.setattr(ready, "read_image", lambda *a: decoded.append(1) or real(*a))
+    real = decoded_cache.read_image
+    monkeypatch.setattr(decoded_cache, "read_image", lambda *a: decoded.append(1) or real(*a))
     piped = f"wds:pipe:cat {root}/s{{00..05}}.tar"
     options = {"cache": str(tmp_path / "cache"), "stream": None}
     found = open_stream(piped, **options)
@@ -187,7 +219,19 @@ def test_what_a_stream_cannot_say_is_explained(spec) -> None:
     assert open_stream(spec).fingerprint == stream.fingerprint != open_stream(spec, size=16).fingerprint
 
 
-def test_an_error_while_reading_ahead_reaches_the_training(spec, monkeypatch) -> None:
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_bad_shard_is_told_by_whatever_process_reads_it(tmp_path, num_workers) -> None:
+    spec = write_shards(tmp_path / "shards")
+    (tmp_path / "shards" / "s03.tar").write_bytes(b"no archive at all")
+    with pytest.warns(T2ikitWarning, match=r"s03\.tar: this shard is skipped") as told:
+        list(StreamLoader(open_stream(spec), 3, 7, num_workers=num_workers).steps(0, 5))
+    assert len(told) == 1
+    with pytest.raises(UserError, match=r"s03\.tar"):
+        list(StreamLoader(open_stream(spec, max_bad=0.1), 3, 7, num_workers=num_workers).steps(0, 5))
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_an_error_while_reading_ahead_reaches_the_training(spec, monkeypatch, num_workers) -> None:
     stream = open_stream(spec)
 
     def broken(*given):
@@ -195,10 +239,10 @@ def test_an_error_while_reading_ahead_reaches_the_training(spec, monkeypatch) ->
         raise UserError("the disk is gone")
 
     monkeypatch.setattr(stream, "records", broken)
-    shares = StreamLoader(stream, 0, 4).steps(0)
-    next(shares)
+    batches = StreamLoader(stream, 0, 4, num_workers=num_workers).steps()
+    next(batches)
     with pytest.raises(UserError, match="the disk is gone"):
-        next(shares)
+        next(batches)
 
 
 def words(spec: str, out: str, steps: int, *settings: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""From a dataset to the batches of each step: a pure function of (seed, step, rank).
+"""From a dataset or a stream to the batches of each step: a pure function of (seed, step, rank).
 
 Nothing is remembered from step to step, so that a resumed run, another number of processes or another
 micro-batch sees the same samples with the same randomness.
@@ -6,83 +6,41 @@ micro-batch sees the same samples with the same randomness.
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import multiprocessing
-import signal
-from collections.abc import Generator, Iterable
-from dataclasses import dataclass
-from typing import Any
+import itertools
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
-from torch.utils.data import Dataset as TorchDataset
 
-from t2ikit.core.batch import Batch, Condition, Record
-from t2ikit.core.interfaces import Dataset, Split, TextEncoder
+from t2ikit.core.batch import Record
+from t2ikit.core.interfaces import Dataset, Split, StreamingDataset
 from t2ikit.core.rng import derive_seed
-from t2ikit.core.super_resolution import SuperResolution, shrink
-from t2ikit.errors import UserError
-from t2ikit.utils.images import from_uint8
+from t2ikit.core.super_resolution import SuperResolution
+from t2ikit.data.local_batch import LocalBatch, choose_caption
+from t2ikit.data.workers import prepared
 
 CACHE_BYTES = 1 << 29
+Gather = Callable[[list[tuple[str, ...]]], list[list[tuple[str, ...]]]]
+"""From this process's captions to those of every process, by rank."""
 
 
-@dataclass(frozen=True)
-class LocalBatch:
-    """One process's share of a step's samples, before the text is encoded.
-
-    Attributes:
-        images: (B, 3, H, W) uint8.
-        captions, wrong: B strings each.
-        mismatch_mask: (B,) float.
-        all_captions, caption_index, keys: as in `Batch`; the indices are neighbours.
-        ratio: of super-resolution; 0: none.
-    """
-
-    images: Tensor
-    captions: tuple[str, ...]
-    wrong: tuple[str, ...]
-    mismatch_mask: Tensor
-    all_captions: tuple[str, ...]
-    caption_index: Tensor
-    keys: Tensor
-    ratio: int = 0
-
-    def batch(self, encoder: TextEncoder, device: torch.device | str) -> Batch:
-        """Encode the captions and move everything to `device`."""
-        text = encoder.encode([*self.all_captions, *self.wrong, ""])
-        pool, wrong, empty = text[: len(self.all_captions)], text[len(self.all_captions) : -1], text[-1:]
-        first = int(self.caption_index[0])
-        images = from_uint8(self.images.to(device))
-        low_res = shrink(images, self.ratio) if self.ratio else None
-        condition = Condition(self.captions, pool[first : first + len(self.captions)], empty, low_res)
-        batch = Batch(
-            images,
-            condition,
-            wrong,
-            self.mismatch_mask,
-            self.all_captions,
-            pool,
-            self.caption_index,
-            self.keys,
-        )
-        return batch.to(device)
-
-
-class BatchLoader(TorchDataset[LocalBatch]):
-    """Item `step` is one process's share of that step.
+class BatchLoader:
+    """The batches of a dataset that is read by index: item `step` is one process's part of that step.
 
     Args:
         dataset: where the images come from.
         seed: of the run.
         batch: images a step over all processes.
         rank, world: which process this is, of how many; `world` divides `batch`.
-        cache_bytes: room for images kept in memory.
+        num_workers: processes that prepare batches for `steps`; 0: this one does.
+        cache_bytes: memory for decoded images on this machine, shared by all processes.
         split: "train" is visited in a new random order every epoch, "validation" in its own order
             with captions that stay the same.
-        upscales: how a super-resolution model is trained; None: it is none.
-        whole: give whole images to a super-resolution model, not pieces.
+        super_resolution: how a super-resolution model is trained; None: it is none.
+        whole: give a super-resolution model whole images, not crops.
     """
 
     def __init__(
@@ -93,68 +51,78 @@ class BatchLoader(TorchDataset[LocalBatch]):
         rank: int = 0,
         world: int = 1,
         *,
+        num_workers: int = 0,
         cache_bytes: int = CACHE_BYTES,
         split: Split = "train",
         super_resolution: SuperResolution | None = None,
         whole: bool = False,
     ) -> None:
         self.dataset, self.seed, self.batch, self.split = dataset, seed, batch, split
-        self.rank, self.local_batch_size = rank, batch // world
+        self.rank, self.local_batch_size, self.num_workers = rank, batch // world, num_workers
         self.count = dataset.size(split)
-        self._images: dict[int, Record] = {}
-        self._room = cache_bytes
+        self._records: dict[int, Record] = {}
+        self._room = cache_bytes // (world * max(1, num_workers))
         self.ratio = super_resolution.ratio if super_resolution else 0
-        self.pieces = None if whole else super_resolution
+        self.cropping = None if whole else super_resolution
+
+    def steps(self, start: int = 0, stop: int | None = None) -> Generator[LocalBatch, None, None]:
+        """The batches of step `start` and all later ones before `stop`, in order.
+
+        Close it when no more is wanted: worker processes read ahead.
+
+        Raises:
+            UserError: an image cannot be read.
+        """
+        return prepared(functools.partial(self._of_worker, _numbers(start, stop)), self.num_workers)
+
+    def _of_worker(self, steps: Iterable[int], worker: int, workers: int) -> Iterator[LocalBatch]:
+        return (self[step] for step in itertools.islice(steps, worker, None, workers))
 
     def __getitem__(self, step: int) -> LocalBatch:
-        numbers = range(step * self.batch, (step + 1) * self.batch)
-        pool = tuple(self._caption(self._index(n), n) for n in numbers)
+        keys = range(step * self.batch, (step + 1) * self.batch)
+        all_captions = tuple(self._caption(key) for key in keys)
         first = self.rank * self.local_batch_size
-        own = range(first, first + self.local_batch_size)
-        mine = [numbers[i] for i in own]
-        wrong = [self._wrong(n) for n in mine]
-        return LocalBatch(
-            images=torch.stack([self._image(n) for n in mine]),
-            captions=tuple(pool[i] for i in own),
-            wrong=tuple(caption for caption, _ in wrong),
-            mismatch_mask=torch.tensor([float(ok) for _, ok in wrong]),
-            all_captions=pool,
-            caption_index=torch.tensor(list(own)),
-            keys=torch.tensor(mine),
-            ratio=self.ratio,
+        places = range(first, first + self.local_batch_size)
+        mine = keys[first : first + self.local_batch_size]
+        return LocalBatch.assemble(
+            torch.stack([self._image(key) for key in mine]),
+            [self._wrong(key) for key in mine],
+            all_captions,
+            places,
+            keys.start,
+            self.ratio,
         )
 
-    def _image(self, number: int) -> Tensor:
-        image = self._record(self._index(number)).image
-        return image if self.pieces is None else self.pieces.piece(image, self.seed, number)
+    def _image(self, key: int) -> Tensor:
+        image = self._record(self._index(key)).image
+        return image if self.cropping is None else self.cropping.piece(image, self.seed, key)
 
-    def _index(self, number: int) -> int:
-        epoch, place = divmod(number, self.count)
+    def _index(self, key: int) -> int:
+        epoch, place = divmod(key, self.count)
         if self.split == "validation":
             return place
         return int(_order(self.seed, epoch, self.count)[place])
 
-    def _caption(self, index: int, number: int) -> str:
-        captions = self.dataset.captions(self.split, index)
-        return captions[derive_seed(self.seed, "caption", number) % len(captions)]
+    def _caption(self, key: int) -> str:
+        captions = self.dataset.captions(self.split, self._index(key))
+        return choose_caption(captions, self.seed, "caption", key)
 
-    def _wrong(self, number: int) -> tuple[str, bool]:
-        """A caption drawn from the whole split, and whether it is wrong for this sample's image."""
-        index = self._index(number)
-        other = derive_seed(self.seed, "wrong index", number) % self.count
-        captions = self.dataset.captions(self.split, other)
-        caption = captions[derive_seed(self.seed, "wrong caption", number) % len(captions)]
+    def _wrong(self, key: int) -> tuple[str, bool]:
+        """A caption from anywhere in the split, and whether it does not belong to this sample's image."""
+        index = self._index(key)
+        other = derive_seed(self.seed, "wrong index", key) % self.count
+        caption = choose_caption(self.dataset.captions(self.split, other), self.seed, "wrong caption", key)
         return caption, other != index and caption not in self.dataset.captions(self.split, index)
 
     def _record(self, index: int) -> Record:
-        """Record `index`, kept in memory while there is room: most sets are small."""
-        record = self._images.get(index)
+        """Record `index`, kept in memory while there is room: most datasets are small."""
+        record = self._records.get(index)
         if record is None:
             record = self.dataset.record(self.split, index)
             size = record.image.numel()
             if size <= self._room:
                 self._room -= size
-                self._images[index] = record
+                self._records[index] = record
         return record
 
 
@@ -164,46 +132,102 @@ def _order(seed: int, epoch: int, count: int) -> Tensor:
     return torch.randperm(count, generator=generator)
 
 
-class _Guarded(TorchDataset[Any]):
-    """Gives a user's mistake as an item: torch would turn one raised in a worker into a traceback."""
-
-    def __init__(self, batches: BatchLoader) -> None:
-        self.batches = batches
-
-    def __getitem__(self, step: int) -> LocalBatch | UserError:
-        try:
-            return self.batches[step]
-        except UserError as error:
-            return error
+def _alone(captions: list[tuple[str, ...]]) -> list[list[tuple[str, ...]]]:
+    return [captions]
 
 
-def _as_is(item: Any) -> Any:
-    return item
+@dataclass(frozen=True)
+class _Samples:
+    """What a stream gives to one step of one process: images (B, 3, H, W) and the captions of each."""
+
+    images: Tensor
+    captions: list[tuple[str, ...]]
+
+    def pin_memory(self) -> _Samples:
+        return replace(self, images=self.images.pin_memory())
 
 
-def _leave_signals_to_the_main_process(worker: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+class StreamLoader:
+    """One process's batches of a stream.
 
+    The processes tell each other their captions, since `all_captions` holds those of the whole effective
+    batch. Wrong captions are chosen among them, since those of the whole dataset are not known.
 
-def stream(batches: BatchLoader, steps: Iterable[int], workers: int) -> Generator[LocalBatch, None, None]:
-    """The batches of `steps` in order, prepared by `workers` processes (0: this one).
-
-    Raises:
-        UserError: an image cannot be read.
+    Args:
+        dataset: where the images come from.
+        seed: of the run.
+        batch: images a step over all processes.
+        rank, world: which process this is, of how many; `world` divides `batch`.
+        num_workers: 0: this process reads the stream; else one worker process reads it ahead. More would not
+            help: each had to open every shard, which is decoded by several threads already.
+        gather: tells the captions of all processes; None for one process.
+        super_resolution: how a super-resolution model is trained; None: it is none.
     """
-    forks = workers and "fork" in multiprocessing.get_all_start_methods()
-    loader = DataLoader(
-        _Guarded(batches),
-        batch_size=None,
-        sampler=steps,
-        num_workers=workers,
-        collate_fn=_as_is,
-        worker_init_fn=_leave_signals_to_the_main_process if workers else None,
-        # A forked worker knows the classes of plugin files, which another process could not import.
-        multiprocessing_context="fork" if forks else None,
-    )
-    for item in loader:
-        if isinstance(item, UserError):
-            raise item
-        yield item
+
+    def __init__(
+        self,
+        dataset: StreamingDataset,
+        seed: int,
+        batch: int,
+        rank: int = 0,
+        world: int = 1,
+        *,
+        num_workers: int = 0,
+        gather: Gather | None = None,
+        super_resolution: SuperResolution | None = None,
+    ) -> None:
+        self.dataset, self.seed, self.batch = dataset, seed, batch
+        self.rank, self.world, self.local_batch_size = rank, world, batch // world
+        self.num_workers = min(1, num_workers)
+        self.gather = gather or _alone
+        self.super_resolution = super_resolution
+
+    def steps(self, start: int = 0, stop: int | None = None) -> Generator[LocalBatch, None, None]:
+        """The batches of step `start` and all later ones before `stop`, in order.
+
+        Close it when no more is wanted: a worker process reads ahead.
+
+        Raises:
+            UserError: the shards cannot be read.
+        """
+        read = functools.partial(self._read, start, stop)
+        with contextlib.closing(prepared(read, self.num_workers)) as found:
+            for step, samples in zip(_numbers(start, stop), found):
+                yield self._local_batch(step, samples)
+
+    def _read(self, start: int, stop: int | None, *_: int) -> Iterator[_Samples]:
+        count = self.local_batch_size
+        records = self.dataset.records(self.seed, self.rank, self.world, start * count)
+        for step in _numbers(start, stop):
+            first = step * self.batch + self.rank * count
+            mine = list(itertools.islice(records, count))
+            images = [self._crop(record.image, first + i) for i, record in enumerate(mine)]
+            yield _Samples(torch.stack(images), [record.captions for record in mine])
+
+    def _crop(self, image: Tensor, key: int) -> Tensor:
+        return self.super_resolution.piece(image, self.seed, key) if self.super_resolution else image
+
+    def _local_batch(self, step: int, samples: _Samples) -> LocalBatch:
+        known = [captions for one in self.gather(samples.captions) for captions in one]
+        keys = range(step * self.batch, (step + 1) * self.batch)
+        first = self.rank * self.local_batch_size
+        places = range(first, first + self.local_batch_size)
+        return LocalBatch.assemble(
+            samples.images,
+            [self._wrong(known, place, keys[place]) for place in places],
+            tuple(choose_caption(c, self.seed, "caption", key) for c, key in zip(known, keys, strict=True)),
+            places,
+            keys.start,
+            self.super_resolution.ratio if self.super_resolution else 0,
+        )
+
+    def _wrong(self, known: Sequence[tuple[str, ...]], place: int, key: int) -> tuple[str, bool]:
+        """A caption of another sample of the step, and whether it does not belong to this one."""
+        distance = 1 + derive_seed(self.seed, "wrong index", key) % max(1, len(known) - 1)
+        other = (place + distance) % len(known)
+        caption = choose_caption(known[other], self.seed, "wrong caption", key)
+        return caption, other != place and caption not in known[place]
+
+
+def _numbers(start: int, stop: int | None) -> Iterable[int]:
+    return itertools.count(start) if stop is None else range(start, stop)

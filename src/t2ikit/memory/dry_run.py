@@ -13,7 +13,6 @@ from typing import Literal
 
 import torch
 
-from t2ikit.data.batches import training_batches
 from t2ikit.errors import UserError
 from t2ikit.memory import dry_run_report as words
 from t2ikit.memory.dry_run_report import DryRun
@@ -28,6 +27,7 @@ from t2ikit.runs.create import check_free, next_run_folder
 from t2ikit.runs.files import is_locked
 from t2ikit.runs.run import Run
 from t2ikit.training import snapshots
+from t2ikit.training.accelerator import training_batches
 from t2ikit.training.sample_grids import SampleGrids
 from t2ikit.training.start import check_data, check_left, make_trainer, prepare, resumed_recipe
 from t2ikit.training.trackers import check_trackers

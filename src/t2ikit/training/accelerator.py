@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from typing import Any
+
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedDataParallelKwargs, DistributedType, GradientAccumulationPlugin
+from accelerate.utils import (
+    DistributedDataParallelKwargs,
+    DistributedType,
+    GradientAccumulationPlugin,
+    gather_object,
+)
 
+from t2ikit.core.interfaces import StreamingDataset
+from t2ikit.data.loader import BatchLoader, StreamLoader
+from t2ikit.data.local_batch import LocalBatch
 from t2ikit.errors import UserError
+from t2ikit.recipes.compose import Components
 from t2ikit.recipes.schema import TrainConfig
+from t2ikit.training.trainer import Trainer
 from t2ikit.utils.devices import find_device
 
 
@@ -64,3 +77,28 @@ def _check_processes(config: TrainConfig, accelerator: Accelerator) -> None:
             got=config.batch,
             fix=f"--set train.batch={processes * max(1, config.batch // processes):d}",
         )
+
+
+def training_batches(
+    components: Components, trainer: Trainer, start: int, stop: int | None
+) -> Generator[LocalBatch, None, None]:
+    """This process's batches from step `start` to before `stop`; without end where that is None.
+
+    Close it when no more is wanted: worker processes read ahead.
+    """
+    config, accelerator, dataset = trainer.config, trainer.accelerator, components.dataset
+    world = accelerator.num_processes
+    place = (config.seed, config.batch, accelerator.process_index, world)
+    options: dict[str, Any] = {
+        "num_workers": config.workers,
+        "super_resolution": components.model.generator.super_resolution,
+    }
+    if isinstance(dataset, StreamingDataset):
+        gather = _gather if world > 1 else None
+        return StreamLoader(dataset, *place, gather=gather, **options).steps(start, stop)
+    return BatchLoader(dataset, *place, **options).steps(start, stop)
+
+
+def _gather(captions: list[tuple[str, ...]]) -> list[list[tuple[str, ...]]]:
+    """Every process's captions, by rank."""
+    return [list(one) for one in gather_object([captions])]

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from t2ikit.data.batches import training_batches
-from t2ikit.data.loader import LocalBatch
+from t2ikit.data.local_batch import LocalBatch
 from t2ikit.errors import UserError, add_note
 from t2ikit.nn.out_of_memory import memory_mb
 from t2ikit.recipes.compose import Components
@@ -24,6 +23,7 @@ from t2ikit.runs.log import append, cut_after
 from t2ikit.runs.run import Run
 from t2ikit.text.vocabulary import Vocabulary
 from t2ikit.training import snapshots
+from t2ikit.training.accelerator import training_batches
 from t2ikit.training.display import Display
 from t2ikit.training.interrupts import Interrupts
 from t2ikit.training.sample_grids import SampleGrids

@@ -13,8 +13,9 @@ import json
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -66,10 +67,16 @@ class ShardStream(StreamingDataset):
         if not any(map(is_remote, self.urls)):
             existing_shards(self.pattern)
         self.skipped: set[int] = set()
-        self._open = functools.lru_cache(maxsize=2 * GROUP)(self._prepare)
         self.first = self._open(0)
         self.warnings = self.first.warnings
         self.trained_prompts = self.first.trained_prompts
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_open"}
+
+    @functools.cached_property
+    def _open(self) -> Callable[[int], Captioned]:
+        return functools.lru_cache(maxsize=2 * GROUP)(self._prepare)
 
     def _prepare(self, number: int) -> Captioned:
         """One shard's usable samples, resized and kept in the cache: another epoch decodes nothing."""

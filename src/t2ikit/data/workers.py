@@ -1,0 +1,100 @@
+"""Worker processes that prepare batches while the model trains, through torch's `DataLoader`."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from t2ikit.errors import UserError
+from t2ikit.utils.console import SCREEN, Verbosity, set_verbosity
+
+Read = Callable[[int, int], Iterator[Any]]
+"""From (i, n) to the items that worker i of n prepares: of all items every n-th, from the i-th on."""
+_warnings: list[Warning | str] = []
+"""What this worker process has to warn of."""
+
+
+def prepared(read: Read, num_workers: int) -> Generator[Any, None, None]:
+    """The items that `read` gives, in order, prepared by `num_workers` processes; 0: by this one.
+
+    Args:
+        read: gives the items of a worker.
+        num_workers: close what is returned when no more is wanted, and they end.
+
+    Raises:
+        UserError: as raised by `read`, in whatever process.
+    """
+    forks = num_workers and "fork" in multiprocessing.get_all_start_methods()
+    loader = DataLoader(
+        _Reader(read),
+        batch_size=None,
+        num_workers=num_workers,
+        collate_fn=_as_is,
+        pin_memory=num_workers > 0 and torch.cuda.is_available(),
+        worker_init_fn=_start_worker if num_workers else None,
+        # A forked worker knows the classes of plugin files, which another process could not import.
+        multiprocessing_context="fork" if forks else None,
+    )
+    for item, told in loader:
+        for warning in told:
+            warnings.warn(warning, stacklevel=2)
+        if isinstance(item, UserError):
+            raise item
+        yield item
+
+
+class _Reader(IterableDataset[Any]):
+    """Gives each item with the warnings that came with it, and a user's mistake as the last item.
+
+    torch would print the warnings of a worker, and turn a `UserError` raised there into a traceback.
+    """
+
+    def __init__(self, read: Read) -> None:
+        self.read = read
+
+    def __iter__(self) -> Iterator[tuple[Any, list[Warning | str]]]:
+        worker = get_worker_info()
+        place = (worker.id, worker.num_workers) if worker else (0, 1)
+        try:
+            for item in self.read(*place):
+                yield item, _taken_warnings()
+        except UserError as error:
+            yield error, _taken_warnings()
+
+
+def _taken_warnings() -> list[Warning | str]:
+    taken = _warnings[:]
+    _warnings.clear()
+    return taken
+
+
+def _as_is(item: Any) -> Any:
+    return item
+
+
+def _start_worker(worker: int) -> None:
+    """Leave signals, warnings and the terminal to the main process, whose live display was forked along."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    set_verbosity(Verbosity.quiet)
+    SCREEN.progress = None
+    sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
+    warnings.showwarning = lambda message, *_, **__: _warnings.append(message)
+
+
+def _end_with_parent() -> None:
+    """Where the main process was killed: torch notices that only between two items."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
