@@ -111,7 +111,7 @@ class Ladder:
         values = {
             "train.steps": self.steps,
             "train.save_every": every,
-            "train.keep": POINTS + 1,
+            "train.keep_last": POINTS + 1,
             "train.sample_every": self.steps,
             "optimizer.generator.lr": rate,
             "optimizer.critic.lr": rate,

@@ -221,7 +221,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     tokenizer = make_tokenizer(dataset)
     embedder = Embedder(make_model(tokenizer, given.size, given.patch, given.width).to(device), tokenizer)
     config = OptimizerConfig(
-        kind="muon", lr=given.lr, betas=(0.9, 0.98), weight_decay=0.1, warmup=50, decay="cosine"
+        kind="muon", lr=given.lr, betas=(0.9, 0.98), weight_decay=0.1, warmup_steps=50, decay="cosine"
     )
     train(embedder, dataset, config, given.steps, given.batch, given.seed)
     accuracy, count = retrieval(embedder, dataset)

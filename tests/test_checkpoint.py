@@ -92,7 +92,7 @@ def test_retention(tmp_path_factory, scores, keep, best):
     run = tmp_path_factory.mktemp("run")
     for step, score in enumerate(scores, 1):
         ckpt.save(run, snapshot(step, score))
-    ckpt.prune(run, keep=keep, keep_best=best)
+    ckpt.prune(run, keep_last=keep, keep_best=best)
     left = {ckpt.step_of(path) for path in ckpt.checkpoints(run)}
     assert len(scores) in left  # the newest, whatever the settings
     ranked = sorted((score, step) for step, score in enumerate(scores, 1) if score is not None)
@@ -103,7 +103,7 @@ def test_retention(tmp_path_factory, scores, keep, best):
 def test_a_score_that_is_no_number_is_never_the_best(tmp_path):
     for step, score in enumerate([float("nan"), 0.9, 1.0, 0.5, 1.2], 1):
         ckpt.save(tmp_path, snapshot(step, score))
-        ckpt.prune(tmp_path, keep=1, keep_best=1)
+        ckpt.prune(tmp_path, keep_last=1, keep_best=1)
     assert [ckpt.step_of(path) for path in ckpt.checkpoints(tmp_path)] == [4, 5]
 
 
@@ -111,7 +111,7 @@ def test_what_a_kill_left_is_swept(tmp_path):
     (tmp_path / "checkpoints" / ".writing-step-00000001").mkdir(parents=True)
     ckpt.save(tmp_path, snapshot(2))
     ckpt.save(tmp_path, snapshot(2))  # the same step again
-    ckpt.prune(tmp_path, keep=1, keep_best=0)
+    ckpt.prune(tmp_path, keep_last=1, keep_best=0)
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000002"]
 
 

@@ -70,7 +70,7 @@ def test_every_rung_of_every_plan_is_a_recipe_that_resolves(tmp_path):
             assert recipe.parts["data"].config.size == size
             assert recipe.train.steps == plan.steps
             assert recipe.train.steps % recipe.train.save_every == 0
-            assert recipe.train.keep > plan.points
+            assert recipe.train.keep_last > plan.points
             assert ("clip" in recipe.losses) == rung.clip
 
 

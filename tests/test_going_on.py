@@ -48,12 +48,15 @@ def interrupt():
 
 
 def test_other_settings_are_recorded_in_the_run(run, capsys):
-    train_toy(resume=run, set={**LONGER, "train.keep": 3}, progress=True)
+    train_toy(resume=run, set={**LONGER, "train.keep_last": 3}, progress=True)
     found = open_run(run)
-    assert (found.table["train"]["steps"], found.table["train"]["keep"]) == (20, 3)
+    assert (found.table["train"]["steps"], found.table["train"]["keep_last"]) == (20, 3)
     (entry,) = found.info["history"]
     assert entry["step"] == 12
-    assert entry["changes"] == {"train.steps": {"from": 12, "to": 20}, "train.keep": {"from": 2, "to": 3}}
+    assert entry["changes"] == {
+        "train.steps": {"from": 12, "to": 20},
+        "train.keep_last": {"from": 2, "to": 3},
+    }
     assert found.log()[-1]["step"] == found.steps_done == 20
     assert found.finished
     said = capsys.readouterr().err
@@ -69,7 +72,7 @@ def test_the_schedule_is_mentioned_only_where_it_changes(tmp_path, capsys):
     assert "train.steps is now 3 (it was 2)" in said
     assert SCHEDULE not in said
     decaying = train_toy(tmp_path / "decaying", {"train.steps": 2})
-    train_toy(resume=decaying.path, set={"train.keep": 1}, progress=True)
+    train_toy(resume=decaying.path, set={"train.keep_last": 1}, progress=True)
     assert SCHEDULE not in capsys.readouterr().err
     train_toy(resume=decaying.path, progress=True)
     assert "is now" not in capsys.readouterr().err

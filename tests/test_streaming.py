@@ -257,7 +257,7 @@ def words(spec: str, out: str, steps: int, *settings: str) -> list[str]:
 def test_a_run_stopped_mid_shard_ends_as_one_never_stopped(spec, cli, tmp_path) -> None:
     whole = cli(*words(spec, "whole", 9))
     assert whole.returncode == 0, whole.stderr
-    part = cli(*words(spec, "part", 9), "--set", "train.keep=9")
+    part = cli(*words(spec, "part", 9), "--set", "train.keep_last=9")
     assert part.returncode == 0, part.stderr
     for path in ckpt.checkpoints(tmp_path / "part")[1:]:
         for file in path.iterdir():

@@ -100,7 +100,7 @@ def test_it_learns(example):
     share = example.BatchLoader(creatures, 0, 16)[0]
     with torch.no_grad():
         before = float(embedder.loss(share.images, share.captions))
-    example.train(embedder, creatures, OptimizerConfig(kind="muon", lr=3e-3, warmup=2), 30, 16, 0)
+    example.train(embedder, creatures, OptimizerConfig(kind="muon", lr=3e-3, warmup_steps=2), 30, 16, 0)
     with torch.no_grad():
         after = float(embedder.loss(share.images, share.captions))
     assert before > 2.5

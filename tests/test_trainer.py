@@ -155,7 +155,7 @@ def test_the_average_follows_its_formula_buffers_included():
 
 @pytest.mark.parametrize(("decay", "middle"), [("none", 1.0), ("linear", 0.5), ("cosine", 0.5)])
 def test_learning_rate(decay, middle):
-    config = OptimizerConfig(lr=0.01, warmup=10, decay=decay)
+    config = OptimizerConfig(lr=0.01, warmup_steps=10, decay=decay)
     rates = [learning_rate(config, step, 110) for step in range(110)]
     assert rates[0] == pytest.approx(0.01 / 11)
     assert rates[10] == pytest.approx(0.01)

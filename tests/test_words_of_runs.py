@@ -25,7 +25,13 @@ from t2ikit.text.vocabulary import most_frequent
 from t2ikit.training.start import resume_run, start_run
 from test_resume import IMAGEN
 
-TOY = ["losses.contrast.weight=0", "text.length=8", "train.keep=9", "train.steps=6", "train.save_every=2"]
+TOY = [
+    "losses.contrast.weight=0",
+    "text.length=8",
+    "train.keep_last=9",
+    "train.steps=6",
+    "train.save_every=2",
+]
 
 
 def toy_run(out: Path, *settings: str, data: str | None = None) -> Path:

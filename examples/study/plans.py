@@ -147,7 +147,7 @@ def settings_of(plan: Plan, rung: Rung, teacher: str) -> Settings:
         "train.save_every": str(every),
         "train.sample_every": str(every),
         "train.validate_every": str(every),
-        "train.keep": str(plan.points + 1),
+        "train.keep_last": str(plan.points + 1),
         **plan.settings,
         **own,
         **bank,

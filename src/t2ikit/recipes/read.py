@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from t2ikit.config.renamed import settings_with_new_keys, with_new_keys
 from t2ikit.config.toml import apply_settings, load_toml, merge, parse_setting
 from t2ikit.errors import UserError
 from t2ikit.recipes.datasets import replace_data
@@ -40,15 +41,16 @@ def read_recipe(
 
 
 def steps_or_minutes(settings: Sequence[str]) -> list[str]:
-    """Settings in which `train.steps` does away with the recipe's `train.minutes`.
+    """Settings by their new names, in which `train.steps` does away with the recipe's `train.minutes`.
 
     Raises:
-        UserError: both are set.
+        UserError: both are set, or an old name and its new one.
     """
+    settings = settings_with_new_keys(settings)
     given = dict(map(parse_setting, settings))
     steps, minutes = given.get(("train", "steps")), given.get(("train", "minutes"))
     if steps is None:
-        return list(settings)
+        return settings
     if not minutes:
         return [*settings, "train.minutes=0"]
     raise UserError(
@@ -73,7 +75,7 @@ def _extended(registry: Registry, name: str, seen: tuple[str, ...]) -> dict[str,
             got=" -> ".join([*(Path(step).name for step in seen), path.name]),
             fix="remove `extends` from one of them",
         )
-    raw = load_toml(path)
+    raw = with_new_keys(load_toml(path), name, warn=True)
     base = raw.pop("extends", None)
     if base is None:
         return raw

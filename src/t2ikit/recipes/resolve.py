@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from t2ikit.config.base import Config
+from t2ikit.config.renamed import with_new_keys
 from t2ikit.config.validation import Problems
 from t2ikit.errors import UserError, did_you_mean
 from t2ikit.recipes.datasets import find_dataset
@@ -100,6 +101,7 @@ def resolve(
     Raises:
         UserErrors: everything that is wrong, together.
     """
+    raw = with_new_keys(raw, where)
     reader = _Reader(registry, raw, where, settings)
     for key in set(raw) - TABLES - {"summary"}:
         reader.problems.report(

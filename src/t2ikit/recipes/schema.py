@@ -30,7 +30,7 @@ class TrainConfig(Config):
     """what weights, data order and noise are drawn from"""
     ema_decay: float = Field(0.999, ge=0, lt=1)
     """decay of the averaged weights, a step; 0: none are kept"""
-    workers: int = Field(0, ge=0, le=64)
+    num_workers: int = Field(0, ge=0, le=64)
     """processes that prepare images; 0: the training process does it"""
     log_every: int = Field(10, ge=1)
     """steps between lines of log.jsonl; each holds means over the steps since the last"""
@@ -46,7 +46,7 @@ class TrainConfig(Config):
     """images of each validation prompt"""
     save_every: int = Field(500, ge=1)
     """steps between checkpoints"""
-    keep: int = Field(2, ge=1)
+    keep_last: int = Field(2, ge=1)
     """how many of the latest checkpoints are kept"""
     keep_best: int = Field(1, ge=0)
     """how many are kept besides for their validation loss"""
@@ -78,7 +78,7 @@ class OptimizerConfig(Config):
     """decoupled weight decay"""
     eps: float = Field(1e-8, gt=0)
     """added to the root of the second moment"""
-    warmup: int = Field(0, ge=0)
+    warmup_steps: int = Field(0, ge=0)
     """steps over which the learning rate rises from 0"""
     decay: Literal["none", "linear", "cosine"] = "none"
     """how the learning rate falls to 0 from the end of the warm-up to the last step"""

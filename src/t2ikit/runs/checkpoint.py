@@ -189,7 +189,7 @@ def load_at(run: Path, step: int | None) -> Snapshot:
             if found
             else "a folder checkpoints/step-NNNNNNNN",
             got=step,
-            fix="choose one of those; train.keep and train.keep_best say which checkpoints a run keeps",
+            fix="choose one of those; train.keep_last and train.keep_best say which checkpoints a run keeps",
         )
     return load(found[step])
 
@@ -203,13 +203,13 @@ def set_aside(run: Path, *, after: int) -> None:
             os.replace(path, aside)
 
 
-def prune(run: Path, *, keep: int, keep_best: int) -> None:
-    """Delete all but the last `keep` checkpoints and the `keep_best` of lowest validation loss.
+def prune(run: Path, *, keep_last: int, keep_best: int) -> None:
+    """Delete all but the last `keep_last` checkpoints and the `keep_best` of lowest validation loss.
 
     The newest is never deleted, whatever the settings.
     """
     found = checkpoints(run)
-    kept = set(found[-max(keep, 1) :])
+    kept = set(found[-max(keep_last, 1) :])
     scored = [(score, path) for path in found if (score := _score(path)) is not None]
     kept.update(path for _, path in sorted(scored, key=lambda pair: pair[0])[:keep_best])
     leftovers = [*(run / "checkpoints").glob(".writing-*"), *(run / "checkpoints").glob(".replaced-*")]

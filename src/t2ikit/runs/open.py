@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from t2ikit.config.renamed import with_new_keys
 from t2ikit.config.toml import load_toml
 from t2ikit.errors import UserError
 from t2ikit.recipes.settings import Plugins
@@ -23,7 +24,7 @@ def open_run(path: str | Path) -> Run:
     recipe, info = path / "recipe.toml", path / "run.json"
     if not recipe.is_file() or not info.is_file():
         raise _no_run(path)
-    run = Run(path, load_toml(recipe), _read_info(info))
+    run = Run(path, with_new_keys(load_toml(recipe), str(recipe)), _read_info(info))
     try:
         _ = run.image_size, run.table["data"]["spec"], run.table["train"]
         if run.exported and (path / ENCODER).is_dir():

@@ -90,7 +90,7 @@ def training_batches(
     world = accelerator.num_processes
     place = (config.seed, config.batch, accelerator.process_index, world)
     options: dict[str, Any] = {
-        "num_workers": config.workers,
+        "num_workers": config.num_workers,
         "super_resolution": components.model.generator.super_resolution,
     }
     if isinstance(dataset, StreamingDataset):

@@ -191,7 +191,7 @@ def learning_rate(config: OptimizerConfig, step: int, steps: int) -> float:
 
 def scheduled_rate(config: OptimizerConfig, step: int, budget: Budget) -> float:
     """The learning rate of step `step` (from 0): linear warm-up over steps, decay over the budget."""
-    warm = min(1.0, (step + 1) / (config.warmup + 1))
-    place = budget.place(step, config.warmup)
+    warm = min(1.0, (step + 1) / (config.warmup_steps + 1))
+    place = budget.place(step, config.warmup_steps)
     fall = {"none": 1.0, "linear": 1 - place, "cosine": 0.5 * (1 + math.cos(math.pi * place))}
     return config.lr * warm * fall[config.decay]

@@ -271,7 +271,7 @@ class Session:
             snapshot = snapshots.take(self.trainer, done, self.validation.score_at(done))
             self.vocabulary.keep_in(snapshot.state)
             ckpt.save(self.run.path, snapshot)
-            ckpt.prune(self.run.path, keep=self.config.keep, keep_best=self.config.keep_best)
+            ckpt.prune(self.run.path, keep_last=self.config.keep_last, keep_best=self.config.keep_best)
             plot_curves(self.run.path / "log.jsonl", self.run.path / "losses.png")
         self.accelerator.wait_for_everyone()
 

@@ -101,9 +101,9 @@ def resume_run(
     Args:
         registry: must hold every plugin the run was made with; a file plugin must be the same file.
         path: the run folder.
-        settings: `train.key=value` strings that may change on the way (steps, minutes, micro_batch, workers,
-            how often to save and show), and are recorded in the run; anything that would change what was
-            computed is refused.
+        settings: `train.key=value` strings that may change on the way (steps, minutes, micro_batch,
+            num_workers, how often to save and show), and are recorded in the run; anything that would change
+            what was computed is refused.
         device: auto, cpu, cuda or mps.
         progress: show on standard error how far it is.
 
@@ -150,7 +150,8 @@ def _check_settings(settings: Sequence[str]) -> None:
         if keys[0] != "train" or keys[-1] in FIXED_ON_RESUME:
             raise UserError(
                 f"--set {setting}: this cannot change when a run goes on",
-                expected="train.steps, minutes, micro_batch, workers, trackers, keep*, *_every but log_every",
+                expected="train.steps, minutes, micro_batch, num_workers, trackers, keep_*, "
+                "*_every but log_every",
                 got=".".join(keys),
                 fix="start a new run to change it",
             )

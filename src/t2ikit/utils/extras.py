@@ -24,7 +24,7 @@ PACKAGES = {
 """By extra of this package, what it installs: named one by one, the advice works from everywhere."""
 
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 
 
 def install(extra: str) -> str:
