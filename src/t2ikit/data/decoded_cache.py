@@ -25,7 +25,7 @@ from t2ikit.data.configs import CaptionedConfig
 from t2ikit.data.image_files import UNREADABLE, open_image, read_image
 from t2ikit.data.source import Entry, Source, digest
 from t2ikit.errors import UserError
-from t2ikit.utils.cache import cache_folder
+from t2ikit.utils.files import cache_folder
 from t2ikit.utils.progress import progress_bar
 from t2ikit.utils.quoting import one_line
 

@@ -10,7 +10,7 @@ from t2ikit.memory.report import size
 from t2ikit.recipes.compose import Components
 from t2ikit.recipes.recipe import Recipe
 from t2ikit.training.trainer import Trainer
-from t2ikit.utils.cache import cache_folder
+from t2ikit.utils.files import cache_folder
 
 
 @dataclass(frozen=True)

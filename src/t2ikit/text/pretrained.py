@@ -19,7 +19,7 @@ from t2ikit.text.configs import ClipTextConfig, PretrainedConfig
 from t2ikit.text.embedding_cache import Embedded, EmbeddingCache
 from t2ikit.text.model_files import ModelFiles, find_model
 from t2ikit.text.tokenizing import kept_of, open_tokenizer, unknown_model
-from t2ikit.utils.cache import cache_folder
+from t2ikit.utils.files import cache_folder
 from t2ikit.utils.hub import without_bars
 from t2ikit.utils.progress import progress_bar
 

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Files that appear whole or not at all, and where those are kept that can be made again."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from platformdirs import user_cache_path
+
 from t2ikit.errors import UserError
 
 if TYPE_CHECKING:
     from PIL import Image
 
-
+CACHE_VARIABLE = "T2IKIT_CACHE"
 MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),  # begins like that of UTF-16
@@ -150,3 +152,12 @@ def check_folder(folder: Path) -> None:
     with suppress(OSError):  # another process may be using them by now
         for path in made:
             path.rmdir()
+
+
+def cache_folder(chosen: str | None = None) -> Path:
+    """The folder a user chose, or $T2IKIT_CACHE, or `t2ikit` in the system's folder for caches.
+
+    It holds what would be slow to make again. Nothing there is needed to open a run.
+    """
+    named = chosen or os.environ.get(CACHE_VARIABLE)
+    return Path(named).expanduser() if named else user_cache_path("t2ikit", appauthor=False)
