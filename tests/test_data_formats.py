@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
+import multiprocessing
 import os
 import tarfile
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
+from t2ikit.data import decoded_cache
 from t2ikit.data.captioned import Captioned
 from t2ikit.data.loader import BatchLoader
 from t2ikit.errors import UserError
@@ -269,11 +272,9 @@ def test_a_dataset_that_cannot_be_reached_is_explained(registry, tmp_path, monke
 def test_images_are_decoded_once_and_a_damaged_file_is_made_again(
     registry, images, tmp_path, monkeypatch
 ) -> None:
-    from t2ikit.data import decoded_cache as ready
-
     decoded = []
-    real = ready.read_image
-    monkeypatch.setattr(ready, "read_image", lambda *a: decoded.append(1) or real(*a))
+    real = decoded_cache.read_image
+    monkeypatch.setattr(decoded_cache, "read_image", lambda *a: decoded.append(1) or real(*a))
     spec = as_pairs(tmp_path / "data", images)
     settings = ["data.size=16", f"data.cache={tmp_path}/cache"]
     first = open_dataset(registry, spec, settings)
@@ -283,8 +284,9 @@ def test_images_are_decoded_once_and_a_damaged_file_is_made_again(
     assert len(decoded) == COUNT
     assert second.ready.pixels.equal(first.ready.pixels)
     wanted = first.ready.pixels.clone()
-    for spoil in (lambda content: content[:-5], lambda content: b"x" + content[1:], lambda content: b""):
-        path = first.ready.path
+    spoiled = (lambda content: content[:-5], lambda content: b"x" + content[1:], lambda content: b"")
+    for spoil, ending in itertools.product(spoiled, (".npy", ".json")):
+        path = first.ready.path.with_suffix(ending)
         path.write_bytes(spoil(path.read_bytes()))
         count = len(decoded)
         again = open_dataset(registry, spec, settings)
@@ -293,7 +295,39 @@ def test_images_are_decoded_once_and_a_damaged_file_is_made_again(
     changed = tmp_path / "data" / "p000.png"
     changed.write_bytes((tmp_path / "data" / "p002.png").read_bytes())
     assert not open_dataset(registry, spec, settings).ready.pixels.equal(wanted)
-    assert sorted(path.suffix for path in (tmp_path / "cache" / "images").iterdir()).count(".raw") == 0
+    files = (tmp_path / "cache" / "images").iterdir()
+    assert {path.suffix for path in files} == {".npy", ".json", ".lock"}
+
+
+@pytest.mark.parametrize("where", ["read_image", "write_json"])
+def test_a_cache_killed_half_way_is_not_taken_for_whole(
+    registry, images, tmp_path, monkeypatch, where
+) -> None:
+    spec = as_pairs(tmp_path / "data", images)
+    settings = ["data.size=16", f"data.cache={tmp_path}/cache"]
+    wanted = open_dataset(registry, spec, ["data.size=16"]).ready.pixels
+    real, calls = getattr(decoded_cache, where), []
+
+    def killed(*arguments):
+        calls.append(arguments)
+        if len(calls) == 5 or where == "write_json":
+            os._exit(9)
+        return real(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(decoded_cache, where, killed)
+        process = multiprocessing.get_context("fork").Process(
+            target=open_dataset, args=(registry, spec, settings)
+        )
+        process.start()
+        process.join()
+    assert process.exitcode == 9
+    assert any(path.suffix in (".npy", ".partial") for path in (tmp_path / "cache" / "images").iterdir())
+    monkeypatch.setattr(decoded_cache, where, lambda *a: calls.append(a) or real(*a))
+    assert open_dataset(registry, spec, settings).ready.pixels.equal(wanted)
+    assert len(calls) == (COUNT if where == "read_image" else 1)
+    files = (tmp_path / "cache" / "images").iterdir()
+    assert {path.suffix for path in files} == {".npy", ".json", ".lock"}
 
 
 def test_a_cache_that_cannot_be_written_is_explained(registry, images, tmp_path) -> None:

@@ -1,7 +1,8 @@
-"""Images decoded and resized once, for this run and later ones: a safetensors file that is mapped.
+"""Images decoded and resized once, for this run and later ones.
 
-The file holds the pixels of every entry of a source beside the hashes of their contents and what was wrong.
-It is found again by a key of everything it depends on; several processes share its pages.
+A `.npy` file, which is mapped, holds the pixels of every entry of a source; a `.json` file beside it holds
+the hashes of their contents and what was wrong. Their name is a hash of everything they depend on. The JSON
+appears last, so pixels without it are not whole; several processes share the pages of one file.
 """
 
 from __future__ import annotations
@@ -17,15 +18,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from filelock import FileLock
-from safetensors import SafetensorError, safe_open
+from numpy.lib.format import open_memmap
 from torch import Tensor
 
 from t2ikit.data.configs import CaptionedConfig
 from t2ikit.data.image_files import UNREADABLE, open_image, read_image
 from t2ikit.data.source import Entry, Source, digest
 from t2ikit.errors import UserError
-from t2ikit.utils.files import cache_folder
+from t2ikit.utils.files import cache_folder, write_json
 from t2ikit.utils.progress import progress_bar
 from t2ikit.utils.quoting import one_line
 
@@ -42,7 +44,7 @@ class DecodedImages:
         digests: a hash of each image's content, "" where it could not be read at all.
         sizes: width and height of each image before it was resized, pixels; 0, 0 where `bad`.
         bad: why an image cannot be used, by its place.
-        path: the file they are kept in.
+        path: the file of the pixels.
     """
 
     pixels: Tensor
@@ -64,7 +66,7 @@ def prepare(source: Source, config: CaptionedConfig) -> DecodedImages:
     rows = [[entry.name, identity] for entry, identity in zip(source.entries, identities, strict=True)]
     name = hashlib.blake2b(json.dumps([key, rows]).encode(), digest_size=16).hexdigest()
     folder = cache_folder(config.cache) / "images"
-    path = folder / f"{name}.safetensors"
+    path = folder / f"{name}.npy"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / f"{name}.lock"):
@@ -104,36 +106,37 @@ def _bytes(entries: Sequence[Entry], size: int) -> int:
 
 
 def _open(path: Path, count: int, size: int) -> DecodedImages | None:
-    """What the file holds; None where it is missing or damaged."""
+    """What the cache holds; None where it is missing or damaged."""
     try:
-        with safe_open(path, framework="pt") as file:
-            facts = json.loads(file.metadata()["facts"])
-            pixels = file.get_tensor("pixels")
+        facts = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        pixels = open_memmap(path, mode="c")  # copy on write: torch wants memory that can be written
         digests = tuple(facts["digests"])
         sizes = tuple((width, height) for width, height in facts["sizes"])
         bad = {int(place): why for place, why in facts["bad"].items()}
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+    except (OSError, AttributeError, KeyError, TypeError, ValueError):
         return None
-    if pixels.shape != (count, 3, size, size) or len(digests) != count:
+    if pixels.dtype != np.uint8 or pixels.shape != _shape(count, size) or len(digests) != count:
         return None
-    return DecodedImages(pixels, digests, sizes, bad, path)
+    return DecodedImages(torch.from_numpy(pixels)[:count], digests, sizes, bad, path)
 
 
 def _write(path: Path, source: Source, config: CaptionedConfig) -> None:
-    """Decode everything; the pixels go straight to the file, then the header before them.
-
-    The header's length is not known before all is decoded, so the pixels are decoded into a file of their
-    own first and the two are joined as the safetensors format wants them.
-    """
-    count, size = len(source.entries), config.size
-    raw = path.with_suffix(f".{os.getpid()}.raw")
+    """Decode everything straight into the file; the lock is held, so nobody else writes it."""
+    partial = path.with_suffix(".partial")
+    path.with_suffix(".json").unlink(missing_ok=True)
     try:
-        pixels = np.memmap(raw, np.uint8, "w+", shape=(max(count, 1), 3, size, size))
+        pixels = open_memmap(partial, "w+", np.uint8, _shape(len(source.entries), config.size))
         facts = _decode_all(source, config, pixels)
         pixels.flush()
-        _join(path, raw, (count, 3, size, size), json.dumps(facts))
+        del pixels  # Windows renames no file that is mapped
+        partial.replace(path)
+        write_json(path.with_suffix(".json"), facts)
     finally:
-        raw.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
+
+
+def _shape(count: int, size: int) -> tuple[int, ...]:
+    return (max(count, 1), 3, size, size)  # nothing cannot be mapped
 
 
 def _decode_all(source: Source, config: CaptionedConfig, pixels: np.memmap) -> dict[str, Any]:
@@ -162,31 +165,6 @@ def _decode_all(source: Source, config: CaptionedConfig, pixels: np.memmap) -> d
                 bad[place] = why
             progress(done, len(entries))
     return {"digests": digests, "sizes": sizes, "bad": bad}
-
-
-def _join(path: Path, raw: Path, shape: tuple[int, ...], facts: str) -> None:
-    """Header and pixels as one safetensors file, which appears whole or not at all."""
-    size = int(np.prod(shape))
-    header = {
-        "__metadata__": {"facts": facts},
-        "pixels": {"dtype": "U8", "shape": list(shape), "data_offsets": [0, size]},
-    }
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as out, raw.open("rb") as content:
-            out.write(len(text).to_bytes(8, "little") + text)
-            left = size
-            while left:
-                block = content.read(min(left, 1 << 24))
-                out.write(block)
-                left -= len(block)
-            out.flush()
-            os.fsync(out.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def reason(error: BaseException) -> str:
