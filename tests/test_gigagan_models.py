@@ -16,6 +16,7 @@ from t2ikit.testing.toys import ToyCritic, toy_batch, toy_condition, toy_text
 from t2ikit_gigagan import DiffAugment, GigaCritic, GigaGenerator, OneStepSampler
 from t2ikit_gigagan.augmentation import covered, interpolation
 from t2ikit_gigagan.bounds import REACH, SLOPE, bounded, sums_of
+from t2ikit_gigagan.configs import CriticConfig, GeneratorConfig
 
 SMALL = {"channels": (16, 16, 16), "attention": (False, True, False), "tower_width": 16, "head_width": 8}
 WIDTH, LENGTH = 16, 8
@@ -24,12 +25,13 @@ WIDTH, LENGTH = 16, 8
 def make_generator(**changes) -> GigaGenerator:
     torch.manual_seed(0)
     options = {**SMALL, "filters": (1, 2, 2), "latent_width": 8, "style_width": 16, **changes}
-    return GigaGenerator(16, WIDTH, LENGTH, **options)
+    return GigaGenerator(GeneratorConfig(**options), 16, WIDTH, LENGTH)
 
 
-def make_critic(**changes) -> GigaCritic:
+def make_critic(augment=None, **changes) -> GigaCritic:
     torch.manual_seed(0)
-    return GigaCritic(16, WIDTH, LENGTH, **{**SMALL, "predictor_layers": 2, **changes})
+    config = CriticConfig(**{**SMALL, "predictor_layers": 2, **changes})
+    return GigaCritic(config, 16, WIDTH, LENGTH, augment)
 
 
 def pyramid(count=4, sizes=(4, 8, 16)):
@@ -289,7 +291,7 @@ def test_images_of_other_sizes_are_refused(levels):
         critic.features(images, draws(2))
 
 
-@pytest.mark.parametrize("options", [{"channels": (16, 16)}, {"filters": (1,)}, {"attention": (True,) * 4}])
+@pytest.mark.parametrize("options", [{"channels": (16, 16)}, {"filters": (1, 1)}, {"attention": (True,) * 4}])
 def test_levels_that_do_not_fit_the_size_are_refused(options):
     with pytest.raises(UserError, match="one entry for each level"):
         make_generator(**options)
@@ -297,7 +299,7 @@ def test_levels_that_do_not_fit_the_size_are_refused(options):
 
 def test_a_size_that_doubling_4_does_not_reach_is_refused():
     with pytest.raises(UserError, match="48 pixels"):
-        GigaGenerator(48, WIDTH, LENGTH)
+        GigaGenerator(GeneratorConfig(), 48, WIDTH, LENGTH)
 
 
 @pytest.mark.parametrize("option", [{"steps": 20}, {"guidance": 3.0}])

@@ -15,6 +15,7 @@ from t2ikit.testing import check_critic
 from t2ikit.testing.toys import toy_text
 from t2ikit.training.snapshots import own_state
 from t2ikit_gigagan.adversarial import r1_penalty
+from t2ikit_gigagan.configs import VisionCriticConfig
 from t2ikit_gigagan.vision import VisionAidedCritic
 
 WIDTH, LENGTH = 16, 8
@@ -25,9 +26,12 @@ def folder(tmp_path_factory) -> str:
     return clip_folder(tmp_path_factory.mktemp("clip"), layers=4)
 
 
-def make_critic(folder, **changes) -> VisionAidedCritic:
+def make_critic(folder, augment=None, seed=0, **changes) -> VisionAidedCritic:
     torch.manual_seed(0)
-    return VisionAidedCritic(WIDTH, LENGTH, folder, **{"channels": 8, "tower_width": 16, **changes})
+    config = VisionCriticConfig.model_construct(
+        **{"model": folder, "channels": 8, "tower_width": 16, "depths": 3, **changes}
+    )
+    return VisionAidedCritic(config, WIDTH, LENGTH, augment, seed)
 
 
 def random_images(count=2, size=16, seed=0):
@@ -155,7 +159,7 @@ def test_the_tower_is_neither_trained_nor_saved(folder):
 def test_the_projection_follows_its_seed_alone(folder):
     one, two = make_critic(folder), make_critic(folder, seed=1)
     torch.manual_seed(99)
-    again = VisionAidedCritic(WIDTH, LENGTH, folder, channels=8, tower_width=16)
+    again = VisionAidedCritic(VisionCriticConfig(model=folder, channels=8, tower_width=16), WIDTH, LENGTH)
     assert torch.equal(one.projection, again.projection)
     assert not torch.equal(one.projection, two.projection)
     assert not torch.equal(one.projection[0], one.projection[1])

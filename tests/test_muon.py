@@ -153,6 +153,7 @@ def test_embeddings_and_ends_of_networks_are_adamws():
 
 def test_what_is_adamws_in_the_models_here():
     from t2ikit_gigagan import GigaCritic, GigaGenerator
+    from t2ikit_gigagan.configs import CriticConfig, GeneratorConfig
     from t2ikit_imagen import ImagenDenoiser, UNetConfig
 
     left = {
@@ -161,12 +162,12 @@ def test_what_is_adamws_in_the_models_here():
             "unet.conv_in.weight",
             "unet.conv_out.weight",
         },
-        GigaGenerator(32, 64, 24): {
+        GigaGenerator(GeneratorConfig(), 32, 64, 24): {
             "start",
             "tower.positions",
             *(f"blocks.{level}.to_rgb.bank" for level in range(4)),
         },
-        GigaCritic(32, 64, 24): {
+        GigaCritic(CriticConfig(), 32, 64, 24): {
             "tower.positions",
             *(f"from_rgb.{level}.weight" for level in range(4)),
             *(f"predictors.{level}.plain.weight" for level in range(4)),

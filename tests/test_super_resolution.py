@@ -35,6 +35,7 @@ from t2ikit.sampling.open import open_model, with_sampler
 from t2ikit.sampling.sample import sample as sample_run
 from t2ikit.testing import check_generator
 from t2ikit.training.start import start_run
+from t2ikit_gigagan.configs import UpsamplerConfig
 from t2ikit_gigagan.paired import PerceptualLoss, pixel_loss
 from t2ikit_gigagan.sampler import OneStepSampler
 from t2ikit_gigagan.upsampler import GigaUpsampler
@@ -349,7 +350,9 @@ def test_sr_64_256_is_small_and_fits_12_gb():
 
 def gan_upsampler() -> GigaUpsampler:
     torch.manual_seed(0)
-    return GigaUpsampler(16, 32, 8, channels=(8, 8, 8), filters=(1, 1, 1), attention=(False,) * 3)
+    return GigaUpsampler(
+        UpsamplerConfig(channels=(8, 8, 8), filters=(1, 1, 1), attention=(False,) * 3), 16, 32, 8
+    )
 
 
 def test_the_gan_begins_with_bicubic_interpolation_and_learns_from_there():
@@ -381,17 +384,19 @@ def test_the_sampler_of_the_gan_lays_noise_of_the_level_it_is_told():
 def test_upsamplers_of_the_gan_refuse_what_does_not_fit():
     options = {"filters": (1, 1, 1), "attention": (False,) * 3}
     with pytest.raises(UserError, match="given none"):
-        GigaUpsampler(16, 32, 8, channels=(8, 8, 8), **options).generate(
+        GigaUpsampler(UpsamplerConfig(channels=(8, 8, 8), **options), 16, 32, 8).generate(
             make_condition(), Draws(torch.arange(3), 0)
         )
     with pytest.raises(UserError, match="cannot be halved 2 times"):
-        GigaUpsampler(18, 32, 8, channels=(8, 8, 8), **options)
+        GigaUpsampler(UpsamplerConfig(channels=(8, 8, 8), **options), 18, 32, 8)
     with pytest.raises(UserError, match="one entry for each level"):
-        GigaUpsampler(16, 32, 8, channels=(8, 8), **options)
+        GigaUpsampler(UpsamplerConfig(channels=(8, 8), **options), 16, 32, 8)
     with pytest.raises(UserError, match=r"--set generator\.crop=16"):
-        GigaUpsampler(16, 32, 8, channels=(8, 8, 8), crop=32, **options)
+        GigaUpsampler(UpsamplerConfig(channels=(8, 8, 8), crop=32, **options), 16, 32, 8)
     with pytest.raises(UserError, match="do not reach 4 times"):
-        GigaUpsampler(16, 32, 8, ratio=4, channels=(8, 8), filters=(1, 1), attention=(False, False))
+        GigaUpsampler(
+            UpsamplerConfig(ratio=4, channels=(8, 8), filters=(1, 1), attention=(False, False)), 16, 32, 8
+        )
 
 
 def paired_step(fake: torch.Tensor, weight: torch.Tensor) -> Step:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from t2ikit import Critic, Draws, TextEmbedding, TextTower, UserError, exclude_from_muon
 from t2ikit_gigagan.attention import L2SelfAttention
+from t2ikit_gigagan.configs import CriticConfig
 from t2ikit_gigagan.filter_bank import FilterBankConv2d
 from t2ikit_gigagan.generator import check_levels
 from t2ikit_gigagan.resampling import downsample
@@ -123,16 +124,9 @@ class GigaCritic(Critic):
     No image passes a level twice: those that have entered are one batch from there on.
 
     Args:
+        config: its options.
         image_size: of the last level, pixels.
         text_width, text_length: D and L of the frozen text encoder.
-        channels: of each level, from 4 px, as the generator's.
-        attention: whether each level attends, from 4 px.
-        multiscale: false: the full image alone, judged at the last level alone.
-        tower_width, tower_layers: of its own trainable text tower.
-        predictor_layers: 1 x 1 convolutions of psi.
-        head_width: channels of an attention head.
-        text: false: an unconditional critic.
-        embedding_width: E of a joint embedding of images and texts, for a contrastive loss; 0: none.
         augment: applied to real and fake images alike, all levels of a sample the same.
 
     Raises:
@@ -141,29 +135,24 @@ class GigaCritic(Critic):
 
     def __init__(
         self,
+        config: CriticConfig,
         image_size: int,
         text_width: int,
         text_length: int,
-        *,
-        channels: tuple[int, ...] = (64, 64, 32, 16),
-        attention: tuple[bool, ...] = (False, True, False, False),
-        multiscale: bool = True,
-        tower_width: int = 128,
-        tower_layers: int = 0,
-        predictor_layers: int = 4,
-        head_width: int = 16,
-        text: bool = True,
-        embedding_width: int = 0,
         augment: Augment | None = None,
     ) -> None:
         super().__init__()
-        check_levels(image_size, channels=channels, attention=attention)
-        self.image_size, self.multiscale, self.augment = image_size, multiscale, augment
-        self.tower = TextTower(text_width, text_length, tower_width, tower_layers) if text else None
-        down = list(reversed(channels))  # from full size
+        check_levels(image_size, channels=config.channels, attention=config.attention)
+        self.image_size, self.multiscale, self.augment = image_size, config.multiscale, augment
+        self.tower = (
+            TextTower(text_width, text_length, config.tower_width, config.tower_layers)
+            if config.text
+            else None
+        )
+        down = list(reversed(config.channels))  # from full size
         outputs = [*down[1:], down[-1]]
         self.sizes = [image_size >> level for level in range(len(down))]
-        seen = len(down) if multiscale else 1
+        seen = len(down) if config.multiscale else 1
         self.from_rgb = nn.ModuleList(nn.Conv2d(3, width, 1) for width in down[:seen])
         exclude_from_muon(*(layer.weight for layer in self.from_rgb))
         self.blocks = nn.ModuleList(
@@ -171,17 +160,20 @@ class GigaCritic(Critic):
                 width,
                 outputs[level],
                 halve=level < len(down) - 1,
-                head_width=head_width if attention[-1 - level] else 0,
+                head_width=config.head_width if config.attention[-1 - level] else 0,
             )
             for level, width in enumerate(down)
         )
-        judged = outputs if multiscale else outputs[-1:]
+        judged = outputs if config.multiscale else outputs[-1:]
         self.predictors = nn.ModuleList(
-            Predictor(width, tower_width if text else 0, predictor_layers) for width in judged
+            Predictor(width, config.tower_width if config.text else 0, config.predictor_layers)
+            for width in judged
         )
 
         self.embedding = (
-            Embedding(outputs[-1] * 16, tower_width, embedding_width) if text and embedding_width else None
+            Embedding(outputs[-1] * 16, config.tower_width, config.embedding_width)
+            if config.text and config.embedding_width
+            else None
         )
 
     def features(self, levels: Sequence[Tensor], draws: Draws) -> Trunk:

@@ -26,6 +26,7 @@ from t2ikit import (
 )
 from t2ikit_gigagan.attention import L2SelfAttention, TextCrossAttention
 from t2ikit_gigagan.bounds import bounded
+from t2ikit_gigagan.configs import GeneratorConfig
 from t2ikit_gigagan.filter_bank import FilterBankConv2d
 from t2ikit_gigagan.mapping import MappingNetwork
 from t2ikit_gigagan.resampling import upsample
@@ -82,17 +83,9 @@ class GigaGenerator(OneStep):
     """A latent and a text to a pyramid of images, 4 px to full size.
 
     Args:
+        config: its options.
         image_size: of the last level, pixels: 4 times a power of 2.
         text_width, text_length: D and L of the frozen text encoder.
-        channels: of each level, from 4 px.
-        filters: kernels in the banks of each level, from 4 px.
-        attention: whether each level attends, from 4 px.
-        latent_width, style_width: entries of z and of w.
-        mapping_layers: of the mapping network.
-        tower_width, tower_layers: of the trainable text tower.
-        head_width: channels of an attention head.
-        text: false: an unconditional generator.
-        checkpointing: recompute activations in the backward pass.
 
     Raises:
         UserError: levels that do not fit the size.
@@ -100,41 +93,37 @@ class GigaGenerator(OneStep):
 
     def __init__(
         self,
+        config: GeneratorConfig,
         image_size: int,
         text_width: int,
         text_length: int,
-        *,
-        channels: tuple[int, ...] = (64, 64, 32, 16),
-        filters: tuple[int, ...] = (1, 1, 2, 4),
-        attention: tuple[bool, ...] = (False, True, True, False),
-        latent_width: int = 64,
-        style_width: int = 128,
-        mapping_layers: int = 4,
-        tower_width: int = 128,
-        tower_layers: int = 0,
-        head_width: int = 16,
-        text: bool = True,
-        checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        check_levels(image_size, channels=channels, filters=filters, attention=attention)
-        self.image_size, self.checkpointing = image_size, checkpointing
-        self.tower = TextTower(text_width, text_length, tower_width, tower_layers) if text else None
-        self.mapping = MappingNetwork(latent_width, tower_width if text else 0, style_width, mapping_layers)
-        self.start = nn.Parameter(torch.randn(1, channels[0], 4, 4))
+        check_levels(image_size, channels=config.channels, filters=config.filters, attention=config.attention)
+        self.image_size, self.checkpointing = image_size, config.checkpointing
+        self.tower = (
+            TextTower(text_width, text_length, config.tower_width, config.tower_layers)
+            if config.text
+            else None
+        )
+        pooled_width = config.tower_width if config.text else 0
+        self.mapping = MappingNetwork(
+            config.latent_width, pooled_width, config.style_width, config.mapping_layers
+        )
+        self.start = nn.Parameter(torch.randn(1, config.channels[0], 4, 4))
         exclude_from_muon(self.start)
-        widths = (channels[0], *channels)
+        widths = (config.channels[0], *config.channels)
         self.blocks = nn.ModuleList(
             SynthesisBlock(
                 widths[level],
                 width,
-                style_width=style_width,
-                text_width=tower_width,
-                filters=filters[level],
-                head_width=head_width if attention[level] else 0,
-                text=text,
+                style_width=config.style_width,
+                text_width=config.tower_width,
+                filters=config.filters[level],
+                head_width=config.head_width if config.attention[level] else 0,
+                text=config.text,
             )
-            for level, width in enumerate(channels)
+            for level, width in enumerate(config.channels)
         )
 
     def forward(self, batch: Batch, draws: Draws) -> Prediction:

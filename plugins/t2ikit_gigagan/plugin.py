@@ -41,13 +41,13 @@ SUPER_RESOLUTION = frozenset({"low_res"})
 def _build_generator(config: GeneratorConfig, context: Context) -> Any:
     from t2ikit_gigagan.generator import GigaGenerator
 
-    return GigaGenerator(context.image_size, context.text_width, context.text_length, **dict(config))
+    return GigaGenerator(config, context.image_size, context.text_width, context.text_length)
 
 
 def _build_upsampler(config: UpsamplerConfig, context: Context) -> Any:
     from t2ikit_gigagan.upsampler import GigaUpsampler
 
-    return GigaUpsampler(context.image_size, context.text_width, context.text_length, **dict(config))
+    return GigaUpsampler(config, context.image_size, context.text_width, context.text_length)
 
 
 def _build_pixel(config: PixelConfig, context: Context) -> Any:
@@ -72,15 +72,15 @@ def _augment(config: AugmentConfig) -> Any:
 def _build_critic(config: CriticConfig, context: Context) -> Any:
     from t2ikit_gigagan.discriminator import GigaCritic
 
-    options = {**dict(config), "augment": _augment(config.augment)}
-    return GigaCritic(context.image_size, context.text_width, context.text_length, **options)
+    sizes = (context.image_size, context.text_width, context.text_length)
+    return GigaCritic(config, *sizes, augment=_augment(config.augment))
 
 
 def _build_vision(config: VisionCriticConfig, context: Context) -> Any:
     from t2ikit_gigagan.vision import VisionAidedCritic
 
-    options = {**dict(config), "augment": _augment(config.augment)}
-    return VisionAidedCritic(text_width=context.text_width, text_length=context.text_length, **options)
+    sizes = (context.text_width, context.text_length)
+    return VisionAidedCritic(config, *sizes, augment=_augment(config.augment))
 
 
 def _build_clip(config: ClipConfig, context: Context) -> Any:

@@ -29,6 +29,7 @@ from t2ikit import (
     upscale,
 )
 from t2ikit_gigagan.bounds import bounded, sums_of
+from t2ikit_gigagan.configs import UpsamplerConfig
 from t2ikit_gigagan.generator import SynthesisBlock
 from t2ikit_gigagan.mapping import MappingNetwork
 from t2ikit_gigagan.resampling import upsample
@@ -52,19 +53,9 @@ class GigaUpsampler(OneStep):
     """A small image, a text and a latent to an image 2 or 4 times the size, in one call.
 
     Args:
+        config: its options.
         image_size: of what it draws, pixels.
         text_width, text_length: D and L of the frozen text encoder.
-        ratio: sides of what it draws over sides of what it is given.
-        crop: side of the random pieces it is trained on; 0: whole images.
-        augmentation: greatest level of the noise laid over small images in training.
-        channels: of each level, from the coarsest; the last is full size.
-        filters: kernels in the banks of each level.
-        attention: whether each level attends.
-        latent_width, style_width: entries of z and of w.
-        mapping_layers: of the mapping network.
-        tower_width, tower_layers: of the trainable text tower.
-        head_width: channels of an attention head.
-        checkpointing: recompute activations in the backward pass.
 
     Raises:
         UserError: levels that do not fit the size.
@@ -74,32 +65,22 @@ class GigaUpsampler(OneStep):
 
     def __init__(
         self,
+        config: UpsamplerConfig,
         image_size: int,
         text_width: int,
         text_length: int,
-        *,
-        ratio: int = 2,
-        crop: int = 0,
-        augmentation: float = 0.2,
-        channels: tuple[int, ...] = (64, 64, 48, 32),
-        filters: tuple[int, ...] = (1, 1, 1, 1),
-        attention: tuple[bool, ...] = (True, False, False, False),
-        latent_width: int = 64,
-        style_width: int = 128,
-        mapping_layers: int = 4,
-        tower_width: int = 128,
-        tower_layers: int = 0,
-        head_width: int = 32,
-        checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        check_sizes(image_size, ratio, crop, channels, filters, attention)
-        self.image_size, self.checkpointing = image_size, checkpointing
-        self.super_resolution = SuperResolution(ratio, crop, augmentation)
-        self.downs = len(channels) - 1 - int(math.log2(ratio))
-        self.tower = TextTower(text_width, text_length, tower_width, tower_layers)
-        self.level_embedding = NoiseLevelEmbedding(tower_width)
-        self.mapping = MappingNetwork(latent_width, tower_width, style_width, mapping_layers)
+        channels = config.channels
+        check_sizes(image_size, config.ratio, config.crop, channels, config.filters, config.attention)
+        self.image_size, self.checkpointing = image_size, config.checkpointing
+        self.super_resolution = SuperResolution(config.ratio, config.crop, config.augmentation)
+        self.downs = len(channels) - 1 - int(math.log2(config.ratio))
+        self.tower = TextTower(text_width, text_length, config.tower_width, config.tower_layers)
+        self.level_embedding = NoiseLevelEmbedding(config.tower_width)
+        self.mapping = MappingNetwork(
+            config.latent_width, config.tower_width, config.style_width, config.mapping_layers
+        )
         self.inward = nn.Conv2d(3, channels[self.downs], 3, padding=1)
         exclude_from_muon(self.inward.weight)
         self.encoder = nn.ModuleList(
@@ -110,10 +91,10 @@ class GigaUpsampler(OneStep):
             SynthesisBlock(
                 channels[max(level - 1, 0)] + beside[level],
                 width,
-                style_width=style_width,
-                text_width=tower_width,
-                filters=filters[level],
-                head_width=head_width if attention[level] else 0,
+                style_width=config.style_width,
+                text_width=config.tower_width,
+                filters=config.filters[level],
+                head_width=config.head_width if config.attention[level] else 0,
                 text=True,
                 rgb=level >= self.downs,
             )

@@ -26,6 +26,7 @@ from t2ikit import (
     exclude_from_muon,
     open_clip,
 )
+from t2ikit_gigagan.configs import VisionCriticConfig
 from t2ikit_gigagan.filter_bank import FilterBankConv2d
 
 Augment = Callable[[list[Tensor], Draws], list[Tensor]]
@@ -85,11 +86,8 @@ class VisionAidedCritic(Critic):
     Trains its heads and its text tower alone; the frozen tower is no submodule.
 
     Args:
+        config: its options.
         text_width, text_length: D and L of the frozen text encoder.
-        model: a folder or a Hub id of a CLIP.
-        depths: layers of the vision tower that are judged, evenly spaced, the last among them.
-        channels: C that the fixed random projection leaves for the heads.
-        tower_width: of its own trainable text tower.
         augment: applied to real and fake images alike.
         seed: of the random projection.
 
@@ -101,23 +99,19 @@ class VisionAidedCritic(Critic):
 
     def __init__(
         self,
+        config: VisionCriticConfig,
         text_width: int,
         text_length: int,
-        model: str,
-        *,
-        depths: int = 3,
-        channels: int = 64,
-        tower_width: int = 128,
         augment: Augment | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        clip, pixels = open_clip(model, attention="eager")
+        clip, pixels = open_clip(config.model, attention="eager")
         self.vision, self.augment = VisionTower(clip.vision_model, pixels), augment
-        layers = self.vision.layers
+        layers, depths, channels = self.vision.layers, config.depths, config.channels
         if not 1 <= depths <= layers:
             raise UserError(
-                f"vision-aided critic: {model} has {layers} layers",
+                f"vision-aided critic: {config.model} has {layers} layers",
                 expected=f"depths from 1 to {layers}",
                 got=depths,
                 fix=f"choose at most {layers} depths, or another model",
@@ -126,8 +120,8 @@ class VisionAidedCritic(Critic):
         generator = torch.Generator().manual_seed(seed)
         projection = torch.randn(depths, channels, self.vision.width, generator=generator)
         self.register_buffer("projection", projection / math.sqrt(self.vision.width))
-        self.tower = TextTower(text_width, text_length, tower_width, depth=0)
-        self.judges = nn.ModuleList(VisionHead(channels, tower_width) for _ in range(depths))
+        self.tower = TextTower(text_width, text_length, config.tower_width, depth=0)
+        self.judges = nn.ModuleList(VisionHead(channels, config.tower_width) for _ in range(depths))
 
     def features(self, levels: Sequence[Tensor], draws: Draws) -> list[Tensor]:
         """The last level, (B, 3, H, W) in [-1, 1], to projected features (B, C, g, g) at each depth."""

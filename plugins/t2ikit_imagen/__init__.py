@@ -5,47 +5,15 @@ Names load on first use, so that listing the plugin imports no torch.
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
+
+import lazy_loader
 
 from t2ikit_imagen.moved import moved
 
-_HOMES = {
-    "deepfloyd": ("IFDenoiser",),
-    "denoiser": ("ImagenDenoiser",),
-    "pipeline": ("ImagenPipeline",),
-    "super_resolution": ("ImagenUpsampler",),
-    "unet": ("build_unet",),
-    "losses": ("DenoiseLoss", "snr_weight"),
-    "augmentation": ("augment",),
-    "samplers": (
-        "DDIMSampler",
-        "DDPMSampler",
-        "DPMSolverSampler",
-        "EulerSampler",
-        "FlowSampler",
-        "UniPCSampler",
-    ),
-    "configs": (
-        "DDIMConfig",
-        "DDPMConfig",
-        "DenoiseConfig",
-        "EulerConfig",
-        "FlowConfig",
-        "IFConfig",
-        "MultistepConfig",
-        "SuperResolutionConfig",
-        "UNetConfig",
-    ),
-}
+_find, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 _moved = moved(__name__, {"guided": "guided", "threshold": "threshold"}, depth=3)
-_LAZY = {name: home for home, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return getattr(importlib.import_module(f"t2ikit_imagen.{_LAZY[name]}"), name)
-    return _moved(name)
-
-
-__all__ = list(_LAZY)
+    return _find(name) if name in __all__ else _moved(name)
