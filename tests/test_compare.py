@@ -56,7 +56,7 @@ def runs(tmp_path_factory):
 def comparison(runs, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("torch")))
-        patch.setenv("HF_HUB_OFFLINE", "1")
+        patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
         yield compare_runs(runs, QUESTION, PROMPTS, device="cpu")
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
+import subprocess
+import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -32,7 +35,7 @@ URL = "https://download.example/net-00000000.pth"
 def online(monkeypatch, tmp_path):
     """Not told to be offline; empty caches; patience for what answers at once, however busy the machine."""
     for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_ETAG_TIMEOUT"):
-        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name, raising=False)  # for processes that a test starts
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
@@ -143,9 +146,16 @@ def test_nobody_is_asked_where_it_was_told_to_be_offline(monkeypatch):
     monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("a request"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert "stay offline (HF_HUB_OFFLINE)" in hub.unreachable([URL])[URL]
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert "stay offline" in hub.unreachable([URL])[URL]
+
+
+@pytest.mark.parametrize("name", ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"])
+def test_either_variable_keeps_a_process_offline(name):
+    code = "import sys; from t2ikit.utils.hub import is_offline; sys.exit(is_offline())"
+    for value, offline in (("1", 1), ("0", 0)):
+        assert (
+            subprocess.run([sys.executable, "-c", code], env={**os.environ, name: value}).returncode
+            == offline
+        )
 
 
 def in_cache(tmp_path: Path, repository: str, folder: str) -> Path:

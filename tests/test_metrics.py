@@ -244,7 +244,7 @@ def test_the_reader_does_not_judge_other_images():
 @pytest.fixture
 def no_network(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     return tmp_path / "torch" / "hub" / "checkpoints"
 
 
@@ -287,7 +287,7 @@ def server():
 @pytest.fixture
 def online(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(hub, "_known", {})
 
 
@@ -319,7 +319,6 @@ def test_a_clip_that_cannot_be_had_is_named_with_its_files(name, tmp_path, monke
         built(name, model=folder)(drawn(images_per_prompt=again))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(NotMeasured, match=rf"needs {files} of nobody/no-clip in {tmp_path}/hub: .*offline"):
         built(name, model="nobody/no-clip")(drawn(images_per_prompt=again))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import urllib.error
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,11 +68,9 @@ def _download(url: str, path: Path) -> None:
         with _patience(hub.patience()), SCREEN.pause():
             prefix = path.stem.rsplit("-", 1)[1]
             torch.hub.download_url_to_file(url, str(path), hash_prefix=prefix, progress=wants_bars())
-    except (urllib.error.URLError, OSError, RuntimeError) as error:
-        why = str(error) if isinstance(error, ConnectionError) else f"the download failed: {error}"
-        raise NotMeasured(
-            f"needs {path.name}{size} in {folder} (from {url}): {why}", downloads=missing
-        ) from error
+    except hub.refusals() as error:
+        what = f"needs {path.name}{size} in {folder} (from {url})"
+        raise NotMeasured(f"{what}: the download failed: {hub.reason(error)}", downloads=missing) from error
 
 
 @contextlib.contextmanager

@@ -20,7 +20,6 @@ from t2ikit.utils.hub import download, has_weights, kept, reason, refusals
 
 WIDTHS = ("d_model", "hidden_size", "n_embd", "dim")
 """What configs call the width of their tokens, the surest name first."""
-PATTERNS = ["*.json", "*.safetensors", "*.model", "*.txt"]
 TOKENIZERS = (
     "tokenizer.json",
     "vocab.json",
@@ -129,10 +128,9 @@ def _download(name: str, revision: str | None) -> Path:
     folder = kept(name, revision)
     if folder is not None and _whole(folder):
         return folder
-    errors: tuple[type[Exception], ...] = (*refusals(), ValueError)
     try:
-        return download(name, revision=revision, allow_patterns=PATTERNS)
-    except errors as error:
+        return download(name, revision=revision)
+    except refusals() as error:
         raise _unreachable(name, error) from error
 
 

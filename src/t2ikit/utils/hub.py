@@ -44,11 +44,10 @@ _fetching = ContextVar("_fetching", default=True)
 
 
 def is_offline() -> bool:
-    """Whether this machine was told to stay offline (HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE)."""
+    """Whether this process was told to stay offline, by HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE."""
     from huggingface_hub import constants
 
-    switches = (os.environ.get(name, "") for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"))
-    return constants.HF_HUB_OFFLINE or any(value.upper() in ("1", "ON", "YES", "TRUE") for value in switches)
+    return constants.HF_HUB_OFFLINE
 
 
 def patience() -> float:
@@ -166,11 +165,11 @@ def without_bars() -> Iterator[None]:
 
 def refusals() -> tuple[type[Exception], ...]:
     """The errors with which huggingface_hub says that something cannot be had or done."""
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from huggingface_hub.errors import HfHubHTTPError
 
     # The bases of HfHubHTTPError are the errors of whatever speaks HTTP there: requests, httpx, httpx2.
-    # An upload by hf_xet fails with RuntimeError.
-    return (OSError, RuntimeError, HFValidationError, *HfHubHTTPError.__bases__)
+    # An upload by hf_xet fails with RuntimeError; an id that cannot be is a ValueError.
+    return (OSError, RuntimeError, ValueError, *HfHubHTTPError.__bases__)
 
 
 def reason(error: BaseException) -> str:

@@ -17,7 +17,7 @@ from t2ikit.data.splits import Joined, named_splits
 from t2ikit.errors import UserError, did_you_mean
 from t2ikit.utils.console import SCREEN
 from t2ikit.utils.extras import import_extra
-from t2ikit.utils.hub import endpoint, kept_offline, reason, unreachable
+from t2ikit.utils.hub import endpoint, kept_offline, reason, refusals, unreachable
 
 WITHDRAWN = {"lambdalabs/pokemon-blip-captions": "it was withdrawn by its owners"}
 """Datasets that many guides name and nobody can load any more."""
@@ -85,7 +85,7 @@ def load(label: str, name: str, config: HubConfig) -> Any:
         offline = kept_offline(datasets.config) if silent else contextlib.nullcontext()  # it may be kept here
         with offline, SCREEN.pause():
             found = datasets.load_dataset(name, config.subset, revision=config.revision)
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+    except (*refusals(), datasets.exceptions.DatasetsError) as error:
         raise _unreachable(label, name, silent or reason(error)) from error
     return found
 
