@@ -95,7 +95,7 @@ def test_a_failure_beside_the_steps_saves_them(tmp_path, monkeypatch):
             elif where.startswith("session"):
                 patch.setattr("t2ikit.training.session.Session._show", fail)
             else:
-                patch.setattr(f"t2ikit.{where}", fail)
+                patch.setattr(f"t2ikit.training.{where}", fail)
             with pytest.raises(ZeroDivisionError) as caught:
                 train_toy(tmp_path / str(number), EACH, callbacks=callbacks)
         assert notes(caught.value)[0].startswith("saved at step 3; to go on: `"), where

@@ -170,11 +170,11 @@ BROKEN = {
     "none": ("x = 1\n", ["implements no hook"]),
     "arguments": (
         "from t2ikit import hookimpl\n@hookimpl\ndef t2ikit_losses(config):\n    return []\n",
-        ["t2ikit_losses", "'config'", "takes no arguments"],
+        ["t2ikit_losses", "{'config'}", "can not be found in the hookspec"],
     ),
     "observer": (
         "from t2ikit import hookimpl\n@hookimpl\ndef t2ikit_step_end(run, loss):\n    pass\n",
-        ["t2ikit_step_end", "'loss'", "(run, step, scalars)"],
+        ["t2ikit_step_end", "{'loss'}", "can not be found in the hookspec"],
     ),
     "wrapper": (
         "from t2ikit import hookimpl\n@hookimpl(hookwrapper=True)\ndef t2ikit_losses():\n    return []\n",

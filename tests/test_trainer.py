@@ -51,7 +51,7 @@ def test_only_the_player_on_move_gets_gradients(active):
         player_state for player_state in trainer.player_states if player_state.player.name == active
     )
     freeze_all_but(player_state.player, trainer.players)
-    trainer._micro_batches(player_state, toy.batch(), 0, player_state.player.due(0))
+    trainer._micro_batches(player_state, toy.batch(), 0, player_state.player.due(0), trainer.micro_batch)
     for player in trainer.players:
         has = [p.grad is not None and bool(p.grad.abs().sum() > 0) for p in player.trainable]
         assert all(has) if player.name == active else not any(has), player.name
@@ -181,7 +181,7 @@ def test_bf16_reaches_the_network_and_losses_stay_fp32():
     layer = next(m for m in toy.components.model.generator.modules() if isinstance(m, torch.nn.Conv2d))
     layer.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
     player_state = toy.trainer.player_states[0]
-    losses = player_state.wrapped(toy.batch(), 0, player_state.player.due(0))
+    losses = player_state.wrapped(toy.batch(), 0, player_state.player.due(0), trainer.micro_batch)
     assert seen == [torch.bfloat16]
     assert {value.dtype for value in losses.values()} == {torch.float32}
 

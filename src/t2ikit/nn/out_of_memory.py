@@ -29,15 +29,27 @@ def release_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def with_less(call: Callable[[], R], less: Callable[[BaseException], None]) -> R:
-    """What `call` gives, at last: where memory runs out, `less` makes it ask for less, or raises."""
+def halving(
+    function: Callable[[int], R], size: int, give_up: Callable[[int, BaseException], BaseException | None]
+) -> R:
+    """What `function` gives for `size`, or for half as much each time that memory runs out.
+
+    Args:
+        function: takes a size, such as that of a micro-batch.
+        size: to begin with, at least 1.
+        give_up: told of the size that failed and the error; what to raise, or None to try half the size,
+            which must then be above 1.
+    """
     while True:
         try:
-            return call()
+            return function(size)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            less(error)
+            final = give_up(size, error)
+            if final is not None:
+                raise final from error
+            size //= 2
         release_memory()
 
 

@@ -110,7 +110,7 @@ def load_file(path: Path) -> tuple[ModuleType, str]:
 
 
 def check_hooks(module: ModuleType) -> None:
-    """Refuse hooks that would silently never be called, or not as they expect.
+    """Refuse hooks that would silently never be called; pluggy itself checks their arguments.
 
     Raises:
         PluginError: naming the function, and the hook that was probably meant.
@@ -128,18 +128,9 @@ def check_hooks(module: ModuleType) -> None:
         hook = marks.get("specname") or name
         if hook not in HOOKS:
             raise PluginError(f"there is no hook {hook}; {did_you_mean(hook, HOOKS)}")
-        _check_arguments(hook, function)
         found += 1
     if not found:
         raise PluginError("it implements no hook: no function in it is decorated with @hookimpl")
-
-
-def _check_arguments(hook: str, function: Callable[..., Any]) -> None:
-    known = list(inspect.signature(getattr(hookspecs, hook)).parameters)
-    wrong = [name for name in inspect.signature(function).parameters if name not in known]
-    if wrong:
-        takes = f"takes ({', '.join(known)})" if known else "takes no arguments"
-        raise PluginError(f"{hook} has an argument {wrong[0]!r} that the hook does not give: it {takes}")
 
 
 def collect(manager: pluggy.PluginManager, module: ModuleType) -> Specs:

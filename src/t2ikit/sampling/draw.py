@@ -12,7 +12,7 @@ from torch import Tensor
 from t2ikit.core.batch import Condition
 from t2ikit.core.rng import Draws, derive_seed
 from t2ikit.errors import UserError
-from t2ikit.nn.out_of_memory import with_less
+from t2ikit.nn.out_of_memory import halving
 from t2ikit.recipes.compose import Model
 from t2ikit.sampling.guidance import clamp_images
 from t2ikit.utils.quoting import one_line
@@ -79,12 +79,10 @@ def sample(
     draws = Draws(keys, "sample", model.context.device)
     options = {"steps": steps, "guidance": guidance}
 
-    def less(error: BaseException) -> None:
-        nonlocal size
-        size = _smaller(size, error)
-
     each = [prompt for prompt, _ in wanted]
-    images = with_less(lambda: _draw(model, each, low_res, draws, size, progress, options), less)
+    images = halving(
+        lambda batch: _draw(model, each, low_res, draws, batch, progress, options), size, _too_large
+    )
     check_finite_images(images, each)
     return images
 
@@ -163,15 +161,15 @@ def check_finite_images(images: Tensor, prompts: Sequence[str]) -> None:
     )
 
 
-def _smaller(batch: int, error: BaseException) -> int:
-    if batch == 1:
-        raise UserError(
-            "out of memory while drawing a single image",
-            expected="the model and one image to fit the device",
-            got=one_line(error),
-            fix="use another device (--device cpu), or a smaller model",
-        ) from error
-    return batch // 2
+def _too_large(batch: int, error: BaseException) -> UserError | None:
+    if batch > 1:
+        return None
+    return UserError(
+        "out of memory while sampling a single image",
+        expected="the model and one image to fit the device",
+        got=one_line(error),
+        fix="use another device (--device cpu), or a smaller model",
+    )
 
 
 def chunk_progress(progress: Progress | None, place: int, chunks: int) -> Progress | None:

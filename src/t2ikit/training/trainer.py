@@ -19,7 +19,7 @@ from t2ikit.errors import UserError
 from t2ikit.nn.ema import EMA
 from t2ikit.nn.modes import eval_mode
 from t2ikit.nn.muon import MuonAdamW
-from t2ikit.nn.out_of_memory import is_out_of_memory, with_less
+from t2ikit.nn.out_of_memory import halving, is_out_of_memory
 from t2ikit.recipes.schema import OptimizerConfig, TrainConfig
 from t2ikit.registry.specs import Needs
 from t2ikit.training.player import Player, freeze_all_but, thaw
@@ -131,21 +131,25 @@ class Trainer:
     def _accumulate(self, player_state: PlayerState, batch: Batch, step: int, names: Sequence[str]) -> None:
         """Gradients of the local batch, at a smaller micro-batch when memory runs out."""
 
-        def less(error: BaseException) -> None:
-            self._shrink(error)
+        def give_up(size: int, error: BaseException) -> UserError | None:
             player_state.optimizer.zero_grad(set_to_none=True)
+            return self._shrink(size, error)
 
-        totals = with_less(lambda: self._micro_batches(player_state, batch, step, names), less)
+        totals = halving(
+            lambda size: self._micro_batches(player_state, batch, step, names, size),
+            self.micro_batch,
+            give_up,
+        )
         self._touched = True
         for name, value in totals.items():
             self.running_means.add(f"loss/{name}", value)
 
     def _micro_batches(
-        self, player_state: PlayerState, batch: Batch, step: int, names: Sequence[str]
+        self, player_state: PlayerState, batch: Batch, step: int, names: Sequence[str], size: int
     ) -> dict[str, Tensor]:
         totals: dict[str, Tensor] = {}
         player = player_state.player
-        for number, (part, last) in enumerate(cut(batch, self.micro_batch)):
+        for number, (part, last) in enumerate(cut(batch, size)):
             self._seed(step, player.name, number)
             weight = len(part) / len(batch)
             with nullcontext() if last else self.accelerator.no_sync(player_state.wrapped):
@@ -176,16 +180,17 @@ class Trainer:
             raise
         player_state.optimizer.zero_grad(set_to_none=True)
 
-    def _shrink(self, error: BaseException) -> None:
+    def _shrink(self, size: int, error: BaseException) -> UserError | None:
         """Halve the micro-batch, or say what would fit."""
-        smaller = self.micro_batch // 2
+        smaller = size // 2
         if not smaller or self.accelerator.num_processes > 1:
-            raise self._too_large(error) from error
+            return self._too_large(error)
         self.log(
             f"out of memory at micro-batch {self.micro_batch}: going on with {smaller}; gradients "
             f"accumulate, so the batch is the same. To start there: --set train.micro_batch={smaller:d}"
         )
         self.micro_batch = smaller
+        return None
 
     def _too_large(self, error: BaseException) -> UserError:
         smaller, processes = self.micro_batch // 2, self.accelerator.num_processes
@@ -210,15 +215,8 @@ class Trainer:
             return {}
         unwanted = left_out | {"real_grad"}
         names = [name for name, loss in generator.weighted.items() if not loss.needs & unwanted]
-        size = self.micro_batch
 
-        def less(error: BaseException) -> None:
-            nonlocal size
-            if size == 1:
-                raise _too_large_whole(error) from error
-            size //= 2
-
-        def means() -> dict[str, float]:
+        def means(size: int) -> dict[str, float]:
             sums = dict.fromkeys(names, 0.0)
             for part in (part for batch in batches for part, _ in cut(batch, size)):
                 for name, value in generator(part, -1, names, "critic" not in left_out).items():
@@ -226,10 +224,12 @@ class Trainer:
             return {name: total / sum(map(len, batches)) for name, total in sums.items()}
 
         with eval_mode(self.players), self.accelerator.autocast():
-            return with_less(means, less)
+            return halving(means, self.micro_batch, _too_large_whole)
 
 
-def _too_large_whole(error: BaseException) -> UserError:
+def _too_large_whole(size: int, error: BaseException) -> UserError | None:
+    if size > 1:
+        return None
     return UserError(
         "out of memory while validating a single held-out image",
         expected="the model and one whole image to fit the device; an upsampler trains on smaller crops",
