@@ -181,7 +181,7 @@ def test_bf16_reaches_the_network_and_losses_stay_fp32():
     layer = next(m for m in toy.components.model.generator.modules() if isinstance(m, torch.nn.Conv2d))
     layer.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
     player_state = toy.trainer.player_states[0]
-    losses = player_state.wrapped(toy.batch(), 0, player_state.player.due(0), trainer.micro_batch)
+    losses = player_state.wrapped(toy.batch(), 0, player_state.player.due(0))
     assert seen == [torch.bfloat16]
     assert {value.dtype for value in losses.values()} == {torch.float32}
 
