@@ -172,8 +172,8 @@ def test_templates_and_fit(registry, images, tmp_path) -> None:
     for index in range(plain.size("train")):
         wanted = [t for c in plain.captions("train", index) for t in (c, f"a drawing of {c}")]
         assert list(changed.captions("train", index)) == wanted
-    for place, (width, height) in enumerate(changed.ready.sizes):
-        image = changed.ready.pixels[place]
+    for place, (width, height) in enumerate(changed.decoded.sizes):
+        image = changed.decoded.pixels[place]
         small = round(16 * min(width, height) / max(width, height))
         empty = (16 - small) // 2  # rows or columns before the image
         if empty:
@@ -279,22 +279,22 @@ def test_images_are_decoded_once_and_a_damaged_file_is_made_again(
     settings = ["data.size=16", f"data.cache={tmp_path}/cache"]
     first = open_dataset(registry, spec, settings)
     assert len(decoded) == COUNT
-    assert first.ready.path.is_relative_to(tmp_path / "cache")
+    assert first.decoded.path.is_relative_to(tmp_path / "cache")
     second = open_dataset(registry, spec, settings)
     assert len(decoded) == COUNT
-    assert second.ready.pixels.equal(first.ready.pixels)
-    wanted = first.ready.pixels.clone()
+    assert second.decoded.pixels.equal(first.decoded.pixels)
+    wanted = first.decoded.pixels.clone()
     spoiled = (lambda content: content[:-5], lambda content: b"x" + content[1:], lambda content: b"")
     for spoil, ending in itertools.product(spoiled, (".npy", ".json")):
-        path = first.ready.path.with_suffix(ending)
+        path = first.decoded.path.with_suffix(ending)
         path.write_bytes(spoil(path.read_bytes()))
         count = len(decoded)
         again = open_dataset(registry, spec, settings)
         assert len(decoded) == count + COUNT
-        assert again.ready.pixels.equal(wanted)
+        assert again.decoded.pixels.equal(wanted)
     changed = tmp_path / "data" / "p000.png"
     changed.write_bytes((tmp_path / "data" / "p002.png").read_bytes())
-    assert not open_dataset(registry, spec, settings).ready.pixels.equal(wanted)
+    assert not open_dataset(registry, spec, settings).decoded.pixels.equal(wanted)
     files = (tmp_path / "cache" / "images").iterdir()
     assert {path.suffix for path in files} == {".npy", ".json", ".lock"}
 
@@ -305,7 +305,7 @@ def test_a_cache_killed_half_way_is_not_taken_for_whole(
 ) -> None:
     spec = as_pairs(tmp_path / "data", images)
     settings = ["data.size=16", f"data.cache={tmp_path}/cache"]
-    wanted = open_dataset(registry, spec, ["data.size=16"]).ready.pixels
+    wanted = open_dataset(registry, spec, ["data.size=16"]).decoded.pixels
     real, calls = getattr(decoded_cache, where), []
 
     def killed(*arguments):
@@ -324,7 +324,7 @@ def test_a_cache_killed_half_way_is_not_taken_for_whole(
     assert process.exitcode == 9
     assert any(path.suffix in (".npy", ".partial") for path in (tmp_path / "cache" / "images").iterdir())
     monkeypatch.setattr(decoded_cache, where, lambda *a: calls.append(a) or real(*a))
-    assert open_dataset(registry, spec, settings).ready.pixels.equal(wanted)
+    assert open_dataset(registry, spec, settings).decoded.pixels.equal(wanted)
     assert len(calls) == (COUNT if where == "read_image" else 1)
     files = (tmp_path / "cache" / "images").iterdir()
     assert {path.suffix for path in files} == {".npy", ".json", ".lock"}

@@ -45,7 +45,7 @@ def test_at_least_1400_images_none_blank_or_clipped(example: ModuleType, tmp_pat
     folder = open_folder(FolderConfig(spec=str(out), size=32))
     assert folder.size("train") + folder.size("validation") == len(rows)
     assert not folder.warnings
-    pixels = folder.ready.pixels.permute(0, 2, 3, 1).numpy().astype(int)
+    pixels = folder.decoded.pixels.permute(0, 2, 3, 1).numpy().astype(int)
     rows.sort(key=lambda row: row["file_name"])
     assert pixels.shape[1:] == (32, 32, 3)
     assert (pixels.reshape(len(rows), -1).min(1) < 200).all(), "a blank image"
@@ -101,12 +101,14 @@ def test_the_dataset_is_the_folder(example: ModuleType, tmp_path: Path) -> None:
     example.main([str(out), "--size", "16"])
     written = open_folder(FolderConfig(spec=str(out), size=16))
     drawn = open_openmoji(OpenmojiConfig(size=16))
-    assert drawn.ready.pixels.equal(written.ready.pixels)
+    assert drawn.decoded.pixels.equal(written.decoded.pixels)
     assert [entry.captions for entry in drawn.source.entries] == [
         entry.captions for entry in written.source.entries
     ]
     black = open_openmoji(OpenmojiConfig(size=16, background="black"))
-    assert int(black.ready.pixels[0].float().mean()) < 60 < 200 < int(drawn.ready.pixels[0].float().mean())
+    assert (
+        int(black.decoded.pixels[0].float().mean()) < 60 < 200 < int(drawn.decoded.pixels[0].float().mean())
+    )
 
 
 def test_mistakes_are_explained(

@@ -21,8 +21,7 @@ from t2ikit.testing import check_text_encoder
 from t2ikit.text import pretrained
 from t2ikit.text.configs import ClipTextConfig, PretrainedConfig, T5Config
 from t2ikit.text.embedding_cache import EmbeddingCache
-from t2ikit.text.loaded import LoadedTextEncoder
-from t2ikit.text.pretrained import PretrainedEncoder
+from t2ikit.text.pretrained import LoadedTextEncoder, PretrainedEncoder
 
 CAPTIONS = ["a red cat", "a jumping green cat a standing white square", "", "cat", "a blue square"]
 
@@ -56,7 +55,7 @@ def minilm() -> str:
 def counted(monkeypatch):
     """How many captions went through a model, and how often one was loaded."""
     counts = {"captions": [], "loads": 0}
-    real = pretrained.Loaded
+    real = pretrained.TextModel
 
     class Counted(real):
         def __init__(self, *given):
@@ -67,7 +66,7 @@ def counted(monkeypatch):
             counts["captions"] += captions
             return super()._batch(captions)
 
-    monkeypatch.setattr(pretrained, "Loaded", Counted)
+    monkeypatch.setattr(pretrained, "TextModel", Counted)
     return counts
 
 

@@ -209,7 +209,7 @@ def test_a_pretrained_encoder_cuts_by_its_own_tokens_and_knows_no_words(
     encoder = PretrainedEncoder(
         config(model=make(tmp_path / "model"), length=6, cache=str(tmp_path / "cache"))
     )
-    monkeypatch.setattr(pretrained.Loaded, "open", lambda *_: pytest.fail("the model was loaded"))
+    monkeypatch.setattr(pretrained.TextModel, "open", lambda *_: pytest.fail("the model was loaded"))
     short, long = "a red cat", "a jumping green cat a standing white square"
     assert encoder.words(long) is None
     assert encoder.cut(short) is None

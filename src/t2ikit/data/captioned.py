@@ -48,10 +48,10 @@ class Captioned(Dataset):
 
     def __init__(self, config: CaptionedConfig, source: Source, *, least: int | None = None) -> None:
         self.config, self.source = config, source
-        self.ready: DecodedImages = prepare(source, config)
-        for place in sorted(self.ready.bad):
-            source.problems.add(f"{source.entries[place].name} ({self.ready.bad[place]})", UNREADABLE_IMAGE)
-        usable = [entry for place, entry in enumerate(source.entries) if place not in self.ready.bad]
+        self.decoded: DecodedImages = prepare(source, config)
+        for place in sorted(self.decoded.bad):
+            source.problems.add(f"{source.entries[place].name} ({self.decoded.bad[place]})", UNREADABLE_IMAGE)
+        usable = [entry for place, entry in enumerate(source.entries) if place not in self.decoded.bad]
         self._check(len(usable), least or (2 if config.validation else 1))
         self.entries = self._split(usable)
         self._place = {entry.name: place for place, entry in enumerate(source.entries)}
@@ -113,7 +113,7 @@ class Captioned(Dataset):
     def record(self, split: Split, index: int) -> Record:
         """Image `index`, (3, size, size) uint8."""
         entry, mirrored = self._entry(split, index)
-        image: Tensor = self.ready.pixels[self._place[entry.name]]
+        image: Tensor = self.decoded.pixels[self._place[entry.name]]
         captions = self._captions(entry)
         if mirrored:
             return Record(image.flip(-1), captions, entry.name + MIRRORED)
@@ -143,9 +143,9 @@ class Captioned(Dataset):
         c = self.config
         reading = [c.size, c.background, c.fit, c.validation, c.flip, c.templates]
         rows = [
-            [entry.name, self.ready.digests[place], *entry.captions]
+            [entry.name, self.decoded.digests[place], *entry.captions]
             for place, entry in enumerate(self.source.entries)
-            if place not in self.ready.bad
+            if place not in self.decoded.bad
         ]
         named = [] if self.source.layout is None else ["named splits"]
         return hashlib.blake2b(json.dumps([reading, rows, *named]).encode(), digest_size=16).hexdigest()

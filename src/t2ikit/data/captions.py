@@ -6,15 +6,15 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from t2ikit.data.problems import Kind
+from t2ikit.data.problems import Problem
 from t2ikit.errors import did_you_mean
 
 CAPTION_KEYS = ("text", "caption", "captions", "prompt", "description")
 """Where captions are looked for when no key is given, in this order."""
-EMPTY = Kind(
+EMPTY = Problem(
     "an empty caption", "at least one caption that is not blank", "write a caption or remove the line"
 )
-NO_TEXT = Kind(
+NO_TEXT = Problem(
     "a caption that is not text", "a string or a list of strings", "write the caption in quote marks"
 )
 
@@ -30,18 +30,18 @@ def caption_key(keys: Collection[str], wanted: str | None) -> str | None:
     return next((name for name in names if name in keys), None)
 
 
-def missing(keys: Collection[str], wanted: str | None, ignored: Collection[str] = ()) -> Kind:
+def missing(keys: Collection[str], wanted: str | None, ignored: Collection[str] = ()) -> Problem:
     """That a row has no captions, and what could be meant."""
     names = CAPTION_KEYS if wanted is None else (wanted,)
     others = [name for name in keys if name not in ignored]
-    return Kind(
+    return Problem(
         f"a line without {' or '.join(names[:2])}",
         f"the caption under {' or '.join(names)}",
         "name the key that holds the caption with data.caption_column: " + did_you_mean(names[0], others),
     )
 
 
-def read_captions(value: Any) -> tuple[str, ...] | Kind:
+def read_captions(value: Any) -> tuple[str, ...] | Problem:
     """What stands under the key, a string or several, tidied and each once; or what is wrong with it."""
     texts = value if isinstance(value, (list, tuple)) else [value]
     if value is None:
@@ -54,13 +54,13 @@ def read_captions(value: Any) -> tuple[str, ...] | Kind:
 
 def captions_of(
     row: Mapping[str, Any], wanted: str | None, ignored: Collection[str] = ()
-) -> tuple[tuple[str, ...], None] | tuple[None, tuple[Kind, str]]:
+) -> tuple[tuple[str, ...], None] | tuple[None, tuple[Problem, str]]:
     """A row's captions, or what is wrong with them and a few words to find the place by."""
     key = caption_key(row.keys(), wanted)
     if key is None:
         return None, (missing(row.keys(), wanted, ignored), "")
     found = read_captions(row[key])
-    if isinstance(found, Kind):
+    if isinstance(found, Problem):
         shown = f" ({key} = {json.dumps(row[key], default=str)[:40]})" if found is NO_TEXT else ""
         return None, (found, shown)
     return found, None

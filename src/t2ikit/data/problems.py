@@ -13,7 +13,7 @@ SHOWN = 10
 
 
 @dataclass(frozen=True)
-class Kind:
+class Problem:
     """One way of being wrong; the same object for all places where it is so.
 
     Attributes:
@@ -27,7 +27,7 @@ class Kind:
     fix: str
 
 
-UNREADABLE_IMAGE = Kind(
+UNREADABLE_IMAGE = Problem(
     "an image that cannot be read",
     "whole image files that Pillow opens",
     "save the image again or take it out, with its caption",
@@ -44,9 +44,9 @@ class Problems:
     """
 
     label: str
-    found: dict[Kind, list[str]] = field(default_factory=dict)
+    found: dict[Problem, list[str]] = field(default_factory=dict)
 
-    def add(self, where: str, kind: Kind) -> None:
+    def add(self, where: str, kind: Problem) -> None:
         """Note one place."""
         self.found.setdefault(kind, []).append(visible(where))
 
@@ -75,7 +75,7 @@ class Problems:
             f"  {len(places)} x {kind.what}: {shorten(places, 3)}" for kind, places in self.found.items()
         )
 
-    def _error(self, kind: Kind, places: list[str]) -> UserError:
+    def _error(self, kind: Problem, places: list[str]) -> UserError:
         count = f" ({len(places)} of them)" if len(places) > 1 else ""
         return UserError(
             f"{self.label}: {kind.what}{count}",

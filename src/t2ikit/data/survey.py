@@ -44,7 +44,7 @@ def survey(dataset: Dataset) -> Survey:
     rows.append(("fingerprint", dataset.fingerprint))
     problems = []
     if isinstance(dataset, Captioned):
-        rows.append(("kept ready in", str(dataset.ready.path)))
+        rows.append(("kept ready in", str(dataset.decoded.path)))
         problems = [str(error) for error in dataset.source.problems.errors()]
     return Survey(rows, problems)
 
@@ -64,7 +64,7 @@ def sheet(dataset: Dataset, count: int, seed: int = 0) -> Image.Image:
 
 def _images(dataset: Captioned) -> list[tuple[str, str]]:
     """Sizes, shapes and repeats of the images that can be used."""
-    ready = dataset.ready
+    ready = dataset.decoded
     good = [place for place in range(len(ready.sizes)) if place not in ready.bad]
     sizes = sorted((ready.sizes[place] for place in good), key=lambda size: size[0] * size[1])
     oblong = sum(width != height for width, height in sizes)
@@ -91,7 +91,7 @@ def _repeats(dataset: Captioned, good: Sequence[int]) -> str:
     repeats = []
     for place in good:
         name = dataset.source.entries[place].name
-        before = first.setdefault(dataset.ready.digests[place], name)
+        before = first.setdefault(dataset.decoded.digests[place], name)
         if before != name:
             repeats.append(visible(f"{name} = {before}"))
     shown = "; ".join(repeats[:3]) + ("; ..." if len(repeats) > 3 else "")

@@ -91,7 +91,7 @@ def text_encoder_in(folder: Path, index: Mapping[str, Any], options: Mapping[str
         return {}
     import transformers
 
-    from t2ikit.text.pretrained import open_whole
+    from t2ikit.text.text_model import open_whole
 
     place, variant = folder / "text_encoder", options.get("variant")
     dtype = options.get(DTYPE)

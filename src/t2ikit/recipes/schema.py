@@ -31,7 +31,7 @@ class TrainConfig(Config):
     ema_decay: float = Field(0.999, ge=0, lt=1)
     """decay of the averaged weights, a step; 0: none are kept"""
     num_workers: int = Field(0, ge=0, le=64)
-    """processes that prepare images; 0: the training process does it"""
+    """processes that prepare images, at most one for a stream; 0: the training process does it"""
     log_every: int = Field(10, ge=1)
     """steps between lines of log.jsonl; each holds means over the steps since the last"""
     validate_every: int = Field(200, ge=1)

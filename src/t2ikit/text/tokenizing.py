@@ -34,7 +34,7 @@ def unknown_model(files: ModelFiles, error: Exception) -> UserError:
     )
 
 
-def kept_of(caption: str, tokenizer: Any, config: PretrainedConfig) -> str | None:
+def truncated(caption: str, tokenizer: Any, config: PretrainedConfig) -> str | None:
     """What a tokenizer keeps of a caption that has more tokens than the config's length; None: all of it."""
     if config.padded:
         caption = caption.lower().strip()

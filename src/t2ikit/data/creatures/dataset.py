@@ -65,7 +65,7 @@ class Creatures(Dataset):
     def prompts(self, n: int, seed: int) -> list[str]:
         """`n` full captions never drawn in training: held-out captions and held-out pairs, by turns.
 
-        See `creatures_grammar.unseen_prompts`; fewer prompts of a seed are the first of more.
+        See `grammar.unseen_prompts`; fewer prompts of a seed are the first of more.
         """
         return list(itertools.islice(unseen_prompts(seed), n))
 

@@ -15,55 +15,57 @@ from typing import Any
 from t2ikit.data.captions import captions_of, tidy
 from t2ikit.data.formats.folder_hints import METADATA, captions_from_names, nothing_found
 from t2ikit.data.image_files import SUFFIXES
-from t2ikit.data.problems import Kind, Problems
+from t2ikit.data.problems import Problem, Problems
 from t2ikit.data.source import Entry
 from t2ikit.errors import UserError
 from t2ikit.utils.files import decoded
 
 CAPTION_ENDINGS = (".txt", ".caption")
 """Of files with captions, in any case."""
-NO_CAPTION = Kind(
+NO_CAPTION = Problem(
     "an image without a caption",
     "a .txt file of the same name beside each image",
     "write the .txt file, take the image out, or list what to use in metadata.jsonl",
 )
-EMPTY_FILE = Kind(
+EMPTY_FILE = Problem(
     "an empty caption file",
     "one caption a line, at least one",
     "write a caption, or take the image and its .txt file out",
 )
-NO_IMAGE = Kind(
+NO_IMAGE = Problem(
     "a caption without an image",
     "an image of the same name beside each .txt file",
     "put the image in place, or take the .txt file out",
 )
-NO_LINES = Kind(
+NO_LINES = Problem(
     "metadata without lines",
     'lines like {"file_name": "cat.png", "text": "a cat"}',
     "write one line an image",
 )
-NO_OBJECT = Kind(
+NO_OBJECT = Problem(
     "a line that is not a JSON object",
     'one object a line: {"file_name": "cat.png", "text": "a cat"}',
     'mend or remove the line; quote marks inside a caption are written \\"',
 )
-NO_NAME = Kind(
+NO_NAME = Problem(
     "a line without file_name",
     "file_name: the image's path, relative to the metadata file",
     "add file_name to the line",
 )
-OUTSIDE = Kind(
+OUTSIDE = Problem(
     "a file_name that leads out of the folder",
     "images inside the folder",
     "move the image into the folder, and write its path relative to the metadata file",
 )
-ABSENT = Kind(
+ABSENT = Problem(
     "metadata names a file that is not there",
     "every file_name to be an image, relative to the metadata file",
     "put the images in place, or remove their lines",
 )
-NOT_UTF8 = Kind("text that is not UTF-8", "UTF-8, or UTF-16 with a byte-order mark", "save the file as UTF-8")
-FORBIDDEN = Kind("a file that cannot be read", "a file you may read", "check its permissions")
+NOT_UTF8 = Problem(
+    "text that is not UTF-8", "UTF-8, or UTF-16 with a byte-order mark", "save the file as UTF-8"
+)
+FORBIDDEN = Problem("a file that cannot be read", "a file you may read", "check its permissions")
 
 
 def scan(
@@ -212,9 +214,9 @@ def _entry(
 ) -> Entry | None:
     """What one line says; None where it is wrong, which is noted."""
     path = find_image(where, row, "file_name", folder, root, problems)
-    captions, wrong = captions_of(row, column, ("file_name",))
-    if wrong is not None:
-        problems.add(where + wrong[1], wrong[0])
+    captions, problem = captions_of(row, column, ("file_name",))
+    if problem is not None:
+        problems.add(where + problem[1], problem[0])
     if path is None or captions is None:
         return None
     return Entry(_name(root, path), captions, path)

@@ -40,9 +40,9 @@ class Rows(Source):
             key = composed(name) if isinstance(name, str) and name else f"row-{number:08d}"
             if key in found:  # another image of the same file name
                 key = f"{key}#{number}"
-            captions, wrong = captions_of({caption: value}, caption)
-            if wrong is not None:
-                self.problems.add(f"row {number} ({key}){wrong[1]}", wrong[0])
+            captions, problem = captions_of({caption: value}, caption)
+            if problem is not None:
+                self.problems.add(f"row {number} ({key}){problem[1]}", problem[0])
             elif captions is not None:
                 found[key] = Entry(key, captions, number)
         self.entries = sorted(found.values(), key=lambda entry: entry.name)

@@ -13,29 +13,29 @@ from typing import Any
 
 from t2ikit.data.captions import EMPTY, captions_of, tidy
 from t2ikit.data.formats.shard_samples import Member, Sample, samples
-from t2ikit.data.problems import Kind, Problems
+from t2ikit.data.problems import Problem, Problems
 from t2ikit.data.source import Entry, Source
 from t2ikit.errors import UserError
 from t2ikit.utils.extras import import_extra
 from t2ikit.utils.files import decoded
 from t2ikit.utils.quoting import visible
 
-BROKEN = Kind(
+BROKEN = Problem(
     "a shard that cannot be read to its end",
     "whole tar files",
     "write or download the shard again; the samples before the damage are used",
 )
-NO_CAPTION = Kind(
+NO_CAPTION = Problem(
     "an image without a caption in its shard",
     "a .txt or .json of the same stem beside each image",
     "write the shard again with captions",
 )
-NO_IMAGE = Kind(
+NO_IMAGE = Problem(
     "a caption without an image in its shard",
     "an image of the same stem beside each caption",
     "write the shard again with images",
 )
-NO_TEXT = Kind("a caption that is not text", "UTF-8 text, or JSON with a caption", "write the shard again")
+NO_TEXT = Problem("a caption that is not text", "UTF-8 text, or JSON with a caption", "write the shard again")
 
 
 def expand(pattern: str) -> list[str]:
@@ -111,11 +111,11 @@ class ShardSource(Source):
         if not sample.texts:
             self.problems.add(sample.image.name, NO_CAPTION)
             return None
-        captions, wrong = read_sample_captions(
+        captions, problem = read_sample_captions(
             {suffix: member.read() for suffix, member in sample.texts.items()}, column
         )
-        if wrong is not None:
-            self.problems.add(sample.image.name, wrong)
+        if problem is not None:
+            self.problems.add(sample.image.name, problem)
         return captions
 
     def read(self, entry: Entry) -> bytes:
@@ -133,7 +133,7 @@ class ShardSource(Source):
 
 def read_sample_captions(
     texts: dict[str, bytes], column: str | None
-) -> tuple[tuple[str, ...], None] | tuple[None, Kind]:
+) -> tuple[tuple[str, ...], None] | tuple[None, Problem]:
     """The captions in a sample's .txt, its .json, or its .caption, the first there is; or what is wrong."""
     try:
         plain = texts.get(".txt", None if ".json" in texts else texts.get(".caption"))
@@ -146,9 +146,9 @@ def read_sample_captions(
         return None, NO_TEXT
     if not isinstance(row, dict):
         return None, NO_TEXT
-    captions, wrong = captions_of(row, column)
-    if wrong is not None:
-        return None, wrong[0]
+    captions, problem = captions_of(row, column)
+    if problem is not None:
+        return None, problem[0]
     assert captions is not None
     return captions, None
 

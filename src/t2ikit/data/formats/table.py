@@ -52,9 +52,9 @@ class LinesSource(FileSource):
         for where, row in read_rows(path, path.name, self.problems):
             key = find_column(row.keys(), image_column, IMAGE_KEYS) or image_column or "file_name"
             image = find_image(where, row, key, path.parent, path.parent, self.problems)
-            captions, wrong = captions_of(row, caption_column, (key,))
-            if wrong is not None:
-                self.problems.add(where + wrong[1], wrong[0])
+            captions, problem = captions_of(row, caption_column, (key,))
+            if problem is not None:
+                self.problems.add(where + problem[1], problem[0])
             if image is not None and captions is not None:
                 name = composed(image.relative_to(path.parent).as_posix())
                 before = found[name].captions if name in found else ()
