@@ -20,7 +20,7 @@ from t2ikit.evaluation.comparison import (
     best,
     compare_runs,
     differences,
-    read_numbers,
+    read_result,
     short_names,
     stages,
     training_seconds,
@@ -147,16 +147,16 @@ def test_a_run_of_any_name_is_shown_as_it_is(comparison, name):
 
 def test_how_each_number_was_made_is_shown_where_no_pointer_hovers(comparison):
     costs = Costs(images=7, seconds=1.0, calls=2, device="cpu", threads=2, processor="a processor")
-    runs = [replace(one, numbers=replace(one.numbers, costs=costs)) for one in comparison.runs]
+    runs = [replace(one, result=replace(one.result, costs=costs)) for one in comparison.runs]
     html = render(replace(comparison, runs=runs))
     assert " title=" not in html
     page = Page(html)
     assert "How it was measured" in page.text
-    ours = comparison.runs[0].numbers
+    ours = comparison.runs[0].result
     saturation = ours.measures["colours/saturation"]
     assert saturation.provenance
     assert ["colours/saturation", "5", saturation.provenance] in page.rows
-    assert ["milliseconds to draw an image", "7", "cpu, 2 threads, a processor"] in page.rows
+    assert ["milliseconds to sample an image", "7", "cpu, 2 threads, a processor"] in page.rows
     assert comparison.runs[0].data in page.text
 
 
@@ -164,7 +164,7 @@ def test_runs_that_were_measured_otherwise_are_named_in_how(comparison):
     first, second = comparison.runs
     measures = dict(second.numbers.measures)
     measures["colours/saturation"] = replace(measures["colours/saturation"], n=7, provenance="otherwise")
-    changed = replace(second, numbers=replace(second.numbers, measures=measures))
+    changed = replace(second, result=replace(second.numbers, measures=measures))
     rows = Page(render(replace(comparison, runs=[first, changed]))).rows
     provenance = first.numbers.measures["colours/saturation"].provenance
     assert ["colours/saturation (first)", "5", provenance] in rows
@@ -174,7 +174,7 @@ def test_runs_that_were_measured_otherwise_are_named_in_how(comparison):
 def test_what_should_be_known_of_an_evaluation_is_told_with_the_runs_it_is_of(comparison):
     first, second = comparison.runs
     noted = [
-        replace(one, numbers=replace(one.numbers, notes=notes))
+        replace(one, result=replace(one.result, notes=notes))
         for one, notes in ((first, ("few captions",)), (second, ("few captions", "old data")))
     ]
     text = Page(render(replace(comparison, runs=noted))).text
@@ -260,28 +260,28 @@ def test_a_image_larger_than_the_format_holds_is_halved():
 
 
 def test_evaluations_are_read_where_they_were_made_before(runs, comparison, monkeypatch):
-    monkeypatch.setattr(Evaluator, "draw", lambda *a: pytest.fail("it was measured again"))
+    monkeypatch.setattr(Evaluator, "sample", lambda *a: pytest.fail("it was measured again"))
     again = compare_runs(runs, QUESTION, ["a red cat"], device="cpu")
-    assert [one.numbers for one in again.runs] == [one.numbers for one in comparison.runs]
+    assert [one.result for one in again.runs] == [one.result for one in comparison.runs]
 
 
 def test_a_damaged_evaluation_is_made_anew_and_said_so(runs, comparison):
-    before, said = comparison.runs[0].numbers, []
+    before, said = comparison.runs[0].result, []
     found = (runs[0] / "evaluations").glob("*/evaluation.json")
-    (kept,) = (path for path in found if read_numbers(path) == before)
+    (kept,) = (path for path in found if read_result(path) == before)
     kept.write_text(kept.read_text()[:100])
-    again = compare_runs(runs, QUESTION, ["a cat"], device="cpu", log=said.append).runs[0].numbers
+    again = compare_runs(runs, QUESTION, ["a cat"], device="cpu", log=said.append).runs[0].result
     assert said == [f"{kept} is damaged: measuring anew"]
     assert again.measures == before.measures
-    assert read_numbers(kept) == again
+    assert read_result(kept) == again
 
 
 def test_an_evaluation_in_which_a_metric_failed_is_made_anew(runs, comparison, monkeypatch):
-    before, said = comparison.runs[0].numbers, []
+    before, said = comparison.runs[0].result, []
     monkeypatch.setattr(
-        "t2ikit.evaluation.comparison.read_numbers", lambda path: replace(before, failed=("fid",))
+        "t2ikit.evaluation.comparison.read_result", lambda path: replace(before, failed=("fid",))
     )
-    again = compare_runs(runs, QUESTION, ["a cat"], device="cpu", log=said.append).runs[0].numbers
+    again = compare_runs(runs, QUESTION, ["a cat"], device="cpu", log=said.append).runs[0].result
     assert "failed before: fid; measuring anew" in said[0]
     assert (again.measures, again.failed) == (before.measures, ())
 
@@ -309,10 +309,10 @@ GOOD = {
 def test_what_is_no_evaluation_is_not_read_as_one(text, tmp_path):
     path = tmp_path / "evaluation.json"
     path.write_text(json.dumps(GOOD))
-    assert read_numbers(path).measures == {"colours/saturation": Measure(1.5, 2)}
+    assert read_result(path).measures == {"colours/saturation": Measure(1.5, 2)}
     path.write_text(text)
     with pytest.raises(ValueError):
-        read_numbers(path)
+        read_result(path)
 
 
 def test_differences_are_those_of_the_recipes(comparison):

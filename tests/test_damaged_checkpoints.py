@@ -134,10 +134,12 @@ def test_an_evaluation_says_which_step_it_measured(run, capsys):
 
 
 def test_a_sweep_says_so_of_evaluations_that_were_there_before(run):
-    options = EvaluationOptions(n=2, metrics=["colours"], again=0)
+    options = EvaluationOptions(n=2, metrics=["colours"], repeated_prompts=0)
     whole = Evaluator(run, options, device="cpu")
     assert run_sweep(whole, parse_axes(["steps=1"])).evaluations[0].checkpoint_notes == ()
-    older = Evaluator(run, EvaluationOptions(n=2, metrics=["colours"], again=0, checkpoint=2), device="cpu")
+    older = Evaluator(
+        run, EvaluationOptions(n=2, metrics=["colours"], repeated_prompts=0, checkpoint=2), device="cpu"
+    )
     run_sweep(older, parse_axes(["steps=1"]))
     damage(newest(run), "missing")
     with pytest.warns(T2ikitWarning):

@@ -20,7 +20,7 @@ from t2ikit.data.creatures.dataset import Creatures
 from t2ikit.evaluation.comparison import compare_runs
 from t2ikit.evaluation.evaluator import Evaluator, measure_run
 from t2ikit.evaluation.files import measure_into
-from t2ikit.evaluation.images import reference
+from t2ikit.evaluation.images import training_images
 from t2ikit.evaluation.results import EvaluationOptions
 from t2ikit.evaluation.sweeps import measure_and_write, parse_axes, run_sweep, sweep_and_write, write_sweep
 from t2ikit.metrics.intervals import FEWEST
@@ -75,16 +75,18 @@ def test_a_file_plugin_adds_a_metric_and_its_options(tmp_path, tiny_run):
 
 
 def test_what_is_written_is_what_was_measured(tiny_run):
-    question = EvaluationOptions(n=6, metrics=["colours", "neighbours", "lpips"], again=2, copies=2)
+    question = EvaluationOptions(
+        n=6, metrics=["colours", "neighbours", "lpips"], repeated_prompts=2, images_per_prompt=2
+    )
     evaluation = measure_into(Evaluator(tiny_run, question))
     folder = evaluation.folder
     again = measure_run(tiny_run, question)
     assert again.measures == evaluation.measures  # to the bit
-    assert torch.equal(again.drawn.images, evaluation.drawn.images)
+    assert torch.equal(again.image_set.images, evaluation.image_set.images)
     files = sorted((folder / "drawn").glob("*.png"))
     assert len(files) == 6
     shown = torch.stack([torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1) for file in files])
-    assert torch.equal(shown.float() / 127.5 - 1, evaluation.drawn.images)
+    assert torch.equal(shown.float() / 127.5 - 1, evaluation.image_set.images)
     assert len(list((folder / "again").iterdir())) == 4
     assert len(list((folder / "real").iterdir())) == 6
     assert len((folder / "prompts.jsonl").read_text().splitlines()) == 6
@@ -96,7 +98,9 @@ def test_what_is_written_is_what_was_measured(tiny_run):
     assert table["costs"]["threads"] == torch.get_num_threads()
     assert table["costs"]["processor"]
     assert (folder / "neighbours.png").is_file()
-    other = measure_run(tiny_run, EvaluationOptions(n=6, metrics=["colours"], seed=1, again=2, copies=2))
+    other = measure_run(
+        tiny_run, EvaluationOptions(n=6, metrics=["colours"], seed=1, repeated_prompts=2, images_per_prompt=2)
+    )
     assert other.name != evaluation.name
 
 
@@ -107,11 +111,11 @@ def test_an_earlier_checkpoint_is_measured_alone(tiny_run, tmp_path):
     for tensor in newest.tensors["ema"].values():
         tensor.mul_(0.5)
     ckpt.save(run, replace(newest, step=1))
-    question = EvaluationOptions(n=4, metrics=["colours"], again=0)
+    question = EvaluationOptions(n=4, metrics=["colours"], repeated_prompts=0)
     found = {step: measure_run(run, replace(question, checkpoint=step)) for step in (None, 1, 2)}
     assert found[1].settings["step"] == 1
-    assert torch.equal(found[2].drawn.images, found[None].drawn.images)
-    assert not torch.equal(found[1].drawn.images, found[None].drawn.images)
+    assert torch.equal(found[2].image_set.images, found[None].image_set.images)
+    assert not torch.equal(found[1].image_set.images, found[None].image_set.images)
 
 
 # ---------------------------------------------------------------- sweeps
@@ -119,7 +123,7 @@ def test_an_earlier_checkpoint_is_measured_alone(tiny_run, tmp_path):
 
 def test_a_sweep_goes_over_samplers_too(tiny_run):
     """As `--sampler` does: what the recipe says stays, but for the steps and what the other does not know."""
-    question = EvaluationOptions(n=4, metrics=["colours"], again=0)
+    question = EvaluationOptions(n=4, metrics=["colours"], repeated_prompts=0)
     evaluator = Evaluator(tiny_run, question)
     found = run_sweep(evaluator, parse_axes(["sampler.use=ddim,euler", "steps=2"])).evaluations
     for name, evaluation in zip(("ddim", "euler"), found):
@@ -152,14 +156,16 @@ def test_a_sweep_over_samplers_keeps_what_is_asked_for_all(tiny_run):
 
 def test_a_sweep_measures_every_combination_as_one_evaluation_would(tiny_run):
     axes = parse_axes(["guidance=0.5,3", "sampler.thresholding=none,dynamic"])
-    question = EvaluationOptions(n=4, metrics=["colours"], again=0)
+    question = EvaluationOptions(n=4, metrics=["colours"], repeated_prompts=0)
     sweep = run_sweep(Evaluator(tiny_run, question), axes)
     assert sweep.points[1] == {"guidance": "0.5", "thresholding": "dynamic"}
     assert len(sweep.evaluations) == 4
     settings = ["sampler.guidance=3", "sampler.thresholding=none"]
-    alone = measure_run(tiny_run, EvaluationOptions(n=4, metrics=["colours"], again=0, settings=settings))
+    alone = measure_run(
+        tiny_run, EvaluationOptions(n=4, metrics=["colours"], repeated_prompts=0, settings=settings)
+    )
     assert alone.measures == sweep.evaluations[2].measures
-    assert torch.equal(alone.drawn.images[:3], sweep.evaluations[2].drawn.images)  # those of the grid
+    assert torch.equal(alone.image_set.images[:3], sweep.evaluations[2].image_set.images)  # those of the grid
     assert sweep.evaluations[0].settings["guidance"] == 0.5
     lines = [line.split() for line in sweep.text().splitlines()]
     assert lines[0] == ["guidance", "0.5", "0.5", "3", "3"]
@@ -185,7 +191,9 @@ def test_a_sweep_of_too_many_combinations():
 
 
 def test_a_sweep_is_refused_before_anything_is_drawn(tiny_run, monkeypatch):
-    monkeypatch.setattr("t2ikit.evaluation.evaluator.draw_all", lambda *a: pytest.fail("it was drawn"))
+    monkeypatch.setattr(
+        "t2ikit.evaluation.evaluator.sample_image_set", lambda *a: pytest.fail("it was drawn")
+    )
     evaluator = Evaluator(tiny_run, EvaluationOptions(n=4, metrics=["colours"]))
     for given in ("guidance=1,-1", "colour=red", "thresholding=none,some", "steps=5,x"):
         with pytest.raises(UserError):
@@ -196,7 +204,9 @@ def test_a_folder_that_cannot_be_written_is_told_before_anything_is_drawn(tiny_r
     run = tmp_path / "run"
     shutil.copytree(tiny_run, run, ignore=shutil.ignore_patterns("evaluations"))
     (run / "evaluations").write_text("a file in the way")
-    monkeypatch.setattr("t2ikit.evaluation.evaluator.draw_all", lambda *a: pytest.fail("it was drawn"))
+    monkeypatch.setattr(
+        "t2ikit.evaluation.evaluator.sample_image_set", lambda *a: pytest.fail("it was drawn")
+    )
     evaluator = Evaluator(run, EvaluationOptions(n=4, metrics=["colours"]))
     for measure in (measure_and_write, partial(sweep_and_write, axes={"steps": ["1", "2"]})):
         with pytest.raises(UserError, match="cannot be written"):
@@ -205,7 +215,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_anything_is_drawn(tiny_r
 
 def test_large_training_images_are_fewer(monkeypatch):
     monkeypatch.setattr("t2ikit.evaluation.images.MOST_VALUES", 10 * 3 * 32 * 32)
-    assert len(reference(CREATURES, ["a cat"], 0, CREATURES).train) == 10
+    assert len(training_images(CREATURES)) == 10
 
 
 # ---------------------------------------------------------------- prompts
@@ -227,9 +237,9 @@ def test_a_caption_that_would_come_again_counts_once(tiny_run, few):
     captions = set(evaluator.dataset.prompts(256, 0))
     assert 1 < len(captions) < 16
     found = evaluator.measure()
-    assert len(found.drawn.images) == len(captions)
+    assert len(found.image_set.images) == len(captions)
     assert found.settings["n"] == found.measures["colours/saturation"].n == len(captions)
-    assert len({image.numpy().tobytes() for image in found.drawn.images}) == len(captions)
+    assert len({image.numpy().tobytes() for image in found.image_set.images}) == len(captions)
     assert f"only {len(captions)} different captions; -n 256 asked" in found.notes
     assert f"note: only {len(captions)} different captions; -n 256 asked" in found.text()
     asked = Evaluator(tiny_run, EvaluationOptions(data=str(few), n=len(captions), metrics=["colours"]))
@@ -254,7 +264,7 @@ def test_few_images_are_told_once_whatever_is_measured(tiny_run):
 )
 def test_one_or_two_images_are_measured_without_distances_and_intervals_and_it_is_said(tiny_run, n, told):
     """Every metric that a plain installation has."""
-    found = measure_run(tiny_run, EvaluationOptions(n=n, copies=2))
+    found = measure_run(tiny_run, EvaluationOptions(n=n, images_per_prompt=2))
     assert found.text().count(told) == 1
     assert not found.failed
     enough = n >= FEWEST
@@ -263,7 +273,7 @@ def test_one_or_two_images_are_measured_without_distances_and_intervals_and_it_i
     means = ("colours/saturation", "neighbours/distance", "reader-diversity/per-prompt")
     assert all((found.measures[name].low is None) != enough for name in means)
     assert found.measures["prompt-accuracy/joint"].low is not None  # Wilson's holds for any number
-    assert len(set(found.drawn.prompts)) == len(found.drawn.images) == n
+    assert len(set(found.image_set.prompts)) == len(found.image_set.images) == n
 
 
 @pytest.fixture(scope="module")
@@ -321,7 +331,7 @@ def test_a_run_without_held_out_captions_says_whose_captions_it_is_measured_on(n
 
 def test_neighbours_are_those_the_run_was_trained_on_whatever_the_prompts(tiny_run, few):
     question = EvaluationOptions(data=str(few), n=4, metrics=["neighbours"])
-    train = measure_run(tiny_run, question).drawn.train
+    train = measure_run(tiny_run, question).image_set.train
     own = Evaluator(tiny_run, EvaluationOptions()).dataset
     assert torch.equal(train[0], own.record("train", 0).image.float() / 127.5 - 1)
 
@@ -534,8 +544,8 @@ def test_a_sweep_goes_on_where_it_stopped(tiny_run, tmp_path, monkeypatch):
     whole = run_sweep(Evaluator(tiny_run, question), axes)
     for one, other in zip(again.evaluations, whole.evaluations):
         assert one.measures == other.measures
-        assert torch.equal(one.drawn.images, other.drawn.images)
-        assert one.drawn.images.shape[0] == 3
+        assert torch.equal(one.image_set.images, other.image_set.images)
+        assert one.image_set.images.shape[0] == 3
     shutil.rmtree(next(path for path in (run / "evaluations").iterdir() if path.is_dir()) / "drawn")
     assert run_sweep(Evaluator(run, question), axes).kept == 2  # without its images it is made anew
     run_sweep(Evaluator(run, replace(question, seed=1)), axes)

@@ -205,7 +205,7 @@ def test_the_card_of_a_model_that_enlarges_says_so(runs, tmp_path):
 
 def test_the_card_holds_numbers_of_what_is_exported_alone(runs, tmp_path):
     run = shutil.copytree(runs / "imagen", tmp_path / "run")
-    options = EvaluationOptions(n=16, metrics=["colours"], again=0)
+    options = EvaluationOptions(n=16, metrics=["colours"], repeated_prompts=0)
     whole = measure_into(Evaluator(run, options)).folder
     numbers = json.loads((whole / "evaluation.json").read_text())
     step = numbers["settings"]["step"]
@@ -233,7 +233,7 @@ def test_the_card_holds_numbers_of_what_is_exported_alone(runs, tmp_path):
 @pytest.mark.parametrize("count", [1, 4, 15])
 def test_figures_of_few_images_stay_out_of_the_card(runs, tmp_path, count):
     run = shutil.copytree(runs / "imagen", tmp_path / "run")
-    measure_into(Evaluator(run, EvaluationOptions(n=count, metrics=["colours"], again=0)))
+    measure_into(Evaluator(run, EvaluationOptions(n=count, metrics=["colours"], repeated_prompts=0)))
     export(run, "diffusers", out=tmp_path / "out")
     card = (tmp_path / "out" / "README.md").read_text()
     assert "| colours/" not in card
@@ -259,7 +259,7 @@ def test_an_export_names_no_folder_of_this_machine(runs, tmp_path):
 
 def test_an_export_is_measured_like_its_run(runs, tmp_path):
     export(runs / "imagen", "diffusers", out=tmp_path / "imagen")
-    question = EvaluationOptions(n=4, metrics=["colours"], again=0)
+    question = EvaluationOptions(n=4, metrics=["colours"], repeated_prompts=0)
     ours, theirs = (measure_run(path, question) for path in (runs / "imagen", tmp_path / "imagen"))
     assert ours.measures == theirs.measures
     assert ours.name == theirs.name

@@ -48,7 +48,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
 def no_sampling(monkeypatch):
     for place in (
         "t2ikit.sampling.sample.draw",
-        "t2ikit.evaluation.evaluator.draw_all",
+        "t2ikit.evaluation.evaluator.sample_image_set",
         "t2ikit.evaluation.comparison.sample",
     ):
         monkeypatch.setattr(place, lambda *a, **k: pytest.fail("something was sampled"))
@@ -91,7 +91,7 @@ def test_samples_know_what_they_are(run):
     assert samples.images.isfinite().all()
     assert len(samples) == len(samples.pil()) == 12
     assert (samples.prompts, samples.guidance, samples.seed) == (tuple(PROMPTS), (1.0, 2.0), 7)
-    assert samples.calls == (2 * 1 + 2 * 2) / 2  # two steps, with two branches at guidance 2
+    assert samples.function_evaluations == (2 * 1 + 2 * 2) / 2  # two steps, with two branches at guidance 2
     assert samples.seconds > 0
     assert samples.run.path == run.path
     assert told[-1] == (4, 4)
@@ -258,7 +258,7 @@ def test_an_evaluation_may_leave_nothing_behind(run, tmp_path):
     before = files_of(folder)
     found = t2ikit.evaluate(folder, write=False, metrics=["colours"], n=4, device="cpu")
     assert found.folder is None
-    assert found.drawn.images.shape == (4, 3, 16, 16)
+    assert found.image_set.images.shape == (4, 3, 16, 16)
     assert files_of(folder) == before
 
 

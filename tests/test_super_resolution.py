@@ -662,10 +662,10 @@ def test_what_does_not_fit_exits_2_and_says_what_does(runs, cli):
 
 @pytest.mark.slow
 def test_an_upsampler_is_measured_on_shrunk_real_images(runs):
-    question = EvaluationOptions(n=4, metrics=["colours"], again=2, copies=2)
+    question = EvaluationOptions(n=4, metrics=["colours"], repeated_prompts=2, images_per_prompt=2)
     found = measure_run(runs / "gan-sr", question)
-    assert found.drawn.images.shape == (4, 3, 32, 32)
-    torch.testing.assert_close(found.drawn.low_res, shrink(found.drawn.real, 2))
+    assert found.image_set.images.shape == (4, 3, 32, 32)
+    torch.testing.assert_close(found.image_set.low_res, shrink(found.image_set.real, 2))
     grid = Image.open(runs / "diffusion-sr" / "samples" / "step-00000002.png")
     assert grid.size[0] > 300  # given, sample, real
 

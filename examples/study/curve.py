@@ -41,10 +41,12 @@ def main(
     columns = []
     steps = [ckpt.step_of(path) for path in ckpt.checkpoints(run)]
     for step in steps:
-        question = EvaluationOptions(metrics=metrics, n=n, again=0, settings=settings, checkpoint=step)
+        question = EvaluationOptions(
+            metrics=metrics, n=n, repeated_prompts=0, settings=settings, checkpoint=step
+        )
         found = measure_run(run, question, device=device)
         rows.append({"step": step, **{name: measure.value for name, measure in found.measures.items()}})
-        prompts = found.drawn.prompts[:SHOWN]
+        prompts = found.image_set.prompts[:SHOWN]
         columns.append(to_pil(sample(open_model(open_run(run), checkpoint=step, device=device), prompts)))
         typer.echo(f"step {step}")
     grid = labelled_grid([list(row) for row in zip(*columns)], prompts, [f"step {step}" for step in steps])

@@ -52,6 +52,7 @@ class OneStepSampler(Sampler):
             size = (small.shape[-2], small.shape[-1])
             condition = model.super_resolution.augmented(condition, size, draws, self.augmentation)
         images = model.generate(condition, draws, self.truncation)[-1]
+        self.function_evaluations += len(images)
         if progress is not None:
             progress(1, 1)
         return clamp_images(images)

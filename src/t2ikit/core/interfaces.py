@@ -97,14 +97,17 @@ class Critic(nn.Module, ABC):
 
 
 class Sampler(ABC):
-    """A way to draw images from a trained model.
+    """A way to sample images from a trained model.
 
     Attributes:
         steps, guidance: what is used when a call does not say.
+        function_evaluations: images that the network was evaluated on in all calls so far; with guidance an
+            image counts twice. A sampler adds to it; of one that does not, no number is reported.
     """
 
     steps: int = 1
     guidance: float = 1.0
+    function_evaluations: int = 0
 
     @abstractmethod
     def __call__(

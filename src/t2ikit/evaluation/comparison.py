@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,8 @@ from t2ikit.core.interfaces import Denoiser
 from t2ikit.core.metric import Measure
 from t2ikit.errors import UserError
 from t2ikit.evaluation.evaluator import Evaluator
-from t2ikit.evaluation.files import NUMBERS, Numbers, make_folder, measure_into, read_numbers
-from t2ikit.evaluation.results import EvaluationOptions, name_of
+from t2ikit.evaluation.files import NUMBERS, make_folder, measure_into, read_result
+from t2ikit.evaluation.results import EvaluationOptions, EvaluationResult, name_of
 from t2ikit.metrics.downloads import lacking
 from t2ikit.metrics.intervals import FEWEST
 from t2ikit.recipes.compose import Model
@@ -30,7 +30,7 @@ from t2ikit.sampling.outputs import evaluations_of
 from t2ikit.utils.progress import phase
 
 PROMPTS, SAMPLES = 6, 2
-"""Prompts drawn side by side, and images of each."""
+"""Prompts shown side by side, and images of each."""
 SCALES = (1.0, 2.0, 4.0, 8.0)
 SCALED_PROMPTS = 3
 STAGES = 4
@@ -48,15 +48,15 @@ class Compared:
     Attributes:
         name: of the run, unique in the comparison.
         run: its folder, opened.
-        step: of the checkpoint that was drawn from.
+        step: of the checkpoint that was sampled.
         notes: which newer checkpoints are damaged and were passed over.
         data: fingerprint of the data it was measured on.
-        numbers: of its evaluation.
+        result: of its evaluation, without the images.
         training_seconds: spent on the steps, from the log; None where it has no speeds.
         log: its lines.
         stages: (step, path of the sample grid).
-        drawn: (P, S, 3, H, W) images of the common prompts.
-        scaled: (P, G, 3, H, W) images at each of SCALES; None where the model takes no guidance.
+        images: (P, S, 3, H, W), of the common prompts.
+        guided: (P, G, 3, H, W) images at each of SCALES; None where the model takes no guidance.
     """
 
     name: str
@@ -64,17 +64,17 @@ class Compared:
     step: int
     notes: tuple[str, ...]
     data: str
-    numbers: Numbers
+    result: EvaluationResult
     training_seconds: float | None
     log: list[dict[str, Any]]
     stages: list[tuple[int, Path]]
-    drawn: Tensor
-    scaled: Tensor | None
+    images: Tensor
+    guided: Tensor | None
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs, and the prompts all of them were asked to draw."""
+    """Runs, and the prompts that all of them sampled."""
 
     runs: Sequence[Compared]
     prompts: Sequence[str]
@@ -136,7 +136,7 @@ def _check_prompts(prompts: Sequence[str]) -> None:
             "--prompts: these are too many to look at side by side",
             expected=f"at most {MOST_PROMPTS} prompts",
             got=len(prompts),
-            fix="give fewer; what is measured is drawn for -n prompts of the data, whatever is shown",
+            fix="give fewer; the images that are measured are of -n prompts of the data, whatever is shown",
         )
 
 
@@ -162,50 +162,49 @@ def _compared(
     log: Callable[[str], None],
 ) -> Compared:
     run, model, seed = evaluator.run, evaluator.model, evaluator.options.seed
-    numbers = _evaluated(evaluator, log)
-    given = low_res_images(model.generator, real, SAMPLES)
+    result = _evaluated(evaluator, log)
+    low_res = low_res_images(model.generator, real, SAMPLES)
     with phase(f"sampling side by side from {name}"):
-        drawn = sample(model, prompts, samples=range(SAMPLES), seed=seed, low_res=given)
-        scaled = _scaled(model, prompts[:SCALED_PROMPTS], real, seed)
+        images = sample(model, prompts, samples=range(SAMPLES), seed=seed, low_res=low_res)
+        guided = _guided(model, prompts[:SCALED_PROMPTS], real, seed)
     return Compared(
         name,
         run,
         evaluator.step,
         model.notes,
         evaluator.dataset.fingerprint,
-        numbers,
+        result,
         training_seconds(lines, run.table["train"].get("batch", 0)),
         lines,
         stages(run.path, log),
-        drawn.unflatten(0, (len(prompts), SAMPLES)),
-        scaled,
+        images.unflatten(0, (len(prompts), SAMPLES)),
+        guided,
     )
 
 
-def _scaled(model: Model, prompts: Sequence[str], real: Tensor | None, seed: int) -> Tensor | None:
+def _guided(model: Model, prompts: Sequence[str], real: Tensor | None, seed: int) -> Tensor | None:
     """Images (P, G, 3, H, W) at each of SCALES; None where the model takes no guidance."""
     if not isinstance(model.generator, Denoiser) or model.generator.caption_dropout == 0:
         return None
-    given = low_res_images(model.generator, None if real is None else real[: len(prompts)])
-    columns = [sample(model, prompts, seed=seed, guidance=scale, low_res=given) for scale in SCALES]
+    low_res = low_res_images(model.generator, None if real is None else real[: len(prompts)])
+    columns = [sample(model, prompts, seed=seed, guidance=scale, low_res=low_res) for scale in SCALES]
     return torch.stack(columns, 1)
 
 
-def _evaluated(evaluator: Evaluator, log: Callable[[str], None]) -> Numbers:
-    """The numbers of an evaluation, made before or now."""
+def _evaluated(evaluator: Evaluator, log: Callable[[str], None]) -> EvaluationResult:
+    """An evaluation that was made before, or is made now."""
     kept = evaluations_of(evaluator.run) / name_of(evaluator.settings()) / NUMBERS
     if kept.is_file():
         try:
-            numbers = read_numbers(kept)
+            result = read_result(kept)
         except (OSError, ValueError):
             log(f"{kept} is damaged: measuring anew")
         else:
-            if not numbers.failed:
-                return numbers
-            log(f"{kept}: failed before: {', '.join(numbers.failed)}; measuring anew")
+            if not result.failed:
+                return result
+            log(f"{kept}: failed before: {', '.join(result.failed)}; measuring anew")
     make_folder(evaluator.run)
-    found = measure_into(evaluator)
-    return Numbers(found.measures, found.not_measured, found.costs, found.failed, found.notes, found.needs)
+    return replace(measure_into(evaluator), image_set=None)
 
 
 def training_seconds(log: Sequence[dict[str, Any]], batch: int) -> float | None:

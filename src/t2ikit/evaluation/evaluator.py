@@ -5,8 +5,12 @@ from __future__ import annotations
 import platform
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from t2ikit import __version__
 from t2ikit.config.toml import parse_setting
@@ -14,8 +18,8 @@ from t2ikit.config.validation import validate
 from t2ikit.core.interfaces import Dataset
 from t2ikit.core.metric import Measure, NotMeasured
 from t2ikit.errors import UserError
-from t2ikit.evaluation.images import Pictures, draw_all, reference
-from t2ikit.evaluation.results import Drawing, EvaluationOptions, EvaluationResult
+from t2ikit.evaluation.images import sample_image_set, training_images
+from t2ikit.evaluation.results import EvaluationOptions, EvaluationResult
 from t2ikit.metrics.downloads import Needs
 from t2ikit.metrics.identity import versions
 from t2ikit.metrics.intervals import FEWEST
@@ -29,9 +33,10 @@ from t2ikit.registry.registry import Registry
 from t2ikit.runs.open import as_run, plugins_of
 from t2ikit.runs.plugins import check_present
 from t2ikit.runs.run import Run
-from t2ikit.sampling.costs import costs
+from t2ikit.sampling.costs import measure_costs
 from t2ikit.sampling.low_res import real_images
 from t2ikit.sampling.open import check_call, named_sampler, open_model, sampling_table
+from t2ikit.utils.images import from_uint8
 from t2ikit.utils.progress import phase
 
 ENOUGH = 100
@@ -85,7 +90,6 @@ class Evaluator:
         self._notes = _few(len(self.prompts), options.n)
         if options.data is None and self.dataset.trained_prompts:
             self._notes.append("the prompts are captions of training images: this run held none out")
-        self._reference: Pictures | None = None
         self.metrics = fetch_missing(self.metrics, asked=bool(options.metrics))  # after all else is in order
 
     def sampling_model(self, changes: dict[str, str]) -> Model:
@@ -109,69 +113,78 @@ class Evaluator:
         return replace(self.model, recipe=recipe, sampler=sampler)
 
     def measure(self, changes: dict[str, str] | None = None) -> EvaluationResult:
-        """Draw and measure; `changes` are options of the sampler for this time, as in `sampling_model`.
+        """Sample and measure; `changes` are options of the sampler for this time, as in `sampling_model`.
 
         Raises:
             UserError: a change that does not fit the sampler.
         """
-        return self.compute(self.draw(changes))
+        return self.compute(self.sample(changes))
 
-    def draw(self, changes: dict[str, str] | None = None) -> Drawing:
-        """Draw what `compute` measures.
+    def sample(self, changes: dict[str, str] | None = None) -> EvaluationResult:
+        """Sample the images that `compute` measures: a result without measures.
 
         Raises:
             UserError: a change that does not fit the sampler.
         """
-        options, call = self.options, self._call(changes or {})
-        model, beside = self.sampling_model(changes or {}), self._beside()
-        with costs(model, len(self.prompts) + self.again * options.copies) as spent:
-            drawn = draw_all(model, beside, replace(options, again=self.again), call)
-        return Drawing(drawn, spent(), self.settings(changes))
+        model, options = self.sampling_model(changes or {}), self._call(changes or {})
+        compared = (self.prompts, self.dataset, self._real, self._train)
+        repeats = (self.repeated_prompts, self.options.images_per_prompt)
+        with measure_costs(model, len(self.prompts) + repeats[0] * repeats[1]) as spent:
+            images = sample_image_set(model, *compared, repeats=repeats, seed=self.options.seed, **options)
+        return EvaluationResult(
+            measures={},
+            not_measured={},
+            costs=spent(),
+            settings=self.settings(changes),
+            image_set=images,
+            notes=tuple(self._notes),
+            checkpoint_notes=self.model.notes,
+            needs=self.needs,
+        )
 
-    def compute(self, drawing: Drawing) -> EvaluationResult:
-        """Measure what was drawn; a metric that fails leaves the others alone."""
+    def compute(self, sampled: EvaluationResult) -> EvaluationResult:
+        """Measure sampled images; a metric that fails leaves the others alone."""
+        assert sampled.image_set is not None
         measures: dict[str, Measure] = {}
         missing: dict[str, str] = {}
         failed = []
         for name, metric in self.metrics.items():
             try:
                 with phase(f"measuring {name}"):
-                    found = metric.measure(drawing.drawn)
+                    found = metric.measure(sampled.image_set)
             except NotMeasured as error:
                 missing[name] = str(error)
                 failed += [name] * isinstance(error, Failed)
             else:
                 measures |= {f"{name}/{label}": measure for label, measure in found.items()}
-        of_images = (drawing.settings, drawing.costs, drawing.drawn)
-        told = (tuple(self._notes), self.model.notes, self.needs)
-        return EvaluationResult(measures, missing, *of_images, tuple(failed), *told)
+        return replace(sampled, measures=measures, not_measured=missing, failed=tuple(failed))
 
     @property
     def needs(self) -> dict[str, Needs]:
-        """By metric, what it lacks that can be had."""
+        """By metric, what it lacks that can be installed or downloaded."""
         return {name: metric.needs for name, metric in self.metrics.items() if metric.needs}
 
     @property
-    def again(self) -> int:
-        """Prompts that are drawn several times: none where no metric looks at that."""
-        wanted = any(metric.uses_images_per_prompt for metric in self.metrics.values())
-        return min(self.options.again, len(self.prompts)) if wanted else 0
+    def repeated_prompts(self) -> int:
+        """Prompts of which several images are sampled: none where no metric looks at them."""
+        used = any(metric.uses_images_per_prompt for metric in self.metrics.values())
+        return min(self.options.repeated_prompts, len(self.prompts)) if used else 0
 
-    def _beside(self) -> Pictures:
-        """What drawings are compared with, read once."""
-        if self._reference is None:
-            seed = self.options.seed
-            self._reference = reference(self.dataset, self.prompts, seed, self._trained_on())
-            if self._reference.real is None:  # a model that upscales images cannot do without
-                real_images(self.model.generator, self.dataset, self.prompts, seed)
-        return self._reference
+    @cached_property
+    def _real(self) -> Tensor | None:
+        """Real images (N, 3, H, W) of the prompts."""
+        seed = self.options.seed
+        found = self.dataset.images(self.prompts, seed)
+        if found is None:  # which a model that upscales images cannot do without
+            return real_images(self.model.generator, self.dataset, self.prompts, seed)
+        return from_uint8(torch.stack(found))
 
-    def _trained_on(self) -> Dataset | None:
-        """The run's own data, whatever the prompts are of; None where it cannot be opened."""
-        if self.options.data is None:
-            return self.dataset
+    @cached_property
+    def _train(self) -> Tensor | None:
+        """Training images of the run, whatever data the prompts are of; None where they cannot be opened."""
         try:
-            return evaluation_data(self.run, self.registry, None)
+            own = self.options.data is None
+            return training_images(self.dataset if own else evaluation_data(self.run, self.registry, None))
         except UserError as error:
             self._notes.append(f"the run's own data cannot be opened: {error.what}")
             return None
@@ -192,7 +205,7 @@ class Evaluator:
             "weights": self.options.weights,
             "data": self.dataset.fingerprint,
             "n": len(self.prompts),
-            "again": [self.again, self.options.copies],
+            "again": [self.repeated_prompts, self.options.images_per_prompt],
             "seed": self.options.seed,
             "sampler": model.recipe.parts["sampler"].table(),
             "steps": call["steps"] or model.sampler.steps,

@@ -1,10 +1,10 @@
-"""What an evaluation leaves behind: images that other tools can score, the numbers, and text to read."""
+"""The files of an evaluation: images that other tools can score, and the numbers."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,14 +12,12 @@ from PIL import Image
 from pydantic import TypeAdapter
 from torch import Tensor
 
-from t2ikit.core.metric import ImageSet, Measure
+from t2ikit.core.metric import ImageSet
 from t2ikit.errors import UserError
 from t2ikit.evaluation.evaluator import Evaluator
 from t2ikit.evaluation.results import EvaluationResult, name_of
-from t2ikit.metrics.downloads import Needs
 from t2ikit.metrics.neighbours import nearest
 from t2ikit.runs.run import Run
-from t2ikit.sampling.costs import Costs
 from t2ikit.sampling.outputs import evaluations_of
 from t2ikit.utils.files import save_image, unwritable, write_json, write_text
 from t2ikit.utils.grids import contact_sheet
@@ -28,27 +26,6 @@ from t2ikit.utils.images import from_pil, to_pil
 SHOWN = 24
 """Images on the sheet of nearest neighbours."""
 NUMBERS = "evaluation.json"
-
-
-@dataclass(frozen=True)
-class Numbers:
-    """What an evaluation found.
-
-    Attributes:
-        measures: by metric and name.
-        not_measured: by metric, what is missing.
-        costs: of drawing.
-        failed: those of `not_measured` that lack nothing, but raised an error.
-        notes: what should be known before the numbers are read.
-        needs: by metric, what it lacks that can be had.
-    """
-
-    measures: dict[str, Measure]
-    not_measured: dict[str, str]
-    costs: Costs
-    failed: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    needs: dict[str, Needs] = field(default_factory=dict)
 
 
 def make_folder(run: Run) -> Path:
@@ -74,32 +51,36 @@ def unwritable_numbers(folder: Path, error: OSError) -> UserError:
 def measure_into(evaluator: Evaluator, changes: dict[str, str] | None = None) -> EvaluationResult:
     """Sample, write the images, measure, write the numbers, in a folder of the run's evaluations.
 
-    `drawn/`, `real/` and `again/` hold the images as they were measured, numbered like the lines of
-    `prompts.jsonl`; `evaluation.json` the numbers, `neighbours.png` some images beside the nearest training
-    image.
+    `drawn/`, `real/` and `again/` (more images of the first prompts) hold the images as they were measured,
+    numbered like the lines of `prompts.jsonl`; `evaluation.json` the numbers, `neighbours.png` some images
+    beside the nearest training image.
 
     Raises:
         UserError: a change that does not fit the sampler, or the folder cannot be written.
     """
-    drawing = evaluator.draw(changes)
-    folder = evaluations_of(evaluator.run) / drawing.name
-    write_images(drawing.drawn, folder)  # first: whatever befalls a metric, the images are kept
-    evaluation = replace(evaluator.compute(drawing), folder=folder)
-    _write_numbers(evaluation, folder)
-    return evaluation
+    sampled = evaluator.sample(changes)
+    folder = evaluations_of(evaluator.run) / sampled.name
+    assert sampled.image_set is not None
+    write_images(sampled.image_set, folder)  # first: if a metric fails, the images are kept
+    result = replace(evaluator.compute(sampled), folder=folder)
+    try:
+        write_json(folder / NUMBERS, result.table())
+    except OSError as error:
+        raise unwritable_numbers(folder, error) from error
+    return result
 
 
-def read_numbers(path: Path) -> Numbers:
-    """Read an evaluation.json.
+def read_result(path: Path) -> EvaluationResult:
+    """Read an evaluation.json, without the images.
 
     Raises:
         OSError: it cannot be read.
         ValueError: it is no JSON, or not that of an evaluation.
     """
-    numbers = TypeAdapter(Numbers).validate_json(path.read_bytes())
-    if numbers.costs.images < 1:
-        raise ValueError("no image was drawn")
-    return numbers
+    result = TypeAdapter(EvaluationResult).validate_json(path.read_bytes())
+    if result.costs.images < 1:
+        raise ValueError("no image was sampled")
+    return replace(result, folder=path.parent)
 
 
 def read_evaluation(evaluator: Evaluator, changes: dict[str, str], shown: int) -> EvaluationResult | None:
@@ -110,17 +91,15 @@ def read_evaluation(evaluator: Evaluator, changes: dict[str, str], shown: int) -
     settings = evaluator.settings(changes)
     folder = evaluations_of(evaluator.run) / name_of(settings)
     try:
-        numbers = read_numbers(folder / NUMBERS)
-        if numbers.failed:
+        result = read_result(folder / NUMBERS)
+        if result.failed:
             return None
         prompts = evaluator.prompts[:shown]
         images = [_read_image(folder / "drawn" / f"{number:05d}.png") for number in range(len(prompts))]
-        drawn = ImageSet(torch.stack(images), prompts, evaluator.dataset)
-        found = (numbers.measures, numbers.not_measured, settings, numbers.costs, drawn)
-        told = (numbers.notes, evaluator.model.notes, numbers.needs)
-        return EvaluationResult(*found, (), *told, folder)
+        image_set = ImageSet(torch.stack(images), prompts, evaluator.dataset)
     except (OSError, ValueError):
         return None
+    return replace(result, settings=settings, image_set=image_set, checkpoint_notes=evaluator.model.notes)
 
 
 def _read_image(path: Path) -> Tensor:
@@ -129,38 +108,31 @@ def _read_image(path: Path) -> Tensor:
         return from_pil([image])[0]
 
 
-def write_images(drawn: ImageSet, folder: Path) -> None:
-    """Write what was drawn and what it is compared with.
+def write_images(image_set: ImageSet, folder: Path) -> None:
+    """Write sampled images and what they are compared with.
 
     Raises:
         UserError: the folder cannot be written.
     """
     try:
-        _write_images(drawn, folder)
+        _write_images(image_set, folder)
     except OSError as error:
         raise unwritable_numbers(folder, error) from error
 
 
-def _write_numbers(evaluation: EvaluationResult, folder: Path) -> None:
-    try:
-        write_json(folder / NUMBERS, evaluation.table())
-    except OSError as error:
-        raise unwritable_numbers(folder, error) from error
-
-
-def _write_images(drawn: ImageSet, folder: Path) -> None:
-    sets = {"drawn": drawn.images, "real": drawn.real}
-    if drawn.images_per_prompt is not None:
-        sets["again"] = drawn.images_per_prompt.flatten(0, 1)
+def _write_images(image_set: ImageSet, folder: Path) -> None:
+    sets = {"drawn": image_set.images, "real": image_set.real}
+    if image_set.images_per_prompt is not None:
+        sets["again"] = image_set.images_per_prompt.flatten(0, 1)
     for name, images in sets.items():
         if images is not None:
             (folder / name).mkdir(parents=True, exist_ok=True)
             for number, image in enumerate(to_pil(images)):
                 image.save(folder / name / f"{number:05d}.png")
-    lines = [json.dumps({"prompt": prompt}, ensure_ascii=False) for prompt in drawn.prompts]
+    lines = [json.dumps({"prompt": prompt}, ensure_ascii=False) for prompt in image_set.prompts]
     write_text(folder / "prompts.jsonl", "\n".join(lines) + "\n")
-    if drawn.train is not None:
-        sheet = neighbour_sheet(drawn.images[:SHOWN], drawn.train, drawn.prompts)
+    if image_set.train is not None:
+        sheet = neighbour_sheet(image_set.images[:SHOWN], image_set.train, image_set.prompts)
         save_image(sheet, folder / "neighbours.png")
 
 

@@ -40,8 +40,8 @@ WIDEST = 900
 """Sample grids of training are shrunk to this width, pixels."""
 LARGEST = 256
 """ImageSet images are shrunk to this side, pixels."""
-DRAWN_BYTES, GRID_BYTES, CURVES_BYTES = 20_000, 120_000, 150_000
-"""The most an image takes: of three runs, 72 drawn ones, 12 grids and 3 of losses, 4.5 MB in base64."""
+SAMPLE_BYTES, GRID_BYTES, CURVES_BYTES = 20_000, 120_000, 150_000
+"""The most an image takes: of three runs, 72 sampled ones, 12 grids and 3 of losses, 4.5 MB in base64."""
 PROMPT = 400
 """Characters of a prompt that are shown; the page shows at most three lines of them."""
 MOST_SIDE = 16383
@@ -49,7 +49,7 @@ MOST_SIDE = 16383
 HIDDEN = ("unseen-pairs/", "held-out-captions/", "shuffled/", "real-")
 """Measures whose names hold one of these are parts of others, shown on request."""
 
-DRAWING = "milliseconds to draw an image"
+SAMPLING_TIME = "milliseconds to sample an image"
 Answer = TypeVar("Answer", bound=Hashable)
 
 
@@ -110,12 +110,12 @@ def _words(runs: Sequence[Compared]) -> dict[str, Any]:
 def _images(comparison: Comparison) -> dict[str, Any]:
     runs = comparison.runs
     return {
-        "samples": runs[0].drawn.shape[1],
+        "samples": runs[0].images.shape[1],
         "side_by_side": _side_by_side(comparison),
         "scaled": [
-            {"name": one.name, "groups": _scaled(one.scaled, comparison.prompts)}
+            {"name": one.name, "groups": _guided(one.guided, comparison.prompts)}
             for one in runs
-            if one.scaled is not None
+            if one.guided is not None
         ],
         "stages": [{"name": one.name, "figures": _stages(one)} for one in runs if one.stages],
         "curves": [{"name": one.name, "image": embed(draw_curves(one.log), CURVES_BYTES)} for one in runs],
@@ -126,17 +126,21 @@ def _facts(runs: Sequence[Compared]) -> list[dict[str, Any]]:
     def row(label: str, cells: list[str]) -> dict[str, Any]:
         return {"label": label, "cells": cells}
 
-    costs = [one.numbers.costs for one in runs]
+    costs = [one.result.costs for one in runs]
     return [
         row("steps trained", [str(one.step) for one in runs]),
         row("seconds to train", [_seconds(one.training_seconds) for one in runs]),
         row("trained on", [str(one.run.info.get("device", "")) for one in runs]),
         row(
-            DRAWING,
+            SAMPLING_TIME,
             [f"{1000 * cost.seconds / cost.images:.3g}" for cost in costs],
         ),
-        row("network calls an image", [f"{cost.calls:g}" for cost in costs]),
+        row("network calls an image", [_calls(cost.calls) for cost in costs]),
     ]
+
+
+def _calls(value: float | None) -> str:
+    return "not reported" if value is None else f"{value:g}"
 
 
 def _seconds(value: float | None) -> str:
@@ -147,7 +151,7 @@ def _numbers(runs: Sequence[Compared]) -> list[dict[str, Any]]:
     """A row for each measure that any run has; nothing is marked where the data were not the same."""
     rows = []
     for name in _measured(runs):
-        measures = [one.numbers.measures.get(name) for one in runs]
+        measures = [one.result.measures.get(name) for one in runs]
         known = next(measure for measure in measures if measure is not None)
         marks = best(measures) if same_data(runs) else [""] * len(runs)
         arrow = {"higher": " ↑", "lower": " ↓"}.get(known.better, "")
@@ -157,7 +161,7 @@ def _numbers(runs: Sequence[Compared]) -> list[dict[str, Any]]:
 
 
 def _measured(runs: Sequence[Compared]) -> list[str]:
-    return list(dict.fromkeys(name for one in runs for name in one.numbers.measures))
+    return list(dict.fromkeys(name for one in runs for name in one.result.measures))
 
 
 def _cell(measure: Measure | None, mark: str) -> dict[str, str]:
@@ -175,8 +179,8 @@ def _cell(measure: Measure | None, mark: str) -> dict[str, str]:
 
 def _missing(runs: Sequence[Compared]) -> list[dict[str, str]]:
     rows = []
-    for metric in dict.fromkeys(metric for one in runs for metric in one.numbers.not_measured):
-        for reason, who in _by_answer(runs, [one.numbers.not_measured.get(metric) for one in runs]):
+    for metric in dict.fromkeys(metric for one in runs for metric in one.result.not_measured):
+        for reason, who in _by_answer(runs, [one.result.not_measured.get(metric) for one in runs]):
             rows.append({"label": metric, "reason": f"{who}: {reason}" if who else reason})
     return rows
 
@@ -184,10 +188,10 @@ def _missing(runs: Sequence[Compared]) -> list[dict[str, str]]:
 def _provenance(runs: Sequence[Compared]) -> list[dict[str, Any]]:
     """How each number was made and on how many images: a row, or several where the runs differ in it."""
     answers: dict[str, list[tuple[int, str] | None]] = {
-        DRAWING: [(one.numbers.costs.images, _machine(one.numbers.costs)) for one in runs]
+        SAMPLING_TIME: [(one.result.costs.images, _machine(one.result.costs)) for one in runs]
     }
     for name in _measured(runs):
-        measures = [one.numbers.measures.get(name) for one in runs]
+        measures = [one.result.measures.get(name) for one in runs]
         answers[name] = [None if m is None else (m.n, m.provenance) for m in measures]
     return [
         {"label": name, "runs": who, "n": n, "how": how}
@@ -221,34 +225,36 @@ def _other_data(runs: Sequence[Compared]) -> str:
 
 def _cautions(runs: Sequence[Compared]) -> list[str]:
     """Notes on checkpoints, on whole evaluations, then warnings of single measures, each once."""
-    notes = dict.fromkeys(note for one in runs for note in one.numbers.notes)
+    notes = dict.fromkeys(note for one in runs for note in one.result.notes)
     found = [f"{one.name}: {note}" for one in runs for note in one.notes]
     for note in notes:
-        for _, who in _by_answer(runs, [note if note in one.numbers.notes else None for one in runs]):
+        for _, who in _by_answer(runs, [note if note in one.result.notes else None for one in runs]):
             found.append(f"{who}: {note}" if who else note)
-    warned = [(name, m.warning) for one in runs for name, m in one.numbers.measures.items() if m.warning]
+    warned = [(name, m.warning) for one in runs for name, m in one.result.measures.items() if m.warning]
     return found + sorted({f"{name}: {warning}" for name, warning in warned})
 
 
 def _side_by_side(comparison: Comparison) -> list[dict[str, Any]]:
     """For each prompt a cell for each run, with the run's images of it."""
-    cell = _side(max(one.drawn.shape[-1] for one in comparison.runs))
+    cell = _side(max(one.images.shape[-1] for one in comparison.runs))
     return [
         {
             "prompt": shortened(prompt, PROMPT),
-            "cells": [_drawn(one.name, one.drawn[place], cell) for one in comparison.runs],
+            "cells": [_cell_of(one.name, one.images[place], cell) for one in comparison.runs],
         }
         for place, prompt in enumerate(comparison.prompts)
     ]
 
 
-def _scaled(images: Tensor, prompts: Sequence[str]) -> list[dict[str, Any]]:
+def _guided(images: Tensor, prompts: Sequence[str]) -> list[dict[str, Any]]:
     """For each of the first prompts a cell for each guidance scale."""
     cell = _side(images.shape[-1])
     return [
         {
             "prompt": shortened(prompt, PROMPT),
-            "cells": [_drawn(f"guidance {scale:g}", row[k : k + 1], cell) for k, scale in enumerate(SCALES)],
+            "cells": [
+                _cell_of(f"guidance {scale:g}", row[k : k + 1], cell) for k, scale in enumerate(SCALES)
+            ],
         }
         for prompt, row in zip(prompts, images)
     ]
@@ -259,8 +265,8 @@ def _side(largest: int) -> int:
     return min(LARGEST, largest * math.ceil(SEEN / largest))
 
 
-def _drawn(label: str, images: Tensor, cell: int) -> dict[str, Any]:
-    shown = [embed(fit(image, cell), DRAWN_BYTES) for image in to_pil(images)]
+def _cell_of(label: str, images: Tensor, cell: int) -> dict[str, Any]:
+    shown = [embed(fit(image, cell), SAMPLE_BYTES) for image in to_pil(images)]
     return {"label": label, "images": shown}
 
 

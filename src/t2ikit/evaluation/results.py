@@ -7,14 +7,18 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import PlainValidator
 
 from t2ikit.core.metric import ImageSet, Measure
 from t2ikit.errors import UserError
 from t2ikit.metrics.downloads import Needs, unmeasured
 from t2ikit.sampling.costs import Costs
+from t2ikit.utils.deprecation import renamed
 
 
+@renamed(again="repeated_prompts", copies="images_per_prompt")
 @dataclass(frozen=True)
 class EvaluationOptions:
     """What to sample and measure.
@@ -26,9 +30,10 @@ class EvaluationOptions:
         data: a SPEC; None takes the run's own data.
         metrics: names, whose metrics may download what they need; "all" for every one that is installed;
             empty takes those that need no download.
-        n: prompts, one image each; as many as are different.
-        again: prompts that are drawn `copies` times more, for diversity.
-        seed: what prompts and noise are drawn from.
+        n: number of prompts, one image each; prompts that repeat count once.
+        repeated_prompts: prompts of which more images are sampled, for metrics of diversity.
+        images_per_prompt: how many more of each of them.
+        seed: of prompts and noise.
         steps, guidance, sampler: as in `t2ikit sample`; None takes the recipe's.
         settings: sampler.KEY=VALUE and metrics.NAME.KEY=VALUE.
         weights: "ema" or "raw".
@@ -38,8 +43,8 @@ class EvaluationOptions:
     data: str | None = None
     metrics: Sequence[str] = ()
     n: int = 256
-    again: int = 16
-    copies: int = 4
+    repeated_prompts: int = 16
+    images_per_prompt: int = 4
     seed: int = 0
     steps: int | None = None
     guidance: float | None = None
@@ -53,26 +58,7 @@ class EvaluationOptions:
             raise UserError("n: there is nothing to measure", expected="at least one image", got=self.n)
 
 
-@dataclass(frozen=True)
-class Drawing:
-    """Images that were drawn and not measured yet.
-
-    Attributes:
-        drawn: the images, as metrics see them.
-        costs: of drawing; depends on the machine.
-        settings: what numbers of these images depend on.
-    """
-
-    drawn: ImageSet = field(repr=False)
-    costs: Costs
-    settings: dict[str, Any]
-
-    @property
-    def name(self) -> str:
-        """Of its folder."""
-        return name_of(self.settings)
-
-
+@renamed(drawn="image_set")
 @dataclass(frozen=True)
 class EvaluationResult:
     """What was measured, and on what.
@@ -80,9 +66,10 @@ class EvaluationResult:
     Attributes:
         measures: by metric and name, as "prompt-accuracy/colour".
         not_measured: by metric, what is missing.
+        costs: of sampling; depends on the machine.
         settings: run, checkpoint step, data, prompts, sampler, seeds: what the numbers depend on.
-        costs: of drawing; depends on the machine.
-        drawn: the images that were measured; of one that was read from its folder, the first of them.
+        image_set: the images that were measured; of a result that was read from its folder the first of them,
+            or None.
         failed: those metrics of `not_measured` that lack nothing, but raised an error.
         notes: what should be known before the numbers are read.
         checkpoint_notes: which newer checkpoints are damaged, so that an older one was measured.
@@ -92,9 +79,11 @@ class EvaluationResult:
 
     measures: dict[str, Measure]
     not_measured: dict[str, str]
-    settings: dict[str, Any]
     costs: Costs
-    drawn: ImageSet = field(repr=False)
+    settings: dict[str, Any] = field(default_factory=dict)
+    image_set: Annotated[ImageSet | None, PlainValidator(lambda value: value)] = field(
+        default=None, repr=False
+    )
     failed: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     checkpoint_notes: tuple[str, ...] = ()
@@ -111,7 +100,8 @@ class EvaluationResult:
         rows = [row(name, measure) for name, measure in self.measures.items()]
         costs = self.costs
         milliseconds = f"{1000 * costs.seconds / costs.images:.3g} ms"
-        rows.append(["sampling an image", f"{milliseconds}, {costs.calls:g} network calls"])
+        calls = "" if costs.calls is None else f", {costs.calls:g} network calls"
+        rows.append(["sampling an image", milliseconds + calls])
         lines = aligned(rows)
         lines += unmeasured(self.not_measured, self.needs)
         lines += [f"note: {note}" for note in [*self.notes, *self._cautions()]]

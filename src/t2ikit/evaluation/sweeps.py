@@ -156,7 +156,7 @@ def _few_enough(axes: Axes) -> Axes:
 
 
 def run_sweep(evaluator: Evaluator, axes: Axes) -> Sweep:
-    """Evaluate every combination; all are checked before the first is drawn.
+    """Evaluate every combination; all are checked before anything is sampled.
 
     Each is written into the run's folder as soon as it is measured, and one that is there already, of the
     same settings, is read.
@@ -179,9 +179,10 @@ def run_sweep(evaluator: Evaluator, axes: Axes) -> Sweep:
 
 def _without_images(evaluation: EvaluationResult) -> EvaluationResult:
     """An evaluation that holds the images of the grid alone."""
-    drawn = evaluation.drawn
-    few = ImageSet(drawn.images[:SHOWN].clone(), drawn.prompts[:SHOWN], drawn.dataset)
-    return replace(evaluation, drawn=few)
+    assert evaluation.image_set is not None
+    images, prompts = evaluation.image_set.images, evaluation.image_set.prompts
+    few = ImageSet(images[:SHOWN].clone(), prompts[:SHOWN], evaluation.image_set.dataset)
+    return replace(evaluation, image_set=few)
 
 
 def write_sweep(sweep: Sweep, run: Run) -> Sweep:
@@ -201,10 +202,10 @@ def write_sweep(sweep: Sweep, run: Run) -> Sweep:
 
 def grid(sweep: Sweep) -> Image.Image:
     """A column for each combination, a row for each of the first prompts; all of one noise."""
-    drawn = [evaluation.drawn for evaluation in sweep.evaluations]
-    rows = [to_pil(torch.stack(row)) for row in zip(*(one.images for one in drawn))]
+    shown = [evaluation.image_set for evaluation in sweep.evaluations if evaluation.image_set]
+    rows = [to_pil(torch.stack(row)) for row in zip(*(one.images for one in shown))]
     heads = ["\n".join(f"{key} {value}" for key, value in point.items()) for point in sweep.points]
-    return labelled_grid(rows, list(drawn[0].prompts), heads)
+    return labelled_grid(rows, list(shown[0].prompts), heads)
 
 
 def measure_and_write(evaluator: Evaluator) -> EvaluationResult:

@@ -1,4 +1,4 @@
-"""What sampling cost: seconds, and evaluations of the network."""
+"""What sampling cost: seconds, and function evaluations of the networks."""
 
 from __future__ import annotations
 
@@ -8,22 +8,21 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from t2ikit.core.interfaces import Denoiser, Generator
 from t2ikit.recipes.compose import Model
 
 
 @dataclass(frozen=True)
 class Costs:
-    """What drawing cost.
+    """What sampling cost. The names are the keys of `evaluation.json`.
 
     Attributes:
-        images: how many were drawn.
+        images: how many were sampled.
         seconds: for all of them.
-        calls: of the network for one image; guidance counts twice.
+        calls: function evaluations of the networks for one image, guidance counting twice; None where a
+            sampler does not report them.
         device: "cpu", "cuda" or "mps".
         threads: of the CPU.
         processor: the GPU's name, or the CPU's.
@@ -31,57 +30,42 @@ class Costs:
 
     images: int
     seconds: float
-    calls: float
+    calls: float | None
     device: str = ""
     threads: int = 0
     processor: str = ""
 
 
 @contextlib.contextmanager
-def costs(model: Model, images: int, stages: Sequence[Model] = ()) -> Iterator[Callable[[], Costs]]:
-    """Count seconds and calls of the network between entering and leaving; what is yielded tells them after.
+def measure_costs(model: Model, images: int, stages: Sequence[Model] = ()) -> Iterator[Callable[[], Costs]]:
+    """Measure what sampling costs between entering and leaving; what is yielded returns it afterwards.
 
     Args:
-        model: whose generator's calls count.
-        images: how many are drawn meanwhile.
-        stages: of super-resolution, whose generators' calls count, too.
+        model: what samples.
+        images: how many are sampled meanwhile.
+        stages: models of super-resolution that upscale the images.
     """
-    rows, seconds = [0], 0.0
+
+    def evaluations() -> list[int]:
+        return [getattr(one.sampler, "function_evaluations", 0) for one in (model, *stages)]
+
+    before, seconds = evaluations(), 0.0
 
     def spent() -> Costs:
+        counts = [after - start for start, after in zip(before, evaluations())]
+        calls = sum(counts) / images if all(counts) else None
         device = model.context.device
-        machine = (device.type, torch.get_num_threads(), processor(device))
-        return Costs(images, seconds, rows[0] / images, *machine)
+        return Costs(images, seconds, calls, device.type, torch.get_num_threads(), processor(device))
 
-    with contextlib.ExitStack() as counters:
-        for one in (model, *stages):
-            counters.enter_context(_counted(one.generator, rows))
-        began = time.perf_counter()
-        try:
-            yield spent
-        finally:
-            seconds = time.perf_counter() - began
-
-
-@contextlib.contextmanager
-def _counted(generator: Generator, rows: list[int]) -> Iterator[None]:
-    """Add the samples that the generator is called with to `rows`."""
-    name = "denoise" if isinstance(generator, Denoiser) else "generate"
-    inner = getattr(generator, name)
-
-    def counted(first: Any, *args: Any, **options: Any) -> Any:
-        rows[0] += len(first)
-        return inner(first, *args, **options)
-
-    generator.__dict__[name] = counted  # before the method of its class
+    began = time.perf_counter()
     try:
-        yield
+        yield spent
     finally:
-        del generator.__dict__[name]
+        seconds = time.perf_counter() - began
 
 
 def processor(device: torch.device) -> str:
-    """The GPU's name, or the CPU's as far as the system tells it."""
+    """The GPU's name, or the CPU's as far as the system names it."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     known = Path("/proc/cpuinfo")

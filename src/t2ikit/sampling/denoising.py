@@ -74,6 +74,7 @@ class DenoiserSampler(Sampler, Generic[ConfigT]):
             images = reached
             if progress is not None:
                 progress(done, count)
+        self.function_evaluations += denoiser.function_evaluations
         return clamp_images(images)
 
 

@@ -120,6 +120,9 @@ class GuidedDenoiser:
         guidance: the weight within the interval; None takes the config's.
         schedule: (T,), the cumulative alphas that `at_timestep` means; None takes the model's own.
 
+    Attributes:
+        function_evaluations: images that the network was evaluated on; with guidance an image counts twice.
+
     Example:
         >>> denoiser = GuidedDenoiser(model, condition, SamplerConfig(guidance=3.0))
         >>> clean = denoiser.at_timestep(x, torch.tensor(999))
@@ -140,6 +143,7 @@ class GuidedDenoiser:
         self.guidance = config.guidance if guidance is None else guidance
         self.kind: str = model.scheduler_config["prediction_type"]
         self.previous: Tensor | None = None
+        self.function_evaluations = 0
 
     def at_timestep(self, x: Tensor, t: Tensor) -> Tensor:
         """Clean images for x (B, 3, H, W) at timestep t of the schedule, alpha² + sigma² = 1."""
@@ -168,6 +172,7 @@ class GuidedDenoiser:
         times = t.to(x.device if t.dtype == torch.int64 else x).expand(len(x))
         weight = self.guidance if inside else 1.0
         output = guided(self.model, x, times, self.condition, weight, self.previous).float()
+        self.function_evaluations += len(x) * (1 if weight in (0, 1) else 2)
         output = _infinite_as_nan(output)  # thresholding would hide it
         clean = noise.to_clean(self.kind, output, x, alpha.to(x), sigma.to(x))
         clean = threshold(clean, self.config.thresholding, self.config.percentile, self.config.maximum)

@@ -17,7 +17,7 @@ from t2ikit.runs.open import as_run, open_run
 from t2ikit.runs.run import Run
 from t2ikit.sampling.cascade import open_stages
 from t2ikit.sampling.cascade import upscale as upscale_all
-from t2ikit.sampling.costs import costs
+from t2ikit.sampling.costs import measure_costs
 from t2ikit.sampling.draw import Progress, check_low_res, chunk_progress
 from t2ikit.sampling.draw import sample as draw
 from t2ikit.sampling.open import check_call, open_model
@@ -125,7 +125,7 @@ def sample(
     for scale in scales:
         check_call(model, "guidance", scale)
     scales = scales or (model.sampler.guidance,)
-    with costs(model, len(chosen) * len(scales) * n, stages) as spent, _shown(progress) as told:
+    with measure_costs(model, len(chosen) * len(scales) * n, stages) as spent, _shown(progress) as told:
         images = _columns(model, stages, chosen, scales, told, {"samples": range(n), "seed": seed}, steps)
     return Samples(images, chosen, scales, seed, spent().seconds, spent().calls, opened)
 

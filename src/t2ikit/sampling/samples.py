@@ -11,11 +11,13 @@ from torch import Tensor
 
 from t2ikit.runs.run import Run
 from t2ikit.sampling.outputs import make_output, unwritable_images
+from t2ikit.utils.deprecation import renamed
 from t2ikit.utils.files import save_image
 from t2ikit.utils.grids import labelled_grid, prompt_labels
 from t2ikit.utils.images import to_pil
 
 
+@renamed(calls="function_evaluations")
 @dataclass(frozen=True)
 class Samples:
     """Images sampled from a run: P prompts, G guidance weights, S images of each.
@@ -26,7 +28,8 @@ class Samples:
         guidance: the G weights.
         seed: of the noise; image s of a prompt depends on (seed, prompt, s) and the settings alone.
         seconds: of sampling, all images together, without opening the run.
-        calls: evaluations of the networks for one image; guidance counts twice.
+        function_evaluations: of the networks for one image, guidance counting twice; None where a sampler
+            does not report them.
         run: what was sampled.
 
     Example:
@@ -41,7 +44,7 @@ class Samples:
     guidance: tuple[float, ...]
     seed: int
     seconds: float
-    calls: float
+    function_evaluations: float | None
     run: Run = field(repr=False)
 
     def __len__(self) -> int:
