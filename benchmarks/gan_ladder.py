@@ -37,7 +37,7 @@ from t2ikit.recipes.compose import build_components
 from t2ikit.registry.registry import Registry
 from t2ikit.runs import checkpoint as ckpt
 from t2ikit.runs.open import open_run
-from t2ikit.sampling.draw import sample
+from t2ikit.sampling.images import sample_images
 from t2ikit.sampling.open import open_model
 from t2ikit_gigagan import load_clip
 
@@ -147,7 +147,7 @@ def measure(run: Path, n: int, judge: Path) -> dict[str, Any]:
     curve = []
     for checkpoint in ckpt.checkpoints(run):
         step = ckpt.step_of(checkpoint)
-        images = sample(open_model(open_run(run), checkpoint=step), prompts)
+        images = sample_images(open_model(open_run(run), checkpoint=step), prompts)
         found = accuracy(ImageSet(images, prompts, dataset))
         row = {name: found[name].value for name in (*NAMES, "joint")}
         mean = statistics.mean(row[name] for name in NAMES)
@@ -160,7 +160,7 @@ def measure(run: Path, n: int, judge: Path) -> dict[str, Any]:
 
 def diversity(run: Path, prompts: Sequence[str], each: int = 8) -> float:
     """Mean distance of two images of the same prompt, root mean square of pixels in [-1, 1]."""
-    images = sample(open_model(open_run(run)), list(prompts), samples=range(each))
+    images = sample_images(open_model(open_run(run)), list(prompts), samples=range(each))
     return spread(images.view(len(prompts), each, -1))
 
 

@@ -27,7 +27,7 @@ from t2ikit.evaluation.evaluator import evaluation_data
 from t2ikit.metrics.prompt_accuracy import wilson
 from t2ikit.registry.registry import Registry
 from t2ikit.runs.open import open_run
-from t2ikit.sampling.draw import sample
+from t2ikit.sampling.images import sample_images
 from t2ikit.sampling.open import open_model
 from t2ikit.utils.files import write_json
 from t2ikit.utils.grids import contact_sheet
@@ -106,7 +106,9 @@ def main(
     model = open_model(run, checkpoint=checkpoint)
     net = open_classifier(classifier, pictures, classifier_steps, SEED)
     began = time.perf_counter()
-    images = sample(model, [captions[place] for place in asked], seed=seed, guidance=guidance).clamp(-1, 1)
+    images = sample_images(model, [captions[place] for place in asked], seed=seed, guidance=guidance).clamp(
+        -1, 1
+    )
     table = {
         "run": path.name,
         "machine": processor("cpu"),

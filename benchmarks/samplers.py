@@ -27,7 +27,7 @@ from t2ikit.metrics.creature_reader import CreatureReader
 from t2ikit.metrics.prompt_accuracy import NAMES
 from t2ikit.registry.registry import Registry
 from t2ikit.runs.open import open_run
-from t2ikit.sampling.draw import sample
+from t2ikit.sampling.images import sample_images
 from t2ikit.sampling.open import open_model
 from t2ikit.utils.progress import counting
 
@@ -55,7 +55,9 @@ class Job:
         model = open_model(open_run(self.run), sampler=name)
         with counting(f"drawing with {self.sampler}") as progress:
             began = time.perf_counter()
-            images = sample(model, self.prompts, steps=int(steps), guidance=self.guidance, progress=progress)
+            images = sample_images(
+                model, self.prompts, steps=int(steps), guidance=self.guidance, progress=progress
+            )
             return images, time.perf_counter() - began
 
 

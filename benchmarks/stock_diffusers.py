@@ -21,11 +21,11 @@ from PIL import Image
 
 from t2ikit import open_run
 from t2ikit.evaluation.evaluator import evaluation_data
-from t2ikit.exporters.exporting import export
+from t2ikit.exporters.export import export
 from t2ikit.metrics.creature_reader import CreatureReader
 from t2ikit.metrics.prompt_accuracy import measure, parse
 from t2ikit.registry.registry import Registry
-from t2ikit.sampling.draw import sample
+from t2ikit.sampling.images import sample_images
 from t2ikit.sampling.open import open_model
 from t2ikit.utils.files import write_json
 from t2ikit.utils.grids import labelled_grid
@@ -46,7 +46,7 @@ def main(
     """Draw with both and compare."""
     run = open_run(path)
     prompts = evaluation_data(run, Registry.load(), None).prompts(n, 0)
-    ours = as_saved(sample(open_model(run), prompts, steps=steps, guidance=guidance))
+    ours = as_saved(sample_images(open_model(run), prompts, steps=steps, guidance=guidance))
     with tempfile.TemporaryDirectory() as folder:
         exported, lines, out = (Path(folder) / name for name in ("export", "prompts.txt", "out"))
         export(path, "if", out=exported)

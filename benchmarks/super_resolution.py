@@ -31,7 +31,7 @@ from t2ikit.metrics.configs import LpipsConfig
 from t2ikit.metrics.intervals import mean_interval
 from t2ikit.metrics.perceptual import Lpips
 from t2ikit.registry.registry import Registry
-from t2ikit.sampling.draw import sample
+from t2ikit.sampling.images import sample_images
 from t2ikit.sampling.open import open_model
 from t2ikit.utils.files import write_json
 from t2ikit.utils.grids import labelled_grid
@@ -112,7 +112,7 @@ def main(
     low = shrink(truth, super_resolution.ratio)
     began = time.perf_counter()
     given = low.repeat_interleave(SAMPLES, 0)
-    drawn = sample(model, captions, samples=range(SAMPLES), low_res=given, steps=steps)
+    drawn = sample_images(model, captions, samples=range(SAMPLES), low_res=given, steps=steps)
     seconds = (time.perf_counter() - began) / len(drawn)
     each = drawn.unflatten(0, (len(captions), SAMPLES))
     methods = {

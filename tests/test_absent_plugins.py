@@ -11,7 +11,7 @@ from t2ikit import UserError, open_run
 from t2ikit.cli import main
 from t2ikit.errors import UserErrors
 from t2ikit.evaluation.evaluator import evaluation_data
-from t2ikit.exporters.exporting import export
+from t2ikit.exporters.export import export
 from t2ikit.recipes.read import read_recipe
 from t2ikit.registry.registry import Plugin, Registry
 from t2ikit.runs.plugins import absent, check_present, check_same_files

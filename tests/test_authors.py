@@ -15,7 +15,7 @@ from t2ikit import Draws, noised_prediction, random_timesteps
 from t2ikit.recipes.read import read_recipe
 from t2ikit.registry.registry import Registry
 from t2ikit.runs.log import read_log
-from t2ikit.sampling.draw import sample
+from t2ikit.sampling.images import sample_images
 from t2ikit.sampling.open import open_model
 from t2ikit.testing import check_generator, check_sampler
 from t2ikit.training.start import start_run
@@ -72,7 +72,7 @@ def test_it_trains_and_samples(tmp_path):
     assert len(losses) == 12
     assert losses[-1] < 0.8 * losses[0]
     model = open_model(run, plugins=[str(AUTHORS)])
-    weak, strong = (sample(model, ["a red cat"], guidance=w) for w in (1.0, 5.0))
+    weak, strong = (sample_images(model, ["a red cat"], guidance=w) for w in (1.0, 5.0))
     assert weak.shape == (1, 3, 16, 16)
     assert weak.isfinite().all()
     assert not torch.equal(weak, strong)

@@ -18,7 +18,7 @@ from markdown_it import MarkdownIt
 from t2ikit import open_run
 from t2ikit.cli import main
 from t2ikit.exporters.card import CARD, write_model_card
-from t2ikit.exporters.exporting import export
+from t2ikit.exporters.export import export
 from t2ikit.recipes.read import read_recipe
 from t2ikit.registry.registry import Plugin, Registry
 from t2ikit.training.start import resume_run, start_run

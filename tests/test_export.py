@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import T5EncoderModel
 
-import t2ikit.exporters.exporting
+import t2ikit.exporters.export
 import t2ikit_imagen.pipeline
 from conftest import TOYS
 from t2ikit import UserError, open_run
@@ -30,11 +30,11 @@ from t2ikit.core.rng import derive_seed
 from t2ikit.evaluation.evaluator import Evaluator, measure_run
 from t2ikit.evaluation.files import measure_into
 from t2ikit.evaluation.results import EvaluationOptions
-from t2ikit.exporters.exporting import export, find_format, push
+from t2ikit.exporters.export import export, find_format, push
 from t2ikit.exporters.pipeline import GeneratorModel, TextToImagePipeline
 from t2ikit.recipes.read import read_recipe
 from t2ikit.registry.registry import Registry
-from t2ikit.sampling.draw import sample
+from t2ikit.sampling.images import sample_images
 from t2ikit.sampling.open import open_model
 from t2ikit.testing import check_exporter
 from t2ikit.text.model_files import name_tokenizers
@@ -78,7 +78,7 @@ def runs(tmp_path_factory):
 
 def drawn(path, **options):
     """What `t2ikit sample` draws before it is made a PNG."""
-    return sample(open_model(open_run(path)), PROMPTS, samples=range(2), **options)
+    return sample_images(open_model(open_run(path)), PROMPTS, samples=range(2), **options)
 
 
 @pytest.mark.parametrize(("name", "kind"), [("imagen", ImagenPipeline), ("gigagan", GigaGANPipeline)])
@@ -130,7 +130,9 @@ def test_a_scheduler_can_be_swapped(runs):
         assert not torch.equal(swapped, first)
         model = open_model(open_run(runs / "imagen"), sampler=name, settings=["sampler.steps=3"])
         guidance = pipeline.config.recipe["sampler"]["guidance"]
-        torch.testing.assert_close(swapped, sample(model, PROMPTS, guidance=guidance), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(
+            swapped, sample_images(model, PROMPTS, guidance=guidance), atol=1e-5, rtol=1e-5
+        )
     pipeline.scheduler = None
     assert torch.equal(pipeline(PROMPTS, output_type="pt").images, first)
 
@@ -166,7 +168,7 @@ def test_a_model_that_enlarges_takes_images(runs, tmp_path):
     small = torch.zeros(2, 3, 8, 8)
     assert torch.equal(
         pipeline(PROMPTS, image=small, output_type="pt").images,
-        sample(open_model(open_run(runs / "sr")), PROMPTS, low_res=small),
+        sample_images(open_model(open_run(runs / "sr")), PROMPTS, low_res=small),
     )
     image = Image.new("RGB", (8, 8), (255, 0, 0))
     red = torch.tensor([1.0, -1.0, -1.0])[:, None, None].expand(3, 8, 8)
@@ -274,7 +276,7 @@ def test_half_an_export_does_not_stay(runs, tmp_path, monkeypatch):
     def full(*_):
         raise SafetensorError("No space left on device")
 
-    monkeypatch.setattr(t2ikit.exporters.exporting, "write_model_card", full)
+    monkeypatch.setattr(t2ikit.exporters.export, "write_model_card", full)
     with pytest.raises(UserError, match="cannot be written"):
         export(runs / "imagen", "diffusers", out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -301,7 +303,7 @@ def test_half_an_export_never_bars_the_next(runs, tmp_path, monkeypatch, error, 
     out = tmp_path / "out"
     if existed:
         out.mkdir()
-    monkeypatch.setattr(t2ikit.exporters.exporting, "write_model_card", ends)
+    monkeypatch.setattr(t2ikit.exporters.export, "write_model_card", ends)
     with pytest.raises(kind):
         export(runs / "imagen", "diffusers", out=out)
     assert out.exists() == existed
@@ -375,7 +377,7 @@ def test_an_upload_goes_up_to_the_network_and_says_why_it_failed(runs, tmp_path,
         asked.append(private)
         return Made(f"https://hub/{name}")
 
-    monkeypatch.setattr("t2ikit.exporters.exporting.require", lambda address: None)
+    monkeypatch.setattr("t2ikit.exporters.export.require", lambda address: None)
     monkeypatch.setattr(huggingface_hub, "create_repo", create)
     monkeypatch.setattr(huggingface_hub, "upload_folder", upload)
     assert push(tmp_path / "out", "me/mine") == "https://hub/me/mine"
@@ -413,7 +415,7 @@ def test_a_hub_that_cannot_be_reached_is_asked_for_nothing(runs, tmp_path, monke
         raise ConnectionError("the server does not answer")
 
     export(runs / "gigagan", "diffusers", out=tmp_path / "out")
-    monkeypatch.setattr("t2ikit.exporters.exporting.require", no_answer)
+    monkeypatch.setattr("t2ikit.exporters.export.require", no_answer)
     monkeypatch.setattr(huggingface_hub, "create_repo", nothing)
     with pytest.raises(UserError, match="the Hub did not take it") as caught:
         push(tmp_path / "out", "me/mine")
@@ -973,7 +975,7 @@ def test_stock_diffusers_draws_the_same_images(stock, name):
     found, wanted = stock
     assert found[name]["class"] == "IFPipeline"
     assert found["ours"] == []
-    ours = sample(open_model(wanted[name]), CAPITALS)
+    ours = sample_images(open_model(wanted[name]), CAPITALS)
     near = 0.1 if name == "bf16" else 1e-4  # it computes in float32 what t2ikit computes in bf16
     theirs = torch.tensor(found[name]["images"]).clamp(-1, 1)  # which diffusers does on the way to an image
     torch.testing.assert_close(theirs, ours, atol=near, rtol=near)

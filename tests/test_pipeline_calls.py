@@ -15,7 +15,7 @@ from diffusers import DiffusionPipeline
 from PIL import Image
 
 from t2ikit import UserError
-from t2ikit.exporters.exporting import export
+from t2ikit.exporters.export import export
 from t2ikit.exporters.pipeline import TextToImagePipeline
 from t2ikit.exporters.pipeline_calls import UNSUPPORTED
 from t2ikit.recipes.read import read_recipe

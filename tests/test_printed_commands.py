@@ -13,7 +13,7 @@ import pytest
 import t2ikit
 from t2ikit.cli import main
 from t2ikit.errors import UserError, command
-from t2ikit.exporters.exporting import push
+from t2ikit.exporters.export import push
 from t2ikit.runs import checkpoint as ckpt
 from t2ikit.training.start import _unwritten
 

@@ -47,9 +47,9 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 def no_sampling(monkeypatch):
     for place in (
-        "t2ikit.sampling.sample.draw",
+        "t2ikit.sampling.sample.sample_images",
         "t2ikit.evaluation.evaluator.sample_image_set",
-        "t2ikit.evaluation.comparison.sample",
+        "t2ikit.evaluation.comparison.sample_images",
     ):
         monkeypatch.setattr(place, lambda *a, **k: pytest.fail("something was sampled"))
 

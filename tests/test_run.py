@@ -137,10 +137,10 @@ def test_evaluate_prints_and_writes_the_numbers(creatures_run, cli, tmp_path):
 @pytest.mark.slow
 def test_a_model_opens_in_code_and_needs_no_loss_plugin(creatures_run):
     run, _ = creatures_run
-    from t2ikit.sampling.draw import sample
+    from t2ikit.sampling.images import sample_images
 
     model = open_run(run).model()
-    images = sample(model, ["a green cat with red eyes"], samples=range(3), steps=2)
+    images = sample_images(model, ["a green cat with red eyes"], samples=range(3), steps=2)
     assert images.shape == (3, 3, 16, 16)
     assert images.abs().max() <= 1
 

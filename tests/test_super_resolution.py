@@ -30,7 +30,7 @@ from t2ikit.recipes.read import read_recipe
 from t2ikit.registry.registry import Registry
 from t2ikit.runs.open import open_run
 from t2ikit.sampling.cascade import open_stages
-from t2ikit.sampling.draw import sample
+from t2ikit.sampling.images import sample_images
 from t2ikit.sampling.open import open_model, with_sampler
 from t2ikit.sampling.sample import sample as sample_run
 from t2ikit.testing import check_generator
@@ -615,7 +615,7 @@ def test_images_to_enlarge_are_counted_and_measured(runs):
         (None, "no images"),
     ):
         with pytest.raises(UserError, match=r"2 image\(s\) of 16 x 16 px") as error:
-            sample(model, ["a red cat", "a blue bird"], low_res=wrong)
+            sample_images(model, ["a red cat", "a blue bird"], low_res=wrong)
         assert error.value.got == found
 
 

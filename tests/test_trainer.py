@@ -406,10 +406,10 @@ def test_memory_that_runs_out_in_the_optimiser_is_not_tried_again():
 
 def test_drawing_halves_its_batch_when_memory_runs_out():
     from t2ikit.errors import UserError
-    from t2ikit.sampling.draw import sample
+    from t2ikit.sampling.images import sample_images
 
     model = make_toy("denoiser").components.model
-    whole = sample(model, ["a red square", "a blue square"], samples=range(3))
+    whole = sample_images(model, ["a red square", "a blue square"], samples=range(3))
     denoise = model.generator.denoise
 
     def small(x, t, condition):
@@ -419,11 +419,11 @@ def test_drawing_halves_its_batch_when_memory_runs_out():
 
     limit = 2
     model.generator.denoise = small
-    parts = sample(model, ["a red square", "a blue square"], samples=range(3))
+    parts = sample_images(model, ["a red square", "a blue square"], samples=range(3))
     torch.testing.assert_close(parts, whole, atol=1e-5, rtol=0)
     limit = 0
     with pytest.raises(UserError, match="a single image"):
-        sample(model, ["a red square"])
+        sample_images(model, ["a red square"])
 
 
 def test_a_resumed_run_takes_the_micro_batch_it_is_told():

@@ -15,7 +15,7 @@ from t2ikit.cli import main
 from t2ikit.data.configs import ShardsConfig
 from t2ikit.data.formats.shard_stream import ShardStream
 from t2ikit.errors import T2ikitWarning
-from t2ikit.exporters.exporting import export
+from t2ikit.exporters.export import export
 from t2ikit.recipes.read import read_recipe
 from t2ikit.registry.registry import Registry
 from t2ikit.runs import checkpoint as ckpt

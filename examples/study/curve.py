@@ -17,7 +17,7 @@ from t2ikit import open_run
 from t2ikit.evaluation.evaluator import measure_run
 from t2ikit.evaluation.results import EvaluationOptions
 from t2ikit.runs import checkpoint as ckpt
-from t2ikit.sampling.draw import sample
+from t2ikit.sampling.images import sample_images
 from t2ikit.sampling.open import open_model
 from t2ikit.utils.files import write_json
 from t2ikit.utils.grids import labelled_grid
@@ -47,7 +47,9 @@ def main(
         found = measure_run(run, question, device=device)
         rows.append({"step": step, **{name: measure.value for name, measure in found.measures.items()}})
         prompts = found.image_set.prompts[:SHOWN]
-        columns.append(to_pil(sample(open_model(open_run(run), checkpoint=step, device=device), prompts)))
+        columns.append(
+            to_pil(sample_images(open_model(open_run(run), checkpoint=step, device=device), prompts))
+        )
         typer.echo(f"step {step}")
     grid = labelled_grid([list(row) for row in zip(*columns)], prompts, [f"step {step}" for step in steps])
     grid.save(out.with_suffix(".png"))

@@ -16,7 +16,7 @@ from t2ikit.evaluation.evaluator import evaluation_data
 from t2ikit.registry.registry import Registry
 from t2ikit.runs.log import read_log
 from t2ikit.runs.run import Run
-from t2ikit.sampling.draw import sample
+from t2ikit.sampling.images import sample_images
 from t2ikit.sampling.open import open_model
 from t2ikit.utils.files import write_json, write_text
 from t2ikit.utils.grids import labelled_grid
@@ -277,7 +277,7 @@ def side_by_side(plan: Plan, out: Path) -> Any:
     """The same prompts and noise by every rung of the first seed."""
     runs = [open_run(out / f"{rung.name}-seed{plan.seeds[0]}") for rung in plan.rungs]
     prompts = shown_prompts(plan, runs[0])
-    columns = [to_pil(sample(open_model(run), prompts)) for run in runs]
+    columns = [to_pil(sample_images(open_model(run), prompts)) for run in runs]
     return labelled_grid([list(row) for row in zip(*columns)], prompts, [rung.title for rung in plan.rungs])
 
 

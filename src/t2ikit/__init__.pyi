@@ -35,8 +35,8 @@ from .evaluation.results import EvaluationOptions as EvaluationOptions
 from .evaluation.results import EvaluationResult as EvaluationResult
 from .evaluation.sweeps import Sweep as Sweep
 from .exporters.card import write_model_card as write_model_card
-from .exporters.exporting import export as export
-from .exporters.exporting import export_pipeline as export_pipeline
+from .exporters.export import export as export
+from .exporters.export import export_pipeline as export_pipeline
 from .exporters.pipeline import GeneratorModel as GeneratorModel
 from .exporters.pipeline import TextToImagePipeline as TextToImagePipeline
 from .metrics.configs import LpipsConfig as LpipsConfig

@@ -22,7 +22,7 @@ def command(
     ] = False,
 ) -> None:
     """Write a run as a folder that other programs open."""
-    from t2ikit.exporters.exporting import export, push
+    from t2ikit.exporters.export import export, push
 
     with phase("exporting"):
         written = export(run, format, out=out, plugins=plugin or ())

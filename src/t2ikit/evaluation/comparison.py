@@ -24,7 +24,7 @@ from t2ikit.recipes.compose import Model
 from t2ikit.recipes.settings import Plugins
 from t2ikit.runs.log import read_log
 from t2ikit.runs.run import Run
-from t2ikit.sampling.draw import sample
+from t2ikit.sampling.images import sample_images
 from t2ikit.sampling.low_res import low_res_images, real_images
 from t2ikit.sampling.outputs import evaluations_of
 from t2ikit.utils.progress import phase
@@ -165,7 +165,7 @@ def _compared(
     result = _evaluated(evaluator, log)
     low_res = low_res_images(model.generator, real, SAMPLES)
     with phase(f"sampling side by side from {name}"):
-        images = sample(model, prompts, samples=range(SAMPLES), seed=seed, low_res=low_res)
+        images = sample_images(model, prompts, samples=range(SAMPLES), seed=seed, low_res=low_res)
         guided = _guided(model, prompts[:SCALED_PROMPTS], real, seed)
     return Compared(
         name,
@@ -187,7 +187,7 @@ def _guided(model: Model, prompts: Sequence[str], real: Tensor | None, seed: int
     if not isinstance(model.generator, Denoiser) or model.generator.caption_dropout == 0:
         return None
     low_res = low_res_images(model.generator, None if real is None else real[: len(prompts)])
-    columns = [sample(model, prompts, seed=seed, guidance=scale, low_res=low_res) for scale in SCALES]
+    columns = [sample_images(model, prompts, seed=seed, guidance=scale, low_res=low_res) for scale in SCALES]
     return torch.stack(columns, 1)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from t2ikit.core.interfaces import Dataset
 from t2ikit.core.metric import ImageSet
 from t2ikit.recipes.compose import Model
-from t2ikit.sampling.draw import sample
+from t2ikit.sampling.images import sample_images
 from t2ikit.sampling.low_res import low_res_images
 from t2ikit.utils.images import as_saved, from_uint8
 from t2ikit.utils.progress import progress_bar
@@ -53,11 +53,11 @@ def sample_image_set(
     count, each = repeats
     low_res = low_res_images(model.generator, real)
     with progress_bar("sampling") as progress:
-        images = sample(model, prompts, progress=progress, low_res=low_res, **options)
+        images = sample_images(model, prompts, progress=progress, low_res=low_res, **options)
     more = None
     if count and each:
         of_first = None if low_res is None else low_res[:count].repeat_interleave(each, 0)
         numbers = range(1, each + 1)
-        more = sample(model, prompts[:count], samples=numbers, low_res=of_first, **options)
+        more = sample_images(model, prompts[:count], samples=numbers, low_res=of_first, **options)
         more = as_saved(more).unflatten(0, (count, each))
     return ImageSet(as_saved(images), prompts, dataset, real, more, train, low_res)

@@ -51,7 +51,7 @@ from t2ikit.registry.specs import Context
 from t2ikit.runs.create import portable
 from t2ikit.runs.open import open_run
 from t2ikit.runs.run import Run
-from t2ikit.sampling.draw import sample
+from t2ikit.sampling.images import sample_images
 from t2ikit.sampling.open import check_call
 from t2ikit.text.model_files import name_tokenizers
 from t2ikit.text.pretrained import LoadedTextEncoder
@@ -321,7 +321,7 @@ class TextToImagePipeline(DiffusionPipeline):
         check_call(model, "steps", steps)
         check_call(model, "guidance", guidance)
         warn_of_prompts(model.encoder, model.words, prompts)
-        images = sample(
+        images = sample_images(
             model,
             prompts,
             samples=range(count),

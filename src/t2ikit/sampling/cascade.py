@@ -14,7 +14,7 @@ from t2ikit.config.toml import parse_setting
 from t2ikit.core.rng import derive_seed
 from t2ikit.errors import UserError, reworded
 from t2ikit.recipes.compose import Model
-from t2ikit.sampling.draw import Progress, sample
+from t2ikit.sampling.images import Progress, sample_images
 
 Open = Callable[[Path, Sequence[str]], Model]
 """Opens a run with settings of its sampler."""
@@ -107,7 +107,7 @@ def upscale(
         progress: by the stage's number from 1, what `sample` calls.
     """
     for number, model in enumerate(stages, 1):
-        images = sample(
+        images = sample_images(
             model,
             prompts,
             samples=samples,

@@ -18,8 +18,7 @@ from t2ikit.runs.run import Run
 from t2ikit.sampling.cascade import open_stages
 from t2ikit.sampling.cascade import upscale as upscale_all
 from t2ikit.sampling.costs import measure_costs
-from t2ikit.sampling.draw import Progress, check_low_res, chunk_progress
-from t2ikit.sampling.draw import sample as draw
+from t2ikit.sampling.images import Progress, check_low_res, chunk_progress, sample_images
 from t2ikit.sampling.open import check_call, open_model
 from t2ikit.sampling.samples import Samples
 from t2ikit.text.vocabulary import warn_of_prompts
@@ -199,7 +198,7 @@ def _columns(
     for place, scale in enumerate(scales):
         first = place * (1 + len(stages))
         told = chunk_progress(progress, first, parts)
-        images = draw(model, prompts, steps=steps, guidance=scale, progress=told, **which)
+        images = sample_images(model, prompts, steps=steps, guidance=scale, progress=told, **which)
         then = functools.partial(_stage_progress, progress, first, parts)
         images = upscale_all(stages, prompts, images, progress=then, **which)
         columns.append(images.unflatten(0, (len(prompts), -1)))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from t2ikit.nn.modes import eval_mode
 from t2ikit.recipes.compose import Components
-from t2ikit.sampling.draw import sample
+from t2ikit.sampling.images import sample_images
 from t2ikit.sampling.low_res import low_res_images, real_images
 from t2ikit.training.trainer import Trainer
 from t2ikit.utils.grids import labelled_grid, prompt_labels
@@ -45,7 +45,7 @@ class SampleGrids:
         """
         generator, ema = self.model.generator, self.trainer.ema
         with eval_mode([generator]), ema.average_parameters() if ema else nullcontext():
-            return sample(
+            return sample_images(
                 self.model,
                 self.prompts,
                 samples=range(self.count),

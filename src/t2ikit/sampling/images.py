@@ -38,7 +38,7 @@ def autocast(model: Model) -> AbstractContextManager[object]:
 
 
 @torch.no_grad()
-def sample(
+def sample_images(
     model: Model,
     prompts: Sequence[str],
     *,
