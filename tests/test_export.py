@@ -819,7 +819,7 @@ def test_it_draws_in_half_precision(runs, tmp_path, name, kind):
         assert 0 < (found - exact).abs().max() < 0.3
         assert (found - exact).abs().mean() < 0.03
         assert pipeline.text_encoder is None or pipeline.text_encoder.dtype == torch.bfloat16
-    with pytest.raises(UserError, match=r"torch\.float16, in which nothing is drawn"):
+    with pytest.raises(UserError, match=r"torch\.float16, in which the device cpu cannot sample"):
         whole.to(torch.float16)(PROMPTS)
 
 
@@ -851,7 +851,7 @@ def test_the_text_encoder_is_where_the_pipeline_is_and_may_be_exchanged(runs, tm
 def test_calls_that_draw_nothing_are_refused(runs):
     pipeline = ImagenPipeline.from_run(runs / "imagen")
     for prompts, count in (([], 1), (PROMPTS, 0), ([None], 1)):
-        with pytest.raises(UserError, match="nothing to draw"):
+        with pytest.raises(UserError, match="nothing to sample"):
             pipeline(prompts, num_images_per_prompt=count)
 
 

@@ -153,7 +153,7 @@ def test_what_is_no_image_is_refused(pipeline, image):
 
 
 def test_a_call_without_a_prompt_is_refused(pipeline):
-    with pytest.raises(UserError, match="there is nothing to draw"):
+    with pytest.raises(UserError, match="there is nothing to sample"):
         pipeline()
 
 

@@ -1,4 +1,4 @@
-"""A trained model as a diffusers pipeline: everything that drawing needs in one folder.
+"""A trained model as a diffusers pipeline: everything that sampling needs in one folder.
 
 `TextToImagePipeline.from_pretrained(folder)` opens what `t2ikit export RUN --format diffusers` wrote; plugins
 give it the name of their family and what is theirs.
@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from diffusers import DiffusionPipeline, ImagePipelineOutput, ModelMixin
 from PIL import Image
@@ -24,8 +23,8 @@ from t2ikit.exporters.generator_model import GeneratorModel, without_place
 from t2ikit.exporters.pipeline_calls import (
     CUSTOM,
     DEVICE_MAP,
-    OFFLOADING,
-    SLICING,
+    UnsupportedMethods,
+    as_output,
     check_sides,
     number,
     refuse_options,
@@ -37,15 +36,15 @@ from t2ikit.exporters.pipeline_checks import (
     check_installed,
     check_parts,
     check_plugins,
+    images_to_upscale,
     one_dtype,
     prompts_of,
     text_encoder_in,
-    to_upscale,
 )
+from t2ikit.exporters.pipeline_model import check_size, recipe_of, text_encoder_of
 from t2ikit.nn.out_of_memory import is_out_of_memory
 from t2ikit.recipes.compose import Model, build_sampler
 from t2ikit.recipes.recipe import SAMPLING, Part
-from t2ikit.recipes.resolve import resolve
 from t2ikit.registry.registry import Registry
 from t2ikit.registry.specs import Context
 from t2ikit.runs.create import portable
@@ -57,21 +56,15 @@ from t2ikit.text.model_files import name_tokenizers
 from t2ikit.text.pretrained import LoadedTextEncoder
 from t2ikit.text.vocabulary import read_words, warn_of_prompts, write_words
 from t2ikit.utils.hub import folder_of
-from t2ikit.utils.images import to_pil
 from t2ikit.utils.quoting import one_line
 
 __all__ = ["GeneratorModel", "ModelMixin", "TextToImagePipeline"]  # ModelMixin: diffusers looks for it here
 
-BESIDE = ("image_size", "plugins")
-"""What a pipeline's recipe holds besides tables."""
-PRECISIONS = {torch.bfloat16: "bf16", torch.float16: "fp16"}
-"""What drawing computes in where the weights are no float32."""
 
+class TextToImagePipeline(UnsupportedMethods, DiffusionPipeline):
+    """Prompts to images, as `t2ikit sample` makes them.
 
-class TextToImagePipeline(DiffusionPipeline):
-    """Prompts to images, as `t2ikit sample` draws them.
-
-    `to` places it. Options and methods of diffusers that it has not (`negative_prompt=`, offloading) raise
+    `to` places it. Options and methods of diffusers that it lacks (`negative_prompt=`, offloading) raise
     NotImplementedError and say what to do instead.
 
     Args:
@@ -221,15 +214,12 @@ class TextToImagePipeline(DiffusionPipeline):
 
         Raises:
             UserError: a plugin that the recipe names is not installed, a part that is missing or of another
-                kind, a text encoder of another size, or weights in a precision that the device does not
-                draw in.
+                kind, a text encoder of another size, or weights in a precision that the device cannot sample
+                in.
         """
         check_parts(self)
         registry = Registry.load()
-        tables = {key: value for key, value in self.config.recipe.items() if key not in BESIDE}
-        recipe = resolve(registry, tables, "the pipeline's recipe", only=SAMPLING)
-        computed = {"precision": self._precision(recipe.train.precision)}
-        recipe = replace(recipe, train=recipe.train.model_copy(update=computed))
+        recipe = recipe_of(self.config.recipe, registry, self.generator.dtype, self.device)
         encoder = self._text(recipe.parts["text"])
         context = Context(self.image_size, encoder.width, encoder.length, self.device, recipe.train.seed)
         network = self.generator.generator.eval()
@@ -237,41 +227,13 @@ class TextToImagePipeline(DiffusionPipeline):
         return Model(recipe, context, encoder, network, sampler, *self._trained)
 
     def _text(self, part: Part) -> TextEncoder:
-        """The text encoder, made anew where its model or tokenizer were exchanged, moved or cast."""
-        if self._encoder is None or self._encoder[0] != self._text_state():
-            encoder: TextEncoder = (
-                LoadedTextEncoder(self.text_encoder, self.tokenizer, part.config)
-                if self.text_encoder is not None
-                else part.entry.spec.build(part.config, None)
-            )
-            self._encoder = self._text_state(), encoder
-        encoder, wanted = self._encoder[1], self.generator.config
-        if (encoder.width, encoder.length) != (wanted.text_width, wanted.text_length):
-            raise UserError(
-                "the pipeline's text encoder does not fit its generator",
-                expected=f"{wanted.text_length} tokens of {wanted.text_width} numbers",
-                got=f"{encoder.length} of {encoder.width}",
-                fix="give the text encoder that the model was trained with",
-            )
-        return encoder
-
-    def _text_state(self) -> tuple[Any, ...]:
-        held = self.text_encoder
-        return held, self.tokenizer, *(() if held is None else (held.device, held.dtype))
-
-    def _precision(self, trained: str) -> str:
-        """What drawing computes in: that of the weights, or of training where those are float32."""
-        dtype, device = self.generator.dtype, self.device.type
-        if dtype == torch.float32:
-            return trained
-        if dtype not in PRECISIONS or (dtype == torch.float16 and device == "cpu"):
-            raise UserError(
-                f"the generator's weights are {dtype}, in which nothing is drawn on the device {device}",
-                expected="torch.float32, torch.bfloat16 or, on a GPU, torch.float16",
-                got=dtype,
-                fix="pipeline.to(torch.float32), or give from_pretrained another torch_dtype",
-            )
-        return PRECISIONS[dtype]
+        """The text encoder, built anew where its model or tokenizer were exchanged, moved or cast."""
+        given = self.text_encoder
+        state = (given, self.tokenizer, *(() if given is None else (given.device, given.dtype)))
+        if self._encoder is None or self._encoder[0] != state:
+            self._encoder = state, text_encoder_of(part, given, self.tokenizer)
+        check_size(self._encoder[1], self.generator.config)
+        return self._encoder[1]
 
     @torch.no_grad()
     def __call__(
@@ -289,26 +251,24 @@ class TextToImagePipeline(DiffusionPipeline):
         width: int | None = None,
         **others: Any,
     ) -> Any:
-        """Draw images; the same as `t2ikit sample` for the same seed.
+        """Sample images; the same as `t2ikit sample` for the same seed.
 
         Args:
             prompt: a caption or P captions.
             image: what to upscale, for a model that upscales: P images of PIL, or (P, 3, h, w) in [-1, 1].
             num_inference_steps, guidance_scale: of the sampler; None takes the recipe's.
             num_images_per_prompt: S, at least 1.
-            seed: what the noise is drawn from.
+            seed: of the noise.
             output_type: "pil", "np" (B, H, W, 3) in [0, 1], or "pt" (B, 3, H, W) in [-1, 1].
             return_dict: false: a tuple.
             height, width: of the model, pixels; there are no others.
-            **others: none; those of other pipelines of diffusers are refused, with what to do instead.
+            **others: none; those of other pipelines of diffusers raise NotImplementedError.
 
         Returns:
             `images`, all of the first prompt first.
 
         Raises:
-            UserError: no prompt, or an option that the model or its sampler cannot use.
-            NotImplementedError: an option that other pipelines have.
-            ValueError: an unknown option, or another height or width than the model's.
+            UserError, ValueError: there is no prompt, or an option does not fit the model or its sampler.
         """
         refuse_options(others, type(self).__call__)
         check_parts(self)
@@ -328,42 +288,11 @@ class TextToImagePipeline(DiffusionPipeline):
             seed=whole("seed", seed),
             steps=steps,
             guidance=guidance,
-            low_res=None if image is None else to_upscale(image, len(prompts), count),
+            low_res=None if image is None else images_to_upscale(image, len(prompts), count),
         )
-        shown = self._output(images, output_type)
+        shown = as_output(images, output_type)
         return ImagePipelineOutput(images=shown) if return_dict else (shown,)
 
-    def _no_offloading(self, *given: Any, **options: Any) -> None:
-        raise unsupported("offloading", OFFLOADING)
-
-    enable_model_cpu_offload = enable_sequential_cpu_offload = enable_group_offload = _no_offloading
-
-    def set_attention_slice(self, slice_size: int | None) -> None:
-        """What `enable_attention_slicing` calls; None, for none, is all that there is."""
-        if slice_size is not None:
-            raise unsupported("attention slicing", SLICING)
-
-    def set_use_memory_efficient_attention_xformers(self, valid: bool, attention_op: Any = None) -> None:
-        """What `enable_xformers_memory_efficient_attention` calls, and its opposite, which does nothing."""
-        if valid:
-            raise unsupported("attention by xformers", SLICING)
-
     def _sampling(self, model: Model) -> Model:
-        """The model with what a family draws with; its own sampler here."""
+        """The model with the sampler of its family; here the recipe's."""
         return replace(model)
-
-    @staticmethod
-    def _output(images: Tensor, output_type: str) -> list[Image.Image] | np.ndarray[Any, Any] | Tensor:
-        if output_type == "pt":
-            return images
-        if output_type == "np":
-            array: np.ndarray[Any, Any] = ((images + 1) / 2).permute(0, 2, 3, 1).numpy()
-            return array
-        if output_type == "pil":
-            return to_pil(images)
-        raise UserError(
-            f"output_type {output_type!r} is none",
-            expected='"pil", "np" or "pt"',
-            got=output_type,
-            fix="choose one of those",
-        )

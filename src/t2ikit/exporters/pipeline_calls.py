@@ -7,7 +7,12 @@ from inspect import Parameter, signature
 from numbers import Integral, Real
 from typing import Any
 
-from t2ikit.errors import did_you_mean
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from t2ikit.errors import UserError, did_you_mean
+from t2ikit.utils.images import to_pil
 
 NOISE = "an image depends on its seed, prompt and number alone: give an integer as seed="
 PLACED = "the sampler's settings are the recipe's: give num_inference_steps=, or assign pipeline.scheduler"
@@ -37,7 +42,7 @@ UNSUPPORTED = {
     "ip_adapter_image": "there is no adapter for reference images",
     "cross_attention_kwargs": "attention takes no options",
 }
-"""Options of diffusers' text-to-image pipelines that ours has not, and what to do instead."""
+"""Options of diffusers' text-to-image pipelines that ours lack, and what to do instead."""
 CUSTOM = "pipeline"
 """The file of an export from which `DiffusionPipeline` takes the class, without `.py`."""
 SAME = {"negative_prompt": "", "clean_caption": False}
@@ -51,7 +56,7 @@ SLICING = "attention is computed whole, by torch's own memory-efficient kernels"
 
 
 def unsupported(name: str, why: str) -> NotImplementedError:
-    """The error of an option or method that diffusers has and our pipelines have not."""
+    """The error of an option or method that diffusers has and our pipelines lack."""
     return NotImplementedError(f"{name} is not supported: {why}")
 
 
@@ -110,3 +115,43 @@ def check_sides(size: int, **sides: int | None) -> None:
                 f"{name}={side}: this model makes images of {size} x {size} pixels alone; leave height= and "
                 "width= out, and upscale with a super-resolution run"
             )
+
+
+def as_output(images: Tensor, output_type: str) -> list[Image.Image] | np.ndarray[Any, Any] | Tensor:
+    """Images (B, 3, H, W) in [-1, 1] in the form that a call asks for: "pil", "np" or "pt".
+
+    Raises:
+        UserError: it is none of these.
+    """
+    if output_type == "pt":
+        return images
+    if output_type == "np":
+        array: np.ndarray[Any, Any] = ((images + 1) / 2).permute(0, 2, 3, 1).numpy()
+        return array
+    if output_type == "pil":
+        return to_pil(images)
+    raise UserError(
+        f"output_type {output_type!r} is none",
+        expected='"pil", "np" or "pt"',
+        got=output_type,
+        fix="choose one of those",
+    )
+
+
+class UnsupportedMethods:
+    """Methods of diffusers' pipelines that ours lack: each says what to do instead."""
+
+    def _no_offloading(self, *given: Any, **options: Any) -> None:
+        raise unsupported("offloading", OFFLOADING)
+
+    enable_model_cpu_offload = enable_sequential_cpu_offload = enable_group_offload = _no_offloading
+
+    def set_attention_slice(self, slice_size: int | None) -> None:
+        """What `enable_attention_slicing` calls; None, for none, is all that there is."""
+        if slice_size is not None:
+            raise unsupported("attention slicing", SLICING)
+
+    def set_use_memory_efficient_attention_xformers(self, valid: bool, attention_op: Any = None) -> None:
+        """What `enable_xformers_memory_efficient_attention` calls, and its opposite, which does nothing."""
+        if valid:
+            raise unsupported("attention by xformers", SLICING)

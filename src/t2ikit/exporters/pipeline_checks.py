@@ -79,7 +79,7 @@ def _foreign(kind: Any, folder: Path, got: str) -> UserError:
 def text_encoder_in(folder: Path, index: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
     """A pipeline's text encoder as an option of `from_pretrained`, none of whose weights is missing.
 
-    diffusers would draw those at random. Nothing is opened where it is given, there is none, or it is
+    diffusers would initialise those at random. Nothing is opened where it is given, there is none, or it is
     quantised.
 
     Raises:
@@ -121,9 +121,9 @@ def one_dtype(options: dict[str, Any]) -> None:
 
 
 def check_parts(pipeline: Any) -> None:
-    """Refuse a pipeline that has not what drawing needs, as where a part was exchanged for another."""
+    """Refuse a pipeline that lacks what sampling needs, as where a part was exchanged for another."""
     found = None
-    if not hasattr(pipeline.generator, "generator"):  # a compiled one has, too
+    if not hasattr(pipeline.generator, "generator"):  # a compiled one has it, too
         found = f"a generator that is {type(pipeline.generator).__name__}"
     elif not isinstance(pipeline.config.recipe, Mapping) or "image_size" not in pipeline.config.recipe:
         found = f"the recipe {pipeline.config.recipe!r}"
@@ -139,7 +139,7 @@ def check_parts(pipeline: Any) -> None:
 
 
 def check_installed(run: Run) -> None:
-    """Refuse a run that draws with a plugin file: a pipeline finds installed plugins alone."""
+    """Refuse a run that samples with a plugin file: a pipeline finds installed plugins alone."""
     installed = Registry.load().plugins
     for plugin in run.sampled_with:
         if plugin["sha256"] and plugin["name"] not in installed:
@@ -152,11 +152,11 @@ def check_installed(run: Run) -> None:
 
 
 def prompts_of(given: str | Sequence[str] | None, samples: int) -> list[str]:
-    """Captions of which there is something to draw."""
+    """The captions of a call, at least one."""
     prompts = [given] if isinstance(given, str) else list(given or ())
     if not prompts or samples < 1 or not all(isinstance(prompt, str) for prompt in prompts):
         raise UserError(
-            "there is nothing to draw",
+            "there is nothing to sample",
             expected="at least one prompt, each of them text, and num_images_per_prompt at least 1",
             got=f"{prompts} and {samples}",
             fix='call it as pipeline("a green cat with red eyes")',
@@ -164,7 +164,9 @@ def prompts_of(given: str | Sequence[str] | None, samples: int) -> list[str]:
     return prompts
 
 
-def to_upscale(given: Tensor | Image.Image | Sequence[Image.Image], prompts: int, samples: int) -> Tensor:
+def images_to_upscale(
+    given: Tensor | Image.Image | Sequence[Image.Image], prompts: int, samples: int
+) -> Tensor:
     """(P * S, 3, h, w) in [-1, 1], each of the P images S times."""
     if not isinstance(given, Tensor):
         given = [given] if isinstance(given, Image.Image) else given
