@@ -30,7 +30,7 @@ from t2ikit.core.step import Step
 from t2ikit.data.creatures.drawing import draw
 from t2ikit.data.creatures.grammar import parse
 from t2ikit.data.loader import BatchLoader
-from t2ikit.evaluation.evaluator import evaluation_data
+from t2ikit.evaluation.data import evaluation_data
 from t2ikit.metrics.prompt_accuracy import PromptAccuracy
 from t2ikit.nn.weights import load_state
 from t2ikit.recipes.compose import build_components

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from t2ikit import Dataset
 from t2ikit.errors import UserError
-from t2ikit.evaluation.evaluator import evaluation_data
+from t2ikit.evaluation.data import evaluation_data
 from t2ikit.metrics.prompt_accuracy import wilson
 from t2ikit.registry.registry import Registry
 from t2ikit.runs.open import open_run

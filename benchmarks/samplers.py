@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from t2ikit.data.creatures.grammar import parse
-from t2ikit.evaluation.evaluator import evaluation_data
+from t2ikit.evaluation.data import evaluation_data
 from t2ikit.metrics.creature_reader import CreatureReader
 from t2ikit.metrics.prompt_accuracy import NAMES
 from t2ikit.registry.registry import Registry

@@ -20,7 +20,7 @@ from measuring import processor
 from PIL import Image
 
 from t2ikit import open_run
-from t2ikit.evaluation.evaluator import evaluation_data
+from t2ikit.evaluation.data import evaluation_data
 from t2ikit.exporters.export import export
 from t2ikit.metrics.creature_reader import CreatureReader
 from t2ikit.metrics.prompt_accuracy import measure, parse

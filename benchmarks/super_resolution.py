@@ -26,7 +26,7 @@ from t2ikit import NotMeasured, open_run
 from t2ikit.core.super_resolution import SuperResolution, shrink, upscale
 from t2ikit.data.loader import BatchLoader
 from t2ikit.errors import UserError
-from t2ikit.evaluation.evaluator import evaluation_data
+from t2ikit.evaluation.data import evaluation_data
 from t2ikit.metrics.configs import LpipsConfig
 from t2ikit.metrics.intervals import mean_interval
 from t2ikit.metrics.perceptual import Lpips

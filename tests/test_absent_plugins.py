@@ -10,7 +10,7 @@ import pytest
 from t2ikit import UserError, open_run
 from t2ikit.cli import main
 from t2ikit.errors import UserErrors
-from t2ikit.evaluation.evaluator import evaluation_data
+from t2ikit.evaluation.data import evaluation_data
 from t2ikit.exporters.export import export
 from t2ikit.recipes.read import read_recipe
 from t2ikit.registry.registry import Plugin, Registry

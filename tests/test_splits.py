@@ -17,7 +17,7 @@ from t2ikit.core.interfaces import Split
 from t2ikit.data.captioned import Captioned
 from t2ikit.data.survey import survey
 from t2ikit.errors import UserError
-from t2ikit.evaluation.evaluator import evaluation_data
+from t2ikit.evaluation.data import evaluation_data
 from t2ikit.recipes.datasets import open_dataset
 from t2ikit.recipes.read import read_recipe
 from t2ikit.registry.registry import Registry

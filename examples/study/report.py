@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 from plans import Plan, Rung
 
 from t2ikit import open_run
-from t2ikit.evaluation.evaluator import evaluation_data
+from t2ikit.evaluation.data import evaluation_data
 from t2ikit.registry.registry import Registry
 from t2ikit.runs.log import read_log
 from t2ikit.runs.run import Run

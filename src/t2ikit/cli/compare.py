@@ -14,14 +14,14 @@ from t2ikit.cli.train import Device
 def command(
     runs: Annotated[list[Path], typer.Argument(help="Run folders, two or more.")],
     out: Annotated[Path, typer.Option(help="The HTML file.")],
-    prompts: Annotated[Path | None, typer.Option(help="A file of prompts to draw, one a line.")] = None,
+    prompts: Annotated[Path | None, typer.Option(help="A file of prompts to sample, one a line.")] = None,
     data: Annotated[str | None, typer.Option(help="Prompts of other data than the runs'.")] = None,
     metrics: Annotated[str | None, typer.Option(help="As in t2ikit evaluate.")] = None,
     n: Annotated[int, typer.Option("-n", min=1, help="Number of prompts that are measured.")] = 256,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="metrics.NAME.KEY=VALUE; repeatable.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="What prompts and noise are drawn from.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of prompts and noise.")] = 0,
     plugin: Annotated[list[str] | None, typer.Option(help="A plugin a run or a metric needs.")] = None,
     device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.auto,
 ) -> None:

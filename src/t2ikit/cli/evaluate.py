@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from t2ikit.cli.output import echo, print_error
-from t2ikit.cli.sample import Checkpoint, SamplerName, Weights
+from t2ikit.cli.sample import Checkpoint, SamplerName, Steps, Weights, WeightsName
 from t2ikit.cli.train import Device
 
 if TYPE_CHECKING:
@@ -16,31 +16,36 @@ if TYPE_CHECKING:
     from t2ikit.evaluation.sweeps import Sweep
 
 
+Metrics = Annotated[
+    str | None,
+    typer.Option(
+        help="Names, separated by commas, or all; these may download what they need. "
+        "Left out: those that need no download."
+    ),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="sampler.KEY=VALUE, metrics.NAME.KEY=VALUE; repeatable."),
+]
+Sweeps = Annotated[
+    list[str] | None,
+    typer.Option(help="KEY=VALUE,VALUE,... of the sampler; may be repeated: every combination."),
+]
+
+
 def command(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     data: Annotated[str | None, typer.Option(help="Prompts of other data than the run's.")] = None,
-    metrics: Annotated[
-        str | None,
-        typer.Option(
-            help="Names, separated by commas, or all; these may download what they need. "
-            "Left out: those that need no download."
-        ),
-    ] = None,
+    metrics: Metrics = None,
     n: Annotated[int, typer.Option("-n", min=1, help="Number of prompts, one image each.")] = 256,
-    steps: Annotated[int | None, typer.Option(min=1, help="Sampler steps.")] = None,
+    steps: Steps = None,
     guidance: Annotated[float | None, typer.Option(help="Guidance weight.")] = None,
     sampler: SamplerName = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="sampler.KEY=VALUE, metrics.NAME.KEY=VALUE; repeatable."),
-    ] = None,
-    weights: Annotated[Weights, typer.Option(help="Averaged or last weights.")] = Weights.ema,
+    settings: Settings = None,
+    weights: WeightsName = Weights.ema,
     checkpoint: Checkpoint = None,
-    seed: Annotated[int, typer.Option(help="What prompts and noise are drawn from.")] = 0,
-    sweep: Annotated[
-        list[str] | None,
-        typer.Option(help="KEY=VALUE,VALUE,... of the sampler; may be repeated: every combination."),
-    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of prompts and noise.")] = 0,
+    sweep: Sweeps = None,
     json: Annotated[Path | None, typer.Option(help="Also write the numbers to this file.")] = None,
     plugin: Annotated[list[str] | None, typer.Option(help="A plugin the run or a metric needs.")] = None,
     device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.auto,
@@ -69,10 +74,10 @@ def command(
         "plugins": plugin or [],
         "device": device.value,
     }
-    tell(evaluate_each(run, sweep, **options) if sweep else evaluate(run, **options), json)
+    report(evaluate_each(run, sweep, **options) if sweep else evaluate(run, **options), json)
 
 
-def tell(found: EvaluationResult | Sweep, json: Path | None) -> None:
+def report(found: EvaluationResult | Sweep, json: Path | None) -> None:
     """Print what was measured and written; exit status 1 where a metric failed."""
     from t2ikit.utils.files import write_numbers
 

@@ -19,38 +19,40 @@ class Weights(str, Enum):
     raw = "raw"
 
 
-Checkpoint = Annotated[int | None, typer.Option(min=0, help="Step of a checkpoint; else the newest.")]
+Steps = Annotated[int | None, typer.Option(min=1, help="Sampler steps.")]
 SamplerName = Annotated[str | None, typer.Option(help="Another sampler; but for steps, options stay.")]
+WeightsName = Annotated[Weights, typer.Option(help="Averaged or last weights.")]
+Checkpoint = Annotated[int | None, typer.Option(min=0, help="Step of a checkpoint; else the newest.")]
+
+Prompt = Annotated[list[str] | None, typer.Argument(help='Captions to sample; "" samples without one.')]
+Prompts = Annotated[Path | None, typer.Option(help="A text file, a caption a line; blank lines are skipped.")]
+Guidance = Annotated[list[float] | None, typer.Option(help="Guidance weight; repeated, one column for each.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="sampler.KEY=VALUE, upscale.KEY=VALUE; may be repeated.")
+]
+Upscale = Annotated[
+    list[Path] | None, typer.Option(help="A super-resolution run that upscales them; may be repeated.")
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(help="Folder for the images; else RUN/outputs/001, for an export ./outputs/001."),
+]
 
 
 def command(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
-    prompt: Annotated[
-        list[str] | None, typer.Argument(help='Captions to sample; "" samples without one.')
-    ] = None,
-    prompts: Annotated[
-        Path | None, typer.Option(help="A text file, a caption a line; blank lines are skipped.")
-    ] = None,
+    prompt: Prompt = None,
+    prompts: Prompts = None,
     n: Annotated[int, typer.Option("-n", min=1, help="Images of each prompt.")] = 4,
-    steps: Annotated[int | None, typer.Option(min=1, help="Sampler steps.")] = None,
-    guidance: Annotated[
-        list[float] | None, typer.Option(help="Guidance weight; repeated, one column for each.")
-    ] = None,
+    steps: Steps = None,
+    guidance: Guidance = None,
     sampler: SamplerName = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="sampler.KEY=VALUE, upscale.KEY=VALUE; may be repeated."),
-    ] = None,
-    upscale: Annotated[
-        list[Path] | None, typer.Option(help="A super-resolution run that upscales them; may be repeated.")
-    ] = None,
-    weights: Annotated[Weights, typer.Option(help="Averaged or last weights.")] = Weights.ema,
+    settings: Settings = None,
+    upscale: Upscale = None,
+    weights: WeightsName = Weights.ema,
     checkpoint: Checkpoint = None,
-    seed: Annotated[int, typer.Option(help="What the noise is drawn from.")] = 0,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Folder for the images; else RUN/outputs/001, for an export ./outputs/001."),
-    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
+    out: Out = None,
     plugin: Annotated[list[str] | None, typer.Option(help="A plugin the run needs.")] = None,
     device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.auto,
 ) -> None:

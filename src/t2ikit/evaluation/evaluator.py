@@ -14,10 +14,9 @@ from torch import Tensor
 
 from t2ikit import __version__
 from t2ikit.config.toml import parse_setting
-from t2ikit.config.validation import validate
-from t2ikit.core.interfaces import Dataset
 from t2ikit.core.metric import Measure, NotMeasured
 from t2ikit.errors import UserError
+from t2ikit.evaluation.data import evaluation_data
 from t2ikit.evaluation.images import sample_image_set, training_images
 from t2ikit.evaluation.results import EvaluationOptions, EvaluationResult
 from t2ikit.metrics.downloads import Needs
@@ -25,13 +24,10 @@ from t2ikit.metrics.identity import versions
 from t2ikit.metrics.intervals import FEWEST
 from t2ikit.metrics.selection import Failed, fetch_missing, select_metrics
 from t2ikit.recipes.compose import Model, build_sampler
-from t2ikit.recipes.datasets import data_of_run, find_dataset
 from t2ikit.recipes.recipe import SAMPLING
 from t2ikit.recipes.resolve import resolve
 from t2ikit.recipes.settings import Plugins
-from t2ikit.registry.registry import Registry
 from t2ikit.runs.open import as_run, plugins_of
-from t2ikit.runs.plugins import check_present
 from t2ikit.runs.run import Run
 from t2ikit.sampling.costs import measure_costs
 from t2ikit.sampling.low_res import real_images
@@ -253,29 +249,6 @@ def measure_run(
     return Evaluator(run, options or EvaluationOptions(), plugins=plugins, device=device).measure()
 
 
-def evaluation_data(run: Run, registry: Registry, spec: str | None) -> Dataset:
-    """The dataset whose prompts are used: the run's own, or the one a SPEC names.
-
-    Raises:
-        UserError: there is none, or it cannot be used; the run's own may be of a plugin that is not here.
-    """
-    kept = {key: value for key, value in run.table["data"].items() if key != "splits"}
-    table = _own_data(run, registry) if spec is None else {**kept, "spec": spec}
-    entry = find_dataset(registry, table["spec"])
-    own = {key: value for key, value in table.items() if key in entry.spec.config.model_fields}
-    config = validate(entry.spec.config, own, where=str(run.path / "recipe.toml"), key="data")
-    dataset: Dataset = entry.spec.build(config, None)
-    return dataset
-
-
-def _own_data(run: Run, registry: Registry) -> dict[str, Any]:
-    try:
-        return data_of_run(registry, run.table["data"])
-    except UserError:
-        check_present(str(run.path), run.info["plugins"], registry)
-        raise
-
-
 def _sort_settings(settings: Sequence[str]) -> tuple[list[str], dict[str, dict[str, Any]]]:
     """Settings of the sampler as they are, and those of metrics by their names."""
     for_sampler: list[str] = []
@@ -294,20 +267,3 @@ def _sort_settings(settings: Sequence[str]) -> tuple[list[str], dict[str, dict[s
                 fix="`t2ikit options NAME` prints the options of a sampler or metric",
             )
     return for_sampler, for_metrics
-
-
-def check_measured(evaluations: Sequence[EvaluationResult]) -> None:
-    """Say so where nothing is there that a metric could be computed with.
-
-    Raises:
-        UserError: there is not one measure.
-    """
-    if any(found.measures or found.failed for found in evaluations):
-        return
-    reasons = evaluations[0].not_measured
-    raise UserError(
-        "nothing could be measured",
-        expected="at least one of: " + ", ".join(reasons),
-        got="; ".join(f"{name} {reason}" for name, reason in reasons.items()),
-        fix="get what is missing, or choose others with --metrics (`t2ikit plugins` lists them)",
-    )

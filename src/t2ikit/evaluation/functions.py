@@ -8,9 +8,9 @@ from typing import Any
 
 from t2ikit.errors import UserError
 from t2ikit.evaluation.comparison import compare_runs
-from t2ikit.evaluation.evaluator import Evaluator, check_measured
+from t2ikit.evaluation.evaluator import Evaluator
 from t2ikit.evaluation.report import ComparisonReport, render
-from t2ikit.evaluation.results import EvaluationOptions, EvaluationResult
+from t2ikit.evaluation.results import EvaluationOptions, EvaluationResult, check_measured
 from t2ikit.evaluation.sweeps import Sweep, measure_and_write, read_axes, sweep_and_write
 from t2ikit.recipes.settings import Plugins, Settings, as_settings
 from t2ikit.runs.run import Run
@@ -39,23 +39,14 @@ def evaluate(
 
     Args:
         run: a run, or its folder.
-        data: prompts of other data than the run's, as after `--data`.
+        data, n, seed, steps, guidance, sampler, weights, checkpoint: as in `EvaluationOptions`.
         metrics: names, or one text with commas between them, or "all": these may download what they need;
             empty takes those that need no download.
-        n: number of prompts.
-        seed: of prompts and noise.
-        steps, guidance, sampler: of sampling; None takes the recipe's.
         set: options of the sampler and of metrics, such as `{"sampler.thresholding": "static"}`, or strings
             as after `--set`.
-        weights: "ema" (averaged) or "raw".
-        checkpoint: step of the checkpoint; None takes the newest.
         write: keep images and numbers in RUN/evaluations; for an export in ./outputs.
         plugins: files of plugins that the run or a metric needs.
         device: "auto", "cpu", "cuda" or "mps".
-
-    Returns:
-        The numbers (`.measures`, by metric and name), as text (`.text()`) and as JSON can hold them
-        (`.table()`); the measured images (`.drawn`), and the folder of the files (`.folder`).
 
     Raises:
         UserError: what is no run, an option that does not fit, a folder that cannot be written, or not one
@@ -65,18 +56,7 @@ def evaluate(
         >>> result = t2ikit.evaluate("runs/imagen-001", metrics="prompt-accuracy", n=64)
         >>> result.measures["prompt-accuracy/joint"].value
     """
-    options = EvaluationOptions(
-        data=None if data is None else str(data),
-        metrics=_names(metrics),
-        n=n,
-        seed=seed,
-        steps=steps,
-        guidance=guidance,
-        sampler=sampler,
-        settings=as_settings(set),
-        weights=weights,
-        checkpoint=checkpoint,
-    )
+    options = _options(data, metrics, n, seed, steps, guidance, sampler, set, weights, checkpoint)
     evaluator = Evaluator(run, options, plugins=plugins, device=device)
     if write:
         return measure_and_write(evaluator)
@@ -124,20 +104,9 @@ def sweep(
         >>> found = t2ikit.sweep("runs/imagen-001", {"guidance": [1, 3, 5]}, metrics="colours", n=64)
         >>> print(found.text())
     """
-    options = EvaluationOptions(
-        data=None if data is None else str(data),
-        metrics=_names(metrics),
-        n=n,
-        seed=seed,
-        steps=steps,
-        guidance=guidance,
-        sampler=sampler,
-        settings=as_settings(set),
-        weights=weights,
-        checkpoint=checkpoint,
-    )
-    chosen = read_axes(axes)
-    return sweep_and_write(Evaluator(run, options, plugins=plugins, device=device), chosen)
+    options = _options(data, metrics, n, seed, steps, guidance, sampler, set, weights, checkpoint)
+    combined = read_axes(axes)
+    return sweep_and_write(Evaluator(run, options, plugins=plugins, device=device), combined)
 
 
 def compare(
@@ -174,13 +143,7 @@ def compare(
     """
     if out is not None:
         check_report(Path(out))
-    options = EvaluationOptions(
-        data=None if data is None else str(data),
-        metrics=_names(metrics),
-        n=n,
-        seed=seed,
-        settings=as_settings(set),
-    )
+    options = _options(data, metrics, n, seed, set=set)
     given = [runs] if isinstance(runs, (Run, str, Path)) else list(runs)
     shown = [prompts] if isinstance(prompts, str) else list(prompts)
     comparison = compare_runs(given, options, shown, plugins=plugins, device=device, log=log)
@@ -188,6 +151,32 @@ def compare(
     if out is not None:
         report.save(out)
     return report
+
+
+def _options(
+    data: str | Path | None,
+    metrics: str | Sequence[str],
+    n: int,
+    seed: int,
+    steps: int | None = None,
+    guidance: float | None = None,
+    sampler: str | None = None,
+    set: Settings = None,
+    weights: str = "ema",
+    checkpoint: int | None = None,
+) -> EvaluationOptions:
+    return EvaluationOptions(
+        data=None if data is None else str(data),
+        metrics=_names(metrics),
+        n=n,
+        seed=seed,
+        steps=steps,
+        guidance=guidance,
+        sampler=sampler,
+        settings=as_settings(set),
+        weights=weights,
+        checkpoint=checkpoint,
+    )
 
 
 def _names(metrics: str | Sequence[str]) -> list[str]:

@@ -155,3 +155,20 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 def number(value: float, unit: str) -> str:
     """A value with the digits that mean something: one after the point of a percentage, else four in all."""
     return f"{value:.1f}" if unit == "%" else f"{value:.4g}"
+
+
+def check_measured(evaluations: Sequence[EvaluationResult]) -> None:
+    """Say so where nothing is there that a metric could be computed with.
+
+    Raises:
+        UserError: there is not one measure.
+    """
+    if any(found.measures or found.failed for found in evaluations):
+        return
+    reasons = evaluations[0].not_measured
+    raise UserError(
+        "nothing could be measured",
+        expected="at least one of: " + ", ".join(reasons),
+        got="; ".join(f"{name} {reason}" for name, reason in reasons.items()),
+        fix="get what is missing, or choose others with --metrics (`t2ikit plugins` lists them)",
+    )

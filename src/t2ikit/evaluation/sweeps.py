@@ -15,9 +15,9 @@ from PIL import Image
 from t2ikit.config.toml import parse_setting
 from t2ikit.core.metric import ImageSet
 from t2ikit.errors import UserError
-from t2ikit.evaluation.evaluator import Evaluator, check_measured
+from t2ikit.evaluation.evaluator import Evaluator
 from t2ikit.evaluation.files import make_folder, measure_into, read_evaluation, unwritable_numbers
-from t2ikit.evaluation.results import EvaluationResult, aligned, name_of, number
+from t2ikit.evaluation.results import EvaluationResult, aligned, check_measured, name_of, number
 from t2ikit.metrics.downloads import Needs, unmeasured
 from t2ikit.recipes.settings import as_settings
 from t2ikit.runs.run import Run

@@ -251,7 +251,7 @@ class TextToImagePipeline(UnsupportedMethods, DiffusionPipeline):
         width: int | None = None,
         **others: Any,
     ) -> Any:
-        """Sample images; the same as `t2ikit sample` for the same seed.
+        """Sample images, all of the first prompt first; the same as `t2ikit sample` for the same seed.
 
         Args:
             prompt: a caption or P captions.
@@ -263,9 +263,6 @@ class TextToImagePipeline(UnsupportedMethods, DiffusionPipeline):
             return_dict: false: a tuple.
             height, width: of the model, pixels; there are no others.
             **others: none; those of other pipelines of diffusers raise NotImplementedError.
-
-        Returns:
-            `images`, all of the first prompt first.
 
         Raises:
             UserError, ValueError: there is no prompt, or an option does not fit the model or its sampler.
@@ -281,15 +278,9 @@ class TextToImagePipeline(UnsupportedMethods, DiffusionPipeline):
         check_call(model, "steps", steps)
         check_call(model, "guidance", guidance)
         warn_of_prompts(model.encoder, model.words, prompts)
-        images = sample_images(
-            model,
-            prompts,
-            samples=range(count),
-            seed=whole("seed", seed),
-            steps=steps,
-            guidance=guidance,
-            low_res=None if image is None else images_to_upscale(image, len(prompts), count),
-        )
+        low_res = None if image is None else images_to_upscale(image, len(prompts), count)
+        options: dict[str, Any] = {"seed": whole("seed", seed), "steps": steps, "guidance": guidance}
+        images = sample_images(model, prompts, samples=range(count), low_res=low_res, **options)
         shown = as_output(images, output_type)
         return ImagePipelineOutput(images=shown) if return_dict else (shown,)
 

@@ -87,7 +87,7 @@ def _by_stage(settings: Sequence[str], count: int) -> list[list[str]]:
     return own
 
 
-def upscale(
+def upscale_images(
     stages: Sequence[Model],
     prompts: Sequence[str],
     images: Tensor,

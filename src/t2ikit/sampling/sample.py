@@ -15,8 +15,7 @@ from t2ikit.recipes.compose import Model
 from t2ikit.recipes.settings import Plugins, Settings, as_settings
 from t2ikit.runs.open import as_run, open_run
 from t2ikit.runs.run import Run
-from t2ikit.sampling.cascade import open_stages
-from t2ikit.sampling.cascade import upscale as upscale_all
+from t2ikit.sampling.cascade import open_stages, upscale_images
 from t2ikit.sampling.costs import measure_costs
 from t2ikit.sampling.images import Progress, check_low_res, chunk_progress, sample_images
 from t2ikit.sampling.open import check_call, open_model
@@ -49,7 +48,7 @@ def read_prompts(given: Sequence[str], path: Path | None) -> list[str]:
     prompts = list(dict.fromkeys(prompts))
     if not prompts:
         raise UserError(
-            "there is no prompt to draw",
+            "there is no prompt to sample",
             expected="captions after the run folder, or --prompts FILE",
             got="nothing" if path is None else f"nothing in {path}",
             fix='t2ikit sample RUN "a green cat with red eyes"',
@@ -80,25 +79,15 @@ def sample(
         run: a run or an export, or its folder.
         prompts: a caption, or P of them; "" samples without one.
         n: images of each prompt at each guidance.
-        steps: of the sampler; None takes the recipe's.
-        guidance: a weight, or several; None takes the recipe's.
-        sampler: another sampler's name; None takes the recipe's.
+        steps, guidance, sampler: None takes the recipe's; guidance may be several weights.
         set: options of the sampler, `{"sampler.eta": 0.5}`, and of stages of super-resolution,
             `{"upscale.steps": 20}`; or strings as after `--set`.
         upscale: super-resolution runs that upscale the images, in order.
-        weights: "ema" (averaged) or "raw".
-        checkpoint: step of the checkpoint; None takes the newest.
+        weights, checkpoint: "ema" (averaged) or "raw", and its step; None takes the newest.
         seed: of the noise.
         device: "auto", "cpu", "cuda" or "mps".
         plugins: files of plugins that the run needs.
-        progress: show a bar on a terminal, or call this with (done, in all).
-
-    Returns:
-        The images (`.images`, as PIL `.pil()`, as one grid `.grid()`), with prompts, seconds, network calls.
-
-    Warns:
-        T2ikitWarning: prompts have words that the run was never trained on, or are longer than its text
-            encoder reads.
+        progress: show a bar on a terminal, or call this with (done, total).
 
     Raises:
         UserError: what cannot work, before anything is sampled; or images that are not finite.
@@ -107,29 +96,42 @@ def sample(
         >>> samples = t2ikit.sample("runs/imagen-001", "a green cat with red eyes", n=8)
         >>> samples.save("cats")
     """
-    chosen, scales = _as_prompts(prompts), _as_scales(guidance)
-    if n < 1:
-        raise UserError("n: there is nothing to sample", expected="at least 1 image of each prompt", got=n)
-    settings = as_settings(set)
-    of_stages = [setting for setting in settings if setting.startswith("upscale.")]
-    of_base = [setting for setting in settings if setting not in of_stages]
+    wanted, scales, run = _as_prompts(prompts, n), _as_scales(guidance), as_run(run)
     common: dict[str, Any] = {"weights": weights, "plugins": plugins, "device": device}
-    opened = as_run(run)
-    model = open_model(opened, sampler=sampler, settings=of_base, checkpoint=checkpoint, **common)
+    of_base, of_stages = _split(as_settings(set))
+    model = open_model(run, sampler=sampler, settings=of_base, checkpoint=checkpoint, **common)
+    _check(model, wanted, n)
+    stages = _open_stages(model, upscale, of_stages, common)
+    scales = _checked_scales(model, steps, scales)
+    with measure_costs(model, len(wanted) * len(scales) * n, stages) as spent, _shown(progress) as told:
+        images = _columns(model, stages, wanted, scales, told, {"samples": range(n), "seed": seed}, steps)
+    return Samples(images, wanted, scales, seed, spent().seconds, spent().calls, run)
+
+
+def _split(settings: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Settings of the base model's sampler, and those of stages of super-resolution."""
+    of_stages = [setting for setting in settings if setting.startswith("upscale.")]
+    return [setting for setting in settings if setting not in of_stages], of_stages
+
+
+def _check(model: Model, prompts: Sequence[str], n: int) -> None:
+    """Refuse a base model that needs images to upscale; warn of words that it never saw."""
     if model.generator.super_resolution is not None:
-        check_low_res(model, None, len(chosen) * n)
-    warn_of_prompts(model.encoder, model.words, chosen)
-    stages = _stages(model, upscale, of_stages, common)
+        check_low_res(model, None, len(prompts) * n)
+    warn_of_prompts(model.encoder, model.words, prompts)
+
+
+def _checked_scales(model: Model, steps: int | None, scales: tuple[float, ...]) -> tuple[float, ...]:
+    """The guidance weights, or else the sampler's own; refused where the model cannot use them."""
     check_call(model, "steps", steps)
     for scale in scales:
         check_call(model, "guidance", scale)
-    scales = scales or (model.sampler.guidance,)
-    with measure_costs(model, len(chosen) * len(scales) * n, stages) as spent, _shown(progress) as told:
-        images = _columns(model, stages, chosen, scales, told, {"samples": range(n), "seed": seed}, steps)
-    return Samples(images, chosen, scales, seed, spent().seconds, spent().calls, opened)
+    return scales or (model.sampler.guidance,)
 
 
-def _as_prompts(prompts: str | Sequence[str]) -> tuple[str, ...]:
+def _as_prompts(prompts: str | Sequence[str], n: int) -> tuple[str, ...]:
+    if n < 1:
+        raise UserError("n: there is nothing to sample", expected="at least 1 image of each prompt", got=n)
     found = (prompts,) if isinstance(prompts, str) else tuple(prompts)
     if not found or not all(isinstance(prompt, str) for prompt in found):
         raise UserError(
@@ -156,7 +158,7 @@ def _as_scales(guidance: float | Sequence[float] | None) -> tuple[float, ...]:
         ) from error
 
 
-def _stages(
+def _open_stages(
     base: Model,
     upscale: Run | str | Path | Sequence[Run | str | Path],
     settings: Sequence[str],
@@ -200,7 +202,7 @@ def _columns(
         told = chunk_progress(progress, first, parts)
         images = sample_images(model, prompts, steps=steps, guidance=scale, progress=told, **which)
         then = functools.partial(_stage_progress, progress, first, parts)
-        images = upscale_all(stages, prompts, images, progress=then, **which)
+        images = upscale_images(stages, prompts, images, progress=then, **which)
         columns.append(images.unflatten(0, (len(prompts), -1)))
     return torch.stack(columns, 1)
 
