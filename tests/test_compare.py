@@ -125,7 +125,7 @@ def test_prompts_are_text_beside_their_images(comparison):
     assert "a &lt;b&gt;blue&lt;/b&gt; dog" in html
     assert "<b>blue" not in html
     assert [caption for caption in page.captions if caption in PROMPTS] == PROMPTS * 3  # guidance, too
-    assert "a <b>blue</b> dog: drawn by <second>" in page.alts
+    assert "a <b>blue</b> dog: sampled by <second>" in page.alts
     assert "a <b>blue</b> dog: guidance 8" in page.alts
 
 

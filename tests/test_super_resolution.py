@@ -636,11 +636,11 @@ def test_a_stage_enlarges_what_the_base_drew(runs, tmp_path):
 def test_what_does_not_fit_exits_2_and_says_what_does(runs, cli):
     base, stage = runs / "diffusion", runs / "diffusion-sr"
     wrong = {
-        ("sample", stage, "a cat"): "with a BASE that draws 16 px",
+        ("sample", stage, "a cat"): "with a BASE of 16 px",
         ("sample", base, "a cat", "--upscale", base): "cannot upscale",
         ("sample", base, "a cat", "--upscale", stage, "--upscale", stage): "upscales 32 px",
         ("sample", base, "a cat", "--upscale", runs / "nothing"): "is not a run folder",
-        ("sample", base, "a cat", "--set", "upscale.steps=3"): "beside --upscale RUN",
+        ("sample", base, "a cat", "--set", "upscale.steps=3"): "together with --upscale RUN",
         ("sample", base, "a cat", "--upscale", stage, "--set", "upscale.stps=3"): "steps",
         ("sample", base, "a cat", "--upscale", stage, "--set", "upscale.2.steps=3"): "from 1 to 1",
         (

@@ -293,14 +293,14 @@ SAMPLING = [
     ),
     mistake(
         "sample gan cat --plugin TOYS --guidance 3",
-        "--guidance 3: this model draws in one step",
+        "--guidance 3: this model samples in one step",
         expected="a diffusion run",
         got="ToyGAN",
         fix="leave --guidance out",
     ),
     mistake(
         "sample gan cat --plugin TOYS --steps 3",
-        "--steps 3: this model draws in one step",
+        "--steps 3: this model samples in one step",
         expected="a diffusion run",
         got="ToyGAN",
         fix="leave --steps out",
@@ -375,7 +375,7 @@ EVALUATING = [
     ),
     mistake(
         EVALUATE.replace("denoiser", "gan") + " --guidance 3",
-        "--guidance 3: this model draws in one step",
+        "--guidance 3: this model samples in one step",
         expected="a diffusion run",
         got="ToyGAN",
         before=files({"bright.py": BRIGHT}),

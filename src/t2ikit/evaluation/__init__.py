@@ -1,1 +1,1 @@
-""""""
+"""Measures runs: sample images, compute metrics, sweep options, compare runs."""

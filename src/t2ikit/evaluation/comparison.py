@@ -100,7 +100,7 @@ def compare_runs(
         options: for all of them.
         prompts: to sample side by side, at most 200; empty takes the first of the first run's evaluation.
         plugins, device: as in `evaluate`.
-        log: told of files of a run that are damaged and passed over, and of metrics that need a download.
+        log: told of files of a run that are damaged and left out, and of metrics that need a download.
 
     Raises:
         UserError: too few or too many runs or prompts, or a run that cannot be evaluated.

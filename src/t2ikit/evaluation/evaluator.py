@@ -40,7 +40,7 @@ ENOUGH = 100
 
 
 class Evaluator:
-    """A run that is opened once and measured as often as is asked, as a sweep does.
+    """A run that is opened once and measured any number of times, as a sweep does.
 
     Args:
         run: a run, or its folder.
@@ -66,12 +66,12 @@ class Evaluator:
         self.run, self.options = as_run(run), options
         self.registry = plugins_of(self.run, plugins)
         for_sampler, for_metrics = _sort_settings(options.settings)
-        self._sampler, self._told = named_sampler(options.sampler, for_sampler)
+        self._sampler, self._sampler_settings = named_sampler(options.sampler, for_sampler)
         self.metrics = select_metrics(self.registry, options.metrics, for_metrics)
         self.model = open_model(
             self.run,
             sampler=self._sampler,
-            settings=self._told,
+            settings=self._sampler_settings,
             weights=options.weights,
             checkpoint=options.checkpoint,
             plugins=plugins,
@@ -80,7 +80,7 @@ class Evaluator:
         check_call(self.model, "steps", options.steps)
         check_call(self.model, "guidance", options.guidance)
         self.dataset = evaluation_data(self.run, self.registry, options.data)
-        # An image depends on its prompt and the seed alone: a prompt that came again would count twice.
+        # An image depends on its prompt and the seed alone: a repeated prompt would count twice.
         self.prompts = list(dict.fromkeys(self.dataset.prompts(options.n, options.seed)))
         self.step = self.model.step or 0
         self._notes = _few(len(self.prompts), options.n)
@@ -97,11 +97,11 @@ class Evaluator:
         if not changes:
             return self.model
         changes = {key.removeprefix("sampler."): value for key, value in changes.items()}
-        use, told = changes.pop("use", None), self._told
-        if use is not None:  # what was told is of the samplers that know it
+        use, settings = changes.pop("use", None), self._sampler_settings
+        if use is not None:  # keep the settings that it knows
             known = self.registry.find("samplers", use).spec.config.model_fields
-            told = [setting for setting in told if parse_setting(setting)[0][1] in known]
-        settings = told + [f"sampler.{key}={value}" for key, value in changes.items()]
+            settings = [setting for setting in settings if parse_setting(setting)[0][1] in known]
+        settings = settings + [f"sampler.{key}={value}" for key, value in changes.items()]
         where = str(self.run.path / "recipe.toml")
         table = sampling_table(self.registry, self.run.table, use or self._sampler, settings)
         recipe = resolve(self.registry, table, where, settings=settings, only=SAMPLING)

@@ -139,6 +139,6 @@ def _write_images(image_set: ImageSet, folder: Path) -> None:
 def neighbour_sheet(images: Tensor, train: Tensor, prompts: Sequence[str]) -> Image.Image:
     """Images, each beside its nearest training image, with its prompt and their distance."""
     distances, places = nearest(images, train)
-    beside = torch.cat([images, train[places]], 3)
+    pairs = torch.cat([images, train[places]], 3)
     texts = [f"{prompt} ({distance:.0f})" for prompt, distance in zip(prompts, distances)]
-    return contact_sheet(to_pil(beside), texts, columns=4)
+    return contact_sheet(to_pil(pairs), texts, columns=4)

@@ -144,9 +144,9 @@ def compare(
     if out is not None:
         check_report(Path(out))
     options = _options(data, metrics, n, seed, set=set)
-    given = [runs] if isinstance(runs, (Run, str, Path)) else list(runs)
+    several = [runs] if isinstance(runs, (Run, str, Path)) else list(runs)
     shown = [prompts] if isinstance(prompts, str) else list(prompts)
-    comparison = compare_runs(given, options, shown, plugins=plugins, device=device, log=log)
+    comparison = compare_runs(several, options, shown, plugins=plugins, device=device, log=log)
     report = ComparisonReport(render(comparison), comparison)
     if out is not None:
         report.save(out)

@@ -48,7 +48,7 @@ def sample_image_set(
         prompts: N prompts, one image each.
         dataset, real, train: as in `ImageSet`.
         repeats: (P, K), K more images of each of the first P prompts.
-        **options: seed, steps and guidance, as in `sampling.draw.sample`.
+        **options: seed, steps and guidance, as in `sample_images`.
     """
     count, each = repeats
     low_res = low_res_images(model.generator, real)

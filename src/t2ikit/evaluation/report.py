@@ -1,4 +1,4 @@
-"""A comparison as one HTML file that needs nothing beside it: no network, no script."""
+"""A comparison as one self-contained HTML file: no network, no script."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ Answer = TypeVar("Answer", bound=Hashable)
 
 @dataclass(frozen=True)
 class ComparisonReport:
-    """Runs side by side, as one HTML page that needs nothing beside it.
+    """Runs side by side, as one self-contained HTML page.
 
     Attributes:
         html: the page, with all its images in it.
@@ -195,8 +195,8 @@ def _provenance(runs: Sequence[Compared]) -> list[dict[str, Any]]:
         answers[name] = [None if m is None else (m.n, m.provenance) for m in measures]
     return [
         {"label": name, "runs": who, "n": n, "how": how}
-        for name, given in answers.items()
-        for (n, how), who in _by_answer(runs, given)
+        for name, of_runs in answers.items()
+        for (n, how), who in _by_answer(runs, of_runs)
     ]
 
 

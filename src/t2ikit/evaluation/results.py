@@ -158,7 +158,7 @@ def number(value: float, unit: str) -> str:
 
 
 def check_measured(evaluations: Sequence[EvaluationResult]) -> None:
-    """Say so where nothing is there that a metric could be computed with.
+    """Refuse results of which not one metric could be computed.
 
     Raises:
         UserError: there is not one measure.

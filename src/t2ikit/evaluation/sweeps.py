@@ -37,7 +37,7 @@ class Sweep:
     """Evaluations of every combination of sampler options.
 
     Attributes:
-        axes: option to its values, as they were given; the first changes slowest.
+        axes: option to its values, as they were typed; the first changes slowest.
         evaluations: one for each combination, in the order of `itertools.product`, with the images of
             the grid alone.
         name: of its files: the options, and a hash of their values and of the evaluation's options.

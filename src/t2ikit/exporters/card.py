@@ -32,7 +32,7 @@ FEWEST = 16
 
 
 def write_model_card(run: Run, out: Path, opened_with: str, model: Model, options: str = "") -> None:
-    """README.md with the recipe, the data, the numbers and a grid of images; grid.png beside it.
+    """README.md with the recipe, the data, the numbers and a grid of images, and grid.png.
 
     Args:
         run: what was exported.
@@ -87,13 +87,13 @@ def _needs(run: Run, opened_with: str) -> str:
 
 
 def _grids(run: Run) -> list[tuple[int, Path]]:
-    """The grids drawn in training and their steps, in order; an exported folder has none."""
+    """The sample grids of training and their steps, in order; an exported folder has none."""
     found = (run.path / "samples").glob("step-" + 8 * "[0-9]" + ".png")
     return sorted((int(path.stem.partition("-")[2]), path) for path in found)
 
 
 def _small(model: Model) -> int:
-    """Side of the images that a model upscales, pixels; 0: it draws from text alone."""
+    """Side of the images that a model upscales, pixels; 0: it samples from text alone."""
     super_resolution = model.generator.super_resolution
     return 0 if super_resolution is None else model.context.image_size // super_resolution.ratio
 
@@ -101,7 +101,7 @@ def _small(model: Model) -> int:
 def _what_it_does(run: Run, model: Model) -> list[str]:
     size, small = model.context.image_size, _small(model)
     what = (
-        f"Upscales {small} x {small} to {size} x {size} pixels, told by a caption what it sees"
+        f"Upscales {small} x {small} to {size} x {size} pixels, guided by a caption of the image"
         if small
         else f"A text-to-image model of {size} x {size} pixels"
     )
@@ -114,7 +114,9 @@ def _call(opened_with: str, model: Model, options: str) -> list[str]:
     module, _, name = opened_with.partition(":")
     small = _small(model)
     opened = [f'small = Image.open("small.png")  # {small} x {small} pixels'] if small else []
-    given = ", ".join(['"a prompt"', *(["image=small"] if small else []), *([options] if options else [])])
+    arguments = ", ".join(
+        ['"a prompt"', *(["image=small"] if small else []), *([options] if options else [])]
+    )
     return [
         "```python",
         *(["from PIL import Image"] if small else []),
@@ -122,7 +124,7 @@ def _call(opened_with: str, model: Model, options: str) -> list[str]:
         "",
         f'pipeline = {name}.from_pretrained("FOLDER")',
         *opened,
-        f'pipeline({given}).images[0].save("image.png")',
+        f'pipeline({arguments}).images[0].save("image.png")',
         "```",
         "",
     ]

@@ -53,7 +53,6 @@ from t2ikit.runs.run import Run
 from t2ikit.sampling.images import sample_images
 from t2ikit.sampling.open import check_call
 from t2ikit.text.model_files import name_tokenizers
-from t2ikit.text.pretrained import LoadedTextEncoder
 from t2ikit.text.vocabulary import read_words, warn_of_prompts, write_words
 from t2ikit.utils.hub import folder_of
 from t2ikit.utils.quoting import one_line

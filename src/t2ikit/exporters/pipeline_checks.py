@@ -1,4 +1,4 @@
-"""What a pipeline is given: a folder, whose libraries are checked; a run; prompts; images to upscale."""
+"""Checks of the inputs of a pipeline: a folder and its libraries, a run, prompts, images to upscale."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from t2ikit.recipes.resolve import resolve
 from t2ikit.registry.registry import Registry
 from t2ikit.text.loaded import LoadedTextEncoder
 
-BESIDE = ("image_size", "plugins")
+EXTRA = ("image_size", "plugins")
 """What a pipeline's recipe holds besides tables."""
 PRECISIONS = {torch.bfloat16: "bf16", torch.float16: "fp16"}
 """What sampling computes in where the weights are not float32."""
@@ -29,7 +29,7 @@ def recipe_of(
     Raises:
         UserError: a plugin that it names is not installed, or the device cannot sample in this precision.
     """
-    tables = {key: value for key, value in config.items() if key not in BESIDE}
+    tables = {key: value for key, value in config.items() if key not in EXTRA}
     recipe = resolve(registry, tables, "the pipeline's recipe", only=SAMPLING)
     computed = {"precision": _precision(recipe.train.precision, dtype, device.type)}
     return replace(recipe, train=recipe.train.model_copy(update=computed))

@@ -1,1 +1,1 @@
-"""Numbers that say how good images are."""
+"""The metrics: one a file, and what they share."""

@@ -22,7 +22,7 @@ from t2ikit.utils.images import to_pil
 class ClipScore:
     """100 times the cosine of image and caption, not cut at 0; the mean over images.
 
-    `shuffled` is the same with each image beside another one's caption, which is what chance gives, and
+    `shuffled` is the same with each image and another image's caption, which is chance level, and
     `real` that of the real images.
     """
 
@@ -31,7 +31,7 @@ class ClipScore:
         self._opened: tuple[ClipTeacher, Image.Resampling] | None = None
 
     def dependencies(self) -> dict[str, str]:
-        """What its numbers depend on beside its options."""
+        """What its numbers depend on besides its options."""
         return clip_files.dependencies(self.config.model)
 
     def downloads(self) -> list[Download]:
@@ -57,7 +57,7 @@ class ClipScore:
 
     @torch.no_grad()
     def __call__(self, image_set: ImageSet) -> dict[str, Measure]:
-        """Score images beside their prompts.
+        """Score images with their prompts.
 
         Raises:
             NotMeasured: there is no such CLIP.

@@ -71,7 +71,7 @@ class CreatureReader:
     """Images to attributes, with the weights shipped in the package.
 
     Args:
-        net: a trained network; the shipped one when not given.
+        net: a trained network; the shipped one by default.
     """
 
     def __init__(self, net: CreatureReaderNet | None = None) -> None:
@@ -87,8 +87,8 @@ class CreatureReader:
         readings: list[Attributes] = []
         for chunk in images.split(batch):
             logits = self.net(to_reader(chunk.cpu()))
-            chosen = [_choices(logits[name], choices) for name, choices in HEADS.items()]
-            readings += [_attributes(*row) for row in zip(*chosen)]
+            choices = [_choices(logits[name], known) for name, known in HEADS.items()]
+            readings += [_attributes(*row) for row in zip(*choices)]
         return readings
 
 

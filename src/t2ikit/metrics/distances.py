@@ -102,13 +102,13 @@ class FeatureDistance:
     def _frechet(self, ours: Tensor, real: Tensor) -> Measure:
         a, b = ours.numpy(), real.numpy()
 
-        def again(rng: np.random.Generator) -> float:
+        def resampled(rng: np.random.Generator) -> float:
             return frechet(a[rng.integers(len(a), size=len(a))], b[rng.integers(len(b), size=len(b))])
 
         few = f"fewer than {ENOUGH} images: too large; compare at equal N alone" if len(a) < ENOUGH else ""
         resamples = self._resamples(min(a.shape[1], max(len(a), len(b))))
         value = frechet(a, b)
-        interval = spread_interval(value, again, resamples)
+        interval = spread_interval(value, resampled, resamples)
         provenance = self._provenance(f"{resamples} bootstrap samples, conservative interval")
         return Measure(value, len(a), *interval, "", provenance, few, "lower")
 
@@ -120,11 +120,11 @@ class FeatureDistance:
         a, b = a[: 2 * SUBSET], b[: 2 * SUBSET]
         kernels = [polynomial(x, y) for x, y in ((a, a), (a, b), (b, b))]
 
-        def again(rng: np.random.Generator) -> float:
+        def resampled(rng: np.random.Generator) -> float:
             i, j = rng.integers(len(a), size=len(a)), rng.integers(len(b), size=len(b))
             return mmd(kernels[0][np.ix_(i, i)], kernels[1][np.ix_(i, j)], kernels[2][np.ix_(j, j)], i, j)
 
-        interval = spread_interval(value, again, self.config.resamples)
+        interval = spread_interval(value, resampled, self.config.resamples)
         provenance = self._provenance(f"{subsets} {'subsets' if subsets > 1 else 'subset'} of {size}")
         return Measure(value, len(ours), *interval, "", provenance, "", "lower")
 

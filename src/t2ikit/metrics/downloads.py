@@ -1,4 +1,4 @@
-"""What metrics would have to fetch: told with its size, and fetched where that was asked for."""
+"""What metrics would have to fetch: reported with its size, and fetched if asked for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What numbers depend on beside options: versions of packages, and the contents of a model's folder."""
+"""What numbers depend on besides options: versions of packages, and the contents of a model's folder."""
 
 from __future__ import annotations
 

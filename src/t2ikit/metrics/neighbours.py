@@ -19,7 +19,7 @@ from t2ikit.utils.images import to_levels
 PROVENANCE = "root mean square over pixels, levels of 255"
 NEAR = 0.05
 """Held-out images that count as near their nearest training image."""
-NO_YARDSTICK = "the real images are in the training data: they tell nothing of what is near"
+NO_YARDSTICK = "the real images are in the training data: they do not show what is near"
 
 
 class Neighbours:

@@ -38,7 +38,7 @@ class Lpips:
         self._net: Any = None
 
     def dependencies(self) -> dict[str, str]:
-        """What its numbers depend on beside its options."""
+        """What its numbers depend on besides its options."""
         return {**versions("lpips", "torchvision"), "weights": present(WEIGHTS[self.config.net])}
 
     def downloads(self) -> list[Download]:

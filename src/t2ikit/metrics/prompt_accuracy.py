@@ -33,12 +33,12 @@ class PromptAccuracyConfig(Config):
 
 
 class PromptAccuracy:
-    """A `Metric`: the reader's attributes beside those the prompts ask for.
+    """A `Metric`: the attributes that the reader finds against those of the prompts.
 
     Measures are named `colour`, `species`, `action`, `eyes` and `joint` (all that the prompt names),
     in per cent of the prompts that name the attribute, with Wilson 95 % intervals. The same five come as
     `unseen-pairs/...` and `held-out-captions/...` for prompts that training never showed, and as
-    `shuffled/...`: the same images beside other prompts of the list, which is what chance gives. A
+    `shuffled/...`: the same images with other prompts of the list, which is chance level. A
     measure that no prompt counts for is left out. An attribute that cannot be read is wrong.
     """
 
@@ -49,7 +49,7 @@ class PromptAccuracy:
         self.reader = CreatureReader()
 
     def dependencies(self) -> dict[str, str]:
-        """What its numbers depend on beside its options."""
+        """What its numbers depend on besides its options."""
         from t2ikit.metrics.features import ReaderNetwork
 
         return ReaderNetwork().dependencies()
@@ -128,7 +128,7 @@ def _measure(hits: Iterable[bool], better: Literal["higher", ""]) -> Measure:
 
 
 def _shuffled(pairs: Sequence[_Pair]) -> list[_Pair]:
-    """Every reading beside the prompt of another image: one random cycle through the list."""
+    """Every reading with the prompt of another image: one random cycle through the list."""
     if len(pairs) < 2:
         return []
     rng = Random(0)

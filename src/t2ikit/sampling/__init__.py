@@ -1,1 +1,1 @@
-"""From prompts to images: open a run, sample it, write what came of it."""
+"""From prompts to images: open a run, sample from it, save the images."""

@@ -1,4 +1,4 @@
-"""Stages that upscale what the one before has drawn: `t2ikit sample BASE --upscale RUN`.
+"""Super-resolution stages that upscale the images of a base model: `t2ikit sample BASE --upscale RUN`.
 
 Source: cascaded diffusion (arXiv 2106.15282); any model that upscales may follow any model.
 """
@@ -24,7 +24,7 @@ def open_stages(base: Model, paths: Sequence[Path], settings: Sequence[str], ope
     """The models of the stages, checked to fit onto each other.
 
     Args:
-        base: what draws first.
+        base: the model that samples first.
         paths: run folders, in order.
         settings: `upscale.KEY=VALUE` for the sampler of every stage, `upscale.2.KEY=VALUE` for the second's;
             there are no others.
@@ -45,17 +45,17 @@ def open_stages(base: Model, paths: Sequence[Path], settings: Sequence[str], ope
         super_resolution, side = model.generator.super_resolution, model.context.image_size
         if super_resolution is None:
             raise UserError(
-                f"--upscale {path}: this run draws from text alone and cannot upscale",
+                f"--upscale {path}: this run samples from text alone and cannot upscale",
                 expected="a super-resolution run, such as one of the recipe imagen/sr-32-64",
-                got=f"a run that draws {side} px",
+                got=f"a run that samples {side} px",
                 fix="train one: t2ikit train --plugin imagen --recipe imagen/sr-32-64",
             )
         if side // super_resolution.ratio != size:
             raise UserError(
                 f"--upscale {path}: it makes {side} px out of {side // super_resolution.ratio} px",
-                expected=f"a run that upscales {size} px, what the stage before draws",
+                expected=f"a run that upscales {size} px, the size of the stage before",
                 got=f"one that upscales {side // super_resolution.ratio} px",
-                fix=f"choose a base that draws {side // super_resolution.ratio} px, or train this stage with "
+                fix=f"choose a base of {side // super_resolution.ratio} px, or train this stage with "
                 f"--set data.size={size * super_resolution.ratio:d}",
             )
         stages.append(model)
@@ -75,7 +75,7 @@ def _by_stage(settings: Sequence[str], count: int) -> list[list[str]]:
                 f"--set {setting}: there is no such stage",
                 expected=f"upscale.KEY=VALUE, or upscale.N.KEY=VALUE with N from 1 to {count}"
                 if count
-                else "upscale.KEY=VALUE beside --upscale RUN",
+                else "upscale.KEY=VALUE together with --upscale RUN",
                 got=setting,
                 fix="count the --upscale options from 1, or leave the number out for all of them",
             )
@@ -96,7 +96,7 @@ def upscale_images(
     seed: int = 0,
     progress: Callable[[int], Progress | None] = lambda stage: None,
 ) -> Tensor:
-    """Images (P * S, 3, h, w) through every stage, to (P * S, 3, H, W); each draws noise of its own.
+    """Images (P * S, 3, h, w) through every stage, to (P * S, 3, H, W); each with its own noise.
 
     Args:
         stages: as `open_stages` gives them; each encodes the prompts with its own encoder.

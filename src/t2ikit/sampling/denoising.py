@@ -102,5 +102,5 @@ class ScheduledSampler(DenoiserSampler[ConfigT]):
             yield x
 
     def options(self, draws: Draws) -> dict[str, Any]:
-        """What else the scheduler's `step` takes: nothing, unless it draws noise."""
+        """What else the scheduler's `step` takes: nothing, unless it adds noise."""
         return {}

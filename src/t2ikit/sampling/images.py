@@ -19,7 +19,7 @@ from t2ikit.utils.quoting import one_line
 
 Progress = Callable[[int, int], None]
 PIXELS = 64 * 64**2
-"""Of the images that are drawn at once unless told otherwise."""
+"""Pixels of the images that are sampled at once by default."""
 
 
 def condition_for(model: Model, prompts: Sequence[str], low_res: Tensor | None = None) -> Condition:
@@ -50,16 +50,16 @@ def sample_images(
     batch: int | None = None,
     progress: Progress | None = None,
 ) -> Tensor:
-    """Draw images, on the CPU.
+    """Sample images; they are returned on the CPU.
 
-    An image depends on (seed, prompt, sample number) and the settings, not on what else is drawn, but
-    for rounding that differs with the size of a call.
+    An image depends on (seed, prompt, sample number) and the settings, not on what else is sampled, but
+    for rounding that differs with the batch size.
 
     Args:
         model: a generator with its encoder and sampler.
         prompts: P captions.
         samples: S sample numbers, one image of each prompt for each.
-        seed: what the noise is drawn from.
+        seed: of the noise.
         steps, guidance: of the sampler; None takes the sampler's own.
         low_res: (P * S, 3, h, w) in [-1, 1], what each image is made from, for a model that upscales.
         batch: images at once, halved when memory runs out; None: 64, and fewer above 64 px.
@@ -81,13 +81,13 @@ def sample_images(
 
     each = [prompt for prompt, _ in wanted]
     images = halving(
-        lambda batch: _draw(model, each, low_res, draws, batch, progress, options), size, _too_large
+        lambda batch: _sample_batches(model, each, low_res, draws, batch, progress, options), size, _too_large
     )
     check_finite_images(images, each)
     return images
 
 
-def _draw(
+def _sample_batches(
     model: Model,
     prompts: Sequence[str],
     low_res: Tensor | None,
@@ -102,9 +102,11 @@ def _draw(
     for place, start in enumerate(starts):
         chunk = slice(start, start + batch)
         condition = condition_for(model, prompts[chunk], None if low_res is None else low_res[chunk])
-        told = chunk_progress(progress, place, len(starts))
+        chunk_done = chunk_progress(progress, place, len(starts))
         with autocast(model):
-            images = model.sampler(model.generator, condition, draws=draws[chunk], progress=told, **options)
+            images = model.sampler(
+                model.generator, condition, draws=draws[chunk], progress=chunk_done, **options
+            )
         chunks.append(clamp_images(images.float()).cpu())
     return torch.cat(chunks)
 
@@ -119,9 +121,9 @@ def check_low_res(model: Model, low_res: Tensor | None, count: int) -> None:
     if super_resolution is None:
         if low_res is not None:
             raise UserError(
-                "this model draws from text alone and cannot upscale images",
+                "this model samples from text alone and cannot upscale images",
                 expected="a super-resolution run, such as one of the recipe imagen/sr-32-64",
-                got=f"a model that draws {size} px",
+                got=f"a model that samples {size} px",
                 fix="give it as the first run, and a super-resolution run with --upscale",
             )
         return
@@ -132,7 +134,7 @@ def check_low_res(model: Model, low_res: Tensor | None, count: int) -> None:
             f"this model makes {size} px out of {side} px",
             expected=f"{count} image(s) of {side} x {side} px to upscale",
             got="no images" if found is None else "{} of {} x {} px".format(*found),
-            fix=f't2ikit sample BASE --upscale RUN "a prompt", with a BASE that draws {side} px',
+            fix=f't2ikit sample BASE --upscale RUN "a prompt", with a BASE of {side} px',
         )
 
 

@@ -1,4 +1,4 @@
-"""What a super-resolution model is given where it is shown or measured: real images, shrunk."""
+"""Images for a super-resolution model to upscale in grids and evaluations: real images, shrunk."""
 
 from __future__ import annotations
 

@@ -50,8 +50,8 @@ def open_model(
     where = str(run.path / "recipe.toml")
     recipe = resolve(registry, table, where, settings=settings, only=SAMPLING)
     model = run.model(registry, weights=weights, checkpoint=checkpoint, device=find_device(device))
-    chosen = build_sampler(recipe.parts["sampler"], model.context, model.generator)
-    return replace(model, recipe=recipe, sampler=chosen)
+    built = build_sampler(recipe.parts["sampler"], model.context, model.generator)
+    return replace(model, recipe=recipe, sampler=built)
 
 
 def named_sampler(sampler: str | None, settings: Sequence[str]) -> tuple[str | None, list[str]]:
@@ -72,28 +72,31 @@ def sampling_table(
 
 
 def with_sampler(registry: Registry, now: dict[str, Any], name: str) -> dict[str, Any]:
-    """A recipe's [sampler] for another sampler: what was told and both can be stays, but for the steps."""
+    """A recipe's [sampler] for another sampler.
+
+    Options that the recipe changed and that the other has, too, stay, but for the steps.
+    """
     entry = registry.find("samplers", name)
     if entry.canonical == now["use"]:
         return now
     known = set(entry.spec.config.model_fields) - {"steps"}
     usual = registry.find("samplers", now["use"]).spec.config.model_construct().model_dump(mode="json")
-    told = {key: value for key, value in now.items() if key in known and value != usual.get(key)}
-    return {**told, "use": entry.canonical}
+    changed = {key: value for key, value in now.items() if key in known and value != usual.get(key)}
+    return {**changed, "use": entry.canonical}
 
 
 def check_call(model: Model, name: Literal["steps", "guidance"], value: float | None) -> None:
     """Refuse --steps or --guidance that the model or its sampler cannot use; None is the sampler's own.
 
     Raises:
-        UserError: the model draws in one step, or the value is out of bounds.
+        UserError: the model samples in one step, or the value is out of bounds.
     """
     if value is None:
         return
     where = f"--{name} {value:g}"
     if not isinstance(model.generator, Denoiser):
         raise UserError(
-            f"{where}: this model draws in one step, without guidance",
+            f"{where}: this model samples in one step, without guidance",
             expected="a diffusion run",
             got=type(model.generator).__name__,
             fix=f"leave --{name} out",

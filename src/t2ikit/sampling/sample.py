@@ -25,15 +25,15 @@ from t2ikit.utils.files import decoded
 from t2ikit.utils.progress import progress_bar
 
 
-def read_prompts(given: Sequence[str], path: Path | None) -> list[str]:
+def read_prompts(typed: Sequence[str], path: Path | None) -> list[str]:
     """Prompts from the command line and from a file, one a line, each once.
 
-    An empty one that was given is the unconditional sample; blank lines of a file are left out.
+    An empty one on the command line is the unconditional sample; blank lines of a file are left out.
 
     Raises:
         UserError: the file cannot be read, or there is no prompt at all.
     """
-    prompts = [prompt if prompt.strip() else "" for prompt in given]
+    prompts = [prompt if prompt.strip() else "" for prompt in typed]
     if path is not None:
         try:
             lines = decoded(path.read_bytes()).splitlines()
@@ -103,8 +103,8 @@ def sample(
     _check(model, wanted, n)
     stages = _open_stages(model, upscale, of_stages, common)
     scales = _checked_scales(model, steps, scales)
-    with measure_costs(model, len(wanted) * len(scales) * n, stages) as spent, _shown(progress) as told:
-        images = _columns(model, stages, wanted, scales, told, {"samples": range(n), "seed": seed}, steps)
+    with measure_costs(model, len(wanted) * len(scales) * n, stages) as spent, _shown(progress) as update:
+        images = _columns(model, stages, wanted, scales, update, {"samples": range(n), "seed": seed}, steps)
     return Samples(images, wanted, scales, seed, spent().seconds, spent().calls, run)
 
 
@@ -165,13 +165,13 @@ def _open_stages(
     common: dict[str, Any],
 ) -> list[Model]:
     """The opened stages of super-resolution."""
-    given = [upscale] if isinstance(upscale, (Run, str, Path)) else list(upscale)
-    known = {one.path: one for one in given if isinstance(one, Run)}
+    runs = [upscale] if isinstance(upscale, (Run, str, Path)) else list(upscale)
+    known = {one.path: one for one in runs if isinstance(one, Run)}
 
     def opened(path: Path, own: Sequence[str]) -> Model:
         return open_model(known.get(path) or open_run(path), settings=own, **common)
 
-    paths = [one.path if isinstance(one, Run) else Path(one) for one in given]
+    paths = [one.path if isinstance(one, Run) else Path(one) for one in runs]
     return open_stages(base, paths, settings, opened)
 
 
@@ -179,8 +179,8 @@ def _open_stages(
 def _shown(progress: bool | Progress) -> Iterator[Progress | None]:
     """What to call with (done, in all)."""
     if progress is True:
-        with progress_bar("sampling") as told:
-            yield told
+        with progress_bar("sampling") as update:
+            yield update
     else:
         yield progress or None
 
@@ -199,8 +199,8 @@ def _columns(
     parts = len(scales) * (1 + len(stages))
     for place, scale in enumerate(scales):
         first = place * (1 + len(stages))
-        told = chunk_progress(progress, first, parts)
-        images = sample_images(model, prompts, steps=steps, guidance=scale, progress=told, **which)
+        of_base = chunk_progress(progress, first, parts)
+        images = sample_images(model, prompts, steps=steps, guidance=scale, progress=of_base, **which)
         then = functools.partial(_stage_progress, progress, first, parts)
         images = upscale_images(stages, prompts, images, progress=then, **which)
         columns.append(images.unflatten(0, (len(prompts), -1)))
