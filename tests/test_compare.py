@@ -162,11 +162,11 @@ def test_how_each_number_was_made_is_shown_where_no_pointer_hovers(comparison):
 
 def test_runs_that_were_measured_otherwise_are_named_in_how(comparison):
     first, second = comparison.runs
-    measures = dict(second.numbers.measures)
+    measures = dict(second.result.measures)
     measures["colours/saturation"] = replace(measures["colours/saturation"], n=7, provenance="otherwise")
-    changed = replace(second, result=replace(second.numbers, measures=measures))
+    changed = replace(second, result=replace(second.result, measures=measures))
     rows = Page(render(replace(comparison, runs=[first, changed]))).rows
-    provenance = first.numbers.measures["colours/saturation"].provenance
+    provenance = first.result.measures["colours/saturation"].provenance
     assert ["colours/saturation (first)", "5", provenance] in rows
     assert ["colours/saturation (<second>)", "7", "otherwise"] in rows
 
@@ -215,8 +215,8 @@ def test_a_prompt_of_5000_words_is_shortened_on_the_page_and_an_empty_one_is_nam
 
 def test_as_many_prompts_as_are_taken_fit_the_page(comparison):
     prompts = [f"prompt {number}" for number in range(MOST_PROMPTS)]
-    drawn = torch.zeros(MOST_PROMPTS, 1, 3, 16, 16)
-    runs = [replace(one, drawn=drawn, scaled=None) for one in comparison.runs]
+    images = torch.zeros(MOST_PROMPTS, 1, 3, 16, 16)
+    runs = [replace(one, images=images, guided=None) for one in comparison.runs]
     page = Page(render(replace(comparison, runs=runs, prompts=prompts)))
     assert page.captions[:MOST_PROMPTS] == prompts
     assert max(max(image.size) for image in page.images()) < 2000
@@ -236,8 +236,8 @@ def test_three_runs_of_large_noisy_images_stay_below_5_mb(comparison, tmp_path):
     noise = torch.rand(6, 2, 3, 128, 128, generator=torch.Generator().manual_seed(0)) * 2 - 1
     grid = tmp_path / "step-00000001.png"
     to_pil(torch.rand(1, 3, 1400, 1000) * 2 - 1)[0].save(grid)
-    scaled = noise.reshape(3, 4, 3, 128, 128)
-    large = replace(comparison.runs[0], drawn=noise, scaled=scaled, stages=[(1, grid)])
+    guided = noise.reshape(3, 4, 3, 128, 128)
+    large = replace(comparison.runs[0], images=noise, guided=guided, stages=[(1, grid)])
     html = render(replace(comparison, runs=[large], prompts=[f"prompt {k}" for k in range(6)]))
     of_grid = len(Page(html).sources[24])
     assert 3 * (len(html) + 3 * of_grid) < 5_000_000
