@@ -224,8 +224,8 @@ def first_reaching(found: dict[str, Any], goal: float) -> float:
 def table(results: Sequence[dict[str, Any]], real: float) -> list[str]:
     """The ladder as Markdown."""
     lines = [
-        "| rung | learning rate | seeds | colour | species | action | eyes | all four | judge's cosine | "
-        "diversity, of the drawings' | CLIP's share of the gradient |",
+        "| configuration | learning rate | seeds | colour | species | action | eyes | all four | judge's cosine | "
+        "diversity, relative to drawings | share of CLIP in the gradient |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for rung in RUNGS:
@@ -252,8 +252,9 @@ def verdicts(results: Sequence[dict[str, Any]]) -> list[str]:
     said = f"in {share:.2f}x the steps (median of {len(reached)} seeds)" if share <= 1 else "never"
     judged = {name: mean(by_rung[name], "judge") for name in ("matching", "clip")}
     return [
-        f"- Text alone ends at {goal:.1f} % (mean of the four attributes); matching reaches that {said}.",
-        f"- A CLIP trained apart scores images {judged['clip']:.3f} with the CLIP loss, "
+        f"- Text alone ends at {goal:.1f} % (mean of the four attributes). With the matching loss, the GAN reaches "
+        f"that {said}.",
+        f"- A separately trained CLIP scores the images {judged['clip']:.3f} with the CLIP loss, "
         f"{judged['matching']:.3f} without.",
     ]
 
@@ -280,7 +281,7 @@ def main() -> None:
     prompts = evaluation_data(some, Registry.load(), None).prompts(16, 0)
     lines = [*table(results, real_diversity(prompts, some.image_size)), "", *verdicts(results)]
     words = f"`python benchmarks/gan_ladder.py --steps {options.steps}`"
-    text = "\n".join(["# The ladder", "", f"Made by {words}; N = {options.n} captions.", "", *lines, ""])
+    text = "\n".join(["# GAN ablation", "", f"Made by {words}; N = {options.n} captions.", "", *lines, ""])
     print(text)
     if options.table:
         options.table.write_text(text, encoding="utf-8")
