@@ -24,7 +24,7 @@ from t2ikit.utils.images import to_pil
 
 ATTRIBUTES = ("colour", "species", "action", "eyes")
 SHOWN = 5
-"""Prompts drawn by every rung."""
+"""Prompts sampled with every configuration."""
 RECALL = {
     "score": "among the first five",
     "first": "first guess",
@@ -154,7 +154,7 @@ def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 def ladder_table(plan: Plan, found: dict[str, list[Found]]) -> list[str]:
     """Accuracies at the end."""
     heads = [
-        "rung",
+        "configuration",
         *ATTRIBUTES,
         "mean of the four",
         "all four",
@@ -177,7 +177,7 @@ def ladder_table(plan: Plan, found: dict[str, list[Found]]) -> list[str]:
 def recall_table(plan: Plan, found: dict[str, list[Found]]) -> list[str]:
     """BatchLoader recognised at the end."""
     heads = [
-        "rung",
+        "configuration",
         "named image among 5 guesses, %",
         "first guess",
         "chance",
@@ -223,7 +223,12 @@ def convergence_table(plan: Plan, found: dict[str, list[Found]]) -> list[str]:
 
 def cost_table(plan: Plan, found: dict[str, list[Found]]) -> list[str]:
     """Speed of training and drawing."""
-    heads = ["rung", "images a second in training", "milliseconds to draw one", "network calls to draw one"]
+    heads = [
+        "configuration",
+        "images per second in training",
+        "milliseconds per sample",
+        "network calls per sample",
+    ]
     rows = [
         [
             rung.title,
