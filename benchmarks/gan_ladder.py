@@ -224,8 +224,8 @@ def first_reaching(found: dict[str, Any], goal: float) -> float:
 def table(results: Sequence[dict[str, Any]], real: float) -> list[str]:
     """The ladder as Markdown."""
     lines = [
-        "| configuration | learning rate | seeds | colour | species | action | eyes | all four | judge's cosine | "
-        "diversity, relative to drawings | share of CLIP in the gradient |",
+        "| configuration | learning rate | seeds | colour | species | action | eyes | all four | "
+        "judge's cosine | diversity, relative to drawings | share of CLIP in the gradient |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for rung in RUNGS:
@@ -252,8 +252,8 @@ def verdicts(results: Sequence[dict[str, Any]]) -> list[str]:
     said = f"in {share:.2f}x the steps (median of {len(reached)} seeds)" if share <= 1 else "never"
     judged = {name: mean(by_rung[name], "judge") for name in ("matching", "clip")}
     return [
-        f"- Text alone ends at {goal:.1f} % (mean of the four attributes). With the matching loss, the GAN reaches "
-        f"that {said}.",
+        f"- Text alone ends at {goal:.1f} % (mean of the four attributes). With the matching loss, "
+        f"the GAN reaches that {said}.",
         f"- A separately trained CLIP scores the images {judged['clip']:.3f} with the CLIP loss, "
         f"{judged['matching']:.3f} without.",
     ]

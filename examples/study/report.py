@@ -175,13 +175,13 @@ def ladder_table(plan: Plan, found: dict[str, list[Found]]) -> list[str]:
 
 
 def recall_table(plan: Plan, found: dict[str, list[Found]]) -> list[str]:
-    """BatchLoader recognised at the end."""
+    """Shares recognised at the end."""
     heads = [
         "configuration",
-        "named image among 5 guesses, %",
+        "correct among 5 guesses, %",
         "first guess",
         "chance",
-        "nearest image is the named one",
+        "nearest training image is the correct one",
         "judge's cosine x 100, held-out names",
         "shuffled",
     ]
