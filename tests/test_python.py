@@ -336,7 +336,7 @@ def test_the_page_about_python_runs_from_top_to_bottom(tmp_path, monkeypatch):
     for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
         exec(code, names)
     assert len(names["losses"]) == 1
-    assert list(names["told"].losses) == [3]
+    assert list(names["recorder"].losses) == [3]
     assert names["samples"].images.shape == (1, 1, 4, 3, 16, 16)
     assert names["report"].html == (tmp_path / "report.html").read_text()
     assert names["image"].size == (16, 16)
