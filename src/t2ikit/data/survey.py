@@ -1,4 +1,4 @@
-"""What is in a dataset, and what is wrong with it: the numbers behind `t2ikit data`."""
+"""What is in a dataset, and its problems: the numbers behind `t2ikit data`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from t2ikit.utils.grids import contact_sheet
 from t2ikit.utils.quoting import quoted, shortened, visible
 
 LOOKED_AT = 20_000
-"""Captions of at most this many images are counted."""
+"""Captions of at most this many images of a split are counted."""
 SHOWN = 80
 """Characters of a caption or word that are shown."""
 WORD = re.compile(r"\w+")
@@ -28,7 +28,7 @@ SPLITS: tuple[Split, ...] = ("train", "validation")
 
 @dataclass(frozen=True)
 class Survey:
-    """Lines for people; `rows` are pairs of what and how much, `problems` one line a kind of problem."""
+    """`rows` are pairs of name and value, `problems` one message for each kind of problem."""
 
     rows: list[tuple[str, str]]
     problems: list[str]
@@ -50,23 +50,23 @@ def survey(dataset: Dataset) -> Survey:
 
 
 def sheet(dataset: Dataset, count: int, seed: int = 0) -> Image.Image:
-    """A contact sheet of `count` training images, drawn at random, each with one of its captions."""
+    """A contact sheet of `count` random training images, each with a caption."""
     size = dataset.size("train")
-    chosen = (
+    indices = (
         sorted(range(size), key=lambda i: derive_seed(seed, "sheet", i))[:count]
         if size <= LOOKED_AT
         else [derive_seed(seed, "sheet", i) % size for i in range(count)]
     )
-    records = [dataset.record("train", index) for index in chosen]
+    records = [dataset.record("train", index) for index in indices]
     images = [Image.fromarray(record.image.permute(1, 2, 0).numpy()) for record in records]
     return contact_sheet(images, [record.captions[0] for record in records])
 
 
 def _images(dataset: Captioned) -> list[tuple[str, str]]:
     """Sizes, shapes and repeats of the images that can be used."""
-    ready = dataset.decoded
-    good = [place for place in range(len(ready.sizes)) if place not in ready.bad]
-    sizes = sorted((ready.sizes[place] for place in good), key=lambda size: size[0] * size[1])
+    decoded = dataset.decoded
+    good = [place for place in range(len(decoded.sizes)) if place not in decoded.bad]
+    sizes = sorted((decoded.sizes[place] for place in good), key=lambda size: size[0] * size[1])
     oblong = sum(width != height for width, height in sizes)
     small = sum(min(size) < dataset.config.size for size in sizes)
     smallest, middle, largest = (f"{w} x {h}" for w, h in (sizes[0], sizes[len(sizes) // 2], sizes[-1]))
@@ -99,7 +99,7 @@ def _repeats(dataset: Captioned, good: Sequence[int]) -> str:
 
 
 def _cut(captions: Counter[str]) -> str:
-    """How many captions are longer than the built-in text encoder reads."""
+    """How many captions are longer than what the built-in text encoder reads."""
     encoder = BuiltinTextEncoder(BuiltinTextConfig.model_validate({}))
     count = sum(times for caption, times in captions.items() if encoder.cut(caption) is not None)
     return (
@@ -109,7 +109,7 @@ def _cut(captions: Counter[str]) -> str:
 
 
 def _captions(dataset: Dataset) -> list[tuple[str, str]]:
-    """How many, how long, of which words."""
+    """Number, length and words of the captions."""
     counts: Counter[str] = Counter()
     images = 0
     for split in SPLITS:

@@ -1,8 +1,8 @@
 """The built-in text encoder: a fixed table of random word vectors that needs no download.
 
-Every word has its own vector of +1 and -1, read off a hash of the word, so that the table has no
-vocabulary, takes no space and is the same on every machine. Order and meaning are learned by the tower
-that each generator and critic trains on top (`t2ikit.nn.text_tower`).
+Every word has its own vector of +1 and -1, taken from a hash of the word, so the table needs no vocabulary
+and no space and is the same on every machine. Order and meaning are learned by the tower that each generator
+and critic trains on top (`t2ikit.nn.text_tower`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from t2ikit.text.configs import BuiltinTextConfig
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 LOOKED_AT = 20_000
-"""Captions that are looked at before training for how many are cut."""
+"""Captions that are checked before training for how many are cut."""
 
 
 @functools.lru_cache(maxsize=65536)
@@ -49,12 +49,12 @@ class BuiltinTextEncoder(TextEncoder):
         return f"builtin-1/{self.width}x{self.length}"
 
     def words(self, caption: str) -> tuple[str, ...]:
-        """The words that are read of a caption, in lower case and without punctuation."""
+        """The words of a caption that are read, in lower case and without punctuation."""
         read = _WORD.findall(caption.lower())[: self.length - 1]
         return tuple(word for word in read if word[0] == "_" or word[0].isalnum())
 
     def cut(self, caption: str) -> str | None:
-        """The first words of a caption, in lower case, where it has more than are read."""
+        """What is read of a caption that is too long, in lower case; None if it is not."""
         if len(caption) < self.length:  # a word takes a letter at least
             return None
         text = caption.lower()
@@ -62,7 +62,7 @@ class BuiltinTextEncoder(TextEncoder):
         return text[: found[-2].end()] if len(found) == self.length else None
 
     def prepare(self, captions: Iterable[str]) -> tuple[str, ...]:
-        """How many of the first captions are cut, if any is; nothing has to be encoded before training."""
+        """Reports how many of the first captions are cut, if any; encodes nothing before training."""
         first = list(itertools.islice(captions, LOOKED_AT))
         cut = sum(self.cut(caption) is not None for caption in first)
         if not cut:

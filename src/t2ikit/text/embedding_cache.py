@@ -1,9 +1,9 @@
-"""Embeddings on disk: each caption encoded once, kept in safetensors files that are mapped.
+"""Embeddings on disk: each caption is encoded once and kept in safetensors files that are mapped.
 
-A folder belongs to one encoder. Every call of `add` writes one more part, which appears whole or not at all;
-several processes can read them at once, and write in turn. Only real tokens are kept.
+A folder belongs to one encoder. Each call of `add` writes another part, which appears whole or not at all;
+several processes may read at once and write in turn. Only real tokens are kept.
 
-Letters: n captions of a part, T tokens of them all, D width.
+Letters: n captions in a part, T tokens of all of them, D width.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ class EmbeddingCache:
     """Captions to embeddings.
 
     Args:
-        root: where the folders of all encoders are.
-        fingerprint: of the encoder, and of everything else that its embeddings depend on.
+        root: the folder that holds those of all encoders.
+        fingerprint: of the encoder and everything else that its embeddings depend on.
 
     Attributes:
         folder: this encoder's.
-        damaged: names of files that were set aside because they could not be read or had changed.
+        damaged: names of files that were renamed because they could not be read or had changed.
     """
 
     def __init__(self, root: Path, fingerprint: str) -> None:
@@ -81,7 +81,7 @@ class EmbeddingCache:
         return sum(path.stat().st_size for path in self.folder.glob("*.safetensors"))
 
     def refresh(self) -> None:
-        """Read the parts that other processes have written since; damaged ones are set aside."""
+        """Read the parts that other processes have written since; damaged ones are renamed."""
         for path in sorted(self.folder.glob("*.safetensors")):
             if path.name in self._seen:
                 continue
@@ -97,7 +97,7 @@ class EmbeddingCache:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Hold the folder: one process encodes, the others wait and find what it wrote.
+        """Lock the folder: one process encodes, the others wait and then find its embeddings.
 
         Raises:
             UserError: the folder cannot be written.
@@ -116,7 +116,7 @@ class EmbeddingCache:
             ) from error
 
     def add(self, captions: Sequence[str], embedded: Sequence[Embedded]) -> None:
-        """Write one part; call it while `writing`."""
+        """Write one part; only within `writing`."""
         lengths = torch.tensor([len(one.tokens) for one in embedded])
         tensors = {
             "tokens": torch.cat([one.tokens for one in embedded]).contiguous(),

@@ -1,7 +1,6 @@
-"""The files of a pretrained text model, found without loading it: its folder, width and fingerprint.
+"""The files of a pretrained text model: its folder, width and fingerprint, without loading it.
 
-Imports neither transformers nor torch, so that a run whose captions are all encoded needs neither of them
-for its text.
+Imports neither transformers nor torch: a run whose captions are all cached needs neither for its text.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from t2ikit.utils.files import write_text
 from t2ikit.utils.hub import download, has_weights, kept, reason, refusals
 
 WIDTHS = ("d_model", "hidden_size", "n_embd", "dim")
-"""What configs call the width of their tokens, the surest name first."""
+"""Keys of the token width in configs, the most reliable first."""
 TOKENIZERS = (
     "tokenizer.json",
     "vocab.json",
@@ -28,13 +27,13 @@ TOKENIZERS = (
     "tokenizer.model",
     "sentencepiece.bpe.model",
 )
-"""One of these has a tokenizer's words."""
-TELLING = ("config.json", "*token*.json", "vocab.*", "merges.txt", "*.model", "*.safetensors")
-"""What embeddings depend on."""
+"""Files with a tokenizer's vocabulary; one of them is needed."""
+FINGERPRINTED = ("config.json", "*token*.json", "vocab.*", "merges.txt", "*.model", "*.safetensors")
+"""Files that embeddings depend on."""
 BLOCKS, BLOCK = 64, 1 << 16
-"""Weights are told apart by their header and by so many blocks of so many bytes."""
+"""Large files are hashed by their header and by this many blocks of this many bytes."""
 WHOLE = 1 << 22
-"""Files up to this size are hashed whole."""
+"""Files up to this size are hashed completely."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +42,8 @@ class ModelFiles:
 
     Attributes:
         name: as the user gave it, for messages.
-        folder: where its files are.
-        config: config.json.
+        folder: of its files.
+        config: the contents of config.json.
     """
 
     name: str
@@ -70,10 +69,10 @@ class ModelFiles:
         )
 
     def fingerprint(self) -> str:
-        """Hash of the model's and tokenizer's files; of large ones a sample, which any training changes."""
+        """Hash of the model's and tokenizer's files; of large ones, samples that any training changes."""
         total = hashlib.blake2b(digest_size=16)
         for path in sorted(self.folder.iterdir()):
-            if path.is_file() and any(fnmatch(path.name, pattern) for pattern in TELLING):
+            if path.is_file() and any(fnmatch(path.name, pattern) for pattern in FINGERPRINTED):
                 total.update(path.name.encode() + _sample(path))
         return total.hexdigest()
 
@@ -93,7 +92,7 @@ def _sample(path: Path) -> bytes:
 
 
 def name_tokenizers(folder: Path) -> None:
-    """Give fast tokenizers in a saved pipeline the name that transformers 4 and 5 both know."""
+    """Rename fast tokenizers in a saved pipeline to the class that both transformers 4 and 5 have."""
     index = folder / "model_index.json"
     parts = json.loads(index.read_text(encoding="utf-8"))
     configs = (folder / part / "tokenizer_config.json" for part in parts)
@@ -105,10 +104,10 @@ def name_tokenizers(folder: Path) -> None:
 
 
 def find_model(name: str, revision: str | None = None) -> ModelFiles:
-    """Look a model up: a folder, or a Hub id whose files are on this machine or can be downloaded.
+    """Find a model: a folder, or a Hub id whose files are on this machine or can be downloaded.
 
     Raises:
-        UserError: it cannot be had, or something is missing in it.
+        UserError: it cannot be found or downloaded, or is incomplete.
     """
     folder = Path(name).expanduser()
     if not folder.is_dir():

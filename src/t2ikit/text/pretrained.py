@@ -1,6 +1,6 @@
-"""Frozen pretrained text encoders through transformers: T5 and its kin, CLIP's text tower, any other.
+"""Frozen pretrained text encoders through transformers: T5 and its relatives, CLIP's text tower, any other.
 
-The model is loaded only when a caption is not in the cache of embeddings, and let go when those are encoded.
+The model is loaded only if a caption is not in the embedding cache, and freed when all are encoded.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from t2ikit.utils.files import cache_folder
 from t2ikit.utils.progress import progress_bar
 
 VERSION = 1
-"""Raise it whenever the same model would give other embeddings."""
+"""Raise it when the same model would give other embeddings."""
 PART = 4096
-"""Captions a file of the cache holds at most: what an interruption can lose."""
+"""Most captions in one file of the cache, and so the most that an interruption can lose."""
 
 
 class PretrainedEncoder(TextEncoder):
@@ -32,10 +32,10 @@ class PretrainedEncoder(TextEncoder):
     `pooled` is the mean over real tokens; for CLIP the state at the end token, after the last norm.
 
     Args:
-        config: which model, how long, where embeddings are kept.
+        config: the model, the length and the cache.
 
     Raises:
-        UserError: the model cannot be had.
+        UserError: the model cannot be found or downloaded.
     """
 
     def __init__(self, config: PretrainedConfig) -> None:
@@ -50,20 +50,20 @@ class PretrainedEncoder(TextEncoder):
 
     @property
     def fingerprint(self) -> str:
-        """Of the model's and the tokenizer's files, the length and the precision."""
+        """Depends on the model's and the tokenizer's files, the length and the precision."""
         return self._fingerprint
 
     def prepare(self, captions: Iterable[str]) -> tuple[str, ...]:
-        """Encode what is not in the cache yet, each caption once, and keep it there."""
+        """Encode the captions that are not in the cache yet, each once, into the cache."""
         wanted = dict.fromkeys(captions)
-        said = [f"warning: {self.cache.folder / name} was damaged: set aside" for name in self.cache.damaged]
+        notes = [f"warning: {self.cache.folder / name} was damaged: set aside" for name in self.cache.damaged]
         if not all(caption in self.cache for caption in wanted):
             with self.cache.writing():
                 missing = [caption for caption in wanted if caption not in self.cache]
-                said += self._encode_into_cache(missing)
+                notes += self._encode_into_cache(missing)
         size = self.cache.bytes / 2**20
-        said.append(f"text: {len(wanted):,} captions in {self.cache.folder} ({size:.1f} MiB)")
-        return tuple(said)
+        notes.append(f"text: {len(wanted):,} captions in {self.cache.folder} ({size:.1f} MiB)")
+        return tuple(notes)
 
     def _encode_into_cache(self, captions: list[str]) -> list[str]:
         if not captions:  # another process has done it meanwhile
@@ -74,13 +74,13 @@ class PretrainedEncoder(TextEncoder):
                 part = captions[start : start + PART]
                 done = model.encode(part, lambda n, at=start: progress(at + n, len(captions)))
                 self.cache.add(part, done)
-        said = [f"text: {len(captions):,} captions encoded with {self.files.name}"]
+        notes = [f"text: {len(captions):,} captions encoded with {self.files.name}"]
         if model.cut:
-            said.append(f"warning: {model.cut:,} captions are longer than text.length={self.length}: cut")
-        return said
+            notes.append(f"warning: {model.cut:,} captions are longer than text.length={self.length}: cut")
+        return notes
 
     def encode(self, captions: Sequence[str]) -> TextEmbedding:
-        """Embed captions, from the cache if they are there: tokens (B, L, D), mask (B, L), pooled (B, D)."""
+        """Embed captions, cached ones without the model: tokens (B, L, D), mask (B, L), pooled (B, D)."""
         missing = [
             caption
             for caption in dict.fromkeys(captions)
@@ -92,19 +92,19 @@ class PretrainedEncoder(TextEncoder):
         return padded_embedding(found, self.length, self.width)
 
     def cut(self, caption: str) -> str | None:
-        """What the tokenizer keeps of a caption that is longer than `length`, without the model."""
+        """What the tokenizer keeps of a caption longer than `length`, without the model; None: all of it."""
         if len(caption.encode()) + 2 <= self.length:  # a token takes a byte at least, but for its ends
             return None
         self._tokenizer = self._tokenizer or open_tokenizer(self.files)
         return truncated(caption, self._tokenizer, self.config)
 
     def components(self) -> tuple[Any, Any]:
-        """The model and its tokenizer, as transformers has them, in the precision of the config."""
+        """The model and tokenizer of transformers, in the config's precision."""
         self._model = self._model or self._load()
         return self._model.model, self._model.tokenizer
 
     def _encode_as_they_come(self, captions: list[str]) -> None:
-        """Captions that nobody told of before, a stream's or prompts; if many, they are kept on disk, too."""
+        """Encode captions that `prepare` was not given: a stream's, or prompts. Many go to disk, too."""
         self._model = self._model or self._load()
         if len(self._new) >= PART:
             with self.cache.writing():
@@ -118,33 +118,35 @@ class PretrainedEncoder(TextEncoder):
 
 
 def pretrained_fingerprint(files: ModelFiles, config: PretrainedConfig) -> str:
-    """Changes whenever an embedding of any caption would: the files, the length and the precision."""
+    """Changes whenever an embedding would: it depends on the files, the length and the precision."""
     padded = "/padded/lower" if config.padded else ""
     return f"text-{VERSION}/{files.fingerprint()}/{config.length}/{config.precision}{padded}"
 
 
 class LoadedTextEncoder(TextEncoder):
-    """Captions to the last hidden states of a model of transformers, as `PretrainedEncoder` gives them.
+    """A pretrained text encoder whose model is in memory already, as in a pipeline.
+
+    It gives the same embeddings as `PretrainedEncoder`.
 
     Args:
-        model, tokenizer: of transformers. The model stays on its device, and in a narrower precision than the
-            config's if it has one.
+        model, tokenizer: of transformers. The model stays on its device, and keeps a lower precision than the
+            config's.
         config: the recipe's, for the length, the precision and which state is `pooled`.
     """
 
     def __init__(self, model: Any, tokenizer: Any, config: PretrainedConfig) -> None:
-        numbers = torch.bfloat16 if config.precision == "bf16" else model.dtype
-        self.model = TextModel(model, tokenizer, config, device=model.device, numbers=numbers)
+        dtype = torch.bfloat16 if config.precision == "bf16" else model.dtype
+        self.model = TextModel(model, tokenizer, config, device=model.device, dtype=dtype)
         self.width, self.length = self.model.width, config.length
         self._known: dict[str, Embedded] = {}
 
     @property
     def fingerprint(self) -> str:
-        """Of no use: nothing is kept."""
+        """Unused, since nothing is cached on disk."""
         return "held"
 
     def cut(self, caption: str) -> str | None:
-        """What the tokenizer keeps of a caption that is longer than `length`; None: all of it."""
+        """What the tokenizer keeps of a caption longer than `length`; None: all of it."""
         return truncated(caption, self.model.tokenizer, self.model.config)
 
     def encode(self, captions: Sequence[str]) -> TextEmbedding:

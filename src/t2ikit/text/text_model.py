@@ -19,13 +19,13 @@ from t2ikit.utils.hub import without_bars
 
 
 class TextModel:
-    """A model and its tokenizer in memory.
+    """A text encoder and its tokenizer.
 
     Args:
         model, tokenizer: of transformers.
-        config: length, precision and how many captions at once.
-        device: where it goes; None: to the GPU, if there is one.
-        numbers: what it computes in; None: the precision of the config.
+        config: length, precision and batch size.
+        device: to move it to; None: the GPU if there is one.
+        dtype: of its weights; None: the config's precision.
 
     Attributes:
         cut: captions that were longer than `length`.
@@ -38,13 +38,13 @@ class TextModel:
         config: PretrainedConfig,
         *,
         device: torch.device | None = None,
-        numbers: torch.dtype | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         self.config, self.cut = config, 0
         self.clip = isinstance(config, ClipTextConfig)
-        numbers = numbers or (torch.bfloat16 if config.precision == "bf16" else torch.float32)
+        dtype = dtype or (torch.bfloat16 if config.precision == "bf16" else torch.float32)
         self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.model: Any = model.eval().requires_grad_(False).to(self.device, numbers)
+        self.model: Any = model.eval().requires_grad_(False).to(self.device, dtype)
         self.tokenizer = tokenizer
         if self.tokenizer.pad_token is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token
@@ -56,7 +56,7 @@ class TextModel:
 
     @classmethod
     def open(cls, files: ModelFiles, config: PretrainedConfig) -> TextModel:
-        """Load them from their folder.
+        """Load both from their folder.
 
         Raises:
             UserError: transformers cannot open them as a text encoder.
@@ -76,9 +76,9 @@ class TextModel:
 
     @torch.no_grad()
     def encode(self, captions: Sequence[str], progress: Any = None) -> list[Embedded]:
-        """Embed captions, those of like length together.
+        """Embed captions, those of similar length together.
 
-        A padded encoder reads them in lower case, without space around them, as DeepFloyd IF's pipeline does.
+        A padded encoder reads them stripped and in lower case, as DeepFloyd IF's pipeline does.
         """
         if self.config.padded:
             captions = [caption.lower().strip() for caption in captions]
@@ -102,8 +102,7 @@ class TextModel:
             padding_side="right",
             return_tensors="pt",
         ).to(self.device)
-        given = {"input_ids": tokens.input_ids, "attention_mask": tokens.attention_mask}
-        output = self.model(**given)
+        output = self.model(input_ids=tokens.input_ids, attention_mask=tokens.attention_mask)
         hidden, mask = output.last_hidden_state, tokens.attention_mask.bool()
         pooled = output.pooler_output if self.clip else _mean(hidden, mask)
         if self.config.padded:
@@ -115,7 +114,7 @@ class TextModel:
 
 
 def padded_embedding(found: Sequence[Embedded], length: int, width: int) -> TextEmbedding:
-    """Embeddings of B captions, each padded with 0 to `length` tokens of `width` numbers."""
+    """Embeddings of B captions, each padded with 0 to `length` tokens of `width` entries."""
     tokens = torch.zeros(len(found), length, width)
     mask = torch.zeros(len(found), length, dtype=torch.bool)
     pooled = torch.zeros(len(found), width)
@@ -126,9 +125,9 @@ def padded_embedding(found: Sequence[Embedded], length: int, width: int) -> Text
 
 
 def open_whole(kind: Any, folder: Path, dtype: torch.dtype | None = None, **options: Any) -> Any:
-    """A model of transformers, none of whose weights is missing: those would be drawn at random.
+    """A model of transformers without missing weights, which would be random.
 
-    A pooler may be: it is no part of many text models, and nothing looks at it here.
+    Only a pooler may be missing: many text models have none, and nothing uses it here.
 
     Args:
         kind: a class with `from_pretrained`.
@@ -160,7 +159,7 @@ def _mean(hidden: Tensor, mask: Tensor) -> Tensor:
 
 
 def _kind(transformers: Any, files: ModelFiles) -> Any:
-    """The class that has an encoder alone, where there is one."""
+    """The class for the encoder alone, if there is one."""
     config = transformers.AutoConfig.for_model(files.config.get("model_type", "bert"))
     known = transformers.MODEL_FOR_TEXT_ENCODING_MAPPING
     return transformers.AutoModelForTextEncoding if type(config) in known else transformers.AutoModel

@@ -25,7 +25,7 @@ def open_tokenizer(files: ModelFiles) -> Any:
 
 
 def unknown_model(files: ModelFiles, error: Exception) -> UserError:
-    """That transformers cannot open a model or its tokenizer."""
+    """The error of a model or tokenizer that transformers cannot open."""
     return UserError(
         f"text.model: {files.name} cannot be opened as a text encoder",
         expected="a model and a tokenizer that transformers knows; no code of its own",
@@ -35,7 +35,7 @@ def unknown_model(files: ModelFiles, error: Exception) -> UserError:
 
 
 def truncated(caption: str, tokenizer: Any, config: PretrainedConfig) -> str | None:
-    """What a tokenizer keeps of a caption that has more tokens than the config's length; None: all of it."""
+    """What a tokenizer keeps of a caption with more tokens than the config's length; None: all of it."""
     if config.padded:
         caption = caption.lower().strip()
     kept = tokenizer(caption, truncation=True, max_length=config.length).input_ids

@@ -1,8 +1,7 @@
-"""The words a run has been trained on, and what there is to say about prompts.
+"""The words that a run was trained on, and notes on prompts.
 
-Words are counted as a run trains and kept in its checkpoints, so that `sample` can name those it never saw. A
-run whose encoder tells no words apart (it has subwords), or that began before words were counted, keeps none
-and says nothing of them.
+Words are counted during training and kept in checkpoints, so that `sample` can name words that the run never
+saw. There are no counts if the encoder has subwords, or if the run began before words were counted.
 """
 
 from __future__ import annotations
@@ -21,30 +20,30 @@ from t2ikit.utils.files import write_json
 from t2ikit.utils.quoting import quoted
 
 FILE = "words.json"
-"""Where an export keeps them."""
+"""The file of the counts in an export."""
 KEY = "words"
-"""Where a checkpoint's state keeps them."""
+"""The key of the counts in a checkpoint's state."""
 MOST = 65_536
-"""Words that are kept, the most frequent."""
+"""Number of words that are kept, the most frequent."""
 PRUNED_EVERY = 1000
-"""Steps after which rarer words are dropped: the same for a run that was stopped and went on."""
+"""Steps between two prunings of rare words: a resumed run prunes at the same steps."""
 WAITING = 100_000
-"""Different captions that wait to be taken apart, at most."""
+"""Most distinct captions that wait to be split into words."""
 NAMED = 6
 """Unknown words that a message names; the others are counted."""
 ENDING = 40
-"""Characters that are shown of where a prompt is cut."""
+"""Characters shown of the end of what is read of a prompt."""
 CLOSE = 0.8
-"""Likeness (of `difflib`) of a known word that may have been meant."""
+"""Least similarity (of `difflib`) of a known word that may be meant."""
 
 
 class Vocabulary:
-    """Counts how many of the captions trained on have each word.
+    """Counts how many of the training captions contain each word.
 
-    Taking captions apart is put off until the counts are wanted: while training, a caption is only counted.
+    During training captions are only counted; they are split into words when the counts are needed.
 
     Args:
-        encoder: tells words apart; one that does not is not asked again.
+        encoder: splits captions into words; nothing is counted if it cannot.
     """
 
     def __init__(self, encoder: TextEncoder) -> None:
@@ -53,40 +52,40 @@ class Vocabulary:
         self._captions: Counter[str] = Counter()
 
     def see(self, captions: Sequence[str], step: int) -> None:
-        """Count the captions of a step, those of all processes."""
+        """Count the captions of a step, over all processes."""
         if self._counts is None:
             return
         self._captions.update(captions)
         prunes = (step + 1) % PRUNED_EVERY == 0
         if prunes or len(self._captions) > WAITING:
-            self._take_apart()
+            self._split_captions()
         if prunes:
             self._counts = Counter(most_frequent(self._counts))
 
     @property
     def words(self) -> dict[str, int] | None:
-        """The counts by word, sorted; None where words are not counted."""
+        """The counts by word, sorted; None if words are not counted."""
         if self._counts is None:
             return None
-        self._take_apart()
+        self._split_captions()
         return dict(sorted(self._counts.items()))
 
     def keep_in(self, state: dict[str, Any]) -> None:
-        """Put the counts into a checkpoint's state; nothing where words are not counted."""
+        """Put the counts into a checkpoint's state, if words are counted."""
         if self._counts is not None:
             state[KEY] = self.words
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint's state; of a run from before words were counted, count none."""
+        """Continue from a checkpoint's state; if that has no counts, count nothing."""
         kept = state.get(KEY)
         self._counts = None if kept is None or self._counts is None else Counter(kept)
         self._captions.clear()
 
     def unknown(self, prompts: Sequence[str]) -> str:
-        """Which words of prompts are none of those counted, as `unknown_words` says it."""
+        """Which words of prompts were never counted, in the words of `unknown_words`."""
         return unknown_words(self._encoder, self.words, prompts)
 
-    def _take_apart(self) -> None:
+    def _split_captions(self) -> None:
         assert self._counts is not None
         for caption, times in self._captions.items():
             for word in set(self._encoder.words(caption) or ()):
@@ -95,23 +94,23 @@ class Vocabulary:
 
 
 def most_frequent(counts: Mapping[str, int]) -> dict[str, int]:
-    """The `MOST` most frequent words, sorted; of equally frequent ones the first in the alphabet."""
+    """The `MOST` most frequent words, sorted; ties in alphabetical order."""
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return dict(sorted(ranked[:MOST]))
 
 
 def read_words(folder: Path) -> dict[str, int] | None:
-    """The words that an export keeps; None where it has none."""
+    """The word counts of an export; None if it has none."""
     try:
         words: Any = json.loads((folder / FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    right = isinstance(words, dict) and all(isinstance(count, int) for count in words.values())
-    return words if right else None
+    valid = isinstance(words, dict) and all(isinstance(count, int) for count in words.values())
+    return words if valid else None
 
 
 def write_words(folder: Path, words: Mapping[str, int] | None) -> None:
-    """Put the most frequent words into an export; nothing where they are not known."""
+    """Write the most frequent words into an export, if they are known."""
     if words is not None:
         write_json(folder / FILE, most_frequent(words))
 
@@ -123,22 +122,22 @@ def warn_of_prompts(encoder: TextEncoder, words: Mapping[str, int] | None, promp
 
 
 def prompt_notes(encoder: TextEncoder, words: Mapping[str, int] | None, prompts: Sequence[str]) -> list[str]:
-    """What a person should know of prompts before they look at the images, a line each.
+    """What to know about prompts before looking at the images, a line each.
 
     Args:
         encoder: of the run.
-        words: that the run was trained on, with counts; None: not known.
+        words: the counts of the words that the run was trained on; None: not known.
         prompts: in any order.
 
     Returns:
-        at most one line on words that were never trained on, and one on prompts that are cut.
+        at most one line on words that were never trained on, and one on prompts that are too long.
     """
     notes = (unknown_words(encoder, words, prompts), cut_prompts(encoder, prompts))
     return [note for note in notes if note]
 
 
 def unknown_words(encoder: TextEncoder, words: Mapping[str, int] | None, prompts: Sequence[str]) -> str:
-    """Which words of prompts the run was never trained on, and what may be meant; "" where there are none."""
+    """Which words of prompts the run was never trained on, and what may be meant; "" if none."""
     if words is None:
         return ""
     asked = dict.fromkeys(word for prompt in prompts for word in encoder.words(prompt) or ())
@@ -157,7 +156,7 @@ def _named(unknown: Sequence[str], words: Mapping[str, int]) -> str:
 
 
 def nearest(word: str, words: Mapping[str, int]) -> str | None:
-    """The known word that is most like an unknown one, the more frequent of equals; None: none is like it."""
+    """The known word most similar to an unknown one, the more frequent of equals; None: none is."""
     near = [known for known in words if abs(len(known) - len(word)) <= 2]
     close = difflib.get_close_matches(word, near, n=3, cutoff=CLOSE) if len(word) > 2 else []
     likeness = {known: difflib.SequenceMatcher(None, known, word).ratio() for known in close}
@@ -165,7 +164,7 @@ def nearest(word: str, words: Mapping[str, int]) -> str | None:
 
 
 def cut_prompts(encoder: TextEncoder, prompts: Sequence[str]) -> str:
-    """How many prompts are longer than the encoder reads, and where the first is cut; "" where none is."""
+    """How many prompts are too long for the encoder, and where the first is cut; "" if none."""
     kept = [part for prompt in dict.fromkeys(prompts) if (part := encoder.cut(prompt)) is not None]
     if not kept:
         return ""

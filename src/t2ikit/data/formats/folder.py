@@ -23,12 +23,12 @@ class FolderSource(FileSource):
 
     Args:
         root: the folder.
-        files: all that is in it.
+        files: all files in it.
         caption_column: key of the captions in metadata; None: see `captions.CAPTION_KEYS`.
-        splits: keep folders that are named as splits.
+        splits: keep the splits that folders are named after.
 
     Raises:
-        UserError: there is nothing like a captioned image in it.
+        UserError: it has no captioned image.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ def open_folder(config: FolderConfig) -> Captioned:
     """The dataset that a folder's config describes: images, or else .parquet files or tar shards.
 
     Raises:
-        UserError: the folder is missing, or has too little in it that can be used.
+        UserError: the folder is missing, or has too few usable images.
     """
     root = existing_folder(config.spec)
     files = visible_files(root)
@@ -59,7 +59,7 @@ def open_folder(config: FolderConfig) -> Captioned:
 
 
 def _packed(root: Path, files: list[Path], config: FolderConfig) -> Callable[[], Source] | None:
-    """What opens the files in a folder that hold many images each; None where there are none."""
+    """A function that opens the tables or shards of a folder; None if it has none."""
     tables, shards = ([path for path in files if path.suffix.lower() == end] for end in (".parquet", ".tar"))
 
     def some_tables(paths: list[Path]) -> Source:

@@ -1,4 +1,4 @@
-"""What to do about a folder in which no captioned image was found."""
+"""What to do about a folder without captioned images."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ UNPACK = {
     **dict.fromkeys((".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst"), TAR),
     ".zip": ("python", "-m", "zipfile", "-e", "{file}", "{folder}"),
 }
-"""What unpacks archives that are not read as they are."""
+"""Commands that unpack archives which are not read directly."""
 FROM_NAMES = (
     "import json,pathlib as p,re,sys;r=p.Path(sys.argv[1]);"
     'f=[i for i in sorted(r.rglob("*")) if i.suffix.lower() in {endings} and i.name[0]!="."];'
     '(r/"metadata.jsonl").write_text("".join(json.dumps(dict(file_name=i.relative_to(r).as_posix(),'
     'text=re.sub(r"[\\W\\d_]+"," ",{name}).strip() or "an image"))+"\\n" for i in f))'
 )
-"""Writes metadata.jsonl with captions from names; digits, as in kohya's 10_dog, are no part of them."""
+"""Writes metadata.jsonl with captions from names, without digits (kohya's 10_dog)."""
 
 
 def nothing_found(root: Path, files: list[Path]) -> UserError:
-    """That a folder has neither captioned images nor anything they are packed in."""
+    """The error of a folder that has neither captioned images nor files that hold some."""
     endings = sorted({path.suffix.lower() or path.name for path in files})
     packed = next((path for path in files if path.name.lower().endswith(tuple(UNPACK))), None)
     fix = f"write captions beside the images (cat.png, cat.txt) or one line an image into {METADATA[0]}"
@@ -45,7 +45,7 @@ def nothing_found(root: Path, files: list[Path]) -> UserError:
 
 
 def captions_from_names(root: Path, images: list[Path]) -> str:
-    """How to write captions where there are none, from the folders' names or else the files'."""
+    """How to write captions if there are none, from the names of folders or else of files."""
     by_folder = all(path.parent != root for path in images)
     endings = sorted({path.suffix.lower() for path in images})
     code = FROM_NAMES.format(endings=json.dumps(endings), name="i.parent.name" if by_folder else "i.stem")

@@ -1,4 +1,4 @@
-"""Finding the images of a folder and their captions, and everything that is wrong with them."""
+"""Finding the images of a folder, their captions, and all their problems."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from t2ikit.errors import UserError
 from t2ikit.utils.files import decoded
 
 CAPTION_ENDINGS = (".txt", ".caption")
-"""Of files with captions, in any case."""
+"""Endings of caption files, in upper or lower case."""
 NO_CAPTION = Problem(
     "an image without a caption",
     "a .txt file of the same name beside each image",
@@ -73,8 +73,8 @@ def scan(
 ) -> tuple[list[Entry], list[str]]:
     """Find the captioned images among the files under `root`, sorted by name.
 
-    Any `metadata.jsonl` or `metadata.csv` says alone which images there are. Without one every image
-    needs a .txt or .caption file of the same stem beside it, with a caption a line.
+    If there is a `metadata.jsonl` or `metadata.csv`, it alone says which images there are. Otherwise every
+    image needs a .txt or .caption file of the same stem beside it, with a caption on each line.
 
     Returns:
         the entries, whose place is their path, and the names of images that metadata leaves out.
@@ -100,7 +100,7 @@ def scan(
 
 
 def visible_files(root: Path) -> list[Path]:
-    """All files under `root`, nested folders included, but hidden ones; sorted by name."""
+    """All files under `root` but hidden ones, sorted by name."""
     found: list[Path] = []
     for folder, folders, names in os.walk(root):
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -113,7 +113,7 @@ def _name(root: Path, path: Path) -> str:
 
 
 def read_text(path: Path, name: str, problems: Problems) -> str | None:
-    """A text file's content; None where it is no text, which is noted under `name`."""
+    """A text file's content; None if it is not text, which is noted under `name`."""
     try:
         return decoded(path.read_bytes())
     except UnicodeDecodeError as error:
@@ -150,12 +150,12 @@ def _from_pairs(root: Path, files: list[Path], images: list[Path], problems: Pro
 
 
 def _stem(path: Path) -> str:
-    """The path without its ending, as an image and its caption file have it in common."""
+    """The path without its ending, which an image and its caption file have in common."""
     return unicodedata.normalize("NFC", str(path.with_suffix("")))
 
 
 def _caption_files(files: list[Path]) -> dict[str, Path]:
-    """Files with captions by their stems; where a stem has several, the one of the first ending."""
+    """Caption files by their stems; if a stem has several, the one with the first ending."""
     found: dict[str, Path] = {}
     for ending in CAPTION_ENDINGS:
         for path in files:
@@ -165,7 +165,7 @@ def _caption_files(files: list[Path]) -> dict[str, Path]:
 
 
 def _is_note(path: Path) -> bool:
-    """Whether it is a text about the folder, by its name."""
+    """Whether a text file is about the folder, judged by its name."""
     return path.stem.lower() in ("readme", "license", "licence", "notice", "copying", "changelog")
 
 
@@ -212,7 +212,7 @@ def read_rows(file: Path, name: str, problems: Problems) -> Iterator[tuple[str, 
 def _entry(
     where: str, row: dict[str, Any], folder: Path, root: Path, column: str | None, problems: Problems
 ) -> Entry | None:
-    """What one line says; None where it is wrong, which is noted."""
+    """The entry of one line; None if it has a problem, which is noted."""
     path = find_image(where, row, "file_name", folder, root, problems)
     captions, problem = captions_of(row, column, ("file_name",))
     if problem is not None:
@@ -225,7 +225,7 @@ def _entry(
 def find_image(
     where: str, row: dict[str, Any], key: str, folder: Path, root: Path, problems: Problems
 ) -> Path | None:
-    """The file that a row names under `key`; None where there is none, which is noted."""
+    """The file that a row names under `key`; None if there is none, which is noted."""
     name = row.get(key)
     if not isinstance(name, str) or not name.strip():
         problems.add(f"{where} (has {', '.join(sorted(row)) or 'no keys'})", NO_NAME)

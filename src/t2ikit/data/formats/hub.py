@@ -20,14 +20,14 @@ from t2ikit.utils.extras import import_extra
 from t2ikit.utils.hub import endpoint, kept_offline, reason, refusals, unreachable
 
 WITHDRAWN = {"lambdalabs/pokemon-blip-captions": "it was withdrawn by its owners"}
-"""Datasets that many guides name and nobody can load any more."""
+"""Datasets that many guides name but nobody can load any more."""
 
 
 def open_hub(config: HubConfig) -> Captioned:
     """The dataset that a Hub config describes.
 
     Raises:
-        UserError: there is none, it cannot be reached, or has too little in it that can be used.
+        UserError: it does not exist, cannot be reached, or has too few usable images.
     """
     name, _, split = config.spec.removeprefix("hf:").partition(":")
     label = f"hf:{name}"
@@ -36,7 +36,7 @@ def open_hub(config: HubConfig) -> Captioned:
     found = load(label, name, config)
     parts = named_splits(list(found)) if config.splits and not split else None
     if parts is None:
-        return Captioned(config, HubSource(label, _chosen(label, found, split), config))
+        return Captioned(config, HubSource(label, _rows_of(label, found, split), config))
     sources = {part: HubSource(label, found[part], config) for part in parts}
     unused = {part: len(found[part]) for part in found if part not in parts}
     return Captioned(config, Joined(label, sources, unused))
@@ -74,10 +74,10 @@ def _name(cell: Any) -> str | None:
 
 
 def load(label: str, name: str, config: HubConfig) -> Any:
-    """Load a dataset's splits by their names, from the Hub or from what is kept of it on this machine.
+    """Load a dataset's splits by their names, from the Hub or from its cache on this machine.
 
     Raises:
-        UserError: what was tried, and why it did not work.
+        UserError: it cannot be loaded, and why.
     """
     datasets = import_extra("datasets", "hub", f"--data {label}")
     silent = "" if os.path.isdir(name) else unreachable([endpoint()]).get(endpoint(), "")
@@ -90,11 +90,11 @@ def load(label: str, name: str, config: HubConfig) -> Any:
     return found
 
 
-def _chosen(label: str, found: Any, split: str) -> Any:
-    """The rows of one split: the one that is asked for, or else that of training.
+def _rows_of(label: str, found: Any, split: str) -> Any:
+    """The rows of the requested split, or else of the training split.
 
     Raises:
-        UserError: there is none of that name.
+        UserError: there is no such split.
     """
     splits = list(found)
     if split and split not in splits:

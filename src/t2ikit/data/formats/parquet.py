@@ -1,4 +1,4 @@
-"""Captioned images in .parquet files: names and captions are read at once, images as they are wanted."""
+"""Captioned images in .parquet files: names and captions are read at once, images when they are needed."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ GROUPS = 4
 
 
 class ParquetSource(Rows):
-    """The rows of .parquet files with the bytes of an image file in each. An entry's place is its number.
+    """The rows of .parquet files, each with the bytes of an image file. An entry's place is its row number.
 
     Args:
         label: for messages.
         files: in the order of their rows.
-        image_column, caption_column: names of columns; None: those that are usual.
-        splits: keep folders that are named as splits, in the images' own paths.
+        image_column, caption_column: names of columns; None: the usual ones.
+        splits: keep the splits that the folders in the images' paths are named after.
 
     Raises:
-        UserError: one is no parquet file, or its columns are not known.
+        UserError: one is not a parquet file, or has not the columns.
     """
 
     def __init__(
@@ -53,12 +53,12 @@ class ParquetSource(Rows):
         return cell_bytes(table.cell(row))
 
     def identity(self, entry: Entry) -> str:
-        """Where the row is, and when its file was last written."""
+        """The row's file, with its size and time of writing, and the row's number."""
         table, row = self._find(entry)
         return f"{table.identity} {row}"
 
     def order(self, entry: Entry) -> tuple[object, ...]:
-        """As the rows come."""
+        """The order of the rows."""
         return (entry.place,)
 
     def _find(self, entry: Entry) -> tuple[_Table, int]:
@@ -98,7 +98,7 @@ class _Table:
 
     @functools.cached_property
     def _group(self) -> Any:
-        """A row group's images by its number."""
+        """A function from a row group's number to its images."""
 
         def read(number: int) -> Any:
             return self._file.read_row_group(number, columns=[self.image]).column(self.image)
@@ -106,7 +106,7 @@ class _Table:
         return functools.lru_cache(maxsize=GROUPS)(read)
 
     def rows(self) -> Iterator[tuple[str | None, Any]]:
-        """What each row's image is called, if anything, and what stands in its column of captions."""
+        """The name of each row's image, if it has one, and the value in its caption column."""
         columns = [self.caption, *([f"{self.image}.path"] if self._named else [])]
         try:
             table = self._file.read(columns=columns)
@@ -146,6 +146,6 @@ def _arrow() -> Any:
 
 
 def _fields(field: Any) -> set[str]:
-    """Names of the parts of a column; none where it has no parts."""
+    """Names of a column's fields; empty if it is not a struct."""
     types = import_extra("pyarrow.types", "hub", "reading parquet")
     return {part.name for part in field.type} if types.is_struct(field.type) else set()

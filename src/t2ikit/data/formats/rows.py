@@ -17,17 +17,17 @@ from t2ikit.data.splits import by_folder
 from t2ikit.errors import UserError, did_you_mean
 
 IMAGE_KEYS = ("image", "file_name", "picture", "img", "jpg", "png")
-"""Where images are looked for when no key is given, in this order."""
+"""Keys tried in this order when none is given."""
 
 
 class Rows(Source):
-    """Rows that hold the images themselves. An entry's place is its number.
+    """Rows that hold the images themselves. An entry's place is its row number.
 
     Args:
         label: for messages.
-        rows: what each row's image is called, if anything, and what stands in its column of captions.
+        rows: the name of each row's image, if it has one, and the value in its caption column.
         caption: the name of that column.
-        splits: keep folders that are named as splits, in what images are called.
+        splits: keep the splits that the folders in the images' names are named after.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ def cell_bytes(cell: Any) -> bytes:
     """The image file that a cell holds.
 
     Raises:
-        OSError: it holds none.
+        OSError: it holds no image.
     """
     content = cell.get("bytes") if isinstance(cell, Mapping) else cell
     if isinstance(content, (bytes, bytearray)) and content:
@@ -72,7 +72,7 @@ def choose_columns(
     """Which columns hold images and captions.
 
     Raises:
-        UserError: it cannot be told, or there is no column of the name that was given.
+        UserError: none of the usual columns is there, or not the given one.
     """
     return (
         _column(label, names, image, IMAGE_KEYS, "image"),
@@ -81,7 +81,7 @@ def choose_columns(
 
 
 def find_column(names: Collection[str], given: str | None, usual: Sequence[str]) -> str | None:
-    """The given column, or the first usual one that is there; None if there is none."""
+    """The given column, or the first usual one that exists; None if there is none."""
     return next((name for name in ((given,) if given else usual) if name in names), None)
 
 
@@ -98,12 +98,12 @@ def _column(label: str, names: Sequence[str], given: str | None, usual: Sequence
 
 
 def composed(name: str) -> str:
-    """A file's name as it is the same on every system: forward slashes, Unicode's composed form."""
+    """A file's name in the form that is the same on every system: forward slashes, Unicode composed."""
     return unicodedata.normalize("NFC", name.replace("\\", "/"))
 
 
 def no_rows(label: str) -> UserError:
-    """That a table is empty."""
+    """The error of an empty table."""
     return UserError(
         f"{label}: there are no rows in it",
         expected="an image and its captions in each row",

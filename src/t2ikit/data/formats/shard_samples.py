@@ -1,7 +1,7 @@
 """The files of a tar shard as samples: which image belongs to which caption.
 
-WebDataset's rule comes first: a file's key is its path up to the first dot of its base name. Where that rule
-gives a key no image, for names such as `v1.5/red.orig.jpg`, the key ends at the last dot instead.
+WebDataset's rule comes first: a file's key is its path up to the first dot of its base name. If that gives a
+key no image, as for `v1.5/red.orig.jpg`, the key ends at the last dot instead.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from pathlib import Path
 from t2ikit.data.image_files import SUFFIXES
 
 TEXTS = (".txt", ".caption", ".json")
-"""What captions are in, the first of them that is there."""
+"""Endings of caption files; the first that exists counts."""
 
 
 @dataclass(frozen=True)
 class Member:
-    """A file inside a shard: where its bytes lie."""
+    """A file inside a shard, by the position of its bytes."""
 
     shard: Path
     name: str
@@ -48,7 +48,7 @@ class Sample:
     texts: dict[str, Member] = field(default_factory=dict)
 
     def add(self, ending: str, member: Member) -> None:
-        """Put a file in its place by its ending, such as ".jpg"; others are left out."""
+        """Add a file by its ending, such as ".jpg"; other kinds of files are ignored."""
         if ending in SUFFIXES:
             self.image = member
         elif ending in TEXTS:
@@ -56,7 +56,7 @@ class Sample:
 
 
 def samples(members: Iterable[Member]) -> dict[str, Sample]:
-    """The samples of one shard by their keys; files that are neither image nor caption are left out."""
+    """The samples of one shard by their keys; files that are neither image nor caption are ignored."""
     groups: dict[str, list[Member]] = {}
     for member in members:
         name = unicodedata.normalize("NFC", member.name.removeprefix("./"))
@@ -72,7 +72,7 @@ def samples(members: Iterable[Member]) -> dict[str, Sample]:
 
 
 def _of_one_key(key: str, files: list[Member]) -> dict[str, Sample]:
-    """The samples among files of one key by WebDataset's rule."""
+    """The samples among the files that share a key by WebDataset's rule."""
     whole = Sample()
     by_last_dot: dict[str, Sample] = {}
     for member in files:

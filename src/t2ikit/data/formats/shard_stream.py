@@ -1,8 +1,8 @@
-"""Tar shards that come one after another: only the resized images are kept, a few shards are open at once.
+"""Tar shards as a stream: a few are open at once, and only the resized images are kept.
 
-The order is a pure function of (seed, epoch, process): an epoch deals the shards out to the processes, each
-process opens its shards in groups and draws the samples of a group in random order. So a run that goes on
-finds its place by counting, and sees what it would have seen.
+The order is a pure function of (seed, epoch, process): an epoch deals the shards out to the processes, and
+each process opens its shards in groups and shuffles the samples of a group. A resumed run therefore finds its
+place by counting, and sees the samples it would have seen.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from t2ikit.utils.extras import import_extra
 from t2ikit.utils.quoting import one_line
 
 GROUP = 4
-"""Shards whose samples are mixed."""
+"""Shards whose samples are shuffled together."""
 
 
 def open_shards(config: ShardsConfig) -> Dataset:
-    """The dataset that a shards config describes: looked at whole, or as a stream.
+    """The dataset that a shards config describes: indexed as a whole, or as a stream.
 
     Raises:
-        UserError: a shard is missing, or there is too little in them that can be used.
+        UserError: a shard is missing, or they have too few usable images.
     """
     pattern = config.spec.removeprefix("wds:")
     stream = any(map(is_remote, expand(pattern))) if config.stream is None else config.stream
@@ -48,16 +48,16 @@ def open_shards(config: ShardsConfig) -> Dataset:
 
 
 class ShardStream(StreamingDataset):
-    """The samples of shards too many to be looked at before training.
+    """The samples of shards that are too many to be indexed before training.
 
-    Validation is a part of the first shard, by a hash of the names (with data.validation=0 it is empty);
-    everything else is trained on.
+    Validation is a part of the first shard, chosen by a hash of the names (none with data.validation=0);
+    everything else is for training.
 
     Args:
         config: the pattern, and how images are read.
 
     Raises:
-        UserError: a local shard is missing, or the first has nothing that can be used.
+        UserError: a local shard is missing, or the first has no usable image.
     """
 
     def __init__(self, config: ShardsConfig) -> None:
@@ -79,7 +79,7 @@ class ShardStream(StreamingDataset):
         return functools.lru_cache(maxsize=2 * GROUP)(self._prepare)
 
     def _prepare(self, number: int) -> Captioned:
-        """One shard's usable samples, resized and kept in the cache: another epoch decodes nothing."""
+        """One shard's usable samples, resized and cached, so that the next epoch decodes nothing."""
         url, column = self.urls[number], self.config.caption_column
         least = 1 if number else None  # nothing is held out of the later shards
         if not is_remote(url):
@@ -91,7 +91,7 @@ class ShardStream(StreamingDataset):
             return Captioned(self.config, ShardSource(url, [path], column, origin=url), least=least)
 
     def _samples(self, number: int) -> list[tuple[int, Split, int]]:
-        """What a shard gives to training; nothing where there is nothing in it that can be used."""
+        """A shard's training samples; empty if none is usable."""
         splits: tuple[Split, ...] = ("train",) if number == 0 else ("train", "validation")
         try:
             shard = self._open(number)
@@ -106,10 +106,10 @@ class ShardStream(StreamingDataset):
         return [(number, split, i) for split in splits for i in range(shard.size(split))]
 
     def size(self, split: Split) -> int:
-        """Validation images; how many there are to train on is not known.
+        """Number of validation images; that of training images is not known.
 
         Raises:
-            UserError: asked for the training images.
+            UserError: the split is "train".
         """
         if split == "train":
             raise UserError(
@@ -131,21 +131,21 @@ class ShardStream(StreamingDataset):
         return self.first.captions(split, index)
 
     def prompts(self, n: int, seed: int) -> list[str]:
-        """Captions of the validation split, or of the first shard where that is empty."""
+        """Captions of the validation split, or of the first shard if that is empty."""
         return self.first.prompts(n, seed)
 
     def images(self, captions: Sequence[str], seed: int) -> list[Tensor] | None:
-        """Real images of captions, out of the first shard."""
+        """Real images of captions, from the first shard."""
         return self.first.images(captions, seed)
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the shards' names, of the first one's content and of how images are read."""
+        """Hash of the shards' names, the first shard's content and how images are read."""
         names = json.dumps([self.urls, self.first.fingerprint])
         return hashlib.blake2b(names.encode(), digest_size=16).hexdigest()
 
     def records(self, seed: int, rank: int, world: int, start: int) -> Iterator[Record]:
-        """One process's samples from its `start`-th on, without end.
+        """One process's samples from number `start` on, without end.
 
         Raises:
             UserError: there are fewer shards than processes.
@@ -179,10 +179,10 @@ class ShardStream(StreamingDataset):
 
 
 def fetch(url: str, path: Path) -> None:
-    """Write a shard that is elsewhere to a file.
+    """Download a remote shard to a file.
 
     Raises:
-        UserError: it cannot be had.
+        UserError: it cannot be fetched.
     """
     gopen = import_extra("webdataset.gopen", "webdataset", f"wds:{url}")
     try:

@@ -1,6 +1,6 @@
-"""Tar shards in the WebDataset format: files of one key are a sample, an image beside a .txt or .json.
+"""Tar shards in the WebDataset format: the files of one key are a sample, an image with its .txt or .json.
 
-Shards on this machine are indexed once, by their headers; images are then read where they lie.
+Shards on this machine are indexed once, by their headers; images are then read in place.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ NO_TEXT = Problem("a caption that is not text", "UTF-8 text, or JSON with a capt
 
 
 def expand(pattern: str) -> list[str]:
-    """The shards that a pattern such as `shards-{000..099}.tar` names, paths made absolute."""
+    """The shards that a pattern such as `shards-{000..099}.tar` names, as absolute paths."""
     shardlists = import_extra("webdataset.shardlists", "webdataset", f"wds:{pattern}")
     urls: list[str] = shardlists.expand_urls(pattern)
     return [url if is_remote(url) else os.path.abspath(Path(url).expanduser()) for url in urls]
@@ -54,7 +54,7 @@ def existing_shards(pattern: str) -> list[Path]:
     """The local shards that a pattern names.
 
     Raises:
-        UserError: one of them is not there.
+        UserError: one of them is missing.
     """
     paths = [Path(url) for url in expand(pattern)]
     absent = [path for path in paths if not path.is_file()]
@@ -75,7 +75,7 @@ class ShardSource(Source):
         label: for messages.
         shards: tar files.
         caption_column: key of the captions in .json files.
-        origin: where a shard that was fetched came from: what it is known by in the cache.
+        origin: the address that a shard was fetched from, by which the cache knows it.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class ShardSource(Source):
         return member.read()
 
     def identity(self, entry: Entry) -> str:
-        """Where the image lies, and when its shard was last written."""
+        """Where the image is in its shard, with the shard's size and time of writing."""
         member: Member = entry.place
         stat = member.shard.stat()
         where = self.origin or f"{member.shard} {stat.st_mtime_ns}"
@@ -134,7 +134,7 @@ class ShardSource(Source):
 def read_sample_captions(
     texts: dict[str, bytes], column: str | None
 ) -> tuple[tuple[str, ...], None] | tuple[None, Problem]:
-    """The captions in a sample's .txt, its .json, or its .caption, the first there is; or what is wrong."""
+    """The captions in the first of a sample's .txt, .json and .caption; or the problem with them."""
     try:
         plain = texts.get(".txt", None if ".json" in texts else texts.get(".caption"))
         if plain is not None:
@@ -158,8 +158,8 @@ def index(shard: Path, problems: Problems, seen: list[str] | None = None) -> dic
 
     Args:
         shard: a tar file.
-        problems: where it is noted that it is damaged.
-        seen: gets the names of its first files.
+        problems: where damage is noted.
+        seen: a list that the names of its first files are appended to.
     """
     members: list[Member] = []
     try:

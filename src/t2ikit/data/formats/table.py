@@ -21,7 +21,7 @@ def open_table(config: TableConfig) -> Captioned:
     """The dataset that a table's config describes.
 
     Raises:
-        UserError: the file is missing or no table, or has too little in it that can be used.
+        UserError: the file is missing or not a table, or has too few usable images.
     """
     path = Path(os.path.abspath(Path(config.spec).expanduser()))
     if not path.is_file():
@@ -38,10 +38,7 @@ def open_table(config: TableConfig) -> Captioned:
 
 
 class LinesSource(FileSource):
-    """The rows of a .jsonl file, each naming an image file.
-
-    Several rows of one image are several captions of it.
-    """
+    """The rows of a .jsonl file, each naming an image file; several rows of one image add captions to it."""
 
     def __init__(
         self, path: Path, image_column: str | None, caption_column: str | None, *, splits: bool = True
