@@ -1,4 +1,4 @@
-"""The command line: one file a command, no logic. Exit status 0 done, 2 the user's mistake, 1 else."""
+"""The command line: one file per command, no logic. Exit status: 0 success, 2 user error, 1 anything else."""
 
 from __future__ import annotations
 

@@ -24,10 +24,8 @@ from t2ikit.errors import UserError
 from t2ikit.utils.console import SCREEN, Verbosity, detail, set_verbosity
 from t2ikit.utils.devices import share_cores
 
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and the result alone.")]
-Verbose = Annotated[
-    bool, typer.Option("--verbose", "-v", help="Also print what is decided and how long it takes.")
-]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors and the result.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also print decisions and timings.")]
 
 METAVARS = {
     "batch": "N",

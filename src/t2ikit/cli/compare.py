@@ -12,20 +12,22 @@ from t2ikit.cli.train import Device
 
 
 def command(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders, two or more.")],
-    out: Annotated[Path, typer.Option(help="The HTML file.")],
-    prompts: Annotated[Path | None, typer.Option(help="A file of prompts to sample, one a line.")] = None,
-    data: Annotated[str | None, typer.Option(help="Prompts of other data than the runs'.")] = None,
-    metrics: Annotated[str | None, typer.Option(help="As in t2ikit evaluate.")] = None,
-    n: Annotated[int, typer.Option("-n", min=1, help="Number of prompts that are measured.")] = 256,
+    runs: Annotated[list[Path], typer.Argument(help="Two or more run folders.")],
+    out: Annotated[Path, typer.Option(help="HTML file to write.")],
+    prompts: Annotated[Path | None, typer.Option(help="A text file of prompts, one per line.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Take the prompts from this dataset, not the runs' own.")
+    ] = None,
+    metrics: Annotated[str | None, typer.Option(help="Metrics, as for t2ikit evaluate.")] = None,
+    n: Annotated[int, typer.Option("-n", min=1, help="Number of prompts to evaluate.")] = 256,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="metrics.NAME.KEY=VALUE; repeatable.")
+        list[str] | None, typer.Option("--set", help="metrics.NAME.KEY=VALUE; may be repeated.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of prompts and noise.")] = 0,
-    plugin: Annotated[list[str] | None, typer.Option(help="A plugin a run or a metric needs.")] = None,
-    device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.auto,
+    plugin: Annotated[list[str] | None, typer.Option(help="A plugin that a run or a metric needs.")] = None,
+    device: Annotated[Device, typer.Option(help="Device to compute on.")] = Device.auto,
 ) -> None:
-    """Compare trained runs in one HTML file that opens from disk."""
+    """Compare trained runs in one self-contained HTML file."""
     from t2ikit.evaluation.functions import compare
     from t2ikit.sampling.sample import read_prompts
     from t2ikit.utils.files import check_report

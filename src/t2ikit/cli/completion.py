@@ -1,6 +1,6 @@
-"""What a shell completes: names of parts, runs, settings. Nothing heavy is imported.
+"""Shell completion of parts, runs and settings, without heavy imports.
 
-Where nothing here begins with what was typed, the shell completes files.
+If nothing here matches, the shell completes file names.
 """
 
 from __future__ import annotations

@@ -13,15 +13,15 @@ from t2ikit.utils.progress import phase
 
 
 def command(
-    spec: Annotated[str, typer.Argument(help="A dataset, as after `t2ikit train --data`.")],
-    out: Annotated[Path, typer.Option(help="Where the contact sheet goes.")] = Path("contact-sheet.png"),
+    spec: Annotated[str, typer.Argument(help="A dataset, as for `t2ikit train --data`.")],
+    out: Annotated[Path, typer.Option(help="Image file of the contact sheet.")] = Path("contact-sheet.png"),
     n: Annotated[int, typer.Option("-n", min=1, max=600, help="Images on the contact sheet.")] = 36,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="data.KEY=VALUE; may be repeated.")
     ] = None,
-    plugin: Annotated[list[str] | None, typer.Option(help="A plugin that has the dataset.")] = None,
+    plugin: Annotated[list[str] | None, typer.Option(help="A plugin that provides the dataset.")] = None,
 ) -> None:
-    """List what is in a dataset and what is wrong with it, and draw a contact sheet."""
+    """Summarise a dataset, list its problems, and write a contact sheet."""
     from t2ikit.data.survey import sheet, survey
     from t2ikit.recipes.datasets import open_dataset
     from t2ikit.registry.registry import Registry

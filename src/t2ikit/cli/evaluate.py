@@ -19,25 +19,27 @@ if TYPE_CHECKING:
 Metrics = Annotated[
     str | None,
     typer.Option(
-        help="Names, separated by commas, or all; these may download what they need. "
-        "Left out: those that need no download."
+        help="Names separated by commas, or all; these may download files. "
+        "Default: every metric that needs no download."
     ),
 ]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", help="sampler.KEY=VALUE, metrics.NAME.KEY=VALUE; repeatable."),
+    typer.Option("--set", help="sampler.KEY=VALUE, metrics.NAME.KEY=VALUE; may be repeated."),
 ]
 Sweeps = Annotated[
     list[str] | None,
-    typer.Option(help="KEY=VALUE,VALUE,... of the sampler; may be repeated: every combination."),
+    typer.Option(help="Sampler option KEY=VALUE,VALUE,...; may be repeated for all combinations."),
 ]
 
 
 def command(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
-    data: Annotated[str | None, typer.Option(help="Prompts of other data than the run's.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Take the prompts from this dataset, not the run's own.")
+    ] = None,
     metrics: Metrics = None,
-    n: Annotated[int, typer.Option("-n", min=1, help="Number of prompts, one image each.")] = 256,
+    n: Annotated[int, typer.Option("-n", min=1, help="Number of prompts, one image for each.")] = 256,
     steps: Steps = None,
     guidance: Annotated[float | None, typer.Option(help="Guidance weight.")] = None,
     sampler: SamplerName = None,
@@ -47,12 +49,12 @@ def command(
     seed: Annotated[int, typer.Option(help="Seed of prompts and noise.")] = 0,
     sweep: Sweeps = None,
     json: Annotated[Path | None, typer.Option(help="Also write the numbers to this file.")] = None,
-    plugin: Annotated[list[str] | None, typer.Option(help="A plugin the run or a metric needs.")] = None,
-    device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.auto,
+    plugin: Annotated[list[str] | None, typer.Option(help="A plugin that the run or a metric needs.")] = None,
+    device: Annotated[Device, typer.Option(help="Device to compute on.")] = Device.auto,
 ) -> None:
-    """Measure a trained run on prompts it was not trained on.
+    """Evaluate a trained run on held-out prompts.
 
-    Exit status 1 where a metric failed; the others are measured and written all the same.
+    The exit status is 1 if a metric fails; the other metrics are still computed and written.
     """
     from t2ikit.evaluation.functions import evaluate
     from t2ikit.evaluation.functions import sweep as evaluate_each
@@ -78,7 +80,7 @@ def command(
 
 
 def report(found: EvaluationResult | Sweep, json: Path | None) -> None:
-    """Print what was measured and written; exit status 1 where a metric failed."""
+    """Print and write the numbers; exit with status 1 if a metric failed."""
     from t2ikit.utils.files import write_numbers
 
     echo(found.text())

@@ -1,4 +1,4 @@
-"""Two lines for each command that work as they stand, at the end of its `--help`."""
+"""Working examples for each command, shown at the end of its `--help`."""
 
 from __future__ import annotations
 

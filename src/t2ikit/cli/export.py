@@ -13,15 +13,15 @@ from t2ikit.utils.progress import phase
 
 def command(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
-    format: Annotated[str, typer.Option(help="diffusers, if, or a plugin's.")],
-    out: Annotated[Path, typer.Option(help="The folder to write.")],
-    plugin: Annotated[list[str] | None, typer.Option(help="A plugin the run or the format needs.")] = None,
-    push_to: Annotated[str | None, typer.Option(help="Also upload it: OWNER/NAME on the Hub.")] = None,
-    private: Annotated[
-        bool, typer.Option("--private", help="Upload it where only its owner sees it.")
-    ] = False,
+    format: Annotated[str, typer.Option(help="diffusers, if, or a plugin's format.")],
+    out: Annotated[Path, typer.Option(help="Folder to write.")],
+    plugin: Annotated[
+        list[str] | None, typer.Option(help="A plugin that the run or the format needs.")
+    ] = None,
+    push_to: Annotated[str | None, typer.Option(help="Also upload to OWNER/NAME on the Hub.")] = None,
+    private: Annotated[bool, typer.Option("--private", help="Upload to a private repository.")] = False,
 ) -> None:
-    """Write a run as a folder that other programs open."""
+    """Export a run to a folder that other programs can open."""
     from t2ikit.exporters.export import export, push
 
     with phase("exporting"):

@@ -1,4 +1,4 @@
-"""What the libraries beneath tell their developers is kept from users, who can do nothing with it."""
+"""Hides warnings of other libraries, which users can do nothing about."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NO_BARS = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_DATASETS_DISABLE_PROGRESS_BA
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Show no warning of a library while a command runs; those of ours and of plugins are shown.
+    """Hide warnings of libraries while a command runs; show those of t2ikit and of plugins.
 
     A library's own variable, `python -W` and PYTHONWARNINGS have the last word, and `--verbose` shows what
     Python warns of as it comes.

@@ -14,19 +14,23 @@ from t2ikit.utils.progress import phase
 
 def command(
     plugin: Annotated[
-        list[str] | None, typer.Option(help="A plugin's name, or ./file.py; may be repeated.")
+        list[str] | None, typer.Option(help="A plugin's name or ./file.py; may be repeated.")
     ] = None,
     recipe: Annotated[
-        str | None, typer.Option(help="A recipe's name or TOML file; else the plugin's default.")
+        str | None, typer.Option(help="A recipe's name or a TOML file. Default: the plugin's default recipe.")
     ] = None,
-    data: Annotated[str | None, typer.Option(help="creatures, or a folder; it is not opened.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="A dataset, as for `t2ikit train --data`; it is not opened.")
+    ] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="KEY=VALUE laid over the recipe; may be repeated.")
+        list[str] | None, typer.Option("--set", help="KEY=VALUE, overrides the recipe; may be repeated.")
     ] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="Images at once; else the recipe's.")] = None,
-    json: Annotated[Path | None, typer.Option(help="Also write the bytes to this file.")] = None,
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="Images at once on the GPU. Default: the recipe's.")
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="Also write the numbers, in bytes, to this file.")] = None,
 ) -> None:
-    """Predict the GPU memory that training a recipe takes, without a GPU."""
+    """Predict the GPU memory that a recipe needs for training, without a GPU."""
     from t2ikit.recipes.read import read_recipe
     from t2ikit.registry.registry import Registry
 

@@ -13,19 +13,19 @@ def command(
     name: Annotated[
         str,
         typer.Argument(
-            help="A table or a setting of a recipe (data, losses.denoise, data.size), or a part "
+            help="A table or setting of a recipe (data, losses.denoise, data.size), or a part "
             "(imagen/unet, losses:clip)."
         ),
     ],
     plugin: Annotated[
         list[str] | None,
-        typer.Option(help="Whose default recipe is meant, or ./file.py to look into; may be repeated."),
+        typer.Option(help="A plugin, whose default recipe is used, or ./file.py; may be repeated."),
     ] = None,
     recipe: Annotated[
-        str | None, typer.Option(help="A recipe's name or a TOML file; else imagen/default.")
+        str | None, typer.Option(help="A recipe's name or a TOML file. Default: imagen/default.")
     ] = None,
 ) -> None:
-    """Print what can be set: types, bounds, defaults, units, and what the recipe says where it differs."""
+    """List settings with types, bounds, units and defaults, and the recipe's values where they differ."""
     from t2ikit.recipes.lookup import find_options
     from t2ikit.registry.registry import Registry
 

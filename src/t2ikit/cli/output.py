@@ -1,4 +1,4 @@
-"""Standard output, for people and for programs: a table on a terminal, tab-separated lines in a pipe."""
+"""Standard output for people and programs: a table on a terminal, tab-separated lines in a pipe."""
 
 from __future__ import annotations
 

@@ -13,11 +13,9 @@ if TYPE_CHECKING:
 
 
 def command(
-    plugin: Annotated[
-        list[str] | None, typer.Option(help="Also look into ./file.py; may be repeated.")
-    ] = None,
+    plugin: Annotated[list[str] | None, typer.Option(help="Also load ./file.py; may be repeated.")] = None,
 ) -> None:
-    """List the plugins, what each brings, and why one does not work."""
+    """List the plugins and their parts, and why a plugin is broken."""
     from t2ikit.registry.registry import Registry
 
     registry = Registry.load(plugin or [])

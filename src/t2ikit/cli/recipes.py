@@ -11,11 +11,9 @@ from t2ikit.cli.output import print_rows
 
 def command(
     name: Annotated[str | None, typer.Argument(help="Print this recipe as TOML.")] = None,
-    plugin: Annotated[
-        list[str] | None, typer.Option(help="Also look into ./file.py; may be repeated.")
-    ] = None,
+    plugin: Annotated[list[str] | None, typer.Option(help="Also load ./file.py; may be repeated.")] = None,
 ) -> None:
-    """List the recipes and what each needs beside t2ikit, or print one to start your own from."""
+    """List the recipes and their requirements, or print one to start your own from."""
     from t2ikit.registry.registry import Registry
 
     registry = Registry.load(plugin or [])

@@ -13,13 +13,13 @@ from t2ikit.utils.console import log
 
 def command(
     folder: Annotated[
-        Path | None, typer.Argument(help="A folder of runs or exports, or one of them; else `runs`.")
+        Path | None, typer.Argument(help="A folder of runs or exports, or a single one. Default: `runs`.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print them as a list of JSON objects.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list of objects.")] = False,
 ) -> None:
-    """List the runs of a folder: how far each is, its last validation loss (weighted as the recipe says), the
-    share of prompts followed in all that they name, if `t2ikit evaluate` measured it, and its state: done,
-    stopped (`t2ikit train --resume` goes on with it), running or damaged.
+    """List the runs in a folder: steps, last validation loss (weighted as in the recipe), the share of
+    prompts followed in every attribute (if `t2ikit evaluate` measured it), and the state: done, stopped
+    (`t2ikit train --resume` continues it), running or damaged.
     """
     from t2ikit.runs.listing import COLUMNS, list_runs, row
 

@@ -20,22 +20,28 @@ class Weights(str, Enum):
 
 
 Steps = Annotated[int | None, typer.Option(min=1, help="Sampler steps.")]
-SamplerName = Annotated[str | None, typer.Option(help="Another sampler; but for steps, options stay.")]
-WeightsName = Annotated[Weights, typer.Option(help="Averaged or last weights.")]
-Checkpoint = Annotated[int | None, typer.Option(min=0, help="Step of a checkpoint; else the newest.")]
+SamplerName = Annotated[
+    str | None, typer.Option(help="Another sampler; it keeps the other sampler options, except steps.")
+]
+WeightsName = Annotated[Weights, typer.Option(help="EMA or raw weights.")]
+Checkpoint = Annotated[int | None, typer.Option(min=0, help="Step of the checkpoint. Default: the newest.")]
 
-Prompt = Annotated[list[str] | None, typer.Argument(help='Captions to sample; "" samples without one.')]
-Prompts = Annotated[Path | None, typer.Option(help="A text file, a caption a line; blank lines are skipped.")]
-Guidance = Annotated[list[float] | None, typer.Option(help="Guidance weight; repeated, one column for each.")]
+Prompt = Annotated[list[str] | None, typer.Argument(help='Captions; "" samples without one.')]
+Prompts = Annotated[
+    Path | None, typer.Option(help="A text file with one caption per line; blank lines are skipped.")
+]
+Guidance = Annotated[
+    list[float] | None, typer.Option(help="Guidance weight; may be repeated, one column for each.")
+]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="sampler.KEY=VALUE, upscale.KEY=VALUE; may be repeated.")
 ]
 Upscale = Annotated[
-    list[Path] | None, typer.Option(help="A super-resolution run that upscales them; may be repeated.")
+    list[Path] | None, typer.Option(help="A super-resolution run that upscales the images; may be repeated.")
 ]
 Out = Annotated[
     Path | None,
-    typer.Option(help="Folder for the images; else RUN/outputs/001, for an export ./outputs/001."),
+    typer.Option(help="Folder for the images. Default: RUN/outputs/001; for an export, ./outputs/001."),
 ]
 
 
@@ -43,7 +49,7 @@ def command(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     prompt: Prompt = None,
     prompts: Prompts = None,
-    n: Annotated[int, typer.Option("-n", min=1, help="Images of each prompt.")] = 4,
+    n: Annotated[int, typer.Option("-n", min=1, help="Images per prompt.")] = 4,
     steps: Steps = None,
     guidance: Guidance = None,
     sampler: SamplerName = None,
@@ -53,10 +59,10 @@ def command(
     checkpoint: Checkpoint = None,
     seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
     out: Out = None,
-    plugin: Annotated[list[str] | None, typer.Option(help="A plugin the run needs.")] = None,
-    device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.auto,
+    plugin: Annotated[list[str] | None, typer.Option(help="A plugin that the run needs.")] = None,
+    device: Annotated[Device, typer.Option(help="Device to compute on.")] = Device.auto,
 ) -> None:
-    """Sample images of prompts from a trained run: PNG files and a labelled grid."""
+    """Sample images from a trained run; write PNG files and a labelled grid."""
     from t2ikit.runs.open import open_run
     from t2ikit.sampling.outputs import check_output
     from t2ikit.sampling.sample import read_prompts, sample

@@ -1,4 +1,4 @@
-"""Tables on a terminal, in which no word is broken that fits a line."""
+"""Tables on a terminal, without breaking words that fit a line."""
 
 from __future__ import annotations
 

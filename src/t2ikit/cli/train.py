@@ -22,31 +22,31 @@ class Device(str, Enum):
 
 def command(
     plugin: Annotated[
-        list[str] | None, typer.Option(help="A plugin's name, or ./file.py; may be repeated.")
+        list[str] | None, typer.Option(help="A plugin's name or ./file.py; may be repeated.")
     ] = None,
     recipe: Annotated[
-        str | None, typer.Option(help="A recipe's name or TOML file; else the plugin's default.")
+        str | None, typer.Option(help="A recipe's name or a TOML file. Default: the plugin's default recipe.")
     ] = None,
     data: Annotated[
         str | None, typer.Option(help="creatures, openmoji, FOLDER, FILE.parquet, hf:OWNER/NAME, wds:SHARDS.")
     ] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="KEY=VALUE laid over the recipe; may be repeated.")
+        list[str] | None, typer.Option("--set", help="KEY=VALUE, overrides the recipe; may be repeated.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="The new run folder; else runs/NAME-001.")] = None,
+    out: Annotated[Path | None, typer.Option(help="New run folder. Default: runs/NAME-001.")] = None,
     seed: Annotated[int | None, typer.Option(help="Sets train.seed.")] = None,
-    device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.auto,
+    device: Annotated[Device, typer.Option(help="Device to compute on.")] = Device.auto,
     minutes: Annotated[
         float | None,
-        typer.Option(help="Train for so long on this machine, in place of train.steps; then a last grid."),
+        typer.Option(help="Train for this many minutes instead of train.steps; then sample a last grid."),
     ] = None,
-    resume: Annotated[Path | None, typer.Option(help="Go on with this run folder.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Resume this run.")] = None,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Check everything and forecast memory and time; no run is written."),
+        typer.Option("--dry-run", help="Check everything and predict memory and time; no run is written."),
     ] = False,
 ) -> None:
-    """Train a model from a recipe, or go on with a run."""
+    """Train a model from a recipe, or resume a run."""
     from t2ikit.runs.commands import resume_words, sample_command
     from t2ikit.training.train import train
 
