@@ -17,7 +17,7 @@ from t2ikit.errors import T2ikitWarning, UserError
 from t2ikit.evaluation.evaluator import Evaluator
 from t2ikit.evaluation.results import EvaluationOptions
 from t2ikit.evaluation.sweeps import parse_axes, run_sweep
-from t2ikit.exporters.pipeline import GeneratorModel
+from t2ikit.pipeline import GeneratorModel
 from t2ikit.runs import checkpoint as ckpt
 from t2ikit_imagen.pipeline import ImagenPipeline
 from test_resume import IMAGEN

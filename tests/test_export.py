@@ -31,7 +31,7 @@ from t2ikit.evaluation.evaluator import Evaluator, measure_run
 from t2ikit.evaluation.files import measure_into
 from t2ikit.evaluation.results import EvaluationOptions
 from t2ikit.exporters.export import export, find_format, push
-from t2ikit.exporters.pipeline import GeneratorModel, TextToImagePipeline
+from t2ikit.pipeline import GeneratorModel, TextToImagePipeline
 from t2ikit.recipes.read import read_recipe
 from t2ikit.registry.registry import Registry
 from t2ikit.sampling.images import sample_images

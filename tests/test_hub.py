@@ -19,9 +19,9 @@ from huggingface_hub import constants
 
 from clip_support import clip_folder
 from t2ikit import NotMeasured, UserError
-from t2ikit.exporters.pipeline import TextToImagePipeline
 from t2ikit.metrics import clip_files, hub_weights
 from t2ikit.nn.clip import load_clip
+from t2ikit.pipeline import TextToImagePipeline
 from t2ikit.text.model_files import find_model
 from t2ikit.utils import hub
 from test_pretrained_text import t5_folder

@@ -16,8 +16,8 @@ from PIL import Image
 
 from t2ikit import UserError
 from t2ikit.exporters.export import export
-from t2ikit.exporters.pipeline import TextToImagePipeline
 from t2ikit.exporters.pipeline_calls import UNSUPPORTED
+from t2ikit.pipeline import TextToImagePipeline
 from t2ikit.recipes.read import read_recipe
 from t2ikit.registry.registry import Registry
 from t2ikit.training.start import start_run
@@ -243,7 +243,7 @@ def test_an_export_of_an_earlier_version_opens(exported, tmp_path):
     older = {
         **index,
         "_class_name": "ImagenPipeline",
-        "generator": ["t2ikit.exporters.pipeline", "GeneratorModel"],
+        "generator": ["t2ikit.pipeline", "GeneratorModel"],
         "recipe": recipe,
     }
     (folder / "model_index.json").write_text(json.dumps(older))

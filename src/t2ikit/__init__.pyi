@@ -37,8 +37,6 @@ from .evaluation.sweeps import Sweep as Sweep
 from .exporters.card import write_model_card as write_model_card
 from .exporters.export import export as export
 from .exporters.export import export_pipeline as export_pipeline
-from .exporters.pipeline import GeneratorModel as GeneratorModel
-from .exporters.pipeline import TextToImagePipeline as TextToImagePipeline
 from .metrics.configs import LpipsConfig as LpipsConfig
 from .metrics.perceptual import Lpips as Lpips
 from .nn.clip import ClipPixels as ClipPixels
@@ -58,6 +56,8 @@ from .nn.noise import signal_to_noise as signal_to_noise
 from .nn.noise import to_clean as to_clean
 from .nn.noise_level import NoiseLevelEmbedding as NoiseLevelEmbedding
 from .nn.text_tower import TextTower as TextTower
+from .pipeline import GeneratorModel as GeneratorModel
+from .pipeline import TextToImagePipeline as TextToImagePipeline
 from .recipes.compose import Model as Model
 from .registry.hookspecs import hookimpl as hookimpl
 from .registry.registry import Registry as Registry

@@ -224,7 +224,7 @@ def t2ikit_metrics() -> list[MetricSpec]:
 
 def _diffusers(config: Config, context: None) -> Any:
     from t2ikit.exporters.export import export_pipeline
-    from t2ikit.exporters.pipeline import TextToImagePipeline
+    from t2ikit.pipeline import TextToImagePipeline
 
     return lambda run, out: export_pipeline(run, out, TextToImagePipeline)
 

@@ -50,6 +50,8 @@ class GeneratorModel(ModelMixin, ConfigMixin):
         UserError: the plugin is not installed, or an option is wrong.
     """
 
+    __module__ = "t2ikit.pipeline"  # exported folders name it: never another
+
     @register_to_config
     def __init__(
         self, use: str, options: dict[str, Any], image_size: int, text_width: int, text_length: int

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from diffusers import DiffusionPipeline, ImagePipelineOutput, ModelMixin
+from diffusers import DiffusionPipeline, ImagePipelineOutput
 from PIL import Image
 from torch import Tensor
 from typing_extensions import Self
@@ -57,8 +57,6 @@ from t2ikit.text.vocabulary import read_words, warn_of_prompts, write_words
 from t2ikit.utils.hub import folder_of
 from t2ikit.utils.quoting import one_line
 
-__all__ = ["GeneratorModel", "ModelMixin", "TextToImagePipeline"]  # ModelMixin: diffusers looks for it here
-
 
 class TextToImagePipeline(UnsupportedMethods, DiffusionPipeline):
     """Prompts to images, as `t2ikit sample` makes them.
@@ -72,6 +70,7 @@ class TextToImagePipeline(UnsupportedMethods, DiffusionPipeline):
         recipe: the tables of a resolved recipe that sampling needs; `image_size`, and the `plugins` it needs.
     """
 
+    __module__ = "t2ikit.pipeline"  # exported folders name it: never another
     family: ClassVar[Any] = Generator
     """The kind of generator it holds."""
     _optional_components = ["text_encoder", "tokenizer"]

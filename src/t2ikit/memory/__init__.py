@@ -1,1 +1,8 @@
 """What a training would take, predicted: GPU memory, and a dry run of all of it."""
+
+from typing import TYPE_CHECKING
+
+from t2ikit.utils.moved import old_names
+
+if not TYPE_CHECKING:
+    __getattr__ = old_names(__name__)  # of the module that had this folder's name

@@ -69,7 +69,7 @@ class SelectedMetric:
             "use": self.use,
             "source": self.source,
             "options": self.options,
-            "dependencies": self.dependencies,
+            "stands_on": self.dependencies,  # the key that evaluations have, and are named by
             **({"not_measured": str(self.error)} if self.error else {}),
         }
 

@@ -1,1 +1,8 @@
 """Plugins: the specs and hooks they implement, how they are loaded and found by name."""
+
+from typing import TYPE_CHECKING
+
+from t2ikit.utils.moved import old_names
+
+if not TYPE_CHECKING:
+    __getattr__ = old_names(__name__)  # of the module that had this folder's name

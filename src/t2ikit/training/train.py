@@ -81,7 +81,7 @@ def train(
 def registry_for(plugin: Plugins, resume: Run | str | Path | None) -> Registry:
     """The plugins asked for; where none is, those of the run that goes on."""
     known = getattr(resume, "registry", None)
-    return loadregistry_for(plugin) if plugin or known is None else known
+    return load_registry(plugin) if plugin or known is None else known
 
 
 def run_folder(run: Run | str | Path) -> Path:
@@ -114,13 +114,13 @@ def read_recipe(
     Raises:
         UserErrors: everything that is wrong, together.
     """
-    registry = registry or loadregistry_for(plugin)
+    registry = registry or load_registry(plugin)
     name = str(recipe) if recipe is not None else None
     spec = str(data) if data is not None else None
     return read.read_recipe(registry, name, data=spec, settings=as_settings(set))
 
 
-def loadregistry_for(plugin: Plugins = ()) -> Registry:
+def load_registry(plugin: Plugins = ()) -> Registry:
     """The installed plugins, and those asked for."""
     asked = [plugin] if isinstance(plugin, (str, Path)) else plugin
     return Registry.load([str(one) for one in asked])
