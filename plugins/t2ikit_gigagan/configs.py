@@ -1,4 +1,4 @@
-"""How the gigagan plugin's parts are configured. Imports no torch."""
+"""Config classes of the gigagan plugin. Imports no torch."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class SynthesisConfig(Config):
-    """What both generators have."""
+    """Options of both generators."""
 
     latent_width: int = Field(64, ge=1)
-    """entries of the latent z"""
+    """width of the latent z"""
     style_width: int = Field(128, ge=8)
-    """entries of the style w"""
+    """width of the style w"""
     mapping_layers: int = Field(4, ge=1, le=16)
     """layers of the mapping network"""
     tower_width: int = Field(128, ge=8, multiple_of=4)
@@ -33,12 +33,12 @@ class SynthesisConfig(Config):
 
 
 class GeneratorConfig(SynthesisConfig):
-    """Options of the generator; a level's entries are given from 4 px to full size."""
+    """Options of the generator; lists have an entry per level, from 4 px to full size."""
 
     channels: tuple[Channels, ...] = Field((64, 64, 32, 16), min_length=2)
     """channels of each level"""
     filters: tuple[Filters, ...] = Field((1, 1, 2, 4), min_length=2)
-    """kernels in the filter banks of each level; all 1: no filter bank"""
+    """kernels in the filter bank of each level; all 1: no filter bank"""
     attention: tuple[bool, ...] = Field((False, True, True, False), min_length=2)
     """whether each level attends to itself and to the text"""
     text: bool = True
@@ -46,18 +46,18 @@ class GeneratorConfig(SynthesisConfig):
 
 
 class UpsamplerConfig(SynthesisConfig):
-    """Options of the upsampler; a level's entries are given from the coarsest to full size."""
+    """Options of the upsampler; lists have an entry per level, from the coarsest to full size."""
 
     ratio: Literal[2, 4] = 2
-    """sides of what it draws over sides of what it is given"""
+    """output size over input size"""
     crop: int = Field(0, ge=0)
-    """side of the random pieces it is trained on, pixels; 0: whole images. It draws whole ones"""
+    """size of the random training crops, pixels; 0: whole images. Sampling uses whole images"""
     augmentation: Fraction = 0.2
-    """greatest level of the noise laid over small images in training; 0: none, 1: nothing else"""
+    """maximum level of the noise added to small images in training; 0: none, 1: pure noise"""
     channels: tuple[Channels, ...] = Field((64, 64, 48, 32), min_length=2)
     """channels of each level"""
     filters: tuple[Filters, ...] = Field((1, 1, 1, 1), min_length=2)
-    """kernels in the filter banks of each level; all 1: no filter bank"""
+    """kernels in the filter bank of each level; all 1: no filter bank"""
     attention: tuple[bool, ...] = Field((True, False, False, False), min_length=2)
     """whether each level attends to itself and to the text"""
     head_width: int = Field(32, ge=4)
@@ -65,61 +65,61 @@ class UpsamplerConfig(SynthesisConfig):
 
 
 class PixelConfig(Config):
-    """Options of the error in pixels."""
+    """Options of the pixel loss."""
 
     kind: Literal["l1", "l2"] = "l1"
-    """how an error counts: absolute or squared"""
+    """absolute or squared error"""
 
 
 class PerceptualConfig(Config):
-    """Options of the error in a frozen network's features."""
+    """Options of the perceptual loss."""
 
     model: str
-    """"lpips" (extra `metrics` and a download), or a CLIP: a folder or a Hub id"""
+    """"lpips" (needs the extra `metrics` and a download), or a CLIP: a folder or a Hub id"""
     depths: int = Field(3, ge=1, le=12)
-    """layers of a CLIP that are compared, evenly spaced"""
+    """number of CLIP layers to compare, evenly spaced"""
 
 
 class AugmentConfig(Config):
-    """Differentiable augmentation (arXiv 2006.10738): for small data. 0 everywhere: none."""
+    """Differentiable augmentation (arXiv 2006.10738) for small datasets. 0 everywhere: none."""
 
     translation: Fraction = 0.0
-    """greatest shift, as a share of the side"""
+    """maximum shift, as a share of the image size"""
     scale: Fraction = 0.0
-    """greatest change of size, as a share"""
+    """maximum change of scale, as a share"""
     cutout: Fraction = 0.0
-    """side of a grey square, as a share of the side"""
+    """size of a grey square, as a share of the image size"""
     brightness: Annotated[float, Field(ge=0, le=2)] = 0.0
-    """greatest shift of all channels, of which black and white are 2 apart"""
+    """maximum shift of all channels; black and white are 2 apart"""
     saturation: Fraction = 0.0
-    """greatest change of the distance from grey, as a share; harms data whose captions name colours"""
+    """maximum change of saturation, as a share; not for data whose captions name colours"""
     contrast: Fraction = 0.0
-    """greatest change of the distance from the mean, as a share"""
+    """maximum change of contrast, as a share"""
 
 
 class CriticConfig(Config):
-    """Options of the multi-scale critic; a level's entries are given from 4 px to full size."""
+    """Options of the multi-scale critic; lists have an entry per level, from 4 px to full size."""
 
     channels: tuple[Channels, ...] = Field((64, 64, 32, 16), min_length=2)
     """channels of each level"""
     attention: tuple[bool, ...] = Field((False, True, False, False), min_length=2)
     """whether each level attends to itself"""
     multiscale: bool = True
-    """judge the images of every level at every later level; false: the full image at the last one"""
+    """judge the images of every level at every later level; false: only the full image at the last level"""
     tower_width: int = Field(128, ge=8, multiple_of=4)
-    """width of its own trainable text tower"""
+    """width of the critic's trainable text tower"""
     tower_layers: int = Field(0, ge=0, le=12)
-    """transformer layers of that tower"""
+    """transformer layers of the critic's text tower"""
     predictor_layers: int = Field(4, ge=1, le=8)
-    """1 x 1 convolutions, modulated by the text, from features to a logit"""
+    """number of text-modulated 1 x 1 convolutions from features to a logit"""
     head_width: int = Field(16, ge=4)
     """channels of an attention head; divides the channels of every level that attends"""
     text: bool = True
     """false: an unconditional critic"""
     embedding_width: int = Field(0, ge=0)
-    """width of a joint embedding of images and texts, for the loss contrastive-critic; 0: none"""
+    """width of the joint embedding of images and texts, for the loss contrastive-critic; 0: none"""
     augment: AugmentConfig = Field(default_factory=AugmentConfig)
-    """changes of real and fake images alike, before they are judged"""
+    """augmentation of both real and fake images before they are judged"""
 
 
 class VisionCriticConfig(Config):
@@ -128,27 +128,27 @@ class VisionCriticConfig(Config):
     model: str
     """a CLIP model: a folder or a Hub id"""
     depths: int = Field(3, ge=1, le=12)
-    """layers of the vision tower that are judged, evenly spaced"""
+    """number of layers of the vision tower to judge, evenly spaced"""
     channels: int = Field(64, ge=8)
-    """channels that the frozen random projection gives to the heads"""
+    """output channels of the frozen random projection before the heads"""
     tower_width: int = Field(128, ge=8, multiple_of=4)
-    """width of its own trainable text tower"""
+    """width of the critic's trainable text tower"""
     augment: AugmentConfig = Field(default_factory=AugmentConfig)
-    """changes of real and fake images alike, before they are judged"""
+    """augmentation of both real and fake images before they are judged"""
 
 
 class AdversarialConfig(Config):
-    """Options of the adversarial and matching losses; all of a recipe should agree."""
+    """Options of the adversarial and matching losses; use the same for all of a recipe."""
 
     kind: Literal["logistic", "relativistic"] = "logistic"
-    """logistic: real and fake are judged alone; relativistic: a fake against the real one of the same text"""
+    """logistic: judge real and fake separately; relativistic: a fake against a real image of the same text"""
 
 
 class ContrastiveConfig(Config):
     """Options of the critic's contrastive loss."""
 
     scale: float = Field(10.0, gt=0, le=100)
-    """inverse temperature of the cosines"""
+    """inverse temperature of the cosine similarities"""
 
 
 class ClipConfig(Config):
@@ -162,6 +162,6 @@ class OneStepConfig(Config):
     """Options of the sampler."""
 
     truncation: Fraction = 1.0
-    """1: as trained; towards 0: fewer odd images and less variety"""
+    """1: as trained; towards 0: fewer artefacts and less variety"""
     augmentation: Fraction = 0.0
-    """an upsampler: level of the noise laid over the image to upscale"""
+    """super-resolution: level of the noise added to the image to upscale"""

@@ -1,4 +1,4 @@
-"""How the imagen plugin's parts are configured. Imports no torch."""
+"""Config classes of the imagen plugin. Imports no torch."""
 
 from __future__ import annotations
 
@@ -21,45 +21,45 @@ class UNetConfig(Config):
     attention: tuple[bool, ...] = Field((False, True, True), min_length=2, max_length=6)
     """whether each level attends to itself and to the text"""
     layers: Annotated[int, Field(ge=1, le=8)] | tuple[Annotated[int, Field(ge=1, le=8)], ...] = 1
-    """residual blocks a level, or of each level from the finest"""
+    """residual blocks per level, or a list from the finest level"""
     self_attention: bool = True
-    """false: levels that attend look at the text alone"""
+    """false: levels with attention attend only to the text"""
     head_width: int = Field(16, ge=4)
     """channels of an attention head; divides the channels of every level that attends"""
     heads: int = Field(0, ge=0)
-    """attention heads at every level, however wide; 0: as many as `head_width` gives"""
+    """attention heads at every level; 0: as many as `head_width` gives"""
     groups: int = Field(8, ge=1)
     """groups of the group norms; divides the channels of every level"""
     resampling: Literal["conv", "resnet"] = "conv"
-    """what halves and doubles the image: one convolution, or DeepFloyd IF's residual blocks"""
+    """down- and upsampling: one convolution, or DeepFloyd IF's residual blocks"""
     channels_last: bool = False
     """keep channels last in memory: faster for wide U-Nets"""
     patch: Literal[1, 2, 4] = 2
-    """side of the squares of pixels that are folded into channels before the U-Net, pixels"""
+    """size of the patches that are folded into channels before the U-Net, pixels"""
     time_width: int = Field(0, ge=0)
-    """width of the embedding of time and pooled text; 0: four times the channels of the finest level"""
+    """width of the embedding of timestep and pooled text; 0: four times the channels of the finest level"""
     text_width: int = Field(64, ge=8, multiple_of=4)
     """width of the trainable text tower"""
     text_layers: int = Field(2, ge=0, le=12)
     """transformer layers of the trainable text tower, on top of its convolutions"""
     prediction: Literal["v_prediction", "epsilon", "sample", "flow_prediction"] = "v_prediction"
-    """what the U-Net predicts: v, the noise, the clean image, or the flow's velocity"""
+    """prediction target: v, the noise, the clean image, or the velocity of the flow"""
     schedule: Literal["linear", "cosine", "sigmoid"] = "cosine"
-    """noise schedule; a flow model trains on its own straight path and only samples on this one"""
+    """noise schedule; a flow model trains on its straight path and uses this one only for sampling"""
     zero_snr: bool = True
-    """rescale the schedule so that the last step is pure noise; not with epsilon, which is 0/0 there"""
+    """rescale the schedule so that the last step is pure noise; not for epsilon, which is 0/0 there"""
     timesteps: int = Field(1000, ge=10, le=10000)
     """noise levels of the training schedule"""
     timestep_sampling: Literal["uniform", "logit_normal"] = "uniform"
-    """how training draws noise levels: evenly, or mostly in the middle (arXiv 2403.03206)"""
+    """distribution of the timesteps in training: uniform, or mostly in the middle (arXiv 2403.03206)"""
     timestep_shift: float = Field(1.0, ge=0.1, le=10)
     """above 1: more of the noisy levels, where shapes form; u becomes s u / (1 + (s - 1) u) (same source)"""
     caption_dropout: float = Field(0.1, ge=0, lt=1)
     """share of samples trained on the empty caption; guidance needs it above 0"""
     self_conditioning: float = Field(0.0, ge=0, le=1)
-    """share of samples that see a first estimate of their clean image; 0: the U-Net takes none"""
+    """share of samples conditioned on a first estimate of the clean image; 0: no self-conditioning"""
     augment: float = Field(0.0, ge=0, le=1)
-    """chance of each geometric change of a training image, which the U-Net is told of; for small data"""
+    """probability of each geometric augmentation; the U-Net is conditioned on it; for small datasets"""
     checkpointing: bool = False
     """recompute activations in the backward pass: less memory, about a third more time"""
 
@@ -74,33 +74,33 @@ class UNetConfig(Config):
 
 
 class IFConfig(UNetConfig):
-    """Options of the U-Net as DeepFloyd IF has it, so that diffusers' own pipeline opens it."""
+    """Options of a U-Net like DeepFloyd IF's, which diffusers' own pipeline can open."""
 
     patch: Literal[1] = 1
     """pixels are not folded"""
     resampling: Literal["resnet"] = "resnet"
-    """what halves and doubles the image: residual blocks"""
+    """down- and upsampling: residual blocks"""
     self_attention: Literal[True] = True
-    """levels that attend look at themselves and at the text"""
+    """levels with attention attend to themselves and to the text"""
     text_layers: Literal[0] = 0
     """there is no text tower: the U-Net takes the encoder's tokens"""
     self_conditioning: Literal[0] = 0
-    """the U-Net sees the noisy image alone"""
+    """no self-conditioning"""
     augment: Literal[0] = 0
-    """the U-Net is told of no change of the training images"""
+    """no augmentation"""
     prediction: Literal["v_prediction", "epsilon", "sample"] = "v_prediction"
-    """what the U-Net predicts: v, the noise or the clean image"""
+    """prediction target: v, the noise or the clean image"""
 
 
 class SuperResolutionConfig(UNetConfig):
-    """Options of the U-Net that upscales images; `augment` and `self_conditioning` are the base model's."""
+    """Options of the super-resolution U-Net; without `augment` and `self_conditioning`."""
 
     ratio: Literal[2, 4] = 2
-    """sides of what it draws over sides of what it is given"""
+    """output size over input size"""
     crop: int = Field(0, ge=0)
-    """side of the random pieces it is trained on, pixels; 0: whole images. It draws whole ones"""
+    """size of the random training crops, pixels; 0: whole images. Sampling uses whole images"""
     augmentation: Fraction = 1.0
-    """greatest level of the noise laid over small images in training; 0: none, 1: nothing else"""
+    """maximum level of the noise added to small images in training; 0: none, 1: pure noise"""
 
     @model_validator(mode="after")
     def _geometry(self) -> Self:
@@ -116,14 +116,14 @@ class DenoiseConfig(Config):
     """Options of the denoising loss."""
 
     kind: Literal["l2", "l1", "huber"] = "l2"
-    """how an error counts: squared, absolute, or squared when small and absolute when large"""
+    """squared error, absolute error, or squared when small and absolute when large"""
     huber_delta: float = Field(0.1, gt=0)
-    """error at which the Huber loss goes from squared to absolute"""
+    """error at which the Huber loss changes from squared to absolute"""
     weighting: Literal["min_snr", "soft_min_snr", "snr_plus_one", "none"] = "min_snr"
-    """how noise levels count: min-SNR (arXiv 2303.09556), its smooth form (arXiv 2401.11605), SNR + 1 (arXiv
-    2202.00512) up to gamma, all alike"""
+    """weighting of noise levels: min-SNR (arXiv 2303.09556), its smooth form (arXiv 2401.11605), SNR + 1
+    capped at gamma (arXiv 2202.00512), or none"""
     gamma: float = Field(5.0, gt=0)
-    """greatest weight of an error in the clean image, by all but "none" """
+    """maximum weight of an error in the clean image; not used by "none" """
 
 
 class DDPMConfig(SamplerConfig):
@@ -139,7 +139,7 @@ class DDIMConfig(SamplerConfig):
     steps: int = Field(50, ge=1, le=10000)
     """U-Net calls"""
     eta: float = Field(0.0, ge=0, le=1)
-    """share of DDPM's noise that is added at each step; 0: deterministic"""
+    """share of DDPM's noise to add at each step; 0: deterministic"""
 
 
 class MultistepConfig(SamplerConfig):
@@ -160,4 +160,4 @@ class FlowConfig(EulerConfig):
     """Options of the flow sampler."""
 
     shift: float = Field(1.0, gt=0, le=20)
-    """above 1 spends more steps at high noise (arXiv 2403.03206, equation 23)"""
+    """above 1: more steps at high noise (arXiv 2403.03206, equation 23)"""

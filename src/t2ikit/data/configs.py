@@ -1,4 +1,4 @@
-"""The options of the datasets, and which SPEC belongs to which. Imports no torch."""
+"""Config classes of the datasets, and which SPEC belongs to which. Imports no torch."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ TABLE_ENDINGS = (".parquet", ".jsonl")
 
 
 class CreaturesConfig(DatasetConfig):
-    """Drawings of creatures, made as they are asked for."""
+    """Drawings of creatures, generated on the fly."""
 
     spec: str = "creatures"
-    """where the images come from: the name of this dataset"""
+    """the name of this dataset"""
     size: int = Field(default=32, ge=16, le=1024)
     """height and width of the images, pixels"""
     count: int = Field(default=20_000, ge=1)
-    """number of images, training and validation together"""
+    """number of images, including validation"""
     seed: int = Field(default=0, ge=0)
-    """which images: another seed draws other images of the same kind"""
+    """seed of the images; another seed gives other images of the same kind"""
 
     @model_validator(mode="after")
     def _has_something_to_train_on(self) -> Self:
@@ -43,20 +43,20 @@ class CreaturesConfig(DatasetConfig):
 
 
 class CaptionedConfig(DatasetConfig):
-    """How captioned images are read, whatever they come from."""
+    """Options of captioned images from any source."""
 
     background: str = "white"
-    """colour behind transparent pixels and beside fitted images: a name or #rrggbb"""
+    """colour behind transparent pixels and of the padding: a name or #rrggbb"""
     fit: Literal["crop", "pad"] = "crop"
-    """images that are not square: crop the middle, or pad with the background so that nothing is lost"""
+    """images that are not square: crop the centre, or pad with the background"""
     flip: bool = False
-    """show each training image mirrored too, as one more image; not where captions say left or right"""
+    """add a mirrored copy of each training image; not where captions say left or right"""
     templates: tuple[str, ...] = (PLACE,)
-    """what a caption is put into, each giving one more caption: ["{caption}", "a drawing of {caption}"]"""
+    """templates, each makes one caption of every caption: ["{caption}", "a drawing of {caption}"]"""
     max_bad: float = Field(0.5, ge=0, le=1)
-    """share of the images that may be unusable; they are skipped and told, beyond it nothing starts"""
+    """maximum share of unusable images; they are skipped and reported, and above it nothing starts"""
     cache: str | None = None
-    """folder for resized images; none: $T2IKIT_CACHE, or else the user's cache folder"""
+    """cache folder for resized images; none: $T2IKIT_CACHE, or else the user's cache folder"""
 
     @field_validator("background")
     @classmethod
@@ -78,7 +78,7 @@ class SplitConfig(CaptionedConfig):
     """Captioned images whose folders, files or rows may be named after splits."""
 
     splits: bool = True
-    """keep parts named as splits (train, and validation, valid, val, dev or test); false: mix them"""
+    """respect named splits (train, and validation, valid, val, dev or test); false: mix them"""
 
 
 def before_splits(config_class: type[Config], table: Mapping[str, Any]) -> dict[str, Any]:
@@ -91,15 +91,15 @@ class OpenmojiConfig(CaptionedConfig):
     """The colour font of OpenMoji (CC BY-SA 4.0), each emoji with its name."""
 
     spec: str = "openmoji"
-    """where the images come from: the name of this dataset"""
+    """the name of this dataset"""
     size: int = Field(default=32, ge=8, le=1024)
     """height and width of the images, pixels"""
     sequences: bool = False
-    """also what several characters make: people by sex, skin tone and trade, flags, keycaps (needs Raqm)"""
+    """also emoji of several characters: people by sex, skin tone and job, flags, keycaps (needs Raqm)"""
 
 
 class FolderConfig(SplitConfig):
-    """A folder: images with `metadata.jsonl` or `metadata.csv` or a .txt beside each; .parquet; .tar."""
+    """A folder: images with `metadata.jsonl`, `metadata.csv` or a .txt file each; .parquet; .tar."""
 
     caption_column: str | None = None
     """key of the caption in metadata; none: the first of text, caption, captions, prompt, description"""
@@ -149,7 +149,7 @@ class ShardsConfig(CaptionedConfig):
     caption_column: str | None = None
     """key of the captions in .json; none: the first of text, caption, captions, prompt, description"""
     stream: bool | None = None
-    """open shards one after another while training; none: only where they are not on this machine"""
+    """stream the shards during training; none: only remote shards"""
 
 
 def accepts_shards(spec: str) -> bool:

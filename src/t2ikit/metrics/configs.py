@@ -1,4 +1,4 @@
-"""How the metrics are configured. Imports no torch."""
+"""Config classes of the metrics. Imports no torch."""
 
 from __future__ import annotations
 
@@ -12,51 +12,51 @@ CLIP = "openai/clip-vit-base-patch32"
 
 
 class FeatureConfig(Config):
-    """What compares two sets of images by the features of a frozen network."""
+    """Options of distances between two sets of images in the features of a frozen network."""
 
     batch: int = Field(64, ge=1)
-    """images looked at once; changes memory and time, not the result"""
+    """images per batch; changes memory and time, not the result"""
     resamples: int = Field(100, ge=10, le=10000)
-    """resamples behind the intervals; unless given here, of Frechet distances of large sets fewer"""
+    """bootstrap samples for the intervals; by default fewer for Frechet distances of large sets"""
 
 
 class ClipFeatureConfig(FeatureConfig):
-    """The same with a CLIP's image tower."""
+    """The same with the image tower of a CLIP."""
 
     model: str = CLIP
-    """a folder, or an id on the Hub; distances of different models do not compare"""
+    """a folder or a Hub id; distances of different models are not comparable"""
 
 
 class ClipScoreConfig(Config):
-    """How well images fit their captions, by a CLIP."""
+    """How well images fit their captions, measured by a CLIP."""
 
     model: str = CLIP
-    """a folder, or an id on the Hub; scores of different models do not compare"""
+    """a folder or a Hub id; scores of different models are not comparable"""
     batch: int = Field(64, ge=1)
-    """images looked at once; changes memory and time, not the result"""
+    """images per batch; changes memory and time, not the result"""
 
 
 class ReaderDiversityConfig(Config):
-    """How different the images of a prompt are, in features of the creature reader."""
+    """How much the images of a prompt differ, in features of the creature reader."""
 
     batch: int = Field(64, ge=1)
-    """images looked at once; changes memory and time, not the result"""
+    """images per batch; changes memory and time, not the result"""
 
 
 class ClipDiversityConfig(ReaderDiversityConfig):
-    """The same with a CLIP's image tower."""
+    """The same with the image tower of a CLIP."""
 
     model: str = CLIP
-    """a folder, or an id on the Hub; distances of different models do not compare"""
+    """a folder or a Hub id; distances of different models are not comparable"""
 
 
 class LpipsConfig(Config):
     """Perceptual distance (arXiv 1801.03924)."""
 
     net: Literal["alex", "vgg", "squeeze"] = "alex"
-    """network below the learned distance; distances of different ones do not compare"""
+    """backbone network; distances of different networks are not comparable"""
     batch: int = Field(64, ge=1)
-    """pairs looked at once; changes memory and time, not the result"""
+    """pairs per batch; changes memory and time, not the result"""
 
 
 class PlainConfig(Config):

@@ -1,4 +1,4 @@
-"""The parts of a recipe that belong to the core, with their defaults and bounds. Imports no torch."""
+"""Settings of the core in a recipe, with defaults and bounds. Imports no torch."""
 
 from __future__ import annotations
 
@@ -14,44 +14,44 @@ Tracker = Literal["tensorboard", "wandb", "trackio"]
 
 
 class TrainConfig(Config):
-    """How long, how much at a time, and what is kept of it: the table `[train]`."""
+    """Training length, batch size, logging and checkpoints: the table `[train]`."""
 
     steps: int = Field(1000, ge=1)
     """optimiser steps of each player"""
     minutes: float = Field(0, ge=0, allow_inf_nan=False)
-    """minutes to train on this machine, in place of `steps`; 0: train `steps`"""
+    """minutes to train on this machine, instead of `steps`; 0: train `steps`"""
     batch: int = Field(16, ge=1)
-    """images an optimiser step, over all devices"""
+    """images per optimiser step, over all devices"""
     micro_batch: int = Field(0, ge=0)
-    """images at once on one device; gradients accumulate up to `batch`; 0: all of the device's share"""
+    """images at once on one device; gradients accumulate up to `batch`; 0: no accumulation"""
     precision: Precision = "no"
     """autocast: no (fp32), bf16 or fp16 (GPU, one player only)"""
     seed: int = Field(0, ge=0, lt=2**31)
-    """what weights, data order and noise are drawn from"""
+    """seed of weights, data order and noise"""
     ema_decay: float = Field(0.999, ge=0, lt=1)
-    """decay of the averaged weights, a step; 0: none are kept"""
+    """decay of the EMA weights per step; 0: no EMA"""
     num_workers: int = Field(0, ge=0, le=64)
     """processes that prepare images, at most one for a stream; 0: the training process does it"""
     log_every: int = Field(10, ge=1)
-    """steps between lines of log.jsonl; each holds means over the steps since the last"""
+    """steps between lines of log.jsonl; a line has means over the steps since the last"""
     validate_every: int = Field(200, ge=1)
-    """steps between validation losses, which are also measured for each checkpoint"""
+    """steps between validation losses; each checkpoint also gets one"""
     validation_images: int = Field(64, ge=1)
-    """held-out images a validation loss is measured on"""
+    """held-out images for the validation loss"""
     sample_every: int = Field(500, ge=1)
-    """steps between grids of validation prompts"""
+    """steps between sample grids of the validation prompts"""
     prompts: tuple[str, ...] = ()
-    """validation prompts; empty: four that the data gives"""
+    """validation prompts; empty: four from the data"""
     samples: int = Field(4, ge=1, le=64)
-    """images of each validation prompt"""
+    """images per validation prompt"""
     save_every: int = Field(500, ge=1)
     """steps between checkpoints"""
     keep_last: int = Field(2, ge=1)
-    """how many of the latest checkpoints are kept"""
+    """number of latest checkpoints to keep"""
     keep_best: int = Field(1, ge=0)
-    """how many are kept besides for their validation loss"""
+    """number of checkpoints to keep in addition, those of lowest validation loss"""
     trackers: tuple[Tracker, ...] = ()
-    """where scalars and grids go besides log.jsonl"""
+    """trackers that get scalars and grids, in addition to log.jsonl"""
 
     @model_validator(mode="after")
     def _micro_batch_fits(self) -> Self:
@@ -67,23 +67,23 @@ class OptimizerConfig(Config):
     """The optimiser of one player: the tables `[optimizer.generator]` and `[optimizer.critic]`."""
 
     kind: Literal["adamw", "muon"] = "adamw"
-    """adamw; or muon for matrices and convolutions, with adamw for the rest: fewer, dearer steps"""
+    """adamw; or muon for matrices and convolutions and adamw for the rest: fewer but more expensive steps"""
     lr: float = Field(1e-3, gt=0, le=1)
-    """greatest learning rate"""
+    """peak learning rate"""
     betas: tuple[float, float] = (0.9, 0.99)
-    """decay of the first and second moment"""
+    """decay of the first and second moments"""
     momentum: float = Field(0.95, ge=0, lt=1)
-    """muon: decay of its momentum"""
+    """muon: decay of the momentum"""
     weight_decay: float = Field(0.01, ge=0)
     """decoupled weight decay"""
     eps: float = Field(1e-8, gt=0)
-    """added to the root of the second moment"""
+    """added to the square root of the second moment"""
     warmup_steps: int = Field(0, ge=0)
     """steps over which the learning rate rises from 0"""
     decay: Literal["none", "linear", "cosine"] = "none"
-    """how the learning rate falls to 0 from the end of the warm-up to the last step"""
+    """decay of the learning rate to 0, from the end of the warm-up to the last step"""
     max_grad_norm: float = Field(1.0, ge=0)
-    """greatest gradient norm over the player's parameters; 0: no clipping"""
+    """maximum gradient norm over all parameters of the player; 0: no clipping"""
 
     @model_validator(mode="after")
     def _betas_are_decays(self) -> Self:
@@ -93,12 +93,12 @@ class OptimizerConfig(Config):
 
 
 class LossConfig(Config):
-    """What a recipe says of any loss; the rest of its table is the loss's own."""
+    """Settings of every loss; the rest of its table are the loss's own options."""
 
     weight: float = Field(1.0, ge=0, allow_inf_nan=False)
-    """factor of this loss in the player's sum; 0 leaves the loss out"""
+    """weight of this loss in the player's sum; 0 leaves the loss out"""
     every: int = Field(1, ge=1)
-    """compute only every so many steps, and then `every` times as strongly (lazy regularisation)"""
+    """compute only every this many steps, with `every` times the weight (lazy regularisation)"""
 
 
 SECTIONS: dict[str, type[Config]] = {"train": TrainConfig, "optimizer": OptimizerConfig, "loss": LossConfig}

@@ -1,4 +1,4 @@
-"""Options that samplers of denoisers share. Imports no torch."""
+"""Options shared by the samplers of denoisers. Imports no torch."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class SamplerConfig(Config):
-    """What all samplers of denoisers take."""
+    """Options of every sampler of denoisers."""
 
     steps: int = Field(20, ge=1, le=10000)
     """U-Net calls"""
     guidance: float = Field(3.0, ge=0, le=50)
     """classifier-free guidance weight; 1: none, 0: the caption is ignored"""
     guidance_interval: tuple[Fraction, Fraction] = (0.0, 1.0)
-    """noise levels t/T between which guidance is used, weight 1 elsewhere (arXiv 2404.07724)"""
+    """range of noise levels t/T with guidance, weight 1 elsewhere (arXiv 2404.07724)"""
     thresholding: Literal["none", "static", "dynamic"] = "dynamic"
-    """how the predicted image is kept in range: not, clipped, or by percentile (Imagen)"""
+    """how to keep the predicted image in range: not at all, by clipping, or by percentile (Imagen)"""
     percentile: float = Field(0.95, gt=0, le=1)
-    """dynamic thresholding: share of pixels left unclipped"""
+    """dynamic thresholding: share of values left unclipped"""
     augmentation: float = Field(0.2, ge=0, le=1)
-    """super-resolution: level of the noise laid over the image to upscale; 0: none, 1: nothing else"""
+    """super-resolution: level of the noise added to the image to upscale; 0: none, 1: pure noise"""
     maximum: float = Field(100.0, ge=1)
-    """dynamic thresholding: greatest value that is divided out (Imagen has none, DeepFloyd IF 1.5)"""
+    """dynamic thresholding: maximum divisor (Imagen has none, DeepFloyd IF 1.5)"""
 
     @model_validator(mode="after")
     def _interval_is_one(self) -> Self:

@@ -1,4 +1,4 @@
-"""The options of the text encoders. Imports no torch."""
+"""Config classes of the text encoders. Imports no torch."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ class BuiltinTextConfig(Config):
     """Options of the built-in text encoder."""
 
     width: int = Field(64, ge=8, le=4096)
-    """entries of a word's vector"""
+    """width of the word vectors"""
     length: int = Field(24, ge=2, le=512)
-    """tokens a caption is cut to, the start token included"""
+    """maximum number of tokens, including the start token; longer captions are cut"""
 
 
 class PretrainedConfig(Config):
-    """Any encoder model that transformers can open, by Hub id or folder; its weights must be safetensors."""
+    """Any encoder that transformers can load, by Hub id or folder; its weights must be safetensors."""
 
     model: str
     """Hub id, or a folder with config.json, a tokenizer and *.safetensors"""
     revision: str | None = None
-    """branch, tag or commit on the Hub; none: the newest, or the one that is kept on this machine"""
+    """branch, tag or commit on the Hub; none: the newest, or the one in the local cache"""
     length: int = Field(64, ge=2, le=512)
-    """tokens a caption is cut to"""
+    """maximum number of tokens; longer captions are cut"""
     padded: bool = False
-    """give the states of padding, too, as if they were text: what DeepFloyd IF's pipeline does"""
+    """treat padding as text, as DeepFloyd IF's pipeline does"""
     precision: Literal["fp32", "bf16"] = "fp32"
-    """numbers the encoder computes in, and in which its embeddings are kept"""
+    """precision of the encoder and of the cached embeddings"""
     batch: int = Field(32, ge=1)
     """captions encoded at once"""
     cache: str | None = None
-    """folder for embeddings; none: $T2IKIT_CACHE, or else the user's cache folder"""
+    """cache folder for embeddings; none: $T2IKIT_CACHE, or else the user's cache folder"""
 
     @field_validator("model")
     @classmethod
@@ -53,9 +53,9 @@ class T5Config(PretrainedConfig):
 
 
 class ClipTextConfig(PretrainedConfig):
-    """The text tower of a CLIP: its tokens, and its pooled output before the projection."""
+    """The text tower of a CLIP: tokens, and the pooled output before the projection."""
 
     model: str = "openai/clip-vit-base-patch32"
     """Hub id, or a folder with config.json, a tokenizer and *.safetensors"""
     length: int = Field(77, ge=2, le=512)
-    """tokens a caption is cut to; the models of OpenAI have 77"""
+    """maximum number of tokens; longer captions are cut; OpenAI's models have 77"""
