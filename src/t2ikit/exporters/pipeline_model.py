@@ -13,7 +13,7 @@ from t2ikit.errors import UserError
 from t2ikit.recipes.recipe import SAMPLING, Part, Recipe
 from t2ikit.recipes.resolve import resolve
 from t2ikit.registry.registry import Registry
-from t2ikit.text.loaded import LoadedTextEncoder
+from t2ikit.text.pretrained import LoadedTextEncoder
 
 EXTRA = ("image_size", "plugins")
 """What a pipeline's recipe holds besides tables."""
