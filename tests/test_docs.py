@@ -210,7 +210,7 @@ def test_the_map_lists_the_folders_in_their_order():
         name.removesuffix("/").removesuffix(".py")
         for name in re.findall(r"^- `(.*?)`", section, re.MULTILINE)
     ]
-    assert named == [layer for layer in LAYERS if layer not in ("pipeline", "__main__")]
+    assert named == [layer for layer in LAYERS if layer != "__main__"]
 
 
 def test_functions_that_the_map_names_exist():
