@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from t2ikit.errors import UserError
+from t2ikit.utils.deprecation import renamed
 
 Index = slice | Tensor
 
@@ -80,6 +81,7 @@ class TextEmbedding:
         )
 
 
+@renamed(level="noise_level")
 @dataclass(frozen=True)
 class Condition:
     """All that sampling knows.
@@ -124,6 +126,7 @@ class Condition:
         )
 
 
+@renamed(wrong_ok="mismatch_mask", pool="all_captions", pool_text="all_captions_text", own="caption_index")
 @dataclass(frozen=True)
 class Batch:
     """One micro-batch of training data.

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from t2ikit.core.batch import Batch, Condition, Prediction, Record, TextEmbedding
 from t2ikit.core.rng import Draws
 from t2ikit.core.super_resolution import SuperResolution
+from t2ikit.utils.deprecation import old_attribute, take_old_names
 
 if TYPE_CHECKING:
     pass
@@ -22,12 +23,18 @@ class Generator(nn.Module, ABC):
     Attributes:
         caption_dropout: the share of samples trained on the empty caption, in [0, 1); guidance needs
             it above 0.
-        upscales: how a super-resolution model is trained: its batches and conditions have `low_res`; None:
-            it draws from the text alone.
+        super_resolution: how a super-resolution model is trained: its batches and conditions have `low_res`;
+            None: it samples from the text alone.
     """
 
     caption_dropout: float = 0.0
     super_resolution: SuperResolution | None = None
+
+    enlarges = old_attribute("Generator", "enlarges", "super_resolution")
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        take_old_names(cls, enlarges="super_resolution")
 
     @abstractmethod
     def forward(self, batch: Batch, draws: Draws) -> Prediction:
@@ -183,6 +190,10 @@ class Dataset(ABC):
     notes: tuple[str, ...] = ()
     indexed_training: bool = True
     trained_prompts: bool = False
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        take_old_names(cls, pictures="images")
 
     @abstractmethod
     def size(self, split: Split) -> int:

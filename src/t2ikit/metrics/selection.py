@@ -169,6 +169,10 @@ def _select(registry: Registry, entry: Entry, key: str, table: dict[str, Any]) -
 
 
 def _dependencies(metric: Metric) -> dict[str, str]:
+    old = getattr(metric, "stands_on", None)
+    if old is not None and not hasattr(metric, "dependencies"):
+        warn_renamed(f"{type(metric).__name__}.stands_on", "dependencies")
+        return dict(old())
     return dict(metric.dependencies()) if hasattr(metric, "dependencies") else {}
 
 

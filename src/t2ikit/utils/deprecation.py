@@ -42,20 +42,43 @@ def renamed(**names: str) -> Callable[[Class], Class]:
         def __init__(self: Any, *args: Any, **options: Any) -> None:
             for old in names.keys() & options.keys():
                 warn_renamed(f"{kind.__name__}({old}=...)", f"{names[old]}=")
-                options[names[old]] = options.pop(old)
+                options[names[old]] = options.pop(old)  # over the new one, which dataclasses.replace gives
             init(self, *args, **options)
 
         kind.__init__ = __init__  # type: ignore[misc]
         for old, new in names.items():
-            setattr(kind, old, _alias(kind.__name__, old, new))
+            setattr(kind, old, old_attribute(kind.__name__, old, new))
         return kind
 
     return decorate
 
 
-def _alias(kind: str, old: str, new: str) -> property:
+def old_attribute(kind: str, old: str, new: str) -> Any:
+    """A property that reads and sets another attribute, with a warning.
+
+    Args:
+        kind: the class, for the warning.
+        old, new: names of the attribute.
+    """
+
     def read(self: Any) -> Any:
         warn_renamed(f"{kind}.{old}", f"{kind}.{new}")
         return getattr(self, new)
 
-    return property(read, doc=f"The old name of `{new}`.")
+    def write(self: Any, value: Any) -> None:
+        warn_renamed(f"{kind}.{old}", f"{kind}.{new}")
+        setattr(self, new, value)
+
+    return property(read, write, doc=f"The old name of `{new}`.")
+
+
+def take_old_names(kind: type, **names: str) -> None:
+    """For `__init_subclass__`: what a class defines by an old name is defined by the new one, too.
+
+    Args:
+        kind: the class.
+        **names: the new name by the old one.
+    """
+    for old in names.keys() & vars(kind).keys():
+        warn_renamed(f"{kind.__name__}.{old}", f"{kind.__name__}.{names[old]}", 5)  # past ABCMeta's own frame
+        setattr(kind, names[old], vars(kind)[old])
