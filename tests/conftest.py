@@ -25,7 +25,9 @@ TESTS = Path(__file__).parent
 TOYS = TESTS / "toys" / "toys.py"
 KILLER = TESTS / "toys" / "killer.py"
 
-# Beside other workers of pytest-xdist, a second thread would only get in the way.
+# Beside other workers of pytest-xdist, a second thread only gets in the way; so it does in commands of tests.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
 
 
