@@ -76,7 +76,7 @@ def test_a_piece_lies_on_the_grid_of_its_small_image():
     enlarging = SuperResolution(4, 8)
     places = set()
     for number in range(200):
-        piece = enlarging.piece(image, 7, number)
+        piece = enlarging.random_crop(image, 7, number)
         assert piece.shape == (3, 8, 8)
         first = int(piece[0, 0, 0])
         top, left = divmod(first, 20)
@@ -88,14 +88,14 @@ def test_a_piece_lies_on_the_grid_of_its_small_image():
         assert torch.equal(shrink(piece[None].float(), 4), part)
         places.add((top, left))
     assert len(places) == 16  # every place comes up
-    assert torch.equal(enlarging.piece(image, 7, 3), enlarging.piece(image, 7, 3))
-    assert SuperResolution(4).piece(image, 7, 3) is image
+    assert torch.equal(enlarging.random_crop(image, 7, 3), enlarging.random_crop(image, 7, 3))
+    assert SuperResolution(4).random_crop(image, 7, 3) is image
 
 
 def test_pieces_show_borders_nearly_as_often_as_what_is_inside():
     image, seen = torch.arange(64 * 64).reshape(1, 64, 64), torch.zeros(64 * 64)
     for number in range(2000):
-        seen[SuperResolution(2, 16).piece(image, 7, number).flatten()] += 1
+        seen[SuperResolution(2, 16).random_crop(image, 7, number).flatten()] += 1
     seen = seen.reshape(64, 64) / seen.mean()
     border = torch.cat([seen[0], seen[-1], seen[:, 0], seen[:, -1]])
     assert border.mean() > 0.45  # of corners anywhere inside, a border would show 0.08 times as often

@@ -1,4 +1,4 @@
-"""Losses of models that upscale: what they draw beside the image it was shrunk from.
+"""Losses of super-resolution models: their output beside the image that was downsampled.
 
 Sources: GigaGAN (arXiv 2303.05511, section 3.4): LPIPS beside the adversarial loss; LPIPS, arXiv 1801.03924.
 """

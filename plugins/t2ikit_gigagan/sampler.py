@@ -15,9 +15,9 @@ class OneStepSampler(Sampler):
     """Draws images in one call of the generator.
 
     Args:
-        truncation: 1: styles as they come; below: drawn towards the text's mean style, which gives fewer
+        truncation: 1: styles as they come; below 1: moved towards the text's mean style, which gives fewer
             odd images and less variety (the truncation trick, arXiv 1812.04948).
-        augmentation: level in [0, 1] of the noise laid over images that are to be upscaled.
+        augmentation: level in [0, 1] of the noise added to the images to upscale.
     """
 
     def __init__(self, truncation: float = 1.0, augmentation: float = 0.0) -> None:

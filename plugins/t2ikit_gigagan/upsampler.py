@@ -1,7 +1,7 @@
 """The GAN that upscales images: a U-Net whose way up is the generator's, with filter banks.
 
 Source: GigaGAN (arXiv 2303.05511, section 3.4): an asymmetric U-Net, down from the small image and up
-beyond it, with noise laid over the small image and a perceptual loss.
+beyond it, with noise on the low-resolution image and a perceptual loss.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class GigaUpsampler(OneStep):
         self.blocks = nn.ModuleList(blocks)
 
     def forward(self, batch: Batch, draws: Draws) -> Prediction:
-        """Upscale the batch's small images, with noise of a random level laid over them."""
+        """Upscale the batch's low-resolution images, with noise of a random level."""
         size = self._small_size(batch.condition)
         images = self.generate(self.super_resolution.augmented(batch.condition, size, draws), draws)
         return Prediction(images, torch.ones(len(batch), device=images[-1].device))

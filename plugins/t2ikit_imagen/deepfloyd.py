@@ -1,4 +1,4 @@
-"""A denoiser laid out as DeepFloyd IF's first stage, so that diffusers' own pipeline can draw with it.
+"""A denoiser laid out as DeepFloyd IF's first stage, so that diffusers' own pipeline can sample it.
 
 Its U-Net takes the text encoder's tokens as they are, padding included, without a mask, and no pooled text.
 Source: DeepFloyd IF (github.com/deep-floyd/IF), after Imagen (arXiv 2205.11487).

@@ -36,7 +36,7 @@ class GivenScheduler(ScheduledSampler[SamplerConfig]):
     Args:
         config: steps, guidance and thresholding.
         given: a scheduler of diffusers for the diffusion schedule, which takes clean images; not changed.
-        model: what it is to draw with.
+        model: to sample.
 
     Raises:
         UserError: it is for another kind of schedule or prediction.

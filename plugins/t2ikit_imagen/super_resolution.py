@@ -1,4 +1,4 @@
-"""The denoiser that upscales images: what it is given lies beside the noisy image, and its noise is told.
+"""The super-resolution denoiser: it sees the upscaled image beside the noisy one, and is told its noise.
 
 Source: Imagen (arXiv 2205.11487, sections 2.4 and 2.5, appendix B): noise conditioning augmentation and the
 efficient U-Net, most of whose parameters are at the lowest level and which attends there alone; trained on

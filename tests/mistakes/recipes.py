@@ -296,14 +296,14 @@ PAIRINGS = [
     ),
     mistake(
         f"{GAN} --set sampler.use=toys/ancestral",
-        "sampler toys/ancestral cannot draw from",
+        "sampler toys/ancestral cannot sample",
         expected="Denoiser",
         got="OneStep",
         fix="--set sampler.use=NAME",
     ),
     mistake(
         f"{DENOISER} --set sampler.use=toys/onestep",
-        "sampler toys/onestep cannot draw from",
+        "sampler toys/onestep cannot sample",
         expected="OneStep",
         got="Denoiser",
         fix="--set sampler.use=NAME",

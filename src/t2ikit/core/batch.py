@@ -92,7 +92,7 @@ class Condition:
         empty: the embedding of the empty caption, one row; what caption dropout and guidance use.
         low_res: (B, 3, h, w) in [-1, 1], the images to upscale; None unless super-resolution. With noise:
             (B, 3, H, W), upscaled, with noise.
-        noise_level: (B,) in [0, 1], the level of the noise laid over `low_res`; None: it is as it was given.
+        noise_level: (B,) in [0, 1], the level of the noise added to `low_res`; None: no noise yet.
         prepared: whether the texts are a model's own (`Denoiser.prepare`), no longer the encoder's.
     """
 
@@ -134,8 +134,8 @@ class Batch:
     Attributes:
         images: (B, 3, H, W) in [-1, 1].
         condition: captions and their embedding.
-        wrong: for each sample the embedding of a caption drawn from the whole dataset.
-        mismatch_mask: (B,) float, 0 where the drawn caption is in fact right (equal text, or a caption
+        wrong: for each sample the embedding of a random caption of the whole dataset.
+        mismatch_mask: (B,) float, 0 where that caption is in fact right (equal text, or a caption
             of the same image), else 1.
         all_captions: the captions of the whole effective batch, over all micro-batches and processes.
         all_captions_text: their embedding.

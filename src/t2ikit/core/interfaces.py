@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
@@ -13,12 +13,9 @@ from t2ikit.core.rng import Draws
 from t2ikit.core.super_resolution import SuperResolution
 from t2ikit.utils.deprecation import old_attribute, take_old_names
 
-if TYPE_CHECKING:
-    pass
-
 
 class Generator(nn.Module, ABC):
-    """A model that learns to draw. Owns its trainable text tower.
+    """A trainable text-to-image model. Owns its trainable text tower.
 
     Attributes:
         caption_dropout: the share of samples trained on the empty caption, in [0, 1); guidance needs
@@ -47,7 +44,7 @@ class Denoiser(Generator):
     Attributes:
         scheduler_config: what a diffusers scheduler is built from (`num_train_timesteps`,
             `prediction_type`, `beta_schedule`, `rescale_betas_zero_snr`, ...).
-        image_size: height and width it draws, pixels.
+        image_size: height and width of its images, pixels.
         self_conditioning: whether `denoise` takes the last estimate of the clean images.
     """
 

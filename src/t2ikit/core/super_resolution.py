@@ -1,9 +1,9 @@
-"""What super-resolution adds to the data: pieces of images, small versions of them, noise on those.
+"""What super-resolution adds to the data: crops, low-resolution images, and noise on those.
 
-Source: Imagen (arXiv 2205.11487, section 2.4): training on random pieces of the images, and noise of a
-random level laid over the upscaled small image, the model being told the level, so that it does not mind
-what an earlier stage gets wrong. The noise is that of the cosine schedule (arXiv 2102.09672): cos(s pi/2) of
-the image and sin(s pi/2) of noise at level s.
+Source: Imagen (arXiv 2205.11487, section 2.4): training on random crops, and noise conditioning augmentation:
+the upscaled low-resolution image gets noise of a random level, which the model is told, so that it tolerates
+the errors of an earlier stage. The noise follows the cosine schedule (arXiv 2102.09672): cos(s pi/2) of the
+image and sin(s pi/2) of noise at level s.
 """
 
 from __future__ import annotations
@@ -24,38 +24,37 @@ class SuperResolution:
     """How a super-resolution model is trained.
 
     Attributes:
-        ratio: sides of what it draws over sides of what it is given.
-        crop: side of the random pieces it is trained on, pixels, a multiple of `ratio`; 0: whole images.
-        augmentation: greatest level of the noise laid over small images in training.
+        ratio: side of an output over the side of its low-resolution image.
+        crop: side of the random crops it is trained on, pixels, a multiple of `ratio`; 0: whole images.
+        augmentation: greatest level of the noise added to low-resolution images in training.
     """
 
     ratio: int
     crop: int = 0
     augmentation: float = 1.0
 
-    def piece(self, image: Tensor, seed: int, number: int) -> Tensor:
-        """A random piece (3, crop, crop) of an image (3, H, W), the same for the same seed and number.
+    def random_crop(self, image: Tensor, seed: int, number: int) -> Tensor:
+        """A random crop (3, crop, crop) of an image (3, H, W), the same for the same seed and number.
 
-        Its centre may lie anywhere in the image, and it is moved inside: few pieces would show a border if
-        all corners inside came up alike. Its corner lies at a multiple of `ratio`, so that the piece's small
-        image is a piece of the image's small image.
+        Its centre is uniform over the image, and it is then moved inside: with uniform corners, few crops
+        would show a border. Its corner lies at a multiple of `ratio`, so that the crop's low-resolution image is
+        a crop of the image's.
         """
         if not self.crop or self.crop >= image.shape[-1]:
             return image
         last, beyond = (image.shape[-1] - self.crop) // self.ratio, self.crop // (2 * self.ratio)
-        drawn = (
-            derive_seed(seed, name, number) % (last + 1 + 2 * beyond) for name in ("crop top", "crop left")
-        )
-        top, left = (self.ratio * min(max(place - beyond, 0), last) for place in drawn)
+        places = (derive_seed(seed, name, number) for name in ("crop top", "crop left"))
+        starts = (place % (last + 1 + 2 * beyond) - beyond for place in places)
+        top, left = (self.ratio * min(max(start, 0), last) for start in starts)
         return image[:, top : top + self.crop, left : left + self.crop]
 
     def augmented(
         self, condition: Condition, size: tuple[int, int], draws: Draws, level: float | None = None
     ) -> Condition:
-        """The condition with noise over its small images, upscaled to `size`.
+        """The condition with its low-resolution images upscaled to `size`, with noise.
 
-        It is of a random level up to `augmentation`, as in training, or of `level`, as in sampling. Training
-        and sampling both come through here, so that a model sees the same statistics in both.
+        The level is random up to `augmentation`, as in training, or `level`, as in sampling. Training and
+        sampling both use this, so that a model sees the same statistics in both.
         """
         own = draws.named("augmentation")
         count = len(condition)
@@ -74,7 +73,7 @@ def upscale(images: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def with_noise(condition: Condition, size: tuple[int, int], level: Tensor, draws: Draws) -> Condition:
-    """The condition, its small images upscaled to `size` with noise of `level` (B,) in [0, 1] on them."""
+    """The condition with its images upscaled to `size`, and noise of `level` (B,) in [0, 1] on them."""
     if condition.low_res is None:
         raise ValueError("the condition has no images to upscale")
     clean = upscale(condition.low_res, size)
@@ -86,7 +85,7 @@ def with_noise(condition: Condition, size: tuple[int, int], level: Tensor, draws
 def prepare_low_res(condition: Condition, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """The upscaled images (B, 3, *size) of a condition and their noise levels (B,).
 
-    Images that no noise was laid over yet are upscaled, at level 0.
+    Images without noise yet are upscaled, at level 0.
     """
     if condition.low_res is None:
         raise ValueError("the condition has no images to upscale")

@@ -95,7 +95,7 @@ class BatchLoader:
 
     def _image(self, key: int) -> Tensor:
         image = self._record(self._index(key)).image
-        return image if self.cropping is None else self.cropping.piece(image, self.seed, key)
+        return image if self.cropping is None else self.cropping.random_crop(image, self.seed, key)
 
     def _index(self, key: int) -> int:
         epoch, place = divmod(key, self.count)
@@ -205,7 +205,7 @@ class StreamLoader:
             yield _Samples(torch.stack(images), [record.captions for record in mine])
 
     def _crop(self, image: Tensor, key: int) -> Tensor:
-        return self.super_resolution.piece(image, self.seed, key) if self.super_resolution else image
+        return self.super_resolution.random_crop(image, self.seed, key) if self.super_resolution else image
 
     def _local_batch(self, step: int, samples: _Samples) -> LocalBatch:
         known = [captions for one in self.gather(samples.captions) for captions in one]

@@ -1,4 +1,4 @@
-"""Tells a network that upscales how much noise lies over the small image (arXiv 2205.11487, sect. 2.4)."""
+"""Tells a super-resolution network how much noise its low-resolution image has (arXiv 2205.11487, 2.4)."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def build_model(recipe: Recipe, registry: Registry, device: torch.device, image_
 
 
 def build_sampler(part: Part, context: Context, generator: Generator) -> Sampler:
-    """Build a sampler after checking that it can draw from this family of models.
+    """Build a sampler after checking that it can sample this family of models.
 
     Raises:
         UserError: it cannot, it takes more steps than the model has noise levels, it guides a model that
@@ -80,7 +80,7 @@ def build_sampler(part: Part, context: Context, generator: Generator) -> Sampler
     family = part.entry.spec.requires
     if not isinstance(generator, FAMILIES[family]):
         raise UserError(
-            f"sampler {part.entry.canonical} cannot draw from {type(generator).__name__}",
+            f"sampler {part.entry.canonical} cannot sample {type(generator).__name__}",
             expected=f"a generator of the kind {family}",
             got=_family(generator),
             fix="choose a sampler for this kind: --set sampler.use=NAME, from `t2ikit plugins`",
@@ -157,7 +157,7 @@ def build_components(recipe: Recipe, registry: Registry, device: torch.device) -
         if side == model.context.image_size:
             raise
         raise reworded(error, "data.size", "generator.crop") from error
-    losses = {name: _term(recipe, name, model.context) for name in recipe.losses}
+    losses = {name: _weighted_loss(recipe, name, model.context) for name in recipe.losses}
     return Components(model, dataset, critics, losses)
 
 
@@ -166,13 +166,13 @@ def _seeded(part: Part, context: Context, name: str) -> Any:
     return part.entry.spec.build(part.config, context)
 
 
-def _term(recipe: Recipe, name: str, context: Context) -> WeightedLoss:
+def _weighted_loss(recipe: Recipe, name: str, context: Context) -> WeightedLoss:
     use = recipe.losses[name]
     loss = _seeded(use.part, context, f"losses.{name}")
     if isinstance(loss, torch.nn.Module):
         loss = loss.to(context.device)
     spec = use.part.entry.spec
-    return WeightedLoss(loss, spec.player, use.term.weight, use.term.every, frozenset(spec.needs))
+    return WeightedLoss(loss, spec.player, use.config.weight, use.config.every, frozenset(spec.needs))
 
 
 def _family(generator: Generator) -> str:

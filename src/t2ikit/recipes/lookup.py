@@ -9,8 +9,8 @@ from t2ikit.config.describe import Option, describe
 from t2ikit.errors import UserError, did_you_mean
 from t2ikit.recipes.options import NAMES, Table, find_table, narrowed, open_recipe, recipe_tables
 from t2ikit.recipes.schema import SECTIONS
-from t2ikit.registry.registry import SINGULAR, Entry, Registry
-from t2ikit.registry.specs import KINDS, LossSpec, RecipeSpec
+from t2ikit.registry.registry import Entry, Registry
+from t2ikit.registry.specs import KINDS, SINGULAR, LossSpec, RecipeSpec
 
 CONFIGURED = [spec_class.kind for spec_class in KINDS if spec_class is not RecipeSpec]
 

@@ -12,8 +12,8 @@ from t2ikit.errors import UserError, did_you_mean
 from t2ikit.recipes.read import read_recipe
 from t2ikit.recipes.recipe import PARTS, Part, Recipe
 from t2ikit.recipes.schema import LossConfig, OptimizerConfig
-from t2ikit.registry.registry import SINGULAR, Entry, Registry
-from t2ikit.registry.specs import LossSpec
+from t2ikit.registry.registry import Entry, Registry
+from t2ikit.registry.specs import SINGULAR, LossSpec
 
 USUAL_PLUGIN = "imagen"
 """Whose default recipe is meant where none is named."""
@@ -57,7 +57,7 @@ def recipe_tables(registry: Registry, recipe: Recipe) -> dict[str, Table]:
         tables[f"critics.{name}"] = _part_table(registry, "critics", part)
     for name, use in recipe.losses.items():
         table = _part_table(registry, "losses", use.part)
-        tables[f"losses.{name}"] = replace(table, options=table.options + _options(LossConfig, use.term))
+        tables[f"losses.{name}"] = replace(table, options=table.options + _options(LossConfig, use.config))
     for player, optimizer in recipe.optimizer.items():
         tables[f"optimizer.{player}"] = Table(f"of the {player}", _options(OptimizerConfig, optimizer))
     for entry in registry.entries("metrics"):

@@ -33,11 +33,11 @@ class LossUse:
     """A loss that a recipe uses, with its weight and interval."""
 
     part: Part
-    term: LossConfig
+    config: LossConfig
 
     def table(self) -> dict[str, Any]:
         """How the loss stands in a fully resolved recipe."""
-        return {**self.part.table(), **self.term.model_dump(mode="json")}
+        return {**self.part.table(), **self.config.model_dump(mode="json")}
 
 
 @dataclass(frozen=True)

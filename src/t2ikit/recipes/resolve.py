@@ -24,6 +24,17 @@ class _Reader:
         self.registry, self.raw = registry, dict(raw)
         self.problems = Problems(where, settings)
 
+    def check_names(self) -> None:
+        """Note tables that no recipe has."""
+        for key in set(self.raw) - TABLES - {"summary"}:
+            self.problems.report(
+                key,
+                "is not a table of a recipe",
+                expected="one of " + ", ".join(sorted(TABLES)),
+                got=key,
+                fix=did_you_mean(key, TABLES),
+            )
+
     def table(self, *keys: str) -> dict[str, Any]:
         value: Any = self.raw
         for key in keys:
@@ -75,10 +86,10 @@ class _Reader:
         key = f"losses.{name}"
         table = self.table("losses", name)
         shared = {field: table.pop(field) for field in LossConfig.model_fields if field in table}
-        term = self.config(LossConfig, shared, key)
+        config = self.config(LossConfig, shared, key)
         self.raw.setdefault("losses", {})[name] = table
         part = self.part("losses", key, default=name)
-        return LossUse(part, term) if part and term and term.weight > 0 else None
+        return LossUse(part, config) if part and config and config.weight > 0 else None
 
 
 def resolve(
@@ -103,14 +114,7 @@ def resolve(
     """
     raw = with_new_keys(raw, where)
     reader = _Reader(registry, raw, where, settings)
-    for key in set(raw) - TABLES - {"summary"}:
-        reader.problems.report(
-            key,
-            "is not a table of a recipe",
-            expected="one of " + ", ".join(sorted(TABLES)),
-            got=key,
-            fix=did_you_mean(key, TABLES),
-        )
+    reader.check_names()
     train = reader.config(TrainConfig, reader.table("train"), "train")
     defaults = {"text": "t2ikit/builtin"}
     parts = {

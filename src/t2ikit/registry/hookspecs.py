@@ -33,7 +33,7 @@ def t2ikit_losses() -> list[specs.LossSpec]:  # type: ignore[empty-body]
 
 @hookspec
 def t2ikit_samplers() -> list[specs.SamplerSpec]:  # type: ignore[empty-body]
-    """Ways to draw images from a trained model."""
+    """Samplers: ways to sample images from a trained model."""
 
 
 @hookspec
@@ -68,4 +68,4 @@ def t2ikit_step_end(run: Path, step: int, scalars: dict[str, float]) -> None:
 
 @hookspec
 def t2ikit_images(run: Path, step: int, prompts: list[str], images: list[Image.Image]) -> None:
-    """Called in the main process after validation images were drawn, one for each prompt."""
+    """Called in the main process after validation images were sampled, one for each prompt."""

@@ -28,20 +28,9 @@ from t2ikit.registry.loading import (
     load_module,
     origin_of,
 )
-from t2ikit.registry.specs import KINDS
+from t2ikit.registry.specs import KINDS, SINGULAR
 
 BUILTIN, BUILTIN_MODULE = "t2ikit", "t2ikit.builtin"
-SINGULAR = {
-    "generators": "generator",
-    "critics": "critic",
-    "losses": "loss",
-    "samplers": "sampler",
-    "datasets": "dataset",
-    "text_encoders": "text encoder",
-    "metrics": "metric",
-    "exporters": "exporter",
-    "recipes": "recipe",
-}
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,19 @@ NEEDS: dict[str, str] = {
     "real_grad": "gradients at the real images, on which a critic's penalty stands",
 }
 
+SINGULAR = {
+    "generators": "generator",
+    "critics": "critic",
+    "losses": "loss",
+    "samplers": "sampler",
+    "datasets": "dataset",
+    "text_encoders": "text encoder",
+    "metrics": "metric",
+    "exporters": "exporter",
+    "recipes": "recipe",
+}
+"""What one of a kind is called."""
+
 
 class DatasetConfig(Config):
     """What every dataset takes; a dataset's own config class adds to it."""

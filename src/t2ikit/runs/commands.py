@@ -26,7 +26,7 @@ def resume_command(run: Run) -> str:
 
 def sample_command(run: Run) -> str:
     """The command that samples from a run; BASE stands for another run where it upscales."""
-    names = [plugin["name"] for plugin in run.info["plugins"] if run.draws_with(plugin["name"])]
+    names = [plugin["name"] for plugin in run.info["plugins"] if run.samples_with(plugin["name"])]
     base = ["BASE", "--upscale"] if run.info.get("upscales") else []
     words = ["t2ikit", "sample", *base, str(run.path), *plugin_words(names, run.registry)]
     return f'{shlex.join(words)} "a prompt"'

@@ -27,7 +27,7 @@ def portable(table: Mapping[str, Any], *, encoder: bool) -> dict[str, Any]:
     Args:
         table: some of a resolved recipe's tables.
         encoder: the text encoder goes with it, in the folder `text_encoder`; then `text.model` names that.
-            What drawing needs stays as it is otherwise.
+            Otherwise, what sampling needs stays as it is.
     """
     moved = {key: value if key in SAMPLING else _without_folders(value) for key, value in table.items()}
     if encoder:

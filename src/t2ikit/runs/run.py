@@ -221,9 +221,9 @@ class Run:
     @property
     def sampled_with(self) -> list[dict[str, Any]]:
         """The plugins that sampling needs, as run.json records them."""
-        return [plugin for plugin in self.info["plugins"] if self.draws_with(plugin["name"])]
+        return [plugin for plugin in self.info["plugins"] if self.samples_with(plugin["name"])]
 
-    def draws_with(self, plugin: str) -> bool:
+    def samples_with(self, plugin: str) -> bool:
         """Whether the generator, the sampler or the text encoder is of this plugin."""
         parts = [self.table.get(key) for key in ("generator", "sampler", "text")]
         return any(isinstance(part, dict) and str(part.get("use")).startswith(f"{plugin}/") for part in parts)

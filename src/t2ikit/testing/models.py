@@ -54,7 +54,7 @@ def check_generator(
         _check_prediction(part.title, model, batch)
         _shake(model)
         _check_independence(part.title, model, batch)
-        _check_drawing(part.title, model, batch)
+        _check_sampling(part.title, model, batch)
 
 
 def _draws(batch: Batch, salt: int = 0) -> Draws:
@@ -133,7 +133,7 @@ def _check_independence(title: str, model: Generator, batch: Batch) -> None:
 
 
 @torch.no_grad()
-def _check_drawing(title: str, model: Generator, batch: Batch) -> None:
+def _check_sampling(title: str, model: Generator, batch: Batch) -> None:
     """What samplers call."""
     shape = tuple(batch.images.shape)
     if isinstance(model, Denoiser):
@@ -271,7 +271,7 @@ def _check_images(title: str, sampler: Sampler, model: ToyDenoiser | ToyGAN) -> 
         not torch.equal(_sampled(sampler, model, key=100), images), f"{title}: other draws changed nothing"
     )
     some = _sampled(sampler, model, SOME)
-    require(close(some, images[SOME], 1e-4), f"{title}: an image depends on the others drawn with it")
+    require(close(some, images[SOME], 1e-4), f"{title}: an image depends on the others sampled with it")
 
 
 def _check_progress(title: str, sampler: Sampler, model: Generator) -> None:

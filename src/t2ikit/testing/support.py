@@ -12,8 +12,8 @@ from torch import Tensor
 
 from t2ikit.config.validation import validate
 from t2ikit.errors import UserError
-from t2ikit.registry.registry import SINGULAR, Entry, Registry
-from t2ikit.registry.specs import Context
+from t2ikit.registry.registry import Entry, Registry
+from t2ikit.registry.specs import SINGULAR, Context
 
 TEXT_WIDTH, TEXT_LENGTH = 16, 8
 

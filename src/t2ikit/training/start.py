@@ -160,7 +160,7 @@ def _check_settings(settings: Sequence[str]) -> None:
 def prepare(recipe: Recipe, device: str, progress: bool) -> tuple[Accelerator, Display]:
     """What a training needs before anything is built: devices and processes, and what shows how far it is."""
     # A lazy loss, or a critic that one loss leaves out, gives some parameters no gradient at some steps.
-    lazy = bool(recipe.critics) or any(use.term.every > 1 for use in recipe.losses.values())
+    lazy = bool(recipe.critics) or any(use.config.every > 1 for use in recipe.losses.values())
     accelerator = make_accelerator(recipe.train, device, lazy_parameters=lazy)
     return accelerator, make_display(main=progress and accelerator.is_main_process)
 

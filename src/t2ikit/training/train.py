@@ -37,8 +37,8 @@ def train(
         losses = [line["loss/denoise"] for line in run.log() if "loss/denoise" in line]
         run = t2ikit.train(resume=run, set={"train.steps": 1000})
 
-    Ctrl-C (SIGINT) and SIGTERM finish the step and save; then the run is returned, with `run.finished` False.
-    A second one raises KeyboardInterrupt at once. Only the main thread is interrupted so.
+    Ctrl-C (SIGINT) and SIGTERM finish the step, save and return the run, with `run.finished` False; a second
+    one raises KeyboardInterrupt at once.
 
     Args:
         plugin: a plugin's name or the path of a file, or several; one of them gives the recipe.
@@ -51,12 +51,8 @@ def train(
         minutes: train for so many minutes, in all, in place of train.steps.
         resume: a run or its folder to go on with; then recipe, data, out and seed stay as they were.
         callbacks: objects with `step_end(run, step, scalars)`, called with each line of the log, or
-            `images(run, step, prompts, images)`, called with PIL images of the validation prompts, or both;
-            `run` is the folder. An error that one raises ends the training, with the steps before it saved.
+            `images(run, step, prompts, images)`, called with PIL images of the validation prompts, or both.
         progress: show on standard error how far it is.
-
-    Returns:
-        The run folder.
 
     Raises:
         UserError: what cannot work, before anything is computed.
@@ -68,9 +64,8 @@ def train(
         from t2ikit.training.start import resume_run
 
         with observing(registry, callbacks):
-            return resume_run(
-                registry, run_folder(resume), settings=settings, device=device, progress=progress
-            )
+            path = run_folder(resume)
+            return resume_run(registry, path, settings=settings, device=device, progress=progress)
     chosen = read_recipe(recipe, data=data, set=settings, registry=registry)
     from t2ikit.training.start import start_run
 

@@ -20,12 +20,12 @@ from t2ikit.nn.ema import EMA
 from t2ikit.nn.modes import eval_mode
 from t2ikit.nn.muon import MuonAdamW
 from t2ikit.nn.out_of_memory import halving, is_out_of_memory
+from t2ikit.nn.running_means import RunningMeans
 from t2ikit.recipes.schema import OptimizerConfig, TrainConfig
 from t2ikit.registry.specs import Needs
 from t2ikit.training.player import Player, freeze_all_but, thaw
 from t2ikit.training.schedule import Budget, make_budget, scheduled_rate
 from t2ikit.utils.quoting import one_line
-from t2ikit.utils.running_means import RunningMeans
 
 
 @dataclass
