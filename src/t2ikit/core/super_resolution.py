@@ -37,8 +37,8 @@ class SuperResolution:
         """A random crop (3, crop, crop) of an image (3, H, W), the same for the same seed and number.
 
         Its centre is uniform over the image, and it is then moved inside: with uniform corners, few crops
-        would show a border. Its corner lies at a multiple of `ratio`, so that the crop's low-resolution image is
-        a crop of the image's.
+        would show a border. Its corner lies at a multiple of `ratio`, so that the low-resolution image of the
+        crop is a crop of the image's.
         """
         if not self.crop or self.crop >= image.shape[-1]:
             return image

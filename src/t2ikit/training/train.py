@@ -34,11 +34,9 @@ def train(
     """Train a model from a recipe, or go on with a run.
 
         run = t2ikit.train("imagen", data="my-images", set={"train.steps": 500}, out="runs/first")
-        losses = [line["loss/denoise"] for line in run.log() if "loss/denoise" in line]
         run = t2ikit.train(resume=run, set={"train.steps": 1000})
 
-    Ctrl-C (SIGINT) and SIGTERM finish the step, save and return the run, with `run.finished` False; a second
-    one raises KeyboardInterrupt at once.
+    Ctrl-C and SIGTERM finish the step, save, and return the run with `finished` False; a second one interrupts.
 
     Args:
         plugin: a plugin's name or the path of a file, or several; one of them gives the recipe.
@@ -46,12 +44,10 @@ def train(
         data: creatures, openmoji, a folder, a file, hf:OWNER/NAME or wds:SHARDS, in place of the recipe's.
         set: settings laid over the recipe: a mapping such as {"train.steps": 500}, or "KEY=VALUE" strings.
         out: the new run folder; None takes runs/PLUGIN-001, 002, and so on.
-        seed: the same as the setting train.seed.
-        device: auto, cpu, cuda or mps.
+        seed, device: the setting train.seed; auto, cpu, cuda or mps.
         minutes: train for so many minutes, in all, in place of train.steps.
         resume: a run or its folder to go on with; then recipe, data, out and seed stay as they were.
-        callbacks: objects with `step_end(run, step, scalars)`, called with each line of the log, or
-            `images(run, step, prompts, images)`, called with PIL images of the validation prompts, or both.
+        callbacks: objects with `step_end(run, step, scalars)`, `images(run, step, prompts, images)` or both.
         progress: show on standard error how far it is.
 
     Raises:
