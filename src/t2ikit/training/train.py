@@ -36,7 +36,7 @@ def train(
         run = t2ikit.train("imagen", data="my-images", set={"train.steps": 500}, out="runs/first")
         run = t2ikit.train(resume=run, set={"train.steps": 1000})
 
-    Ctrl-C and SIGTERM finish the step, save, and return the run with `finished` False; a second one interrupts.
+    Ctrl-C and SIGTERM finish the step, save, and return the run with `finished` False; a second one stops.
 
     Args:
         plugin: a plugin's name or the path of a file, or several; one of them gives the recipe.
