@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
 
 
 class UserError(Exception):
@@ -44,20 +48,44 @@ class T2ikitWarning(UserWarning):
 class UserErrors(UserError):
     """Several mistakes found in one reading, reported together.
 
+    Where there is one alone, `what`, `expected`, `got` and `fix` are that mistake's.
+
     Args:
-        what: the sentence that heads the list.
+        header: the sentence that heads the list.
         errors: the mistakes, in the order they were found.
     """
 
-    def __init__(self, what: str, errors: Sequence[UserError]) -> None:
-        self.errors = tuple(errors)
-        super().__init__(what)
+    def __init__(self, header: str, errors: Sequence[UserError]) -> None:
+        self.header, self.errors = header, tuple(errors)
+        if len(self.errors) == 1:
+            one = self.errors[0]
+            super().__init__(one.what, expected=one.expected, got=one.got, fix=one.fix)
+        else:
+            each = f"see `errors`: one for each of {len(self.errors)} mistakes"
+            super().__init__(header, expected=each, got=each, fix=each)
 
     def __reduce__(self) -> tuple[object, ...]:
-        return UserErrors, (self.what, self.errors)
+        return UserErrors, (self.header, self.errors)
 
     def __str__(self) -> str:
-        return "\n".join([self.what, *(f"- {error}" for error in self.errors)])
+        return "\n".join([self.header, *(f"- {error}" for error in self.errors)])
+
+
+def each_of(error: UserError) -> tuple[UserError, ...]:
+    """The mistakes that an error reports, one or several."""
+    return error.errors if isinstance(error, UserErrors) else (error,)
+
+
+def raise_together(errors: Sequence[UserError], header: str) -> None:
+    """Raise all mistakes as one error: a single one as it is, several under a header.
+
+    Raises:
+        UserError, UserErrors: there is one, or there are several.
+    """
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise UserErrors(header, errors)
 
 
 def add_note(error: BaseException, note: str) -> None:
@@ -81,7 +109,7 @@ def reworded(error: UserError, old: str, new: str, path: str = "") -> UserError:
         return name.sub(lambda found: found[0] if found[0] == path else new, str(value))
 
     if isinstance(error, UserErrors):
-        return UserErrors(str(said(error.what)), [reworded(one, old, new, path) for one in error.errors])
+        return UserErrors(str(said(error.header)), [reworded(one, old, new, path) for one in error.errors])
     rest = {"expected": said(error.expected), "got": said(error.got), "fix": said(error.fix)}
     return UserError(str(said(error.what)), **rest)
 
@@ -94,9 +122,35 @@ def command(*words: object) -> str:
     """A command line to be copied into a shell, quoted so that every word arrives as it is.
 
     Args:
-        *words: the program and its arguments, such as paths and names.
+        *words: the program and its arguments; a path that begins with a dash is written so that it is not
+            taken for an option.
     """
-    return shlex.join(str(word) for word in words)
+    return shlex.join(as_word(word) if isinstance(word, Path) else str(word) for word in words)
+
+
+def as_word(path: Path) -> str:
+    """A path as a word of a command: `./-o` for `-o`, which would be an option."""
+    return f".{os.sep}{path}" if str(path).startswith("-") else str(path)
+
+
+_typed: ContextVar[bool] = ContextVar("typed", default=False)
+
+
+@contextmanager
+def command_line() -> Iterator[None]:
+    """Meanwhile messages name options as they are typed at the command line."""
+    before = _typed.set(True)
+    try:
+        yield
+    finally:
+        _typed.reset(before)
+
+
+def option(name: str) -> str:
+    """What an argument is called in messages: `steps` in Python, `--steps` at the command line."""
+    if not _typed.get():
+        return name
+    return f"-{name}" if len(name) == 1 else f"--{name.replace('_', '-')}"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

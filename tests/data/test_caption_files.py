@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from test_folder import everything, load, save
 
+from t2ikit.data.survey import survey
 from t2ikit.errors import UserError
 from t2ikit.utils.files import decoded
 
@@ -86,6 +87,23 @@ def test_other_encodings_stay_refused_by_the_byte(tmp_path: Path, content: bytes
     for name in "abc":
         save(tmp_path / f"{name}.png").with_suffix(".txt").write_text(name)
     (tmp_path / "b.txt").write_bytes(content)
-    with pytest.raises(UserError, match="not UTF-8") as caught:
+    said = "with a NUL byte" if b"\0" in content else "not UTF-8"
+    with pytest.raises(UserError, match=said) as caught:
         load(tmp_path, max_bad=0)
+    assert "UTF-16 or UTF-32 with a byte-order mark" in str(caught.value)
     assert f"b.txt (byte {byte})" in str(caught.value)
+
+
+def test_captions_that_a_metadata_file_leaves_out_are_noted(tmp_path: Path) -> None:
+    for name in ("a", "b", "sub/c", "d"):
+        save(tmp_path / f"{name}.png")
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.txt").write_text(name)
+    (tmp_path / "sub" / "metadata.csv").write_text("file_name,text\nc.png,sea\n../d.png,dee\n")
+    dataset = load(tmp_path)
+    (note,) = dataset.notes
+    assert "2 caption files (.txt) beside images were not read" in note
+    assert "sub/metadata.csv alone says" in note
+    assert ("note", note) in survey(dataset).rows
+    (tmp_path / "sub" / "metadata.csv").unlink()
+    assert load(tmp_path, max_bad=1).notes == ()

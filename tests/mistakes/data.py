@@ -29,6 +29,54 @@ CASES = [
         got="creaturs",
         fix="did you mean 'creatures'",
     ),
+    *(
+        mistake(
+            f"{command} ./table.{kind}",
+            f"the file is there, but {kind.upper()} is not read",
+            expected="a .jsonl, .parquet or .tar file, or a folder",
+            got=f"a .{kind} file",
+            fix="name it metadata.csv in the images' folder",
+            before=files({f"table.{kind}": ""}),
+        )
+        for command in ("data", f"{IMAGEN} --data")
+        for kind in ("csv", "tsv")
+    ),
+    mistake(
+        "data notes.md",
+        "--data notes.md: the file is there, but no such kind is read",
+        expected=".jsonl",
+        got="a .md file",
+        fix="give the folder",
+        before=files({"notes.md": ""}),
+    ),
+    mistake(
+        "data ./pics/metadata.csv",
+        "the file is there",
+        got="a .csv file",
+        fix="give its folder: `t2ikit data pics`",
+        before=files({"pics/metadata.csv": "file_name,text\n"}),
+    ),
+    *(
+        mistake(command, f"{what} is empty", expected="a name or a path", got="an empty text", fix="give one")
+        for command, what in {
+            "data ''": "SPEC",
+            f"{IMAGEN} --data ''": "--data",
+            f"{IMAGEN} --out ''": "--out",
+            "data creatures --out ''": "--out",
+            "train --resume ''": "--resume",
+            "sample '' cat": "RUN",
+            "sample imagen cat --upscale ''": "--upscale",
+            "runs ''": "FOLDER",
+            f"{IMAGEN} --set data.spec=\"''\"": "--data",
+        }.items()
+    ),
+    mistake(
+        "data creatures --out sheet.txt",
+        "--out sheet.txt: the name does not say what kind of image",
+        expected=".png, .jpg or .webp",
+        got=".txt",
+        fix="sheet.png",
+    ),
     mistake(
         f"{IMAGEN} --data ./gone/cats", "gone/cats: there is no such folder", expected="a folder", fix="path"
     ),

@@ -23,7 +23,9 @@ def losses(given: str) -> str:
 
 
 CASES = [
-    mistake("plugins --plugin ./gone.py", "./gone.py", expected="NAME.py", got="there is no such file"),
+    mistake(
+        "plugins --plugin ./gone.py", "./gone.py", expected="NAME.py", got="there is no such file", fix="path"
+    ),
     mistake(
         "plugins --plugin ./mine.txt",
         "./mine.txt",

@@ -15,6 +15,23 @@ DENOISER = "train --plugin TOYS --recipe toys/denoiser --out new"
 
 FILES = [
     mistake(
+        f"{IMAGEN} --set foo --set train.steps=0 --set generator.chanels=3",
+        "--set foo cannot be read",
+        "train.steps has a value that does not fit",
+        expected="at least 1",
+        got="chanels",
+        fix="write the key, = and a value",
+    ),
+    mistake(
+        f"{IMAGEN} --set generator.channels=3", expected="at least 1", got="3", fix="t2ikit options generator"
+    ),
+    mistake(
+        "train --recipe imagen/defalt",
+        expected="`t2ikit recipes` lists",
+        got="imagen/defalt",
+        fix="did you mean",
+    ),
+    mistake(
         "train --recipe gone.toml", "gone.toml cannot be read", expected="a TOML file", got="no such file"
     ),
     mistake("train --recipe ./.", "cannot be read", expected="a TOML file", got="a folder"),

@@ -64,6 +64,11 @@ def test_other_settings_are_recorded_in_the_run(run, capsys):
     assert said.count(SCHEDULE) == 1
 
 
+def test_a_finished_run_says_so(run, capsys):
+    train_toy(resume=run, progress=True)
+    assert "already at step 12 of 12; --set train.steps=24 goes further" in capsys.readouterr().err
+
+
 def test_the_schedule_is_mentioned_only_where_it_changes(tmp_path, capsys):
     constant = {"optimizer.generator.decay": "none", "train.steps": 2}
     run = train_toy(tmp_path / "constant", constant)

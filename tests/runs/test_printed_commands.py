@@ -12,9 +12,13 @@ import pytest
 
 import t2ikit
 from t2ikit.cli import main
+from t2ikit.cli.output import print_result
 from t2ikit.errors import UserError, command
 from t2ikit.exporters.export import push
 from t2ikit.runs import checkpoint as ckpt
+from t2ikit.runs.commands import resume_words, sample_command
+from t2ikit.runs.listing import summarise
+from t2ikit.runs.run import Run
 from t2ikit.training.start import _unwritten
 
 ROOT = Path(t2ikit.__file__).parents[2]
@@ -25,12 +29,18 @@ SHORT = ["train.steps=2", "train.samples=1", "train.validation_images=4"]
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_shell_gives_back_what_was_quoted(name):
-    assert shlex.split(command("t2ikit", "sample", Path(name), "a prompt")) == [
-        "t2ikit",
-        "sample",
-        name,
-        "a prompt",
-    ]
+    words = shlex.split(command("t2ikit", "sample", Path(name), "a prompt"))
+    assert words == ["t2ikit", "sample", "./-n" if name == "-n" else name, "a prompt"]
+
+
+def test_a_run_whose_name_begins_with_a_dash_is_no_option(monkeypatch, tmp_path, capsys):
+    run = Run(Path("-o x"), {}, {"plugins": []})
+    assert resume_words(run)[-1] == "./-o x"
+    assert sample_command(run) == "t2ikit sample './-o x' \"a prompt\""
+    print_result([("run", run.path)])
+    assert capsys.readouterr().out == "run: ./-o x\n"
+    monkeypatch.chdir(tmp_path)
+    assert summarise(Path("-o x")).path == "./-o x"
 
 
 @pytest.mark.parametrize("name", NAMES[:3])

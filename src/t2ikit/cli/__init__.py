@@ -15,7 +15,7 @@ from t2ikit.cli import compare, data, evaluate, export, memory, options, plugins
 from t2ikit.cli.command import Command, Group, Quiet, Verbose, choose_verbosity, prepared
 from t2ikit.cli.libraries import quiet_libraries
 from t2ikit.cli.output import print_error
-from t2ikit.errors import UserError, notes
+from t2ikit.errors import UserError, command_line, notes
 from t2ikit.utils.console import SCREEN, Verbosity, set_verbosity
 
 app = typer.Typer(
@@ -61,7 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str] | None) -> int:
     try:
-        app(arguments, prog_name="t2ikit")
+        with command_line():
+            app(arguments, prog_name="t2ikit")
         sys.stdout.flush()
     except SystemExit as leaving:
         return _status(leaving.code)

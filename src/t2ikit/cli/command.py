@@ -10,17 +10,19 @@ import shutil
 import textwrap
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Annotated, Any, get_args
 
 import typer
 from typer.core import TyperCommand, TyperGroup
-from typer.models import ParameterInfo
+from typer.models import OptionInfo, ParameterInfo
 
 from t2ikit import __version__
 from t2ikit.cli.completion import completion
 from t2ikit.cli.examples import EXAMPLES
 from t2ikit.cli.libraries import hide_bars
 from t2ikit.errors import UserError
+from t2ikit.utils.arguments import empty
 from t2ikit.utils.console import SCREEN, Verbosity, detail, set_verbosity
 from t2ikit.utils.devices import share_cores
 
@@ -57,6 +59,22 @@ METAVARS = {
     "upscale": "RUN",
 }
 """What stands for a value in help and usage, by the parameter's name; choices list themselves."""
+
+NAMED = (
+    "data",
+    "folder",
+    "json",
+    "out",
+    "plugin",
+    "prompts",
+    "recipe",
+    "resume",
+    "run",
+    "runs",
+    "spec",
+    "upscale",
+)
+"""Parameters that take a path or a name, which is never empty."""
 
 NARROW = 60
 """Columns below which a description stands under its name."""
@@ -124,7 +142,22 @@ def _completed(command: str, parameter: inspect.Parameter) -> inspect.Parameter:
         if isinstance(info, ParameterInfo):
             info.metavar = info.metavar or METAVARS.get(parameter.name)
             info.autocompletion = info.autocompletion or completion(command, parameter.name)
+            if parameter.name in NAMED:
+                info.parser = _named(info, get_args(parameter.annotation)[0], parameter.name)
     return parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+
+
+def _named(info: ParameterInfo, annotation: Any, name: str) -> Callable[[Any], Any]:
+    """What reads a path or a name: an empty one is none, though a path made of it is the current folder."""
+    kind = Path if "Path" in str(annotation) else str
+    what = f"--{name.replace('_', '-')}" if isinstance(info, OptionInfo) else METAVARS[name]
+
+    def text(value: Any) -> Any:
+        if not str(value).strip():
+            raise empty(what)
+        return kind(value)
+
+    return text
 
 
 class Help:

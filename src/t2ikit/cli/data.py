@@ -25,9 +25,9 @@ def command(
     from t2ikit.data.survey import sheet, survey
     from t2ikit.recipes.datasets import open_dataset
     from t2ikit.registry.registry import Registry
-    from t2ikit.utils.files import check_target, save_image
+    from t2ikit.utils.files import check_image, save_image
 
-    check_target(out, "--out")
+    check_image(out, "--out")
     dataset = open_dataset(Registry.load(plugin or []), spec, settings or [])
     with phase("looking at the data"):
         found = survey(dataset)

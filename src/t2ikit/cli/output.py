@@ -7,8 +7,9 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 
-from t2ikit.errors import command
+from t2ikit.errors import as_word, command
 from t2ikit.utils.console import SCREEN, Verbosity, verbosity
 from t2ikit.utils.quoting import visible, visible_lines
 
@@ -27,6 +28,7 @@ def print_result(rows: Sequence[tuple[str, object]]) -> None:
         rows: label and value; the values stand below each other.
     """
     SCREEN.clear()
+    rows = [(label, as_word(value) if isinstance(value, Path) else value) for label, value in rows]
     width = max(len(label) for label, _ in rows)
     if verbosity() == Verbosity.quiet:
         print(visible(str(rows[0][1])))

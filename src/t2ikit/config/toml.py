@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
-from t2ikit.errors import UserError
+from t2ikit.errors import UserError, UserErrors, each_of, raise_together
 from t2ikit.utils.console import detail
 
 
@@ -123,6 +124,30 @@ def apply_settings(table: Mapping[str, Any], settings: Sequence[str]) -> dict[st
                 )
         node[keys[-1]] = value
     return result
+
+
+@contextmanager
+def readable(settings: Sequence[str]) -> Iterator[list[str]]:
+    """The settings that can be read, to be checked meanwhile.
+
+    Raises:
+        UserError: of each that cannot be read, with whatever is found wrong meanwhile.
+    """
+    wrong: list[UserError] = []
+    good = []
+    for setting in settings:
+        try:
+            parse_setting(setting)
+            good.append(setting)
+        except UserError as error:
+            wrong.append(error)
+    try:
+        yield good
+    except UserError as error:
+        if not wrong:
+            raise
+        raise UserErrors("the settings cannot be used:", [*wrong, *each_of(error)]) from error
+    raise_together(wrong, "the settings cannot be used:")
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

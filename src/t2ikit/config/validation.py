@@ -14,9 +14,14 @@ from pydantic import ValidationError
 from t2ikit.config.base import Config
 from t2ikit.config.describe import model_at, option_at, phrase
 from t2ikit.config.toml import parse_setting, shown_value
-from t2ikit.errors import UserError, UserErrors, command, did_you_mean
+from t2ikit.errors import UserError, UserErrors, command, did_you_mean, each_of
 
 C = TypeVar("C", bound=Config)
+TABLES = (
+    *("train", "generator", "sampler", "text", "data"),
+    *("critics", "losses", "metrics", "optimizer"),
+)
+"""Of a recipe, as `t2ikit options` takes their names."""
 
 
 def validate(config_class: type[C], table: Mapping[str, Any], *, where: str, key: str = "") -> C:
@@ -75,15 +80,13 @@ class Problems:
         self.errors.append(error)
 
     def add_at(self, key: str, error: UserError) -> None:
-        """Note a mistake found elsewhere as one at `key`."""
-        self.errors.append(
+        """Note what was found elsewhere as mistakes at `key`."""
+        self.errors += [
             UserError(
-                f"{self._source(key)}: {key}: {error.what}",
-                expected=error.expected,
-                got=error.got,
-                fix=error.fix,
+                f"{self._source(key)}: {key}: {one.what}", expected=one.expected, got=one.got, fix=one.fix
             )
-        )
+            for one in each_of(error)
+        ]
 
     def raise_if_any(self, what: str | None = None) -> None:
         """Raise all that was noted as one UserErrors, headed by `what`."""
@@ -107,7 +110,7 @@ class Problems:
 
 def _where_to_look(key: str) -> str:
     section = key.split(".")[0]
-    name = section if section in ("train", "optimizer") else "NAME"
+    name = section if section in TABLES else "NAME"
     return f"correct it; `{command('t2ikit', 'options', name)}` shows what can be set"
 
 

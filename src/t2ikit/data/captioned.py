@@ -47,6 +47,7 @@ class Captioned(Dataset):
 
     def __init__(self, config: CaptionedConfig, source: Source, *, least: int | None = None) -> None:
         self.config, self.source = config, source
+        self.notes = source.notes
         self.decoded: DecodedImages = prepare(source, config)
         for place in sorted(self.decoded.bad):
             source.problems.add(f"{source.entries[place].name} ({self.decoded.bad[place]})", UNREADABLE_IMAGE)
@@ -69,7 +70,7 @@ class Captioned(Dataset):
         train, held_out = ([e for e in usable if e.split == part] for part in ("train", "validation"))
         if not self.config.validation:
             held_out = []
-        self.notes = (layout_note(layout, len(train), len(held_out)),)
+        self.notes = (*self.notes, layout_note(layout, len(train), len(held_out)))
         wanted = {layout.train: train, **({layout.validation: held_out} if self.config.validation else {})}
         empty = [_empty_split(self.source.label, part) for part, entries in wanted.items() if not entries]
         if empty:

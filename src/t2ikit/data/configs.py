@@ -109,8 +109,9 @@ class FolderConfig(SplitConfig):
 
 def accepts_folder(spec: str) -> bool:
     """Whether a SPEC that names no dataset means a folder: it is one, or is written as a path to one."""
-    if Path(spec).expanduser().is_dir():
-        return True
+    path = Path(spec).expanduser()
+    if path.exists():
+        return path.is_dir()
     path_like = "/" in spec or "\\" in spec or spec.startswith((".", "~"))
     return path_like and not SCHEME.match(spec) and not spec.lower().endswith(FILE_ENDINGS)
 

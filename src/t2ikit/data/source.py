@@ -54,6 +54,7 @@ class Source(ABC):
         problems: of whatever is not among the entries.
         unused: names of images that were found but are not listed in the metadata.
         layout: if parts of it are named as splits; then every entry has its split.
+        notes: what users should know about it, a line each.
     """
 
     label: str
@@ -61,6 +62,7 @@ class Source(ABC):
     problems: Problems
     unused: list[str]
     layout: Layout | None = None
+    notes: tuple[str, ...] = ()
 
     @abstractmethod
     def read(self, entry: Entry) -> bytes:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from t2ikit.errors import UserError
+from t2ikit.errors import UserError, option
 from t2ikit.evaluation.comparison import compare_runs
 from t2ikit.evaluation.evaluator import Evaluator
 from t2ikit.evaluation.report import ComparisonReport, render
@@ -14,10 +14,12 @@ from t2ikit.evaluation.results import EvaluationOptions, EvaluationResult, check
 from t2ikit.evaluation.sweeps import Sweep, measure_and_write, read_axes, sweep_and_write
 from t2ikit.recipes.settings import Plugins, Settings, as_settings
 from t2ikit.runs.run import Run
+from t2ikit.utils.arguments import checked
 from t2ikit.utils.console import log
 from t2ikit.utils.files import check_report
 
 
+@checked
 def evaluate(
     run: Run | str | Path,
     *,
@@ -65,6 +67,7 @@ def evaluate(
     return result
 
 
+@checked
 def sweep(
     run: Run | str | Path,
     axes: Mapping[str, Sequence[Any]] | Sequence[str],
@@ -109,6 +112,7 @@ def sweep(
     return sweep_and_write(Evaluator(run, options, plugins=plugins, device=device), combined)
 
 
+@checked
 def compare(
     runs: Sequence[Run | str | Path],
     *,
@@ -190,9 +194,9 @@ def _names(metrics: str | Sequence[str]) -> list[str]:
     names = [name.strip() for name in metrics.split(",") if name.strip()]
     if not names:
         raise UserError(
-            "--metrics: there is nothing to measure",
+            f"{option('metrics')}: there is nothing to measure",
             expected="names separated by commas; `t2ikit plugins` lists them",
             got="no name",
-            fix="leave --metrics out for those that need no download, or give --metrics all",
+            fix=f"leave {option('metrics')} out for those that need no download, or give all",
         )
     return names

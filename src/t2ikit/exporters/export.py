@@ -23,6 +23,7 @@ from t2ikit.runs.plugins import needed_with, needs
 from t2ikit.runs.run import ENCODER, Run
 from t2ikit.text.model_files import find_model, name_tokenizers
 from t2ikit.text.pretrained import pretrained_fingerprint
+from t2ikit.utils.arguments import checked
 from t2ikit.utils.files import unwritable, write_json, write_text
 from t2ikit.utils.hub import endpoint, reason, refusals, require
 
@@ -39,6 +40,7 @@ except ImportError as error:
 """pipeline.py of an export. Of an import statement diffusers would say to install a package of that name."""
 
 
+@checked
 def export(
     run: Run | str | Path, format: str = "diffusers", *, out: str | Path, plugins: Plugins = ()
 ) -> Path:

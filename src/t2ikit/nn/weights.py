@@ -79,10 +79,12 @@ def check_finite(tensors: Mapping[str, Tensor], new: Mapping[str, Tensor], where
         return
     named = [f"{name} ({count} of {tensors[name].numel()} values)" for name, count in found.items()][:NAMED]
     more = [f"and {len(found) - NAMED} more tensors"] if len(found) > NAMED else []
+    count = sum(found.values())
+    word = "value" if count == 1 else "values"
     raise UserError(
         f"{where} has values that are not finite: {', '.join(named + more)}",
         expected="numbers alone, neither NaN nor infinite",
-        got=f"{sum(found.values())} others in {len(found)} of {len(tensors)} tensors",
+        got=f"{count} NaN or infinite {word} in {len(found)} of {len(tensors)} tensors",
         fix=fix,
     )
 
@@ -101,4 +103,5 @@ def another_checkpoint(steps: Sequence[int]) -> str:
     if not steps:
         return f"train a new run, as there is no other checkpoint; {diverged}"
     listed = ", ".join(map(str, steps))
-    return f"choose another checkpoint with --checkpoint N, one of {listed}; {diverged}"
+    which = f"--checkpoint {steps[0]:d}" if len(steps) == 1 else f"--checkpoint N, one of {listed}"
+    return f"choose another checkpoint with {which}; {diverged}"

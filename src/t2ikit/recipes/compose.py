@@ -12,7 +12,7 @@ import torch
 from t2ikit.core.interfaces import Critic, Dataset, Denoiser, Generator, OneStep, Sampler, TextEncoder
 from t2ikit.core.rng import derive_seed
 from t2ikit.core.step import WeightedLoss
-from t2ikit.errors import UserError, UserErrors, command, reworded
+from t2ikit.errors import UserError, UserErrors, command, option, reworded
 from t2ikit.recipes.recipe import Part, Recipe
 from t2ikit.registry.registry import Registry
 from t2ikit.registry.specs import NEEDS, Context
@@ -130,7 +130,7 @@ def check_guidance(generator: Generator, guidance: float, where: str) -> None:
             f"{where}: guidance needs a model trained with caption dropout",
             expected="guidance 1, or generator.caption_dropout above 0 in the training recipe",
             got=f"guidance {guidance:g} and caption dropout 0",
-            fix=("--set sampler.guidance=1" if where == "sampler.guidance" else "--guidance 1")
+            fix=("--set sampler.guidance=1" if where == "sampler.guidance" else f"{option('guidance')} 1")
             + ", or train with caption dropout",
         )
 

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from t2ikit.config.toml import apply_settings
+from t2ikit.config.toml import apply_settings, readable
 from t2ikit.config.validation import validate
 from t2ikit.data.configs import CaptionedConfig, before_splits
 from t2ikit.errors import UserError, command, did_you_mean
 from t2ikit.registry.registry import Entry, Registry
 from t2ikit.registry.specs import DatasetConfig
+from t2ikit.utils.arguments import empty
 
 if TYPE_CHECKING:
     from t2ikit.core.interfaces import Dataset
@@ -32,16 +33,17 @@ def open_dataset(registry: Registry, spec: str, settings: Sequence[str]) -> Data
     entry = find_dataset(registry, spec)
     captioned = issubclass(entry.spec.config, CaptionedConfig)
     table: dict[str, Any] = {"spec": spec, **({"max_bad": 1.0} if captioned else {})}
-    table = apply_settings({"data": table}, tuple(settings))
-    others = sorted(set(table) - {"data"})
-    if others:
-        raise UserError(
-            f"--set {others[0]}: this is no option of the data",
-            expected="data.KEY=VALUE",
-            got=", ".join(settings),
-            fix=f"`{command('t2ikit', 'options', entry.spec.name)}` shows what can be set",
-        )
-    config = validate(entry.spec.config, table["data"], where="--set", key="data")
+    with readable(settings) as good:
+        table = apply_settings({"data": table}, good)
+        others = sorted(set(table) - {"data"})
+        if others:
+            raise UserError(
+                f"--set {others[0]}: this is no option of the data",
+                expected="data.KEY=VALUE",
+                got=", ".join(good),
+                fix=f"`{command('t2ikit', 'options', entry.spec.name)}` shows what can be set",
+            )
+        config = validate(entry.spec.config, table["data"], where="--set", key="data")
     dataset: Dataset = entry.spec.build(config, None)
     return dataset
 
@@ -52,17 +54,43 @@ def find_dataset(registry: Registry, spec: str) -> Entry:
     Raises:
         UserError: no dataset knows what to do with it.
     """
+    if not spec.strip():
+        raise empty("--data")
     known = registry.entries("datasets")
     named = [e for e in known if spec.split(":", 1)[0] in (e.spec.name, e.canonical)]
     accepting = named or [entry for entry in known if entry.spec.accepts(spec)]
     if accepting:
         return accepting[0]
+    if Path(spec).expanduser().is_file():
+        raise _unread_file(Path(spec))
     raise UserError(
         f"--data {spec}: there is no such dataset or folder",
         expected="a folder of captioned images, a .jsonl or .parquet file, hf:owner/name, "
         "wds:shards-{000..099}.tar, or a name such as creatures or openmoji",
         got=spec,
         fix=did_you_mean(spec, [e.spec.name for e in known]),
+    )
+
+
+def _unread_file(path: Path) -> UserError:
+    """That a file is there, but of no kind that holds a dataset, and what would be."""
+    kind, folder = path.suffix.lower(), path.expanduser().parent
+    fix = "write one of those, or give the folder that the images are in"
+    if path.name == "metadata.csv":
+        fix = f"give its folder: `{command('t2ikit', 'data', folder)}`"
+    elif kind in (".csv", ".tsv"):
+        fix = (
+            'write a .jsonl file with a line {"image": "cat.png", "text": "a cat"} for each image; or, with '
+            "commas and the columns file_name and text, name it metadata.csv in the images' folder, and give "
+            "that folder"
+        )
+    name = {".csv": "CSV", ".tsv": "TSV"}.get(kind)
+    return UserError(
+        f"--data {path}: the file is there, but "
+        + (f"{name} is not read" if name else "no such kind is read"),
+        expected="a .jsonl, .parquet or .tar file, or a folder of captioned images",
+        got=f"a {kind} file" if kind else "a file without an ending",
+        fix=fix,
     )
 
 

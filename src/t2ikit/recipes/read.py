@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from t2ikit.config.renamed import settings_with_new_keys, with_new_keys
-from t2ikit.config.toml import apply_settings, load_toml, merge, parse_setting
+from t2ikit.config.toml import apply_settings, load_toml, merge, parse_setting, readable
 from t2ikit.errors import UserError
 from t2ikit.recipes.datasets import replace_data
 from t2ikit.recipes.recipe import PARTS, Recipe
@@ -35,9 +35,10 @@ def read_recipe(
     title = name or registry.default_recipe().canonical
     if data is not None:
         raw["data"] = replace_data(registry, raw.get("data", {}), data)
-    settings = steps_or_minutes(settings)
-    raw = apply_settings(_fitting(registry, raw, apply_settings({}, settings)), settings)
-    return resolve(registry, raw, title, settings=settings)
+    with readable(settings) as settings:
+        settings = steps_or_minutes(settings)
+        raw = apply_settings(_fitting(registry, raw, apply_settings({}, settings)), settings)
+        return resolve(registry, raw, title, settings=settings)
 
 
 def steps_or_minutes(settings: Sequence[str]) -> list[str]:

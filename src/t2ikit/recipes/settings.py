@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numbers
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -41,7 +41,7 @@ def as_settings(given: Settings) -> list[str]:
         return [given]
     if isinstance(given, Mapping):
         return _flatten(given, "")
-    settings = list(given)
+    settings = list(given) if isinstance(given, Iterable) else [given]
     if not all(isinstance(setting, str) for setting in settings):
         raise _unusable(settings)
     return settings

@@ -248,7 +248,12 @@ class Registry:
                 if path.is_file()
                 else "there is no such file"
             )
-            raise UserError(f"--plugin {text} cannot be loaded", expected="a Python file, NAME.py", got=got)
+            raise UserError(
+                f"--plugin {text} cannot be loaded",
+                expected="a Python file, NAME.py",
+                got=got,
+                fix="check the path; it is relative to where the command runs",
+            )
         path, name = path.resolve(), path.stem
         taken = self.plugins.get(name)
         if taken is not None and taken.path == path:
@@ -269,7 +274,7 @@ class Registry:
     # ------------------------------------------------------------------ messages
 
     def _unknown(self, kind: str, name: str) -> UserError:
-        short = name.split("/")[-1]
+        short, listed = name.split("/")[-1], "recipes" if kind == "recipes" else "plugins"
         known = [label for e in self._entries[kind] for label in (e.spec.name, e.canonical)]
         if "/" in name:
             known = [label for label in known if "/" in label] or known
@@ -290,7 +295,7 @@ class Registry:
         ]
         return UserError(
             f"there is no {SINGULAR[kind]} called {name!r}",
-            expected="one that `t2ikit plugins` lists",
+            expected=f"one that `t2ikit {listed}` lists",
             got=name,
             fix="; ".join(hints),
         )

@@ -185,11 +185,10 @@ def load_at(run: Path, step: int | None) -> Snapshot:
     if step not in found:
         raise UserError(
             f"{run}: there is no checkpoint of step {step}",
-            expected="one of " + ", ".join(map(str, found))
-            if found
-            else "a folder checkpoints/step-NNNNNNNN",
+            expected=("one of " if len(found) > 1 else "") + ", ".join(map(str, found))
+            or "a folder checkpoints/step-NNNNNNNN",
             got=step,
-            fix="choose one of those; train.keep_last and train.keep_best say which checkpoints a run keeps",
+            fix="leave the step out for the newest; train.keep_last and train.keep_best say which are kept",
         )
     return load(found[step])
 

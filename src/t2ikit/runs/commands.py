@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from t2ikit.errors import as_word
+
 if TYPE_CHECKING:
     from t2ikit.registry.registry import Registry
     from t2ikit.runs.run import Run
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 def resume_words(run: Run) -> list[str]:
     """The words of the command that goes on with a run."""
     names = [plugin["name"] for plugin in run.info["plugins"]]
-    return ["t2ikit", "train", "--resume", str(run.path), *plugin_words(names, run.registry)]
+    return ["t2ikit", "train", "--resume", as_word(run.path), *plugin_words(names, run.registry)]
 
 
 def resume_command(run: Run) -> str:
@@ -28,7 +30,7 @@ def sample_command(run: Run) -> str:
     """The command that samples from a run; BASE stands for another run where it upscales."""
     names = [plugin["name"] for plugin in run.info["plugins"] if run.samples_with(plugin["name"])]
     base = ["BASE", "--upscale"] if run.info.get("upscales") else []
-    words = ["t2ikit", "sample", *base, str(run.path), *plugin_words(names, run.registry)]
+    words = ["t2ikit", "sample", *base, as_word(run.path), *plugin_words(names, run.registry)]
     return f'{shlex.join(words)} "a prompt"'
 
 

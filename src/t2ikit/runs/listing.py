@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from t2ikit.config.toml import load_toml
-from t2ikit.errors import UserError
+from t2ikit.errors import UserError, as_word
 from t2ikit.runs.files import checkpoints, is_locked, is_over, read_state, step_of
 from t2ikit.utils.quoting import visible
 
@@ -98,7 +98,7 @@ def _looks_like_a_run(path: Path) -> bool:
 
 def summarise(path: Path) -> RunSummary:
     """What can be read off one run folder; what cannot is its `problem`."""
-    summary = RunSummary(str(path), path.name or path.resolve().name)
+    summary = RunSummary(as_word(path), path.name or path.resolve().name)
     for read in (_read_info, _read_recipe_and_progress, _read_measurements):
         try:
             read(path, summary)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-from t2ikit.config.toml import apply_settings, parse_setting
+from t2ikit.config.toml import apply_settings, parse_setting, readable
 from t2ikit.config.validation import validate
 from t2ikit.core.interfaces import Denoiser
-from t2ikit.errors import UserError
+from t2ikit.errors import UserError, option, raise_together
 from t2ikit.recipes.compose import Model, build_sampler, check_guidance, check_steps
 from t2ikit.recipes.recipe import SAMPLING
 from t2ikit.recipes.resolve import resolve
@@ -36,22 +36,32 @@ def open_model(
         UserError: a setting that is not the sampler's, an unknown sampler, or one that does not fit.
     """
     registry = plugins_of(run, plugins)
-    for setting in settings:
-        if parse_setting(setting)[0][0] != "sampler":
-            raise UserError(
-                f"--set {setting}: only the sampler can change after training",
-                expected="sampler.KEY=VALUE",
-                got=setting,
-                fix="see `t2ikit options NAME` for the sampler's options",
-            )
-    sampler, settings = named_sampler(sampler, settings)
-    run.check_plugins(registry, training=False)
-    table = sampling_table(registry, run.table, sampler, settings)
-    where = str(run.path / "recipe.toml")
-    recipe = resolve(registry, table, where, settings=settings, only=SAMPLING)
+    with readable(settings) as good:
+        raise_together(
+            [_not_of_the_sampler(setting) for setting in good if not _of_the_sampler(setting)],
+            "the settings cannot be used:",
+        )
+        sampler, settings = named_sampler(sampler, good)
+        run.check_plugins(registry, training=False)
+        table = sampling_table(registry, run.table, sampler, settings)
+        where = str(run.path / "recipe.toml")
+        recipe = resolve(registry, table, where, settings=settings, only=SAMPLING)
     model = run.model(registry, weights=weights, checkpoint=checkpoint, device=find_device(device))
     built = build_sampler(recipe.parts["sampler"], model.context, model.generator)
     return replace(model, recipe=recipe, sampler=built)
+
+
+def _of_the_sampler(setting: str) -> bool:
+    return parse_setting(setting)[0][0] == "sampler"
+
+
+def _not_of_the_sampler(setting: str) -> UserError:
+    return UserError(
+        f"--set {setting}: only the sampler can change after training",
+        expected="sampler.KEY=VALUE",
+        got=setting,
+        fix="see `t2ikit options sampler` for the sampler's options",
+    )
 
 
 def named_sampler(sampler: str | None, settings: Sequence[str]) -> tuple[str | None, list[str]]:
@@ -93,13 +103,13 @@ def check_call(model: Model, name: Literal["steps", "guidance"], value: float | 
     """
     if value is None:
         return
-    where = f"--{name} {value:g}"
+    where = f"{option(name)} {value:g}"
     if not isinstance(model.generator, Denoiser):
         raise UserError(
             f"{where}: this model samples in one step, without guidance",
             expected="a diffusion run",
             got=type(model.generator).__name__,
-            fix=f"leave --{name} out",
+            fix=f"leave {option(name)} out",
         )
     config = model.recipe.parts["sampler"].config
     if name in type(config).model_fields:

@@ -21,6 +21,7 @@ from t2ikit.sampling.images import Progress, check_low_res, chunk_progress, samp
 from t2ikit.sampling.open import check_call, open_model
 from t2ikit.sampling.samples import Samples
 from t2ikit.text.vocabulary import warn_of_prompts
+from t2ikit.utils.arguments import checked
 from t2ikit.utils.files import decoded
 from t2ikit.utils.progress import progress_bar
 
@@ -41,7 +42,7 @@ def read_prompts(typed: Sequence[str], path: Path | None) -> list[str]:
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(
                 f"--prompts {path}: the file cannot be read",
-                expected="a UTF-8 text file with one caption a line",
+                expected="a UTF-8 text file (or UTF-16 or UTF-32 with a byte-order mark), one caption a line",
                 got=error,
                 fix="check the path, and that the file was saved as UTF-8",
             ) from error
@@ -56,6 +57,7 @@ def read_prompts(typed: Sequence[str], path: Path | None) -> list[str]:
     return prompts
 
 
+@checked
 def sample(
     run: Run | str | Path,
     prompts: str | Sequence[str],
@@ -96,7 +98,7 @@ def sample(
         >>> samples = t2ikit.sample("runs/imagen-001", "a green cat with red eyes", n=8)
         >>> samples.save("cats")
     """
-    wanted, scales, run = _as_prompts(prompts, n), _as_scales(guidance), as_run(run)
+    wanted, scales, run = _as_prompts(prompts), _as_scales(guidance), as_run(run)
     common: dict[str, Any] = {"weights": weights, "plugins": plugins, "device": device}
     of_base, of_stages = _split(as_settings(set))
     model = open_model(run, sampler=sampler, settings=of_base, checkpoint=checkpoint, **common)
@@ -129,9 +131,7 @@ def _checked_scales(model: Model, steps: int | None, scales: tuple[float, ...]) 
     return scales or (model.sampler.guidance,)
 
 
-def _as_prompts(prompts: str | Sequence[str], n: int) -> tuple[str, ...]:
-    if n < 1:
-        raise UserError("n: there is nothing to sample", expected="at least 1 image of each prompt", got=n)
+def _as_prompts(prompts: str | Sequence[str]) -> tuple[str, ...]:
     found = (prompts,) if isinstance(prompts, str) else tuple(prompts)
     if not found or not all(isinstance(prompt, str) for prompt in found):
         raise UserError(

@@ -40,6 +40,9 @@ class Budget(Protocol):
     def total(self, done: int) -> int:
         """Steps in all, which a timed run can only estimate."""
 
+    def already(self, done: int) -> str:
+        """That nothing is left to do after `done` steps, and how to go further."""
+
     def scalars(self) -> dict[str, float]:
         """What the log holds of it."""
 
@@ -72,6 +75,10 @@ class StepBudget:
     def total(self, done: int) -> int:
         """The number of steps."""
         return self.steps
+
+    def already(self, done: int) -> str:
+        """That all steps are done, and how to go further."""
+        return f"already at step {done} of {self.steps}; --set train.steps={2 * done:d} goes further"
 
     def scalars(self) -> dict[str, float]:
         """Nothing: each line of the log has its step."""
@@ -133,6 +140,11 @@ class TimeBudget:
         if self.over:
             return done
         return max(done + 1, round(done / self._next) if self._next else 0)
+
+    def already(self, done: int) -> str:
+        """That the minutes are over, and how to go further."""
+        passed, more = self._passed / 60, math.ceil(2 * self._whole / 60)
+        return f"already at step {done}, after {passed:.1f} minutes; --minutes {more:d} goes further"
 
     def scalars(self) -> dict[str, float]:
         """The minutes that have passed."""

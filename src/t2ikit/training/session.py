@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Iterable
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from t2ikit.data.local_batch import LocalBatch
-from t2ikit.errors import UserError, add_note
+from t2ikit.errors import UserError, add_note, command
 from t2ikit.nn.out_of_memory import memory_mb
 from t2ikit.recipes.compose import Components
 from t2ikit.registry.registry import Registry
@@ -144,7 +143,7 @@ class Session:
             with suppress(UserError, OSError):
                 self._save(self.done)
         found = ckpt.checkpoints(self.run.path)
-        note = f"nothing was saved yet: delete {shlex.quote(str(self.run.path))}, or begin in another folder"
+        note = f"nothing was saved yet: delete {command(self.run.path)}, or begin in another folder"
         if found:
             note = f"saved at step {ckpt.step_of(found[-1])}; to go on: {resume_command(self.run)}"
         add_note(error, note)
@@ -153,6 +152,7 @@ class Session:
         budget, clock = self.trainer.budget, StopWatch(start)
         budget.begin(start)
         if budget.over:
+            self.display.log(budget.already(start))
             self._end_again(start)
         else:
             for step, local_batch in enumerate(batches, start):

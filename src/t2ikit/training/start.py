@@ -12,9 +12,9 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from filelock import BaseFileLock, FileLock, Timeout
 
-from t2ikit.config.toml import parse_setting
+from t2ikit.config.toml import parse_setting, readable
 from t2ikit.core.interfaces import Split, StreamingDataset
-from t2ikit.errors import UserError
+from t2ikit.errors import UserError, raise_together
 from t2ikit.nn.ema import EMA
 from t2ikit.recipes.compose import Components, build_components
 from t2ikit.recipes.read import steps_or_minutes
@@ -126,9 +126,10 @@ def resumed_recipe(registry: Registry, path: Path, settings: Sequence[str]) -> t
     """
     run = open_run(path)
     run.check_plugins(registry, training=True)
-    settings = tuple(steps_or_minutes(settings))
-    _check_settings(settings)
-    return run, run.recipe(registry, sampling=False, settings=settings)
+    with readable(settings) as good:
+        chosen = tuple(steps_or_minutes(good))
+        _check_settings(chosen)
+        return run, run.recipe(registry, sampling=False, settings=chosen)
 
 
 def check_data(run: Run, components: Components) -> None:
@@ -145,16 +146,18 @@ def check_data(run: Run, components: Components) -> None:
 
 
 def _check_settings(settings: Sequence[str]) -> None:
-    for setting in settings:
-        keys, _ = parse_setting(setting)
-        if keys[0] != "train" or keys[-1] in FIXED_ON_RESUME:
-            raise UserError(
-                f"--set {setting}: this cannot change when a run goes on",
-                expected="train.steps, minutes, micro_batch, num_workers, trackers, keep_*, "
-                "*_every but log_every",
-                got=".".join(keys),
-                fix="start a new run to change it",
-            )
+    fixed = [
+        UserError(
+            f"--set {setting}: this cannot change when a run goes on",
+            expected="train.steps, minutes, micro_batch, num_workers, trackers, keep_*, "
+            "*_every but log_every",
+            got=".".join(keys),
+            fix="start a new run to change it",
+        )
+        for setting, keys in ((setting, parse_setting(setting)[0]) for setting in settings)
+        if keys[0] != "train" or keys[-1] in FIXED_ON_RESUME
+    ]
+    raise_together(fixed, "the settings cannot be used:")
 
 
 def prepare(recipe: Recipe, device: str, progress: bool) -> tuple[Accelerator, Display]:

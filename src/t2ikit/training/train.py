@@ -6,17 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from t2ikit.errors import UserError
+from t2ikit.errors import UserError, option
 from t2ikit.recipes import read
 from t2ikit.recipes.recipe import Recipe
 from t2ikit.recipes.settings import Plugins, Settings, as_settings
 from t2ikit.registry.callbacks import observing
 from t2ikit.registry.registry import Registry
+from t2ikit.utils.arguments import checked
 
 if TYPE_CHECKING:
     from t2ikit.runs.run import Run
 
 
+@checked
 def train(
     plugin: Plugins = (),
     *,
@@ -85,6 +87,7 @@ def as_path(out: str | Path | None) -> Path | None:
     return None if out is None else Path(out).expanduser()
 
 
+@checked
 def read_recipe(
     recipe: str | Path | None = None,
     *,
@@ -130,7 +133,7 @@ def training_settings(set: Settings, seed: int | None = None, minutes: float | N
         return settings
     if not 0 < minutes < float("inf"):
         raise UserError(
-            "--minutes: this is no time to train for",
+            f"{option('minutes')}: this is no time to train for",
             expected="a number of minutes above 0, such as 10 or 0.5",
             got=minutes,
             fix="leave it out to train train.steps steps",
@@ -144,11 +147,12 @@ def check_options(resume: object, **others: object) -> None:
     Raises:
         UserError: one of `others` is given beside `resume`.
     """
-    given = [f"--{name}" for name, value in others.items() if value is not None]
+    given = [option(name) for name, value in others.items() if value is not None]
+    allowed = ", ".join(map(option, ("plugin", "device", "minutes")))
     if resume is not None and given:
         raise UserError(
-            f"--resume does not go with {', '.join(given)}",
-            expected="--resume RUN alone, or with --plugin, --device, --minutes and --set train.*",
-            got=" ".join(["--resume", *given]),
+            f"{option('resume')} does not go with {', '.join(given)}",
+            expected=f"{option('resume')} RUN alone, or with {allowed} and {option('set')} train.*",
+            got=" ".join([option("resume"), *given]),
             fix="leave them out: a run goes on with the recipe it began with",
         )

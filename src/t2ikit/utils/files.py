@@ -26,6 +26,9 @@ MARKS = (
 )
 
 
+NUL = "a NUL byte"
+
+
 def decoded(content: bytes) -> str:
     """A text file's content: UTF-8, or what its byte-order mark says; line ends become newlines.
 
@@ -35,7 +38,7 @@ def decoded(content: bytes) -> str:
     encoding = next((name for mark, name in MARKS if content.startswith(mark)), "utf-8")
     if encoding == "utf-8" and b"\0" in content:  # UTF-16 without a mark would pass for it
         at = content.index(b"\0")
-        raise UnicodeDecodeError("utf-8", content, at, at + 1, "a zero byte")
+        raise UnicodeDecodeError("utf-8", content, at, at + 1, NUL)
     return content.decode(encoding).replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -54,12 +57,16 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1) + "\n")
 
 
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+"""Of images by the endings of their files."""
+
+
 def save_image(image: Image.Image, path: Path) -> None:
-    """Write a PNG beside and rename it into place, making its folder."""
+    """Write an image beside and rename it into place, making its folder; its format follows from its name."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.writing")
     try:
-        image.save(beside, format="PNG")
+        image.save(beside, format=FORMATS[path.suffix.lower()], quality=95)
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
@@ -77,6 +84,22 @@ def check_target(path: Path, option: str = "--json") -> None:
             expected="a file in a folder that exists",
             got="a folder" if path.is_dir() else f"there is no folder {path.parent}",
             fix="choose another path, or make the folder",
+        )
+
+
+def check_image(path: Path, option: str) -> None:
+    """Refuse a file for an option's image that cannot be written, before anything is computed.
+
+    Raises:
+        UserError: its name does not say a format, its folder is missing, or it is a folder itself.
+    """
+    check_target(path, option)
+    if path.suffix.lower() not in FORMATS:
+        raise UserError(
+            f"{option} {path}: the name does not say what kind of image it is",
+            expected="a name that ends in .png, .jpg or .webp",
+            got=path.suffix or "no ending",
+            fix=f"write {path.with_suffix('.png').name}",
         )
 
 

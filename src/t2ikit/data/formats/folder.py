@@ -9,7 +9,7 @@ from pathlib import Path
 
 from t2ikit.data.captioned import Captioned
 from t2ikit.data.configs import FolderConfig
-from t2ikit.data.formats.folder_scan import scan, visible_files
+from t2ikit.data.formats.folder_scan import scan, unread_captions, visible_files
 from t2ikit.data.formats.parquet import ParquetSource
 from t2ikit.data.formats.shards import ShardSource
 from t2ikit.data.problems import Problems
@@ -37,6 +37,7 @@ class FolderSource(FileSource):
         self.label = str(root)
         self.problems = Problems(self.label)
         found, self.unused = scan(root, files, caption_column, self.problems)
+        self.notes = unread_captions(root, files, set(self.unused))
         self.entries, self.layout = by_folder(found, splits)
 
 

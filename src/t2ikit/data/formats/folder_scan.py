@@ -18,7 +18,8 @@ from t2ikit.data.image_files import SUFFIXES
 from t2ikit.data.problems import Problem, Problems
 from t2ikit.data.source import Entry
 from t2ikit.errors import UserError
-from t2ikit.utils.files import decoded
+from t2ikit.utils.files import NUL, decoded
+from t2ikit.utils.quoting import visible
 
 CAPTION_ENDINGS = (".txt", ".caption")
 """Endings of caption files, in upper or lower case."""
@@ -62,8 +63,10 @@ ABSENT = Problem(
     "every file_name to be an image, relative to the metadata file",
     "put the images in place, or remove their lines",
 )
-NOT_UTF8 = Problem(
-    "text that is not UTF-8", "UTF-8, or UTF-16 with a byte-order mark", "save the file as UTF-8"
+ENCODINGS = "UTF-8, or UTF-16 or UTF-32 with a byte-order mark"
+NOT_UTF8 = Problem("text that is not UTF-8", ENCODINGS, "save the file as UTF-8")
+HAS_NUL = Problem(
+    "text with a NUL byte, as UTF-16 without a byte-order mark has", ENCODINGS, "save the file as UTF-8 text"
 )
 FORBIDDEN = Problem("a file that cannot be read", "a file you may read", "check its permissions")
 
@@ -99,6 +102,23 @@ def scan(
     return entries, [name for name in (_name(root, path) for path in images) if name not in used]
 
 
+def unread_captions(root: Path, files: list[Path], unused: set[str]) -> tuple[str, ...]:
+    """A line on the captions beside images that metadata leaves out; none where there are none."""
+    metadata = ", ".join(_name(root, path) for path in files if path.name in METADATA)
+    texts = _caption_files(files) if unused else {}
+    images = [path for path in files if path.suffix.lower() in SUFFIXES and _stem(path) in texts]
+    count = len({_stem(path) for path in images if _name(root, path) in unused})
+    if not count:
+        return ()
+    what = (
+        "caption file (.txt) beside an image was" if count == 1 else "caption files (.txt) beside images were"
+    )
+    return (
+        f"{visible(str(root))}: {count:,} {what} not read, as {visible(metadata)} alone says which images "
+        "are used; list them there, or take it out",
+    )
+
+
 def visible_files(root: Path) -> list[Path]:
     """All files under `root` but hidden ones, sorted by name."""
     found: list[Path] = []
@@ -117,7 +137,7 @@ def read_text(path: Path, name: str, problems: Problems) -> str | None:
     try:
         return decoded(path.read_bytes())
     except UnicodeDecodeError as error:
-        problems.add(f"{name} (byte {error.start})", NOT_UTF8)
+        problems.add(f"{name} (byte {error.start})", HAS_NUL if error.reason == NUL else NOT_UTF8)
     except OSError as error:
         problems.add(f"{name} ({error.strerror})", FORBIDDEN)
     return None
