@@ -182,7 +182,7 @@ def test_weights_of_no_kind_are_refused(run, weights):
 
 
 def test_a_guidance_that_is_text_is_refused(run):
-    with pytest.raises(UserError, match="this is no weight"):
+    with pytest.raises(UserError, match="guidance: this is not what it takes"):
         t2ikit.sample(run, "a cat", guidance="high")
 
 

@@ -132,9 +132,9 @@ def test_callbacks_are_told_in_one_call_only(tmp_path):
     ("options", "expected"),
     [
         ({"callbacks": [print]}, "callbacks: an object that has nothing to call"),
-        ({"resume": "runs/a", "recipe": "imagen/default"}, "--resume does not go with --recipe"),
+        ({"resume": "runs/a", "recipe": "imagen/default"}, "resume does not go with recipe"),
         ({"set": {"train.setps": 3}}, "did you mean 'steps'"),
-        ({"minutes": 0}, "--minutes: this is no time to train for"),
+        ({"minutes": 0}, "minutes: this is no time to train for"),
         ({"minutes": 1, "set": ["train.steps=3"]}, "do not go together"),
         ({"plugin": "imagine"}, "did you mean 'imagen'"),
         ({"data": "no/such/folder"}, "there is no such"),

@@ -114,7 +114,7 @@ def sweep(
 
 @checked
 def compare(
-    runs: Sequence[Run | str | Path],
+    runs: Run | str | Path | Sequence[Run | str | Path],
     *,
     out: str | Path | None = None,
     prompts: str | Sequence[str] = (),
