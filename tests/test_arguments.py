@@ -12,11 +12,11 @@ import torch
 from PIL import Image
 
 import t2ikit
+from t2ikit.config.arguments import KINDS, checked
 from t2ikit.config.validation import TABLES
 from t2ikit.errors import UserError, UserErrors, command_line, option
 from t2ikit.nn.weights import another_checkpoint, check_finite
 from t2ikit.recipes.options import NAMES
-from t2ikit.utils.arguments import KINDS, checked
 from t2ikit.utils.files import save_image
 
 FUNCTIONS = ("sample", "evaluate", "sweep", "compare", "export", "train", "read_recipe")

@@ -153,6 +153,16 @@ def option(name: str) -> str:
     return f"-{name}" if len(name) == 1 else f"--{name.replace('_', '-')}"
 
 
+def empty(what: str) -> UserError:
+    """That nothing was given for a path or a name."""
+    return UserError(
+        f"{what} is empty",
+        expected="a name or a path; . is the current folder",
+        got="an empty text",
+        fix="give one, or leave it out where it has a default; an unset variable of a shell is empty too",
+    )
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """One clause that names the closest known names, or all of them when none is close."""
     options = sorted(set(known))

@@ -51,7 +51,9 @@ CASES = [
     broken("def t2ikit_losses():\n    return []\n", "t2ikit_losses lacks the decorator", "@hookimpl"),
     broken(f"{HEAD}def t2ikit_loses():\n    return []\n", "t2ikit_loses", "did you mean 't2ikit_losses'"),
     broken(
-        f"{HEAD}def t2ikit_losses(config):\n    return []\n", "an argument 'config'", "it takes no arguments"
+        f"{HEAD}def t2ikit_losses(config):\n    return []\n",
+        "Argument(s) {'config'} are declared",
+        "can not be found in the hookspec",
     ),
     broken(losses("LossSpec('a', print)"), "t2ikit_losses gave a LossSpec", "not a list of LossSpec"),
     broken(losses("[LossSpec('a', 3)]"), "a: build is a int", "not a function (config, context)"),

@@ -230,7 +230,7 @@ SAMPLING = [
     ),
     mistake(
         "sample denoiser --prompts none.txt",
-        "no prompt to draw",
+        "no prompt to sample",
         expected="--prompts FILE",
         got="nothing in none.txt",
         fix="t2ikit sample RUN",

@@ -21,8 +21,7 @@ from t2ikit import __version__
 from t2ikit.cli.completion import completion
 from t2ikit.cli.examples import EXAMPLES
 from t2ikit.cli.libraries import hide_bars
-from t2ikit.errors import UserError
-from t2ikit.utils.arguments import empty
+from t2ikit.errors import UserError, empty
 from t2ikit.utils.console import SCREEN, Verbosity, detail, set_verbosity
 from t2ikit.utils.devices import share_cores
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from t2ikit.config.arguments import checked
 from t2ikit.errors import UserError, option
 from t2ikit.evaluation.comparison import compare_runs
 from t2ikit.evaluation.evaluator import Evaluator
@@ -14,7 +15,6 @@ from t2ikit.evaluation.results import EvaluationOptions, EvaluationResult, check
 from t2ikit.evaluation.sweeps import Sweep, measure_and_write, read_axes, sweep_and_write
 from t2ikit.recipes.settings import Plugins, Settings, as_settings
 from t2ikit.runs.run import Run
-from t2ikit.utils.arguments import checked
 from t2ikit.utils.console import log
 from t2ikit.utils.files import check_report
 

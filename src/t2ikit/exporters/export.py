@@ -11,6 +11,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
+from t2ikit.config.arguments import checked
 from t2ikit.config.toml import dump_toml
 from t2ikit.errors import UserError, command, did_you_mean
 from t2ikit.exporters.card import write_model_card
@@ -23,7 +24,6 @@ from t2ikit.runs.plugins import needed_with, needs
 from t2ikit.runs.run import ENCODER, Run
 from t2ikit.text.model_files import find_model, name_tokenizers
 from t2ikit.text.pretrained import pretrained_fingerprint
-from t2ikit.utils.arguments import checked
 from t2ikit.utils.files import unwritable, write_json, write_text
 from t2ikit.utils.hub import endpoint, reason, refusals, require
 

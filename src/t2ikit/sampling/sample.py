@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from t2ikit.config.arguments import checked
 from t2ikit.errors import UserError
 from t2ikit.recipes.compose import Model
 from t2ikit.recipes.settings import Plugins, Settings, as_settings
@@ -21,7 +22,6 @@ from t2ikit.sampling.images import Progress, check_low_res, chunk_progress, samp
 from t2ikit.sampling.open import check_call, open_model
 from t2ikit.sampling.samples import Samples
 from t2ikit.text.vocabulary import warn_of_prompts
-from t2ikit.utils.arguments import checked
 from t2ikit.utils.files import decoded
 from t2ikit.utils.progress import progress_bar
 

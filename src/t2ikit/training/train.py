@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from t2ikit.config.arguments import checked
 from t2ikit.errors import UserError, option
 from t2ikit.recipes import read
 from t2ikit.recipes.recipe import Recipe
 from t2ikit.recipes.settings import Plugins, Settings, as_settings
 from t2ikit.registry.callbacks import observing
 from t2ikit.registry.registry import Registry
-from t2ikit.utils.arguments import checked
 
 if TYPE_CHECKING:
     from t2ikit.runs.run import Run

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from t2ikit.errors import UserError, option
+from t2ikit.errors import UserError, empty, option
 from t2ikit.utils.quoting import shortened
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -54,16 +54,6 @@ def checked(function: F) -> F:
         return function(*given, **named)
 
     return call  # type: ignore[return-value]
-
-
-def empty(what: str) -> UserError:
-    """That nothing was given for a path or a name."""
-    return UserError(
-        f"{what} is empty",
-        expected="a name or a path; . is the current folder",
-        got="an empty text",
-        fix="give one, or leave it out where it has a default; an unset variable of a shell is empty too",
-    )
 
 
 def _check(function: str, name: str, annotation: str, value: Any) -> None:
