@@ -241,13 +241,8 @@ class Registry:
     def _request_file(self, text: str) -> str:
         path = Path(text).expanduser()
         if path.suffix != ".py" or not path.is_file():
-            got = (
-                "a folder"
-                if path.is_dir()
-                else "not a .py file"
-                if path.is_file()
-                else "there is no such file"
-            )
+            got = "not a .py file" if path.is_file() else "there is no such file"
+            got = "a folder" if path.is_dir() else got
             raise UserError(
                 f"--plugin {text} cannot be loaded",
                 expected="a Python file, NAME.py",
