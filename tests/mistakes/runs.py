@@ -256,7 +256,7 @@ SAMPLING = [
     ),
     mistake(
         f"{SAMPLE} --sampler toys/onestep",
-        "sampler toys/onestep cannot draw",
+        "sampler toys/onestep cannot sample",
         expected="OneStep",
         got="Denoiser",
         fix="choose a sampler",
@@ -376,7 +376,7 @@ EVALUATING = [
     ),
     mistake(
         f"{EVALUATE} --sampler toys/onestep",
-        "sampler toys/onestep cannot draw",
+        "sampler toys/onestep cannot sample",
         expected="OneStep",
         got="Denoiser",
         before=files({"bright.py": BRIGHT}),
