@@ -102,11 +102,12 @@ class Embedding(nn.Module):
 
     def __init__(self, features: int, text_width: int, width: int) -> None:
         super().__init__()
-        self.image, self.text = nn.Linear(features, width), nn.Linear(text_width, width)
+        # checkpoints name the map of images `picture`
+        self.picture, self.text = nn.Linear(features, width), nn.Linear(text_width, width)
 
     def forward(self, features: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
         """Features (B, C, h, w) and global texts (P, D) to (B, E) and (P, E)."""
-        image, words = self.image(features.flatten(1)), self.text(text)
+        image, words = self.picture(features.flatten(1)), self.text(text)
         return F.normalize(image.float(), dim=1), F.normalize(words.float(), dim=1)
 
 

@@ -27,7 +27,7 @@ class Generator(nn.Module, ABC):
     caption_dropout: float = 0.0
     super_resolution: SuperResolution | None = None
 
-    enlarges = old_attribute("Generator", "enlarges", "super_resolution")
+    enlarges = old_attribute("Generator", "enlarges", "super_resolution", depth=4)  # through nn.Module
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)

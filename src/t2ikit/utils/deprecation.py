@@ -53,12 +53,13 @@ def renamed(**names: str) -> Callable[[Class], Class]:
     return decorate
 
 
-def old_attribute(kind: str, old: str, new: str) -> Any:
+def old_attribute(kind: str, old: str, new: str, depth: int = 3) -> Any:
     """A property that reads and sets another attribute, with a warning.
 
     Args:
         kind: the class, for the warning.
         old, new: names of the attribute.
+        depth: frames from the warning to the line that sets it.
     """
 
     def read(self: Any) -> Any:
@@ -66,7 +67,7 @@ def old_attribute(kind: str, old: str, new: str) -> Any:
         return getattr(self, new)
 
     def write(self: Any, value: Any) -> None:
-        warn_renamed(f"{kind}.{old}", f"{kind}.{new}")
+        warn_renamed(f"{kind}.{old}", f"{kind}.{new}", depth)
         setattr(self, new, value)
 
     return property(read, write, doc=f"The old name of `{new}`.")
