@@ -85,8 +85,6 @@ def test_an_export_is_written_as_before(copied, tmp_path, silent):
     assert (new / weights).read_bytes() == (old / weights).read_bytes()
     configs = [json.loads((folder / "config.json").read_text()) for folder in (new, old)]
     assert {**configs[0], "_diffusers_version": ""} == {**configs[1], "_diffusers_version": ""}
-    assert (
-    )
 
 
 def test_an_old_export_opens_in_t2ikit_and_in_diffusers(copied, silent):
