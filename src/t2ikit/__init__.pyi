@@ -1,6 +1,7 @@
 """The public names of t2ikit, and where each is."""
 
 from .config.base import Config as Config
+from .config.base import DatasetConfig as DatasetConfig
 from .core.batch import Batch as Batch
 from .core.batch import Condition as Condition
 from .core.batch import Prediction as Prediction
@@ -63,7 +64,6 @@ from .registry.hookspecs import hookimpl as hookimpl
 from .registry.registry import Registry as Registry
 from .registry.specs import Context as Context
 from .registry.specs import CriticSpec as CriticSpec
-from .registry.specs import DatasetConfig as DatasetConfig
 from .registry.specs import DatasetSpec as DatasetSpec
 from .registry.specs import ExporterSpec as ExporterSpec
 from .registry.specs import GeneratorSpec as GeneratorSpec

@@ -17,6 +17,7 @@ from t2ikit.data.survey import sheet, survey
 from t2ikit.errors import UserError
 from t2ikit.recipes.datasets import open_dataset
 from t2ikit.registry.registry import Registry
+from t2ikit.text.builtin import default_encoder
 
 
 def oddities(root: Path) -> dict[str, str | None]:
@@ -75,7 +76,7 @@ def test_fourteen_kinds_are_named_and_skipped_or_used(tmp_path: Path) -> None:
     bad = {name: words for name, words in files.items() if words is not None}
     assert len(used) == 23
     assert {"cmyk.jpg", "deep.png", "PALETTE.GIF"} < used
-    told = "\n".join(survey(dataset).problems)
+    told = "\n".join(survey(dataset, default_encoder()).problems)
     for name, words in bad.items():
         assert name not in used
         line = next(line for line in told.splitlines() if name in line)
@@ -131,7 +132,9 @@ def test_the_survey_counts(tmp_path: Path) -> None:
     pairs(tmp_path, 10)
     shutil.copy(tmp_path / "003.png", tmp_path / "copy.png")
     (tmp_path / "copy.txt").write_text("image 3")
-    rows = dict(survey(open_dataset(Registry.load(), str(tmp_path), ["data.size=16"])).rows)
+    rows = dict(
+        survey(open_dataset(Registry.load(), str(tmp_path), ["data.size=16"]), default_encoder()).rows
+    )
     assert rows["images"].endswith(" validation")
     assert rows["sizes"] == "20 x 12 to 29 x 12, median 24 x 12; resized to 16"
     assert rows["not square"].startswith("11 ")
@@ -154,7 +157,7 @@ def test_the_sheet_shows_the_images_with_their_captions(tmp_path: Path) -> None:
 
 def test_other_data_than_folders_can_be_looked_at(tmp_path: Path) -> None:
     dataset = open_dataset(Registry.load(), "creatures", ["data.count=200"])
-    rows = dict(survey(dataset).rows)
+    rows = dict(survey(dataset, default_encoder()).rows)
     assert rows["images"] == "190 train, 10 validation"
     assert "creatures-v1" in rows["fingerprint"]
     assert sheet(dataset, 4).width > 300

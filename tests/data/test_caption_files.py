@@ -11,6 +11,7 @@ from test_folder import everything, load, save
 
 from t2ikit.data.survey import survey
 from t2ikit.errors import UserError
+from t2ikit.text.builtin import default_encoder
 from t2ikit.utils.files import decoded
 
 
@@ -104,6 +105,6 @@ def test_captions_that_a_metadata_file_leaves_out_are_noted(tmp_path: Path) -> N
     (note,) = dataset.notes
     assert "2 caption files (.txt) beside images were not read" in note
     assert "sub/metadata.csv alone says" in note
-    assert ("note", note) in survey(dataset).rows
+    assert ("note", note) in survey(dataset, default_encoder()).rows
     (tmp_path / "sub" / "metadata.csv").unlink()
     assert load(tmp_path, max_bad=1).notes == ()

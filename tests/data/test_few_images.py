@@ -23,6 +23,7 @@ from t2ikit.recipes.read import read_recipe
 from t2ikit.registry.registry import Registry
 from t2ikit.runs.log import read_log
 from t2ikit.testing import check_dataset
+from t2ikit.text.builtin import default_encoder
 from t2ikit.training.start import start_run
 
 
@@ -95,7 +96,7 @@ def test_with_no_share_held_out_every_image_is_trained_on(
     assert set(dataset.prompts(4, 0)) == {f"image {i}" for i in range(count)}
     assert dataset.trained_prompts
     if not stream:
-        rows = dict(survey(dataset).rows)
+        rows = dict(survey(dataset, default_encoder()).rows)
         assert rows["images"] == f"{count} train, 0 validation"
         assert rows["captions"].startswith(f"{count} of {count} ")
         assert sheet(dataset, 1).width > 100

@@ -23,6 +23,7 @@ from t2ikit.recipes.read import read_recipe
 from t2ikit.registry.registry import Registry
 from t2ikit.runs.create import create_run
 from t2ikit.runs.open import open_run
+from t2ikit.text.builtin import default_encoder
 from t2ikit.training.start import start_run
 
 
@@ -98,7 +99,7 @@ def test_folders_that_name_splits_are_kept_and_said(kind: str, tmp_path: Path) -
     assert note.startswith("splits: ")
     assert all(name in note for name in unused)
     assert ("not used" in note) == bool(unused)
-    assert ("note", note) in survey(dataset).rows
+    assert ("note", note) in survey(dataset, default_encoder()).rows
     assert set(dataset.prompts(9, 0)) == captions(dataset, "validation")
 
 

@@ -72,6 +72,16 @@ def test_each_layer_imports_only_those_below(imports):
     assert upward == []
 
 
+def test_the_longest_chain_of_folders_is_short(imports):
+    below: dict[str, set[str]] = {}
+    for module, others in imports.items():
+        below.setdefault(layer_of(module), set()).update(map(layer_of, others))
+    floors: dict[str, int] = {}
+    for folder in graphlib.TopologicalSorter({a: b - {a} for a, b in below.items()}).static_order():
+        floors[folder] = 1 + max((floors[other] for other in below[folder] - {folder}), default=0)
+    assert max(floors.values()) <= 11
+
+
 def test_every_module_is_in_a_layer(imports):
     assert {layer_of(module) for module in imports} == {*LAYERS, "t2ikit", *PLUGINS}
 

@@ -15,7 +15,7 @@ from t2ikit.recipes.datasets import open_dataset
 from t2ikit.registry.registry import Registry
 from t2ikit.testing import check_text_encoder
 from t2ikit.text import vocabulary
-from t2ikit.text.builtin import BuiltinTextEncoder
+from t2ikit.text.builtin import BuiltinTextEncoder, default_encoder
 from t2ikit.text.configs import BuiltinTextConfig, ClipTextConfig, T5Config
 from t2ikit.text.pretrained import PretrainedEncoder
 from t2ikit.text.vocabulary import Vocabulary, most_frequent, nearest, prompt_notes, read_words
@@ -230,5 +230,9 @@ def test_a_survey_counts_captions_that_are_cut(tmp_path) -> None:
 
     for i in range(6):
         save(tmp_path / f"{i}.png")
-    found = dict(survey(open_dataset(Registry.load(), str(tmp_path / "rows.jsonl"), ["data.size=8"])).rows)
+    found = dict(
+        survey(
+            open_dataset(Registry.load(), str(tmp_path / "rows.jsonl"), ["data.size=8"]), default_encoder()
+        ).rows
+    )
     assert found["cut"].startswith("2 of 6 captions have more than the 23 words")

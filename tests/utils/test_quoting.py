@@ -9,6 +9,7 @@ from t2ikit.cli import output
 from t2ikit.data.survey import survey
 from t2ikit.recipes.datasets import open_dataset
 from t2ikit.registry.registry import Registry
+from t2ikit.text.builtin import default_encoder
 from t2ikit.utils.quoting import quoted, shortened, visible, visible_lines
 
 
@@ -38,7 +39,7 @@ def test_a_survey_shows_long_captions_and_odd_file_names_safely(tmp_path) -> Non
         Image.new("RGB", (9, 9), "red").save(tmp_path / f"{name}.png")
         (tmp_path / f"{name}.txt").write_text(caption)
     Image.new("RGB", (9, 9), "red").save(tmp_path / "d\x1b[0m.png")
-    found = survey(open_dataset(Registry.load(), str(tmp_path), ["data.size=8"]))
+    found = survey(open_dataset(Registry.load(), str(tmp_path), ["data.size=8"]), default_encoder())
     told = [*(cell for row in found.rows for cell in row), *found.problems]
     assert not any("\x1b" in text for text in told)
     assert max(map(len, told)) < 500

@@ -25,12 +25,13 @@ def command(
     from t2ikit.data.survey import sheet, survey
     from t2ikit.recipes.datasets import open_dataset
     from t2ikit.registry.registry import Registry
+    from t2ikit.text.builtin import default_encoder
     from t2ikit.utils.files import check_image, save_image
 
     check_image(out, "--out")
     dataset = open_dataset(Registry.load(plugin or []), spec, settings or [])
     with phase("looking at the data"):
-        found = survey(dataset)
+        found = survey(dataset, default_encoder())
     with phase("drawing the contact sheet"):
         save_image(sheet(dataset, min(n, dataset.size("train"))), out)
     if verbosity() > Verbosity.quiet:

@@ -1,11 +1,22 @@
-"""The base of every config class. Imports no torch."""
+"""The bases of config classes. Imports no torch."""
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class Config(BaseModel):
     """Base of every config class: unknown keys are errors, values are frozen, docstrings are help."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, defer_build=True)
+
+
+class DatasetConfig(Config):
+    """What every dataset takes; a dataset's own config class adds to it."""
+
+    spec: str
+    """where the images come from: a dataset's name or a folder, as after --data"""
+    size: int = Field(32, ge=8, le=1024)
+    """height and width of the training images, pixels"""
+    validation: float = Field(0.05, ge=0, lt=0.5)
+    """share of the images held out of training for the validation loss; 0: none are"""

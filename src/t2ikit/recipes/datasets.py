@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from t2ikit.config.base import DatasetConfig
 from t2ikit.config.toml import apply_settings, readable
 from t2ikit.config.validation import validate
 from t2ikit.data.configs import CaptionedConfig, before_splits
 from t2ikit.errors import UserError, command, did_you_mean, empty
 from t2ikit.registry.registry import Entry, Registry
-from t2ikit.registry.specs import DatasetConfig
 
 if TYPE_CHECKING:
     from t2ikit.core.interfaces import Dataset

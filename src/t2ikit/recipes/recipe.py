@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from t2ikit.config.base import DatasetConfig
 from t2ikit.recipes.schema import LossConfig, OptimizerConfig, TrainConfig
 from t2ikit.registry.registry import Entry
-from t2ikit.registry.specs import DatasetConfig
 
 PARTS = {"data": "datasets", "text": "text_encoders", "generator": "generators", "sampler": "samplers"}
 TABLES: frozenset[str] = frozenset({"train", "optimizer", "critics", "losses", *PARTS})

@@ -21,10 +21,10 @@ from typing import Any
 
 import pluggy
 
-from t2ikit.config.base import Config
+from t2ikit.config.base import Config, DatasetConfig
 from t2ikit.errors import did_you_mean
 from t2ikit.registry import hookspecs
-from t2ikit.registry.specs import KINDS, NEEDS, DatasetConfig, DatasetSpec, LossSpec, RecipeSpec
+from t2ikit.registry.specs import KINDS, NEEDS, DatasetSpec, LossSpec, RecipeSpec
 
 GROUP = "t2ikit"
 """Of the entry points of plugins."""

@@ -11,9 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import Field
-
-from t2ikit.config.base import Config
+from t2ikit.config.base import Config, DatasetConfig
 
 if TYPE_CHECKING:
     import torch
@@ -40,17 +38,6 @@ SINGULAR = {
     "recipes": "recipe",
 }
 """What one of a kind is called."""
-
-
-class DatasetConfig(Config):
-    """What every dataset takes; a dataset's own config class adds to it."""
-
-    spec: str
-    """where the images come from: a dataset's name or a folder, as after --data"""
-    size: int = Field(32, ge=8, le=1024)
-    """height and width of the training images, pixels"""
-    validation: float = Field(0.05, ge=0, lt=0.5)
-    """share of the images held out of training for the validation loss; 0: none are"""
 
 
 @dataclass(frozen=True)

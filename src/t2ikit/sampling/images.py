@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from t2ikit.core.batch import Condition
+from t2ikit.core.out_of_memory import halving
 from t2ikit.core.rng import Draws, derive_seed
 from t2ikit.errors import UserError
-from t2ikit.nn.out_of_memory import halving
 from t2ikit.recipes.compose import Model
 from t2ikit.sampling.guidance import clamp_images
 from t2ikit.utils.quoting import one_line

@@ -81,3 +81,8 @@ class BuiltinTextEncoder(TextEncoder):
             mask[row, : len(words)] = True
         pooled = tokens.sum(1) / mask.sum(1, keepdim=True)
         return TextEmbedding(tokens, mask, pooled)
+
+
+def default_encoder() -> BuiltinTextEncoder:
+    """The encoder as recipes have it that set nothing of it."""
+    return BuiltinTextEncoder(BuiltinTextConfig.model_validate({}))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from t2ikit.core.batch import TextEmbedding
-from t2ikit.nn.out_of_memory import is_out_of_memory
+from t2ikit.core.out_of_memory import is_out_of_memory
 from t2ikit.text.configs import ClipTextConfig, PretrainedConfig
 from t2ikit.text.embedding_cache import Embedded
 from t2ikit.text.model_files import ModelFiles

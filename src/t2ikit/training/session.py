@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from t2ikit.core.out_of_memory import memory_mb
 from t2ikit.data.local_batch import LocalBatch
 from t2ikit.errors import UserError, add_note, command
-from t2ikit.nn.out_of_memory import memory_mb
 from t2ikit.recipes.compose import Components
 from t2ikit.registry.registry import Registry
 from t2ikit.runs import checkpoint as ckpt

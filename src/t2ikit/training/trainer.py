@@ -14,12 +14,12 @@ from accelerate.utils import broadcast, set_seed
 from torch import Tensor, nn
 
 from t2ikit.core.batch import Batch
+from t2ikit.core.out_of_memory import halving, is_out_of_memory
 from t2ikit.core.rng import derive_seed
 from t2ikit.errors import UserError
 from t2ikit.nn.ema import EMA
 from t2ikit.nn.modes import eval_mode
 from t2ikit.nn.muon import MuonAdamW
-from t2ikit.nn.out_of_memory import halving, is_out_of_memory
 from t2ikit.nn.running_means import RunningMeans
 from t2ikit.recipes.schema import OptimizerConfig, TrainConfig
 from t2ikit.registry.specs import Needs

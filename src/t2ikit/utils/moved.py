@@ -80,7 +80,7 @@ MODULES = {
     "level_embedding": "nn.noise_level",
     "markdown": "utils.quoting",
     "measuring": "evaluation.functions",
-    "memory": "nn.out_of_memory",
+    "memory": "core.out_of_memory",
     "metrics.chosen": "metrics.selection",
     "modes": "nn.modes",
     "muon": "nn.muon",
