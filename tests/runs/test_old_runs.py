@@ -18,7 +18,7 @@ import t2ikit
 from t2ikit.cli import main
 from t2ikit_imagen.pipeline import ImagenPipeline
 
-OLD = Path(__file__).parent / "fixtures" / "0021184"
+OLD = Path(__file__).parents[1] / "fixtures" / "0021184"
 EXPECTED = json.loads((OLD / "expected.json").read_text())
 PIXELS = ((2, 3), (8, 8), (13, 5))
 PROMPT = "a red cat"
