@@ -1,7 +1,7 @@
 """Checkpoints: safetensors and JSON, written beside and renamed, checked when they are read.
 
-A checkpoint is a folder `checkpoints/step-00000500/` that holds one safetensors file for each part, one
-JSON file for each part's other state, and `manifest.json` with the size and SHA-256 of every file.
+A checkpoint is a folder `checkpoints/step-00000500/` that holds one safetensors file for each part,
+`state.json` with all other state, and `manifest.json` with the size and SHA-256 of every file.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Snapshot:
     Attributes:
         step: optimiser steps done.
         tensors: part name -> tensor name -> tensor.
-        state: part name -> what JSON can hold.
+        state: all else, as JSON can hold it: the micro-batch, running means, the validation loss and so on.
         notes: one sentence for each newer checkpoint that is damaged and was passed over.
     """
 
