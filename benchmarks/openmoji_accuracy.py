@@ -16,8 +16,8 @@ from typing import Annotated, Any
 
 import torch
 import typer
-from image_classifier import ImageClassifier, open_classifier, ranks, varied
 from measuring import processor
+from picture_classifier import ImageClassifier, open_classifier, ranks, varied
 from PIL import Image
 from torch import Tensor
 
@@ -64,7 +64,7 @@ def judge(net: ImageClassifier, images: Tensor, pictures: Tensor, asked: Tensor)
         "beside other captions, first five": share(other < 5),
         "the classifier on roughened drawings, first guess": share(own < 1),
         "the classifier on roughened drawings, first five": share(own < 5),
-        "nearest training image is the named one": share(nearest(images, pictures) == asked),
+        "nearest training picture is the named one": share(nearest(images, pictures) == asked),
     }
 
 

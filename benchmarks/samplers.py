@@ -29,7 +29,7 @@ from t2ikit.registry.registry import Registry
 from t2ikit.runs.open import open_run
 from t2ikit.sampling.images import sample_images
 from t2ikit.sampling.open import open_model
-from t2ikit.utils.progress import counting
+from t2ikit.utils.progress import progress_bar
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Job:
         torch.set_num_threads(self.threads)
         name, _, steps = self.sampler.partition(":")
         model = open_model(open_run(self.run), sampler=name)
-        with counting(f"drawing with {self.sampler}") as progress:
+        with progress_bar(f"drawing with {self.sampler}") as progress:
             began = time.perf_counter()
             images = sample_images(
                 model, self.prompts, steps=int(steps), guidance=self.guidance, progress=progress

@@ -30,10 +30,10 @@ License: CC BY-SA 4.0, https://creativecommons.org/licenses/by-sa/4.0/
 def write_folder(out: Path, size: int, sequences: bool) -> int:
     """Draw everything that has a name and a drawing; returns how many images there are."""
     source = OpenmojiSource(size, sequences)
-    (out / "images").mkdir(parents=True)
+    (out / "pictures").mkdir(parents=True)
     with (out / "metadata.jsonl").open("w", encoding="utf-8") as metadata:
         for entry in source.entries:
-            name = f"images/{entry.name}.png"
+            name = f"pictures/{entry.name}.png"
             (out / name).write_bytes(source.read(entry))
             metadata.write(json.dumps({"file_name": name, "text": entry.captions[0]}) + "\n")
     (out / "LICENSE.txt").write_text(LICENCE, encoding="utf-8")

@@ -29,7 +29,7 @@ RECALL = {
     "score": "among the first five",
     "first": "first guess",
     "chance": "beside other captions, first five",
-    "nearest": "nearest training image is the named one",
+    "nearest": "nearest training picture is the named one",
 }
 """What `benchmarks/openmoji_accuracy.py` counts, by its name here."""
 Found = dict[str, Any]
@@ -62,7 +62,7 @@ def gather(plan: Plan, out: Path, rung: Rung, seed: int) -> Found:
         "machine": costs.get("processor", ""),
         "not_measured": table["not_measured"],
         "pictures_per_second": round(statistics.median(speeds), 1),
-        "milliseconds_to_draw": round(1000 * costs["seconds"] / costs["images"], 2),
+        "milliseconds_to_draw": round(1000 * costs["seconds"] / costs["pictures"], 2),
         "calls_to_draw": costs["calls"],
         "curve": curve_of(plan, numbers, run.name),
     }

@@ -27,12 +27,12 @@ def augment(images: Tensor, chance: float, draws: Draws) -> tuple[Tensor, Tensor
     Returns:
         The changed images, and labels (B, LABELS), all 0 for an image that was left alone.
     """
-    average_parameters = (draws.rand(4) < chance).float()  # (B, 4): flip, scale, turn, shift
+    applied = (draws.rand(4) < chance).float()  # (B, 4): flip, scale, turn, shift
     normal = draws.randn(3)  # (B, 3)
-    flip = average_parameters[:, 0]
-    size = 0.2 * normal[:, 0] * average_parameters[:, 1]  # log2 of the scale
-    angle = (draws.rand() * 2 - 1) * math.pi * average_parameters[:, 2]
-    shift = 0.125 * normal[:, 1:] * average_parameters[:, 3:]  # (B, 2)
+    flip = applied[:, 0]
+    size = 0.2 * normal[:, 0] * applied[:, 1]  # log2 of the scale
+    angle = (draws.rand() * 2 - 1) * math.pi * applied[:, 2]
+    shift = 0.125 * normal[:, 1:] * applied[:, 3:]  # (B, 2)
     grow = torch.exp2(-size)  # from places in the result to places in the source
     cos, sin, side = angle.cos() * grow, angle.sin() * grow, 1 - 2 * flip
     rows = [
@@ -41,6 +41,6 @@ def augment(images: Tensor, chance: float, draws: Draws) -> tuple[Tensor, Tensor
     ]
     grid = F.affine_grid(torch.stack(rows, 1), list(images.shape), align_corners=False)
     changed = F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
-    untouched = (average_parameters.sum(1) == 0)[:, None, None, None]
+    untouched = (applied.sum(1) == 0)[:, None, None, None]
     labels = torch.stack([flip, size, angle.cos() - 1, angle.sin(), *shift.unbind(1)], 1)
     return torch.where(untouched, images, changed), labels

@@ -48,10 +48,10 @@ class ImagenDenoiser(Denoiser):
         """Make the text tower and the U-Net."""
         config = self.config
         self.tower = TextTower(text_width, text_length, config.text_width, config.text_layers)
-        self.unet = build_unet(config, self.image_size, self.extra_image_channels)
+        self.unet = build_unet(config, self.image_size, self.extra_images)
 
     @property
-    def extra_image_channels(self) -> int:
+    def extra_images(self) -> int:
         """How many images the U-Net sees beside the noisy one."""
         return 1 if self.config.self_conditioning else 0
 

@@ -48,7 +48,7 @@ class GivenScheduler(ScheduledSampler[SamplerConfig]):
         problem = self._problem(model)
         if problem is not None:
             raise UserError(
-                f"{type(given).__name__} cannot draw with this model",
+                f"{type(given).__name__} cannot sample this model",
                 expected="a scheduler of the diffusion schedule that takes clean images: "
                 + ", ".join(WORKING),
                 got=problem,

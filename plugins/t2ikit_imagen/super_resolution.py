@@ -2,7 +2,7 @@
 
 Source: Imagen (arXiv 2205.11487, sections 2.4 and 2.5, appendix B): noise conditioning augmentation and the
 efficient U-Net, most of whose parameters are at the lowest level and which attends there alone; trained on
-pieces, it draws whole images.
+crops, it samples whole images.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class ImagenUpsampler(ImagenDenoiser):
         self.level_embedding = NoiseLevelEmbedding(config.text_width)
 
     @property
-    def extra_image_channels(self) -> int:
+    def extra_images(self) -> int:
         """The upscaled one."""
         return 1
 

@@ -146,7 +146,7 @@ def warn_from(name: str, filename: str, category: type[Warning] = UserWarning) -
 
 
 LIBRARY = os.path.join(sysconfig.get_path("purelib"), "transformers", "image.py")
-OURS = str(Path(sys.modules["t2ikit"].__file__).parent / "clip.py")
+OURS = str(Path(sys.modules["t2ikit"].__file__).parent / "nn" / "clip.py")
 
 
 @pytest.mark.parametrize(

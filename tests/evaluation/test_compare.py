@@ -289,7 +289,7 @@ def test_an_evaluation_in_which_a_metric_failed_is_made_anew(runs, comparison, m
 GOOD = {
     "measures": {"colours/saturation": {"value": 1.5, "n": 2}},
     "not_measured": {"fid": "needs a file"},
-    "costs": {"images": 2, "seconds": 1.0, "calls": 40},
+    "costs": {"pictures": 2, "seconds": 1.0, "calls": 40},
 }
 
 
@@ -302,14 +302,16 @@ GOOD = {
         "[]",
         json.dumps({**GOOD, "measures": {"colours/saturation": {"n": 2}}}),
         json.dumps({**GOOD, "measures": {"colours/saturation": {"value": "high", "n": 2}}}),
-        json.dumps({**GOOD, "costs": {**GOOD["costs"], "images": 0}}),
+        json.dumps({**GOOD, "costs": {**GOOD["costs"], "pictures": 0}}),
         json.dumps({**GOOD, "not_measured": None}),
     ],
 )
 def test_what_is_no_evaluation_is_not_read_as_one(text, tmp_path):
     path = tmp_path / "evaluation.json"
     path.write_text(json.dumps(GOOD))
-    assert read_result(path).measures == {"colours/saturation": Measure(1.5, 2)}
+    result = read_result(path)
+    assert result.measures == {"colours/saturation": Measure(1.5, 2)}
+    assert result.costs.images == result.table()["costs"]["pictures"] == 2
     path.write_text(text)
     with pytest.raises(ValueError):
         read_result(path)

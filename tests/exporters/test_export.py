@@ -149,7 +149,7 @@ def test_a_scheduler_can_be_swapped(runs):
 def test_a_scheduler_that_takes_no_clean_images_is_refused(runs, name, words):
     pipeline = ImagenPipeline.from_run(runs / "imagen")
     pipeline.scheduler = getattr(diffusers, name).from_config(pipeline.scheduler.config)
-    with pytest.raises(UserError, match="cannot draw with this model") as error:
+    with pytest.raises(UserError, match="cannot sample this model") as error:
         pipeline(PROMPTS)
     assert words in str(error.value)
     assert "DDIMScheduler" in str(error.value)

@@ -127,7 +127,7 @@ def test_noise_beside_a_slow_reference():
     for i, s in enumerate(level.tolist()):
         expected = math.cos(s * math.pi / 2) * clean[i] + math.sin(s * math.pi / 2) * fresh[i]
         torch.testing.assert_close(noisy.low_res[i], expected, atol=1e-6, rtol=1e-6)
-    assert torch.equal(noisy.level, level)
+    assert torch.equal(noisy.noise_level, level)
     images, told = prepare_low_res(batch.condition, (16, 16))
     assert torch.equal(images, clean)
     assert torch.equal(told, torch.zeros(3))
@@ -137,7 +137,7 @@ def test_training_lays_noise_of_every_level_up_to_the_greatest_and_sampling_of_o
     batch, enlarging = sr_batch(), SuperResolution(2, augmentation=0.3)
     levels = torch.cat(
         [
-            enlarging.augmented(batch.condition, (16, 16), Draws(torch.arange(3) + 3 * i, "x")).level
+            enlarging.augmented(batch.condition, (16, 16), Draws(torch.arange(3) + 3 * i, "x")).noise_level
             for i in range(200)
         ]
     )
@@ -145,7 +145,7 @@ def test_training_lays_noise_of_every_level_up_to_the_greatest_and_sampling_of_o
     assert 0.29 < float(levels.max()) <= 0.3
     assert float(levels.mean()) == pytest.approx(0.15, abs=0.015)
     fixed = enlarging.augmented(batch.condition, (16, 16), Draws(batch.keys, "x"), 0.1)
-    assert torch.equal(fixed.level, torch.full((3,), 0.1))
+    assert torch.equal(fixed.noise_level, torch.full((3,), 0.1))
 
 
 def keys_cubic(x: float, a: float = -0.75) -> float:

@@ -43,7 +43,8 @@ AUTHORS = {
 @pytest.mark.parametrize("old", MODULES)
 def test_an_old_module_is_found_at_its_new_place(old):
     importlib.import_module(f"t2ikit.{MODULES[old]}")
-    sys.modules.pop(f"t2ikit.{old}", None)
+    if type(sys.modules.get(f"t2ikit.{old}")).__name__ == "_OldModule":  # no folder of the same name
+        del sys.modules[f"t2ikit.{old}"]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         importlib.import_module(f"t2ikit.{old}")

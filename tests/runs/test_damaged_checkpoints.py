@@ -281,8 +281,8 @@ def test_weights_that_are_not_finite_are_refused(run, capsys, words):
     assert "run: the model of step 4 has values that are not finite" in error
     assert f"{first} (2 of " in error
     assert f"{second} (2 of " in error
-    assert "got:      4 others in 2 of" in error
-    assert "--checkpoint N, one of 2;" in error
+    assert "got:      4 NaN or infinite values in 2 of" in error
+    assert "another checkpoint with --checkpoint 2;" in error
     assert not (run / "outputs").exists()
     assert not (run.parent / "exported").exists()
     assert not (run.parent / "page.html").exists()

@@ -192,6 +192,8 @@ class Dataset(ABC):
         super().__init_subclass__(**options)
         take_old_names(cls, pictures="images")
 
+    pictures = old_attribute("Dataset", "pictures", "images")
+
     @abstractmethod
     def size(self, split: Split) -> int:
         """Number of images in the split; 0 for "validation" where none are held out."""

@@ -67,16 +67,12 @@ class Step:
     def text(self, text: Text, critic: str) -> Any:
         """What the critic reads in the samples' own texts, the wrong ones or the pool, computed once."""
         batch = self.batch
-        if text == "own" and len(batch) == len(
-            batch.all_captions
-        ):  # the pool, then, is the samples' own texts
+        if text == "own" and len(batch) == len(batch.all_captions):  # the pool is the samples' own texts
             text = "pool"
         key = (text, critic)
         if key not in self._texts:
-            embedding = {"own": batch.condition.text, "wrong": batch.wrong, "pool": batch.all_captions_text}[
-                text
-            ]
-            self._texts[key] = self.critics[critic].read(embedding)
+            texts = {"own": batch.condition.text, "wrong": batch.wrong, "pool": batch.all_captions_text}
+            self._texts[key] = self.critics[critic].read(texts[text])
         return self._texts[key]
 
     def logits(self, which: Which, text: Text, critic: str) -> list[Tensor]:

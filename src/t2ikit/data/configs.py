@@ -103,7 +103,7 @@ class FolderConfig(SplitConfig):
     caption_column: str | None = None
     """key of the caption in metadata; none: the first of text, caption, captions, prompt, description"""
     image_column: str | None = None
-    """key of the image in .parquet files; none: the first of image, file_name, image, img, jpg, png"""
+    """key of the image in .parquet files; none: the first of image, file_name, picture, img, jpg, png"""
 
 
 def accepts_folder(spec: str) -> bool:
@@ -119,7 +119,7 @@ class TableConfig(SplitConfig):
     """A `.jsonl` or `.parquet` file with an image and its captions in each row."""
 
     image_column: str | None = None
-    """key of the image; none: the first of image, file_name, image, img, jpg, png"""
+    """key of the image; none: the first of image, file_name, picture, img, jpg, png"""
     caption_column: str | None = None
     """key of the captions; none: the first of text, caption, captions, prompt, description"""
 

@@ -178,12 +178,14 @@ class Evaluator:
     @cached_property
     def _train(self) -> Tensor | None:
         """Training images of the run, whatever data the prompts are of; None where they cannot be opened."""
+        if self.options.data is None:
+            return training_images(self.dataset)
         try:
-            own = self.options.data is None
-            return training_images(self.dataset if own else evaluation_data(self.run, self.registry, None))
+            own = evaluation_data(self.run, self.registry, None)
         except UserError as error:
             self._notes.append(f"the run's own data cannot be opened: {error.what}")
             return None
+        return training_images(own)
 
     def _call(self, changes: dict[str, str]) -> dict[str, Any]:
         """Steps and guidance for one call of the sampler; None where the sampler's own are meant."""

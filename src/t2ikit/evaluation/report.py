@@ -39,7 +39,7 @@ from t2ikit.utils.quoting import shortened
 WIDEST = 900
 """Sample grids of training are shrunk to this width, pixels."""
 LARGEST = 256
-"""ImageSet images are shrunk to this side, pixels."""
+"""Sampled images are shrunk to this side, pixels."""
 SAMPLE_BYTES, GRID_BYTES, CURVES_BYTES = 20_000, 120_000, 150_000
 """The most an image takes: of three runs, 72 sampled ones, 12 grids and 3 of losses, 4.5 MB in base64."""
 PROMPT = 400

@@ -120,7 +120,7 @@ class EvaluationResult:
         """As JSON can hold it."""
         return {
             "settings": self.settings,
-            "costs": asdict(self.costs),
+            "costs": self.costs.table(),
             "notes": list(self.notes),
             "checkpoint_notes": list(self.checkpoint_notes),
             "measures": {name: asdict(measure) for name, measure in self.measures.items()},

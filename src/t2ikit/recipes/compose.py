@@ -237,7 +237,7 @@ def _check_needs(recipe: Recipe, generator: Generator) -> None:
             got = f"generator {recipe.parts['generator'].entry.canonical} is {_family(generator)}"
             rules.append((not isinstance(generator, Denoiser), _unmet(name, use.part, NEEDS[need], got)))
         if "low_res" in use.part.entry.spec.needs:
-            got = f"generator {recipe.parts['generator'].entry.canonical}, which draws from text alone"
+            got = f"generator {recipe.parts['generator'].entry.canonical}, which samples from text alone"
             rules.append((generator.super_resolution is None, _unmet(name, use.part, NEEDS["low_res"], got)))
     _raise_broken(rules, recipe)
 

@@ -6,17 +6,21 @@ import contextlib
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated, Any
 
 import torch
+from pydantic import AliasChoices, Field
 
 from t2ikit.recipes.compose import Model
+from t2ikit.utils.deprecation import renamed
 
 
+@renamed(pictures="images")
 @dataclass(frozen=True)
 class Costs:
-    """What sampling cost. The names are the keys of `evaluation.json`.
+    """What sampling cost.
 
     Attributes:
         images: how many were sampled.
@@ -28,12 +32,17 @@ class Costs:
         processor: the GPU's name, or the CPU's.
     """
 
-    images: int
+    images: Annotated[int, Field(validation_alias=AliasChoices("pictures", "images"))]
     seconds: float
     calls: float | None
     device: str = ""
     threads: int = 0
     processor: str = ""
+
+    def table(self) -> dict[str, Any]:
+        """As JSON can hold it, by the keys that evaluations have always had."""
+        table = asdict(self)
+        return {"pictures": table.pop("images"), **table}
 
 
 @contextlib.contextmanager

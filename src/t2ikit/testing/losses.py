@@ -46,10 +46,10 @@ def check_loss(name: str, registry: Registry | None = None, /, **config: Any) ->
     for family, toy in families.items():
         title = f"{part.title} on {family}"
         with explained(f"{title} fails; if it lacks something, say so in `needs` of its spec"):
-            _check_value(title, *_cast(part, toy))
-            _check_precision(title, *_cast(part, toy))
+            _check_value(title, *_player(part, toy))
+            _check_precision(title, *_player(part, toy))
             if part.entry.spec.player == "generator" and not {"target", "snr"} & part.entry.spec.needs:
-                _check_weight(title, _cast(part, toy)[0])
+                _check_weight(title, _player(part, toy)[0])
 
 
 class _Watched(nn.Module):
@@ -67,16 +67,16 @@ class _Watched(nn.Module):
         return value
 
 
-def _cast(part: Subject, toy: type[ToyDenoiser] | type[ToyGAN]) -> tuple[Player, Batch]:
+def _player(part: Subject, toy: type[ToyDenoiser] | type[ToyGAN]) -> tuple[Player, Batch]:
     """The loss's player with toys for the rest, and a batch."""
     spec: LossSpec = part.entry.spec
     loss = part.build(SIZE)
     with seeded(1):
         generator: Generator = toy(TEXT_WIDTH, SIZE)
-        player_states = ("main",) if spec.player == "critic" or {"critic", "real_grad"} & spec.needs else ()
-        critics: Mapping[str, Critic] = {name: ToyCritic(TEXT_WIDTH) for name in player_states}
-    term = WeightedLoss(_Watched(loss, part.title), spec.player, needs=frozenset(spec.needs))
-    (player,) = make_players(generator, critics, {"loss": term}, seed=0)
+        names = ("main",) if spec.player == "critic" or {"critic", "real_grad"} & spec.needs else ()
+        critics: Mapping[str, Critic] = {name: ToyCritic(TEXT_WIDTH) for name in names}
+    weighted = WeightedLoss(_Watched(loss, part.title), spec.player, needs=frozenset(spec.needs))
+    (player,) = make_players(generator, critics, {"loss": weighted}, seed=0)
     return player, toy_batch(8, SIZE)
 
 

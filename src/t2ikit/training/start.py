@@ -193,9 +193,8 @@ def _train(
     own_micro_batch: bool = False,
 ) -> Run:
     lock, run = None, replace(run, registry=registry)
-    run.info.setdefault(
-        "upscales", components.model.generator.super_resolution is not None
-    )  # of an older version's run
+    upscales = components.model.generator.super_resolution is not None
+    run.info.setdefault("upscales", upscales)  # which older versions did not write
 
     def to_the_end() -> Run:
         trainer = make_trainer(recipe, components, accelerator, display)

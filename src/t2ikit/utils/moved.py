@@ -110,6 +110,7 @@ MODULES = {
     "runlog": "runs.log",
     "sample_grids": "training.sample_grids",
     "schedule": "training.schedule",
+    "sampling.draw": "sampling.images",
     "schema": "recipes.schema",
     "schema_lookup": "recipes.lookup",
     "session": "training.session",
@@ -137,6 +138,11 @@ NAMES = {
     "batch.Draws": "core.rng.Draws",
     "batch.mix": "core.rng.derive_seed",
     "card.write_card": "exporters.card.write_model_card",
+    "cache.VARIABLE": "utils.files.CACHE_VARIABLE",
+    "cascade.upscale": "sampling.cascade.upscale_images",
+    "clip.Frozen": "nn.clip.FrozenModel",
+    "clip.Pixels": "nn.clip.ClipPixels",
+    "clip.open_model": "nn.clip.open_clip",
     "comparing.open_picture": "evaluation.comparison.open_image",
     "compose.Cast": "recipes.compose.Components",
     "compose.build_cast": "recipes.compose.build_components",
@@ -166,6 +172,7 @@ NAMES = {
     "ema.Average": "nn.ema.EMA",
     "enlarging.Enlarging": "core.super_resolution.SuperResolution",
     "enlarging.enlarge": "core.super_resolution.upscale",
+    "enlarging.prepared": "core.super_resolution.prepare_low_res",
     "evaluation_files.unwritable": "utils.files.unwritable",
     "evaluation_files.write_pictures": "evaluation.files.write_images",
     "evaluation_pictures.as_saved": "utils.images.as_saved",
@@ -186,11 +193,17 @@ NAMES = {
     "modes.evaluating": "nn.modes.eval_mode",
     "muon.not_matrices": "nn.muon.exclude_from_muon",
     "player.Term": "core.step.WeightedLoss",
+    "predict_memory.Forecast": "memory.forecast.Forecast",
+    "predict_memory.at_once": "memory.forecast.at_once",
+    "predict_memory.forecast": "memory.forecast.forecast",
+    "predict_memory.rows": "memory.report.rows",
+    "predict_memory.summary": "memory.report.summary",
     "recipe.data_of_run": "recipes.datasets.data_of_run",
     "recipe.find_dataset": "recipes.datasets.find_dataset",
     "recipe.read_recipe": "recipes.read.read_recipe",
     "recipe.resolve": "recipes.resolve.resolve",
     "recipe.steps_or_minutes": "recipes.read.steps_or_minutes",
+    "run.PACKAGES": "runs.create.PACKAGES",
     "run.as_run": "runs.open.as_run",
     "run.check_free": "runs.create.check_free",
     "run.check_new": "runs.create.check_new",
@@ -199,6 +212,8 @@ NAMES = {
     "run.open_run": "runs.open.open_run",
     "run.plugins_of": "runs.open.plugins_of",
     "run.portable": "runs.create.portable",
+    "sampling.draw.check_finite": "sampling.images.check_finite_images",
+    "sampling.draw.sample": "sampling.images.sample_images",
     "schema.LossTerm": "recipes.schema.LossConfig",
     "shares.training_shares": "training.accelerator.training_batches",
     "specs.Config": "config.base.Config",
@@ -220,10 +235,11 @@ def old_names(module: str, depth: int = 3) -> Callable[[str], Any]:
 
     def find(name: str) -> Any:
         place, _, new = NAMES.get(f"{old}.{name}", f"{MODULES.get(old, '')}.{name}").rpartition(".")
-        if not place or name.startswith("_") or _is_submodule(module, name):
+        known = f"{old}.{name}" in NAMES
+        if not place or name.startswith("_") or (not known and _is_submodule(module, name)):
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
         found = getattr(importlib.import_module(f"t2ikit.{place}"), new)
-        if f"{old}.{name}" in NAMES or not isinstance(sys.modules[module], _OldModule):
+        if known or not isinstance(sys.modules[module], _OldModule):
             warn_renamed(f"{module}.{name}", f"t2ikit.{place}.{new}", depth)
         setattr(sys.modules[module], name, found)  # found there from now on: warned of once
         return found
