@@ -72,6 +72,8 @@ def alive(process: int) -> bool:
 
 @pytest.mark.parametrize(("source", "how"), [("Busy", ""), ("Stalled", "SIGINT"), ("Stalled", "SIGKILL")])
 def test_no_process_is_left_behind(source, how) -> None:
+    from conftest import heed_interrupts  # here, for the script below imports this file from elsewhere
+
     script = f"""
         import multiprocessing, time
         from test_workers import {source}, StreamLoader
@@ -81,12 +83,15 @@ def test_no_process_is_left_behind(source, how) -> None:
         {"time.sleep(3600)" if how else ""}
     """
     words = [sys.executable, "-c", "\n".join(line.strip() for line in script.splitlines())]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(words, cwd=Path(__file__).parent, stdout=pipe, stderr=pipe, text=True) as process:
-        worker = int(process.stdout.readline())
-        if how:
-            process.send_signal(getattr(signal, how))
-        _, errors = process.communicate(timeout=120)
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "preexec_fn": heed_interrupts}
+    with subprocess.Popen(words, cwd=Path(__file__).parent, text=True, **options) as process:
+        try:
+            worker = int(process.stdout.readline())
+            if how:
+                process.send_signal(getattr(signal, how))
+            _, errors = process.communicate(timeout=120)
+        finally:
+            process.kill()
     assert (process.returncode == 0) == (not how), errors
     until = time.monotonic() + 30
     while alive(worker) and time.monotonic() < until:
