@@ -92,7 +92,7 @@ def test_what_is_written_is_what_was_measured(tiny_run):
     assert len((folder / "prompts.jsonl").read_text().splitlines()) == 6
     table = json.loads((folder / "evaluation.json").read_text())
     assert table["measures"]["colours/saturation"]["value"] == evaluation.measures["colours/saturation"].value
-    assert table["costs"]["images"] == 10
+    assert table["costs"]["pictures"] == 10
     assert table["costs"]["calls"] == 2 * 2  # two steps, with guidance
     assert table["costs"]["device"] == "cpu"
     assert table["costs"]["threads"] == torch.get_num_threads()
@@ -475,7 +475,7 @@ def test_settings_tell_apart_what_numbers_depend_on(tiny_run, tmp_path):
     assert first["device"] == "cpu"
     assert {"torch", "diffusers", "transformers", "t2ikit"} <= set(first["versions"])
     assert first["metrics"]["second/colours"]["options"] == {"value": 1.0}
-    assert first["metrics"]["prompt-accuracy"]["dependencies"] == {"creature reader": "1"}
+    assert first["metrics"]["prompt-accuracy"]["stands_on"] == {"creature reader": "1"}
     assert settings('metrics."second/colours".value=2') != first
     (tmp_path / "second.py").write_text(SECOND + "# changed\n")
     assert settings()["metrics"]["second/colours"]["source"] != first["metrics"]["second/colours"]["source"]

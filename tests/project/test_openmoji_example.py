@@ -55,7 +55,7 @@ def test_at_least_1400_images_none_blank_or_clipped(example: ModuleType, tmp_pat
     assert border.min() > 240, "a drawing is cut off"
     assert len(np.unique(pixels.reshape(len(rows), -1), axis=0)) > 0.97 * len(rows)
     captions = {row["text"]: row["file_name"] for row in rows}
-    assert captions["red apple"] == "images/1f34e.png"
+    assert captions["red apple"] == "pictures/1f34e.png"
     red, green, _ = (
         pixels[[row["text"] for row in rows].index("red apple"), 13:27, 10:22].reshape(-1, 3).mean(0)
     )

@@ -225,7 +225,7 @@ def test_a_plugins_metric_says_what_it_would_fetch_and_does_when_asked(asked, ru
     monkeypatch.setattr(hub, "_known", {})
     assert Evaluator(runs[0], named, plugins=[fetching], device="cpu").measure().measures["late/x"].value == 2
     found = Evaluator(runs[0], replace(options, metrics=("lens",)), plugins=[fetching], device="cpu")
-    assert found.settings()["metrics"]["lens"]["dependencies"] == {"lens": "True"}  # fetched before
+    assert found.settings()["metrics"]["lens"]["stands_on"] == {"lens": "True"}  # fetched before
     assert found.measure().measures["lens/x"].value == 1
 
 

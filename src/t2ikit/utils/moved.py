@@ -91,7 +91,6 @@ MODULES = {
     "plugin_loading": "registry.loading",
     "predict_memory": "memory",
     "predict_memory.blame": "memory.blame",
-    "predict_memory.forecast": "memory.forecast",
     "predict_memory.gpu": "memory.gpu",
     "predict_memory.ledger": "memory.ledger",
     "predict_memory.report": "memory.report",
