@@ -8,10 +8,12 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from t2ikit.cli import main
 from t2ikit.data.loader import BatchLoader
 from t2ikit.recipes.compose import Components, build_components
 from t2ikit.recipes.read import read_recipe
@@ -87,5 +89,19 @@ def cli(tmp_path):
             text=True,
             timeout=timeout,
         )
+
+    return run
+
+
+@pytest.fixture
+def cli_here(tmp_path, monkeypatch, capsys):
+    """The same in this process, which takes no seconds to start: for commands that are refused."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: object) -> SimpleNamespace:
+        capsys.readouterr()
+        status = main([*map(str, words)])
+        out, error = capsys.readouterr()
+        return SimpleNamespace(returncode=status, stdout=out, stderr=error)
 
     return run

@@ -114,7 +114,7 @@ def test_more_than_the_stated_share_stops(tmp_path: Path) -> None:
         open_dataset(registry, path, ["data.size=8", "data.max_bad=0.39"])
 
 
-def test_nothing_usable_exits_2_and_says_what_was_looked_for(tmp_path: Path) -> None:
+def test_nothing_usable_exits_2_and_says_what_was_looked_for(tmp_path: Path, cli_here) -> None:
     pairs(tmp_path / "a", 3)
     for path in (tmp_path / "a").glob("*.png"):
         path.write_text("broken")
@@ -122,7 +122,7 @@ def test_nothing_usable_exits_2_and_says_what_was_looked_for(tmp_path: Path) -> 
     (tmp_path / "b" / "song.mp3").write_bytes(b"la")
     for folder, words in (("a", "cannot be read (3 of them)"), ("b", "metadata.jsonl with the keys")):
         for command in (["data"], ["train", "--plugin", "imagen", "--data"]):
-            done = run(*command, tmp_path / folder)
+            done = cli_here(*command, tmp_path / folder)
             assert done.returncode == 2, done.stderr
             assert words in done.stderr
             assert "Traceback" not in done.stderr

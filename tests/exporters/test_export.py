@@ -319,11 +319,11 @@ def test_the_card_s_grid_is_not_of_later_steps(runs, tmp_path):
     assert "at step 2](grid.png)" in (tmp_path / "out" / "README.md").read_text()
 
 
-def test_mistakes_exit_2(runs, tmp_path, cli):
+def test_mistakes_exit_2(runs, tmp_path, cli_here):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "x").touch()
     out = ("--format", "diffusers", "--out", tmp_path / "out")
-    assert cli("export", runs / "imagen", *out).returncode == 0
+    assert cli_here("export", runs / "imagen", *out).returncode == 0
     wrong = {
         ("export", runs / "imagen", "--format", "onnx", "--out", tmp_path / "new"): "no such format",
         ("export", runs / "imagen", "--format", "diffusers", "--out", tmp_path / "full"): "is not empty",
@@ -331,11 +331,11 @@ def test_mistakes_exit_2(runs, tmp_path, cli):
         ("sample", tmp_path / "out", "a cat", "--weights", "raw"): "averaged weights of one checkpoint alone",
     }
     for words, expected in wrong.items():
-        result = cli(*words)
+        result = cli_here(*words)
         assert result.returncode == 2, result.stderr
         assert expected in result.stderr
     (tmp_path / "out" / "generator" / "diffusion_pytorch_model.safetensors").unlink()
-    result = cli("sample", tmp_path / "out", "a cat")
+    result = cli_here("sample", tmp_path / "out", "a cat")
     assert result.returncode == 2
     assert "is damaged" in result.stderr
 

@@ -633,7 +633,7 @@ def test_a_stage_enlarges_what_the_base_drew(runs, tmp_path):
 
 
 @pytest.mark.slow
-def test_what_does_not_fit_exits_2_and_says_what_does(runs, cli):
+def test_what_does_not_fit_exits_2_and_says_what_does(runs, cli_here):
     base, stage = runs / "diffusion", runs / "diffusion-sr"
     wrong = {
         ("sample", stage, "a cat"): "with a BASE of 16 px",
@@ -654,7 +654,7 @@ def test_what_does_not_fit_exits_2_and_says_what_does(runs, cli):
         ): "fix:      --set upscale.augmentation=0.1",
     }
     for words, expected in wrong.items():
-        result = cli(*words)
+        result = cli_here(*words)
         assert result.returncode == 2, words
         assert expected in result.stderr, result.stderr
         assert "Traceback" not in result.stderr
