@@ -209,6 +209,8 @@ def test_no_trackers_do_nothing(tmp_path: Path) -> None:
     trackers.log(1, {"loss/a": 1.0})
     trackers.images(1, "samples", Image.new("RGB", (4, 4)))
     trackers.close()
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert [path.name for path in written] == ["identity"]
 
 
 def test_a_login_is_found_without_asking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,7 @@ from t2ikit.errors import UserError, did_you_mean
 from t2ikit.utils.extras import install
 from t2ikit.utils.files import write_text
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 class Backend(Protocol):
@@ -66,7 +66,7 @@ class Trackers:
     """
 
     def __init__(
-        self, names: Sequence[str], run: Path, project: str, config: dict[str, Any], log: Say = print
+        self, names: Sequence[str], run: Path, project: str, config: dict[str, Any], log: Log = print
     ) -> None:
         names = list(dict.fromkeys(names))
         check_trackers(names)
@@ -142,7 +142,7 @@ def _start(tracker: GeneralTracker) -> None:
 class TensorBoard:
     """Event files in `trackers/tensorboard`; values are float32 there."""
 
-    def __init__(self, folder: Path, identity: str, project: str, config: dict[str, Any], log: Say) -> None:
+    def __init__(self, folder: Path, identity: str, project: str, config: dict[str, Any], log: Log) -> None:
         self._folder, self._config = folder, config
         self._tracker: TensorBoardTracker | None = None
 
@@ -173,7 +173,7 @@ class TensorBoard:
 class WandB:
     """A Weights & Biases run; without a login it is kept in the run folder, to be sent later."""
 
-    def __init__(self, folder: Path, identity: str, project: str, config: dict[str, Any], log: Say) -> None:
+    def __init__(self, folder: Path, identity: str, project: str, config: dict[str, Any], log: Log) -> None:
         import wandb
 
         settings = wandb.setup().settings
@@ -233,7 +233,7 @@ def wandb_logged_in(base_url: str, api_key: str | None = None) -> bool:
 class Trackio:
     """A Trackio run in `trackers/trackio`, or where TRACKIO_DIR says."""
 
-    def __init__(self, folder: Path, identity: str, project: str, config: dict[str, Any], log: Say) -> None:
+    def __init__(self, folder: Path, identity: str, project: str, config: dict[str, Any], log: Log) -> None:
         if "trackio" not in sys.modules:  # it reads the variable when it is first imported
             os.environ.setdefault("TRACKIO_DIR", str((folder / "trackio").resolve()))
         import trackio
@@ -262,7 +262,7 @@ class Trackio:
             trackio.finish()
 
 
-BACKENDS: dict[str, Callable[[Path, str, str, dict[str, Any], Say], Backend]] = {
+BACKENDS: dict[str, Callable[[Path, str, str, dict[str, Any], Log], Backend]] = {
     "tensorboard": TensorBoard,
     "wandb": WandB,
     "trackio": Trackio,
