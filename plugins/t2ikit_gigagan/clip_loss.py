@@ -32,6 +32,6 @@ class ClipLoss(nn.Module):
         batch, teacher = step.batch, self.teacher
         image = teacher.image_embeddings(step.fake[-1])  # (B, E); moves the teacher to the images' device
         text = teacher.text_embeddings(batch.all_captions)  # (P, E)
-        duplicates = find_duplicates(batch.all_captions, batch.caption_index)
+        duplicates = find_duplicates(batch.caption_ids, batch.caption_index)
         each = clip_contrastive(image, text, batch.caption_index, duplicates, teacher.scale)
         return (each * step.prediction.image_weight).mean()

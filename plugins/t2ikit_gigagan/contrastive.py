@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from t2ikit import number_captions
+
 
 def clip_contrastive(
     image: Tensor, text: Tensor, own: Tensor, duplicates: Tensor, scale: Tensor | float
@@ -37,13 +39,12 @@ def clip_contrastive(
         return F.cross_entropy(logits.masked_fill(others, -torch.inf), own, reduction="none")
 
 
-def find_duplicates(pool: Sequence[str], own: Tensor) -> Tensor:
+def find_duplicates(pool: Tensor | Sequence[str], own: Tensor) -> Tensor:
     """Where the pool repeats a sample's caption at another place than its own, (B, P) bool.
 
     Args:
-        pool: P captions.
+        pool: (P,) long, numbers of captions, equal for equal texts (`Batch.caption_ids`), or P captions.
         own: (B,) long, each sample's place in it.
     """
-    first = {caption: place for place, caption in reversed(list(enumerate(pool)))}
-    number = torch.tensor([first[caption] for caption in pool], device=own.device)  # (P,)
-    return (number[own][:, None] == number).scatter(1, own[:, None], False)
+    numbers = pool if isinstance(pool, Tensor) else number_captions(pool).to(own.device)
+    return (numbers[own][:, None] == numbers).scatter(1, own[:, None], False)

@@ -66,7 +66,7 @@ def contrastive_loss(step: Step, *, scale: float = 10.0) -> Tensor:
     over the critics that have an embedding. Source: XMC-GAN (arXiv 2101.04702, section 4.2).
     """
     batch, each = step.batch, []
-    duplicates = find_duplicates(batch.all_captions, batch.caption_index)
+    duplicates = find_duplicates(batch.caption_ids, batch.caption_index)
     for name, critic in step.critics.items():
         embed = getattr(critic, "embeddings", None)
         if embed is not None:

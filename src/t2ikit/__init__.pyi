@@ -7,6 +7,7 @@ from .core.batch import Condition as Condition
 from .core.batch import Prediction as Prediction
 from .core.batch import Record as Record
 from .core.batch import TextEmbedding as TextEmbedding
+from .core.batch import number_captions as number_captions
 from .core.interfaces import Critic as Critic
 from .core.interfaces import Dataset as Dataset
 from .core.interfaces import Denoiser as Denoiser

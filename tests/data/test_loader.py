@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -10,6 +12,7 @@ from t2ikit import UserError
 from t2ikit.core.batch import Record
 from t2ikit.core.interfaces import Dataset
 from t2ikit.data.loader import BatchLoader
+from t2ikit.text.builtin import default_encoder
 
 
 class Tagged(Dataset):
@@ -79,6 +82,21 @@ def test_ranks_share_one_batch_and_its_captions():
     assert torch.equal(torch.cat([part.caption_index for part in parts]), torch.arange(8))
     assert parts[0].all_captions == parts[1].all_captions == whole.all_captions
     assert parts[0].wrong + parts[1].wrong == whole.wrong
+
+
+def test_captions_are_numbered_by_their_first_place():
+    loader, repeated = BatchLoader(Tagged(), seed=2, batch=8, rank=1, world=2), 0
+    for step in range(20):
+        local_batch = loader[step]
+        batch = local_batch.batch(default_encoder(), "cpu")
+        assert batch.caption_ids.tolist() == [batch.all_captions.index(c) for c in batch.all_captions]
+        assert torch.equal(batch.caption_ids, local_batch.caption_ids)
+        assert torch.equal(batch[:2].caption_ids, batch.caption_ids)
+        repeated += len(batch.caption_ids.unique()) < 8
+    assert repeated  # the case does come up
+    assert torch.equal(replace(batch, caption_ids=None).caption_ids, batch.caption_ids)
+    with pytest.raises(ValueError, match="8 caption_ids of 7 captions"):
+        replace(batch, all_captions=batch.all_captions[:7])
 
 
 def test_keys_are_never_used_twice():

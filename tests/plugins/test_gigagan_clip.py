@@ -15,7 +15,7 @@ from transformers import AutoTokenizer, BertConfig, CLIPModel, CLIPVisionModel
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from clip_support import clip_folder
-from t2ikit import Draws, Prediction, Step, UserError
+from t2ikit import Draws, Prediction, Step, UserError, number_captions
 from t2ikit.nn import clip
 from t2ikit.nn.clip import ClipPixels, ClipTeacher, load_clip
 from t2ikit.testing import check_loss
@@ -92,6 +92,7 @@ def test_duplicates_are_the_other_places_of_the_own_caption():
     own = torch.tensor([0, 3, 4])
     expected = [[i != o and c == POOL[o] for i, c in enumerate(POOL)] for o in own.tolist()]
     assert find_duplicates(POOL, own).tolist() == expected
+    assert find_duplicates(number_captions(POOL), own).tolist() == expected
 
 
 def test_a_repeated_caption_is_no_negative_of_its_own_images_but_of_others():
@@ -254,7 +255,7 @@ def test_micro_batches_add_up_to_the_whole_pool(teacher):
     whole = loss(step_of(batch))
     parts = sum(loss(step_of(part)) * len(part) / 8 for part, _ in cut(batch, 2))
     assert float(parts) == pytest.approx(float(whole), rel=1e-5)
-    small = replace(batch, all_captions=batch.all_captions[:2])[:2]
+    small = replace(batch, all_captions=batch.all_captions[:2], caption_ids=batch.caption_ids[:2])[:2]
     assert abs(float(loss(step_of(small))) - float(loss(step_of(batch[:2])))) > 0.1, "the pool counts"
 
 

@@ -6,7 +6,8 @@ Letters: B batch, L tokens, D text width, H W image, h w one level of a pyramid.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -141,6 +142,8 @@ class Batch:
         all_captions_text: their embedding.
         caption_index: (B,) long, each sample's place in `all_captions`.
         keys: (B,) long, unique in the run: what all randomness of this sample is drawn from.
+        caption_ids: (P,) long, for each of `all_captions` the first place with the same text: equal
+            numbers, equal captions. Losses compare these, not strings. None is numbered from the strings.
     """
 
     images: Tensor
@@ -151,12 +154,20 @@ class Batch:
     all_captions_text: TextEmbedding
     caption_index: Tensor
     keys: Tensor
+    caption_ids: Tensor = field(default=cast(Tensor, None))
+
+    def __post_init__(self) -> None:
+        if self.caption_ids is None:
+            numbers = number_captions(self.all_captions).to(self.caption_index.device)
+            object.__setattr__(self, "caption_ids", numbers)
+        elif len(self.caption_ids) != len(self.all_captions):
+            raise ValueError(f"{len(self.caption_ids)} caption_ids of {len(self.all_captions)} captions")
 
     def __len__(self) -> int:
         return self.images.shape[0]
 
     def __getitem__(self, index: slice) -> Batch:
-        whole = ("all_captions", "all_captions_text")
+        whole = ("all_captions", "all_captions_text", "caption_ids")
         cut = {f.name: getattr(self, f.name)[index] for f in fields(self) if f.name not in whole}
         return replace(self, **cut)
 
@@ -171,7 +182,14 @@ class Batch:
             self.all_captions_text.to(device),
             self.caption_index.to(device),
             self.keys,
+            self.caption_ids.to(device),
         )
+
+
+def number_captions(captions: Sequence[str]) -> Tensor:
+    """For each of P captions the first place with the same text, (P,) long, on the CPU."""
+    first = {caption: place for place, caption in reversed(list(enumerate(captions)))}
+    return torch.tensor([first[caption] for caption in captions], dtype=torch.long)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from t2ikit.core.batch import Batch, Condition
+from t2ikit.core.batch import Batch, Condition, number_captions
 from t2ikit.core.interfaces import TextEncoder
 from t2ikit.core.rng import derive_seed
 from t2ikit.core.super_resolution import shrink
@@ -23,7 +23,7 @@ class LocalBatch:
         images: (B, 3, H, W) uint8.
         captions, wrong: B strings each.
         mismatch_mask: (B,) float.
-        all_captions, caption_index, keys: as in `Batch`; the indices are consecutive.
+        all_captions, caption_index, keys, caption_ids: as in `Batch`; the indices are consecutive.
         ratio: of super-resolution; 0: none.
     """
 
@@ -34,6 +34,7 @@ class LocalBatch:
     all_captions: tuple[str, ...]
     caption_index: Tensor
     keys: Tensor
+    caption_ids: Tensor
     ratio: int = 0
 
     @classmethod
@@ -64,6 +65,7 @@ class LocalBatch:
             all_captions=all_captions,
             caption_index=torch.tensor(list(places)),
             keys=torch.tensor([first_key + place for place in places]),
+            caption_ids=number_captions(all_captions),
             ratio=ratio,
         )
 
@@ -89,6 +91,7 @@ class LocalBatch:
             all_text,
             self.caption_index,
             self.keys,
+            self.caption_ids,
         )
         return batch.to(device)
 
