@@ -3,29 +3,22 @@
 Muon replaces the momentum of a matrix by the nearest matrix with orthonormal rows or columns, so that every
 direction of its input learns at the same rate. Sources: Muon (Keller Jordan, 2024,
 https://kellerjordan.github.io/posts/muon/); update size of AdamW, so that both share a learning rate: arXiv
-2502.16982 (section 2.2); the coefficients of the iteration: arXiv 2505.16932 (Polar Express, appendix).
+2502.16982 (section 2.2); the iteration: `orthogonalise`.
 
 `torch.optim.Muon` (2.9 and later) takes matrices alone, one after the other; here convolutions are matrices
-of (output channels, all the rest), and equal shapes go through the iteration together.
+of (output channels, all the rest), and all go through the iteration together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-_POLAR = (
-    (8.28721201814563, -23.595886519098837, 17.300387312530933),
-    (4.107059111542203, -2.9478499167379106, 0.5448431082926601),
-    (3.9486908534822946, -2.908902115962949, 0.5518191394370137),
-    (3.3184196573706015, -2.488488024314874, 0.51004894012372),
-    (2.300652019954817, -1.6689039845747493, 0.4188073119525673),
-)
-_SAFETY = 1.01
-"""What singular values are divided by at every iteration, against rounding."""
+from t2ikit.nn.orthogonalise import orthogonalise_all
+
 _TREATMENT = "t2ikit_muon"
 UPDATE_RMS = 0.2
 """Root mean square of an update at learning rate 1, as AdamW's is."""
@@ -51,44 +44,30 @@ def is_matrix(parameter: nn.Parameter) -> bool:
     return parameter.ndim >= 2 and getattr(parameter, _TREATMENT, "matrix") != "vector"
 
 
-def as_matrices(parameter: Tensor, like: Tensor) -> Tensor:
-    """Its numbers as (K, M, N), by what was said of `like`: K > 1 for a bank."""
-    first = 1 if getattr(like, _TREATMENT, "matrix") == "bank" else 0
-    matrices = parameter.flatten(first + 1)
-    return matrices if first else matrices[None]
+def as_matrices(tensor: Tensor, like: Tensor) -> Tensor:
+    """Its numbers as (K, M, N), by what was said of `like`: K > 1 for a bank.
 
-
-def orthogonalise(matrices: Tensor, iterations: int = 3) -> Tensor:
-    """Bring the singular values of (K, M, N) matrices near 1.
-
-    Odd polynomials of the matrix, hence matrix products alone. Most values end between 0.2 and 1.9 after 3
-    iterations, between 0.85 and 1.13 after 5 (the most); training is no better with 5.
+    Columns are in the order in which `like` lies in memory, so that nothing is copied.
     """
-    tall = matrices.shape[1] > matrices.shape[2]
-    x = matrices.mT if tall else matrices
-    x = x / (torch.linalg.matrix_norm(x, keepdim=True) * _SAFETY + 1e-7)
-    factors = [(a / _SAFETY, b / _SAFETY**3, c / _SAFETY**5) for a, b, c in _POLAR[:iterations]]
-    x = _through_gram(x, factors) if x.shape[2] >= 2 * x.shape[1] else _directly(x, factors)
-    return x.mT if tall else x
+    matrices = tensor.permute(_order(like)).flatten(1 + _is_bank(like))
+    return matrices if _is_bank(like) else matrices[None]
 
 
-def _directly(x: Tensor, factors: list[tuple[float, float, float]]) -> Tensor:
-    """a x + b (x x^T) x + c (x x^T)^2 x, for each (a, b, c) in turn."""
-    for a, b, c in factors:
-        gram = x @ x.mT
-        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x
+def from_matrices(matrices: Tensor, like: Tensor) -> Tensor:
+    """The inverse of `as_matrices`."""
+    order = _order(like)
+    inverse = [order.index(dimension) for dimension in range(like.ndim)]
+    return matrices.reshape([like.shape[dimension] for dimension in order]).permute(inverse)
 
 
-def _through_gram(x: Tensor, factors: list[tuple[float, float, float]]) -> Tensor:
-    """The same for wide matrices: the polynomials are multiplied at the size of x x^T, and x is met twice."""
-    gram, product = x @ x.mT, None
-    for a, b, c in factors:
-        polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
-        polynomial.diagonal(dim1=1, dim2=2).add_(a)
-        product = polynomial if product is None else polynomial @ product
-        gram = polynomial @ gram @ polynomial
-    return x if product is None else product @ x
+def _is_bank(parameter: Tensor) -> bool:
+    return getattr(parameter, _TREATMENT, "matrix") == "bank"
+
+
+def _order(like: Tensor) -> list[int]:
+    """Its dimensions, those of the columns from the outermost in memory to the innermost."""
+    first = 1 + _is_bank(like)
+    return [*range(first), *sorted(range(first, like.ndim), key=like.stride, reverse=True)]
 
 
 class MuonAdamW(torch.optim.AdamW):
@@ -96,7 +75,8 @@ class MuonAdamW(torch.optim.AdamW):
 
     Args:
         parameters: of one model.
-        lr: learning rate of both.
+        lr: learning rate of both; a tensor without dimensions, on the parameters' device, can be filled from
+            step to step, in a CUDA graph too.
         betas, eps: of AdamW.
         weight_decay: decoupled, of both.
         momentum: of Muon, Nesterov's.
@@ -106,7 +86,7 @@ class MuonAdamW(torch.optim.AdamW):
         self,
         parameters: Iterable[nn.Parameter],
         *,
-        lr: float,
+        lr: float | Tensor,
         betas: tuple[float, float] = (0.9, 0.95),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
@@ -124,7 +104,10 @@ class MuonAdamW(torch.optim.AdamW):
             eps=eps,
             weight_decay=weight_decay,
             fused=True,
+            capturable=isinstance(lr, Tensor) and lr.is_cuda,
         )
+        # A scaler of fp16 then leaves out steps that overflowed; fused AdamW would, for its part alone.
+        self._step_supports_amp_scaling = False
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Skips AdamW's own, which expects a step count of every parameter."""
@@ -150,28 +133,60 @@ class MuonAdamW(torch.optim.AdamW):
         return loss
 
     def _muon(self, group: dict[str, Any]) -> None:
-        by_shape: dict[tuple[Any, ...], list[nn.Parameter]] = {}
+        """One step of all that is Muon's."""
+        moved: dict[Any, list[nn.Parameter]] = {}
         for parameter in group["params"]:
             if parameter.grad is not None:
-                key = (as_matrices(parameter, parameter).shape, parameter.device, parameter.dtype)
-                by_shape.setdefault(key, []).append(parameter)
-        for alike in by_shape.values():
+                moved.setdefault((parameter.device, parameter.dtype), []).append(parameter)
+        for alike in moved.values():
             self._update(alike, group)
 
-    def _update(self, alike: list[nn.Parameter], group: dict[str, Any]) -> None:
-        """One step of parameters that are matrices of one shape."""
-        gradients = [p.grad for p in alike if p.grad is not None]
-        for p in alike:
+    def _update(self, parameters: list[nn.Parameter], group: dict[str, Any]) -> None:
+        """One step of parameters of one device and dtype; a learning rate on the device stays there."""
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        for p in parameters:
             if not self.state[p]:
                 self.state[p]["momentum"] = torch.zeros_like(p)
-        weights: list[Tensor] = [p.data for p in alike]
-        buffers: list[Tensor] = [self.state[p]["momentum"] for p in alike]
+        weights: list[Tensor] = [p.data for p in parameters]
+        buffers: list[Tensor] = [self.state[p]["momentum"] for p in parameters]
         torch._foreach_lerp_(buffers, gradients, 1 - group["momentum"])
         ahead = torch._foreach_lerp(gradients, buffers, group["momentum"])
-        stacked = torch.cat([as_matrices(each, p) for each, p in zip(ahead, alike, strict=True)])
-        updates = orthogonalise(stacked.float()).chunk(len(alike))
-        rate = group["lr"] * UPDATE_RMS * max(stacked.shape[1:]) ** 0.5
+        updates = _updates(ahead, parameters, -group["lr"])
         if group["weight_decay"]:
             torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
-        shaped = [update.view_as(p).to(p.dtype) for update, p in zip(updates, alike, strict=True)]
-        torch._foreach_add_(weights, shaped, alpha=-rate)
+        torch._foreach_add_(weights, updates)
+
+
+def _updates(
+    ahead: Sequence[Tensor], parameters: Sequence[nn.Parameter], rate: float | Tensor
+) -> list[Tensor]:
+    """What is added to each parameter: its orthogonalised momentum, of UPDATE_RMS times the rate."""
+    matrices = [as_matrices(tensor, p) for tensor, p in zip(ahead, parameters, strict=True)]
+    by_shape: dict[tuple[int, ...], list[int]] = {}
+    for place, each in enumerate(matrices):
+        by_shape.setdefault(tuple(each.shape[1:]), []).append(place)
+    stacks = [_stack([matrices[place] for place in places]) for places in by_shape.values()]
+    scales = [UPDATE_RMS * max(shape) ** 0.5 for shape in by_shape]
+    # On a GPU, few operations count; on a CPU, the numbers that they compute.
+    gpu = not ahead[0].is_cpu
+    results = orthogonalise_all(stacks, scales, rate, padded=gpu, dtype=_iteration_dtype(ahead[0].device))
+    updates: dict[int, Tensor] = {}
+    for places, result in zip(by_shape.values(), results, strict=True):
+        parts = result.split([len(matrices[place]) for place in places])
+        updates |= {place: from_matrices(part, parameters[place]) for place, part in zip(places, parts)}
+    return [updates[place] for place in range(len(matrices))]
+
+
+def _stack(matrices: list[Tensor]) -> Tensor:
+    return (matrices[0] if len(matrices) == 1 else torch.cat(matrices)).float()
+
+
+def _iteration_dtype(device: torch.device) -> torch.dtype | None:
+    """fp16 where products of fp32 are rounded to TF32 anyway, which has as long a mantissa.
+
+    bf16, at the same speed, would be 8 times less exact, and small singular values are squared here.
+    """
+    fast = torch.get_float32_matmul_precision() != "highest"
+    if device.type == "cuda" and fast and torch.cuda.get_device_capability(device) >= (8, 0):
+        return torch.float16
+    return None
