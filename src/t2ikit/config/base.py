@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -20,3 +22,5 @@ class DatasetConfig(Config):
     """height and width of the training images, pixels"""
     validation: float = Field(0.05, ge=0, lt=0.5)
     """share of the images held out of training for the validation loss; 0: none are"""
+    keep_on: Literal["auto", "device", "host"] = "auto"
+    """where training images stay: device, host, or auto: on CUDA if they fill at most a quarter of it"""

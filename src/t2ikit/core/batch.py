@@ -5,7 +5,7 @@ Letters: B batch, L tokens, D text width, H W image, h w one level of a pyramid.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import cast
 
@@ -144,6 +144,7 @@ class Batch:
         keys: (B,) long, unique in the run: what all randomness of this sample is drawn from.
         caption_ids: (P,) long, for each of `all_captions` the first place with the same text: equal
             numbers, equal captions. Losses compare these, not strings. None is numbered from the strings.
+        caption_features: what losses need of the text of `all_captions`, each (P, ...) by `caption_key`.
     """
 
     images: Tensor
@@ -155,6 +156,7 @@ class Batch:
     caption_index: Tensor
     keys: Tensor
     caption_ids: Tensor = field(default=cast(Tensor, None))
+    caption_features: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.caption_ids is None:
@@ -167,7 +169,7 @@ class Batch:
         return self.images.shape[0]
 
     def __getitem__(self, index: slice) -> Batch:
-        whole = ("all_captions", "all_captions_text", "caption_ids")
+        whole = ("all_captions", "all_captions_text", "caption_ids", "caption_features")
         cut = {f.name: getattr(self, f.name)[index] for f in fields(self) if f.name not in whole}
         return replace(self, **cut)
 
@@ -183,6 +185,7 @@ class Batch:
             self.caption_index.to(device),
             self.keys,
             self.caption_ids.to(device),
+            {name: value.to(device) for name, value in self.caption_features.items()},
         )
 
 

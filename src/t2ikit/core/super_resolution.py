@@ -34,19 +34,28 @@ class SuperResolution:
     augmentation: float = 1.0
 
     def random_crop(self, image: Tensor, seed: int, number: int) -> Tensor:
-        """A random crop (3, crop, crop) of an image (3, H, W), the same for the same seed and number.
+        """A random crop (3, crop, crop) of an image (3, H, W), the same for the same seed and number."""
+        if not self.crops(image.shape[-1]):
+            return image
+        top, left = self.random_corner(image.shape[-1], seed, number)
+        return image[:, top : top + self.crop, left : left + self.crop]
+
+    def crops(self, side: int) -> bool:
+        """Whether images of `side` pixels are cropped."""
+        return 0 < self.crop < side
+
+    def random_corner(self, side: int, seed: int, number: int) -> tuple[int, int]:
+        """The first row and column of a random crop of a square image, the same for the same seed and number.
 
         Its centre is uniform over the image, and it is then moved inside: with uniform corners, few crops
         would show a border. Its corner lies at a multiple of `ratio`, so that the low-resolution image of the
         crop is a crop of the image's.
         """
-        if not self.crop or self.crop >= image.shape[-1]:
-            return image
-        last, beyond = (image.shape[-1] - self.crop) // self.ratio, self.crop // (2 * self.ratio)
+        last, beyond = (side - self.crop) // self.ratio, self.crop // (2 * self.ratio)
         places = (derive_seed(seed, name, number) for name in ("crop top", "crop left"))
         starts = (place % (last + 1 + 2 * beyond) - beyond for place in places)
         top, left = (self.ratio * min(max(start, 0), last) for start in starts)
-        return image[:, top : top + self.crop, left : left + self.crop]
+        return top, left
 
     def augmented(
         self, condition: Condition, size: tuple[int, int], draws: Draws, level: float | None = None

@@ -10,7 +10,8 @@ import contextlib
 import functools
 import itertools
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,10 +20,12 @@ from t2ikit.core.batch import Record
 from t2ikit.core.interfaces import Dataset, Split, StreamingDataset
 from t2ikit.core.rng import derive_seed
 from t2ikit.core.super_resolution import SuperResolution
-from t2ikit.data.local_batch import LocalBatch, choose_caption
-from t2ikit.data.workers import prepared
+from t2ikit.data.local_batch import IndexedBatch, LocalBatch, caption_fields, choose_caption
+from t2ikit.data.workers import MOST_OF_A_STREAM, prepared
 
 CACHE_BYTES = 1 << 29
+KNOWN_CAPTIONS = 1 << 16
+"""Images whose captions a loader keeps at hand."""
 Gather = Callable[[list[tuple[str, ...]]], list[list[tuple[str, ...]]]]
 """From this process's captions to those of every process, by rank."""
 
@@ -61,6 +64,7 @@ class BatchLoader:
         self.rank, self.local_batch_size, self.num_workers = rank, batch // world, num_workers
         self.count = dataset.size(split)
         self._records: dict[int, Record] = {}
+        self._known: dict[int, tuple[str, ...]] = {}
         self._room = cache_bytes // (world * max(1, num_workers))
         self.ratio = super_resolution.ratio if super_resolution else 0
         self.cropping = None if whole else super_resolution
@@ -75,23 +79,68 @@ class BatchLoader:
         """
         return prepared(functools.partial(self._of_worker, _numbers(start, stop)), self.num_workers)
 
+    def indexed_steps(
+        self, size: int, start: int = 0, stop: int | None = None
+    ) -> Generator[IndexedBatch, None, None]:
+        """The same batches, of images that stay on the device: each comes once, from then on by its index.
+
+        Args:
+            size: height and width of the images, pixels.
+            start, stop: as for `steps`.
+
+        Raises:
+            UserError: an image cannot be read.
+        """
+        read = functools.partial(self._indexed_of_worker, size, _numbers(start, stop))
+        return prepared(read, self.num_workers)
+
     def _of_worker(self, steps: Iterable[int], worker: int, workers: int) -> Iterator[LocalBatch]:
         return (self[step] for step in itertools.islice(steps, worker, None, workers))
 
+    def _indexed_of_worker(
+        self, size: int, steps: Iterable[int], worker: int, workers: int
+    ) -> Iterator[IndexedBatch]:
+        shown: set[int] = set()
+        for number, step in enumerate(steps):
+            rows = [self._index(key) for key in self._keys(step)]
+            new = [row for row in dict.fromkeys(rows) if row not in shown]
+            shown.update(new)
+            if number % workers == worker:
+                yield self._indexed(size, step, rows, new)
+
     def __getitem__(self, step: int) -> LocalBatch:
-        keys = range(step * self.batch, (step + 1) * self.batch)
-        all_captions = tuple(self._caption(key) for key in keys)
+        images = torch.stack([self._image(key) for key in self._keys(step)])
+        return LocalBatch(images=images, **self._captions(step))
+
+    def _indexed(self, size: int, step: int, rows: list[int], new: list[int]) -> IndexedBatch:
+        images = [self.dataset.record(self.split, row).image for row in new]
+        return IndexedBatch(
+            rows=torch.tensor(rows),
+            corners=torch.tensor([self._corner(size, key) for key in self._keys(step)]),
+            new_rows=torch.tensor(new, dtype=torch.long),
+            new_images=torch.stack(images) if images else torch.empty(0, 3, size, size, dtype=torch.uint8),
+            **self._captions(step),
+        )
+
+    def _keys(self, step: int) -> range:
+        """The keys of this process's samples."""
+        first = step * self.batch + self.rank * self.local_batch_size
+        return range(first, first + self.local_batch_size)
+
+    def _captions(self, step: int) -> dict[str, Any]:
         first = self.rank * self.local_batch_size
-        places = range(first, first + self.local_batch_size)
-        mine = keys[first : first + self.local_batch_size]
-        return LocalBatch.assemble(
-            torch.stack([self._image(key) for key in mine]),
-            [self._wrong(key) for key in mine],
-            all_captions,
-            places,
-            keys.start,
+        return caption_fields(
+            [self._wrong(key) for key in self._keys(step)],
+            tuple(self._caption(key) for key in range(step * self.batch, (step + 1) * self.batch)),
+            range(first, first + self.local_batch_size),
+            step * self.batch,
             self.ratio,
         )
+
+    def _corner(self, size: int, key: int) -> tuple[int, int]:
+        if self.cropping is None or not self.cropping.crops(size):
+            return 0, 0
+        return self.cropping.random_corner(size, self.seed, key)
 
     def _image(self, key: int) -> Tensor:
         image = self._record(self._index(key)).image
@@ -104,15 +153,23 @@ class BatchLoader:
         return int(_order(self.seed, epoch, self.count)[place])
 
     def _caption(self, key: int) -> str:
-        captions = self.dataset.captions(self.split, self._index(key))
-        return choose_caption(captions, self.seed, "caption", key)
+        return choose_caption(self._captions_of(self._index(key)), self.seed, "caption", key)
 
     def _wrong(self, key: int) -> tuple[str, bool]:
         """A caption from anywhere in the split, and whether it does not belong to this sample's image."""
         index = self._index(key)
         other = derive_seed(self.seed, "wrong index", key) % self.count
-        caption = choose_caption(self.dataset.captions(self.split, other), self.seed, "wrong caption", key)
-        return caption, other != index and caption not in self.dataset.captions(self.split, index)
+        caption = choose_caption(self._captions_of(other), self.seed, "wrong caption", key)
+        return caption, other != index and caption not in self._captions_of(index)
+
+    def _captions_of(self, index: int) -> tuple[str, ...]:
+        """The captions of image `index`, kept while there are not too many."""
+        captions = self._known.get(index)
+        if captions is None:
+            if len(self._known) >= KNOWN_CAPTIONS:
+                self._known.clear()
+            captions = self._known[index] = tuple(self.dataset.captions(self.split, index))
+        return captions
 
     def _record(self, index: int) -> Record:
         """Record `index`, kept in memory while there is room: most datasets are small."""
@@ -143,9 +200,6 @@ class _Samples:
     images: Tensor
     captions: list[tuple[str, ...]]
 
-    def pin_memory(self) -> _Samples:
-        return replace(self, images=self.images.pin_memory())
-
 
 class StreamLoader:
     """One process's batches of a stream.
@@ -158,8 +212,7 @@ class StreamLoader:
         seed: of the run.
         batch: images a step over all processes.
         rank, world: which process this is, of how many; `world` divides `batch`.
-        num_workers: 0: this process reads the stream; else one worker process reads it ahead. More would not
-            help: each had to open every shard, which is decoded by several threads already.
+        num_workers: 0: this process reads the stream; else one worker process reads it ahead.
         gather: tells the captions of all processes; None for one process.
         super_resolution: how a super-resolution model is trained; None: it is none.
     """
@@ -178,7 +231,7 @@ class StreamLoader:
     ) -> None:
         self.dataset, self.seed, self.batch = dataset, seed, batch
         self.rank, self.world, self.local_batch_size = rank, world, batch // world
-        self.num_workers = min(1, num_workers)
+        self.num_workers = min(MOST_OF_A_STREAM, num_workers)
         self.gather = gather or _alone
         self.super_resolution = super_resolution
 
@@ -212,14 +265,14 @@ class StreamLoader:
         keys = range(step * self.batch, (step + 1) * self.batch)
         first = self.rank * self.local_batch_size
         places = range(first, first + self.local_batch_size)
-        return LocalBatch.assemble(
-            samples.images,
+        captions = caption_fields(
             [self._wrong(known, place, keys[place]) for place in places],
             tuple(choose_caption(c, self.seed, "caption", key) for c, key in zip(known, keys, strict=True)),
             places,
             keys.start,
             self.super_resolution.ratio if self.super_resolution else 0,
         )
+        return LocalBatch(images=samples.images, **captions)
 
     def _wrong(self, known: Sequence[tuple[str, ...]], place: int, key: int) -> tuple[str, bool]:
         """A caption of another sample of the step, and whether it does not belong to this one."""

@@ -4,30 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from t2ikit.core.batch import Batch, Condition, number_captions
+from t2ikit.core.batch import Batch, number_captions
 from t2ikit.core.interfaces import TextEncoder
 from t2ikit.core.rng import derive_seed
-from t2ikit.core.super_resolution import shrink
-from t2ikit.utils.images import from_uint8
+from t2ikit.data.feed.inputs import Assembly, Inputs, assemble, to_device
 
 
 @dataclass(frozen=True)
-class LocalBatch:
-    """The images and captions of one process in one step.
+class LocalCaptions:
+    """The captions of one process in one step.
 
     Attributes:
-        images: (B, 3, H, W) uint8.
         captions, wrong: B strings each.
         mismatch_mask: (B,) float.
         all_captions, caption_index, keys, caption_ids: as in `Batch`; the indices are consecutive.
         ratio: of super-resolution; 0: none.
     """
 
-    images: Tensor
     captions: tuple[str, ...]
     wrong: tuple[str, ...]
     mismatch_mask: Tensor
@@ -35,65 +33,90 @@ class LocalBatch:
     caption_index: Tensor
     keys: Tensor
     caption_ids: Tensor
-    ratio: int = 0
+    ratio: int
 
-    @classmethod
-    def assemble(
-        cls,
-        images: Tensor,
-        wrong: Sequence[tuple[str, bool]],
-        all_captions: tuple[str, ...],
-        places: range,
-        first_key: int,
-        ratio: int = 0,
-    ) -> LocalBatch:
-        """Put a batch together.
+    @property
+    def texts(self) -> list[str]:
+        """What is encoded: the captions of the step, the wrong ones, the empty one."""
+        return [*self.all_captions, *self.wrong, ""]
 
-        Args:
-            images: (B, 3, H, W) uint8.
-            wrong: for each image a caption of another one, and whether it really does not describe this one.
-            all_captions: one caption of each sample of the step, over all processes.
-            places: where this process's B samples are among those.
-            first_key: the key of the step's first sample.
-            ratio: of super-resolution; 0: none.
-        """
-        return cls(
-            images=images,
-            captions=all_captions[places.start : places.stop],
-            wrong=tuple(caption for caption, _ in wrong),
-            mismatch_mask=torch.tensor([float(mismatched) for _, mismatched in wrong]),
-            all_captions=all_captions,
-            caption_index=torch.tensor(list(places)),
-            keys=torch.tensor([first_key + place for place in places]),
-            caption_ids=number_captions(all_captions),
-            ratio=ratio,
-        )
+    @property
+    def numbers(self) -> dict[str, Tensor]:
+        """The inputs that are the same wherever images and texts lie."""
+        names = ("mismatch_mask", "caption_index", "keys", "caption_ids")
+        return {name: getattr(self, name) for name in names}
 
-    def pin_memory(self) -> LocalBatch:
-        """The batch with its images in page-locked memory; `DataLoader` calls this."""
-        return replace(self, images=self.images.pin_memory())
+    def with_captions(self, batch: Batch) -> Batch:
+        """The batch that was made of these samples, with their captions."""
+        condition = replace(batch.condition, captions=self.captions)
+        return replace(batch, condition=condition, all_captions=self.all_captions)
+
+
+@dataclass(frozen=True)
+class LocalBatch(LocalCaptions):
+    """The images and captions of one process in one step.
+
+    Attributes:
+        images: (B, 3, H, W) uint8.
+    """
+
+    images: Tensor
+
+    def inputs(self, encoder: TextEncoder) -> Inputs:
+        """All that the device needs for the batch, on the host."""
+        text = encoder.encode(self.texts)
+        embedded = {"tokens": text.tokens, "mask": text.mask, "pooled": text.pooled}
+        return {"images": self.images, **embedded, **self.numbers}
 
     def batch(self, encoder: TextEncoder, device: torch.device | str) -> Batch:
-        """Encode the captions and move everything to `device`."""
-        text = encoder.encode([*self.all_captions, *self.wrong, ""])
-        count = len(self.all_captions)
-        all_text, wrong, empty = text[:count], text[count:-1], text[-1:]
-        first = int(self.caption_index[0])
-        images = from_uint8(self.images.to(device, non_blocking=self.images.is_pinned()))
-        low_res = shrink(images, self.ratio) if self.ratio else None
-        condition = Condition(self.captions, all_text[first : first + len(self.captions)], empty, low_res)
-        batch = Batch(
-            images,
-            condition,
-            wrong,
-            self.mismatch_mask,
-            self.all_captions,
-            all_text,
-            self.caption_index,
-            self.keys,
-            self.caption_ids,
-        )
-        return batch.to(device)
+        """Encode the captions and make the batch on `device`."""
+        how = Assembly(first=int(self.caption_index[0]), ratio=self.ratio)
+        return self.with_captions(assemble(to_device(self.inputs(encoder), torch.device(device)), how))
+
+
+@dataclass(frozen=True)
+class IndexedBatch(LocalCaptions):
+    """A local batch whose images lie on the device, but for those that no earlier step has shown.
+
+    Attributes:
+        rows: (B,) long, the index of each image.
+        corners: (B, 2) long, the first row and column of each crop; 0 where images are whole.
+        new_rows: (n,) long, the indices of the images that come with it.
+        new_images: (n, 3, H, W) uint8, whole.
+    """
+
+    rows: Tensor
+    corners: Tensor
+    new_rows: Tensor
+    new_images: Tensor
+
+
+def caption_fields(
+    wrong: Sequence[tuple[str, bool]],
+    all_captions: tuple[str, ...],
+    places: range,
+    first_key: int,
+    ratio: int = 0,
+) -> dict[str, Any]:
+    """The fields of `LocalCaptions`.
+
+    Args:
+        wrong: for each image a caption of another one, and whether it really does not describe this one.
+        all_captions: one caption of each sample of the step, over all processes.
+        places: where this process's B samples are among those.
+        first_key: the key of the step's first sample.
+        ratio: of super-resolution; 0: none.
+    """
+    return {
+        "captions": all_captions[places.start : places.stop],
+        "wrong": tuple(caption for caption, _ in wrong),
+        "mismatch_mask": torch.tensor([float(mismatched) for _, mismatched in wrong]),
+        "all_captions": all_captions,
+        "caption_index": torch.tensor(list(places)),
+        "keys": torch.tensor([first_key + place for place in places]),
+        "caption_ids": number_captions(all_captions),
+        "ratio": ratio,
+    }
 
 
 def choose_caption(captions: Sequence[str], seed: int, purpose: str, key: int) -> str:

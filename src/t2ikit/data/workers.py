@@ -9,9 +9,8 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Generator, Iterator
-from typing import Any
+from typing import Any, Literal
 
-import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from t2ikit.errors import UserError
@@ -19,8 +18,41 @@ from t2ikit.utils.console import SCREEN, Verbosity, set_verbosity
 
 Read = Callable[[int, int], Iterator[Any]]
 """From (i, n) to the items that worker i of n prepares: of all items every n-th, from the i-th on."""
+MOST_WORKERS = 8
+"""That a training process has by itself."""
+MOST_OF_A_STREAM = 1
+"""More would not help: each had to open every shard, which is decoded by several threads already."""
+PREFETCHED = 4
+"""Batches that each worker prepares ahead."""
 _warnings: list[Warning | str] = []
 """What this worker process has to warn of."""
+
+
+def resolve_workers(
+    setting: int | Literal["auto"], device: str, *, cores: int, processes: int, streaming: bool
+) -> int:
+    """How many worker processes one training process has.
+
+    A GPU waits for none of its data. On a CPU the training itself uses all cores, and only streams, which may
+    wait for a disk or a network, are read ahead.
+
+    Args:
+        setting: `train.num_workers`.
+        device: the kind that is trained on, such as "cuda".
+        cores: of this machine, which its training processes share.
+        processes: that train on this machine.
+        streaming: whether the data is a stream.
+    """
+    if setting != "auto":
+        return min(setting, MOST_OF_A_STREAM) if streaming else setting
+    if streaming:
+        return MOST_OF_A_STREAM
+    return max(0, min(MOST_WORKERS, cores // processes - 1)) if device == "cuda" else 0
+
+
+def usable_cores() -> int:
+    """The cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def prepared(read: Read, num_workers: int) -> Generator[Any, None, None]:
@@ -39,7 +71,7 @@ def prepared(read: Read, num_workers: int) -> Generator[Any, None, None]:
         batch_size=None,
         num_workers=num_workers,
         collate_fn=_as_is,
-        pin_memory=num_workers > 0 and torch.cuda.is_available(),
+        prefetch_factor=PREFETCHED if num_workers else None,
         worker_init_fn=_start_worker if num_workers else None,
         # A forked worker knows the classes of plugin files, which another process could not import.
         multiprocessing_context="fork" if forks else None,

@@ -201,7 +201,7 @@ def _time_steps(components: Components, trainer: Trainer, done: int) -> float:
         numbers = [0, 0, 1, 2] if every else [0, 1, 2, 3]  # every loss is due at step 0
         for number, local_batch in zip(numbers, islice(batches, TIMED_STEPS + 1)):
             began = time.perf_counter()
-            trainer.step(local_batch.batch(components.model.encoder, device), number)
+            trainer.step(batches.maker.batch(local_batch), number)
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
             times.append(time.perf_counter() - began)

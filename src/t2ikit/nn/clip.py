@@ -113,6 +113,10 @@ class ClipTeacher(FrozenModel):
 
     def text_embeddings(self, captions: Sequence[str]) -> Tensor:
         """Captions to (N, E), unit norm, without gradient; what was seen lately is not computed again."""
+        return self.known_texts(captions).to(self.model.device)
+
+    def known_texts(self, captions: Sequence[str]) -> Tensor:
+        """The same on the CPU, where they are kept; the model computes new ones where it is."""
         device = self.model.device
         new = [caption for caption in dict.fromkeys(captions) if caption not in self._texts]
         # Alone, a caption's last bits cannot depend on its neighbours: a resumed CPU run stays identical.
@@ -122,7 +126,7 @@ class ClipTeacher(FrozenModel):
             self._texts.update(zip(part, self.encode(part).cpu().unbind(), strict=True))
         for caption in captions:
             self._texts.move_to_end(caption)
-        embeddings = torch.stack([self._texts[caption] for caption in captions]).to(device)
+        embeddings = torch.stack([self._texts[caption] for caption in captions])
         while len(self._texts) > CACHED_CAPTIONS:
             self._texts.popitem(last=False)
         return embeddings

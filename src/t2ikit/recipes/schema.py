@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 from typing_extensions import Self
@@ -30,8 +30,8 @@ class TrainConfig(Config):
     """seed of weights, data order and noise"""
     ema_decay: float = Field(0.999, ge=0, lt=1)
     """decay of the EMA weights per step; 0: no EMA"""
-    num_workers: int = Field(0, ge=0, le=64)
-    """processes that prepare images, at most one for a stream; 0: the training process does it"""
+    num_workers: Literal["auto"] | Annotated[int, Field(ge=0, le=64)] = "auto"
+    """processes that prepare data, one for a stream; 0: none; auto: up to 8 on CUDA, else for streams"""
     log_every: int = Field(10, ge=1)
     """steps between lines of log.jsonl; a line has means over the steps since the last"""
     validate_every: int = Field(200, ge=1)

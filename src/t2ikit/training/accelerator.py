@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import os
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,8 +17,10 @@ from accelerate.utils import (
 )
 
 from t2ikit.core.interfaces import StreamingDataset
+from t2ikit.data.feed.batches import BatchMaker, CaptionFeatures, Feed
+from t2ikit.data.feed.resident import ResidentImages, stays_on_device
 from t2ikit.data.loader import BatchLoader, StreamLoader
-from t2ikit.data.local_batch import LocalBatch
+from t2ikit.data.workers import resolve_workers, usable_cores
 from t2ikit.errors import UserError
 from t2ikit.recipes.compose import Components
 from t2ikit.recipes.schema import TrainConfig
@@ -79,24 +82,63 @@ def _check_processes(config: TrainConfig, accelerator: Accelerator) -> None:
         )
 
 
-def training_batches(
-    components: Components, trainer: Trainer, start: int, stop: int | None
-) -> Generator[LocalBatch, None, None]:
+def training_batches(components: Components, trainer: Trainer, start: int, stop: int | None) -> Feed:
     """This process's batches from step `start` to before `stop`; without end where that is None.
 
     Close it when no more is wanted: worker processes read ahead.
+
+    Raises:
+        UserError: the data cannot be kept on the device, as the recipe wants it.
     """
     config, accelerator, dataset = trainer.config, trainer.accelerator, components.dataset
-    world = accelerator.num_processes
-    place = (config.seed, config.batch, accelerator.process_index, world)
-    options: dict[str, Any] = {
-        "num_workers": config.num_workers,
-        "super_resolution": components.model.generator.super_resolution,
-    }
+    world, rank, device = accelerator.num_processes, accelerator.process_index, accelerator.device
+    place = (config.seed, config.batch, rank, world)
+    scaling = components.model.generator.super_resolution
+    options: dict[str, Any] = {"num_workers": _num_workers(components, trainer), "super_resolution": scaling}
     if isinstance(dataset, StreamingDataset):
-        gather = _gather if world > 1 else None
-        return StreamLoader(dataset, *place, gather=gather, **options).steps(start, stop)
-    return BatchLoader(dataset, *place, **options).steps(start, stop)
+        resident, gather = None, _gather if world > 1 else None
+        batches: Any = StreamLoader(dataset, *place, gather=gather, **options).steps(start, stop)
+    else:
+        resident, loader = resident_images(components, device), BatchLoader(dataset, *place, **options)
+        size = components.model.context.image_size
+        batches = loader.indexed_steps(size, start, stop) if resident else loader.steps(start, stop)
+    maker = BatchMaker(
+        components.model.encoder,
+        device,
+        config.batch,
+        config.batch // world,
+        rank,
+        super_resolution=scaling,
+        resident=resident,
+        features=caption_features(components, device),
+    )
+    return Feed(batches, maker)
+
+
+def resident_images(components: Components, device: torch.device) -> ResidentImages | None:
+    """Room for the training images on the device; None where they stay on the host."""
+    config, dataset = components.model.recipe.parts["data"].config, components.dataset
+    if not stays_on_device(config, dataset, device):
+        return None
+    return ResidentImages(dataset.size("train"), config.size, device)
+
+
+def _num_workers(components: Components, trainer: Trainer) -> int:
+    accelerator = trainer.accelerator
+    return resolve_workers(
+        trainer.config.num_workers,
+        accelerator.device.type,
+        cores=usable_cores(),
+        processes=int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes)),
+        streaming=isinstance(components.dataset, StreamingDataset),
+    )
+
+
+def caption_features(components: Components, device: torch.device) -> CaptionFeatures:
+    """What the losses need of the captions of a step, by `caption_key`."""
+    losses: list[Any] = [term.loss for term in components.losses.values()]
+    reading = [loss for loss in losses if hasattr(loss, "caption_key")]
+    return {loss.caption_key: partial(loss.caption_features, device=device) for loss in reading}
 
 
 def _gather(captions: list[tuple[str, ...]]) -> list[list[tuple[str, ...]]]:

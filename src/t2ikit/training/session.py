@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from t2ikit.core.out_of_memory import memory_mb
-from t2ikit.data.local_batch import LocalBatch
+from t2ikit.data.feed.batches import Feed
 from t2ikit.errors import UserError, add_note, command
 from t2ikit.recipes.compose import Components
 from t2ikit.registry.registry import Registry
@@ -148,7 +147,7 @@ class Session:
             note = f"saved at step {ckpt.step_of(found[-1])}; to go on: {resume_command(self.run)}"
         add_note(error, note)
 
-    def _loop(self, start: int, batches: Iterable[LocalBatch]) -> bool:
+    def _loop(self, start: int, batches: Feed) -> bool:
         budget, clock = self.trainer.budget, StopWatch(start)
         budget.begin(start)
         if budget.over:
@@ -156,7 +155,7 @@ class Session:
             self._end_again(start)
         else:
             for step, local_batch in enumerate(batches, start):
-                batch = local_batch.batch(self.components.model.encoder, self.accelerator.device)
+                batch = batches.maker.batch(local_batch)
                 self.trainer.step(batch, step)
                 self.vocabulary.see(local_batch.all_captions, step)
                 self.done = step + 1

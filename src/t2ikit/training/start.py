@@ -14,6 +14,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 
 from t2ikit.config.toml import parse_setting, readable
 from t2ikit.core.interfaces import Split, StreamingDataset
+from t2ikit.data.feed.resident import stays_on_device
 from t2ikit.errors import UserError, raise_together
 from t2ikit.nn.ema import EMA
 from t2ikit.recipes.compose import Components, build_components
@@ -62,6 +63,7 @@ def start_run(
     folder = _new_folder(recipe, out, accelerator)
     components = build_components(recipe, registry, accelerator.device)
     validation_data(components.dataset)
+    stays_on_device(recipe.parts["data"].config, components.dataset, accelerator.device)
     check_trackers(recipe.train.trackers)
     if accelerator.is_main_process:
         create_run(
