@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from cli_process import run_command
 from t2ikit.cli import main
 from t2ikit.data.loader import BatchLoader
 from t2ikit.recipes.compose import Components, build_components
@@ -76,21 +77,17 @@ def heed_interrupts() -> None:
 
 @pytest.fixture
 def cli(tmp_path):
-    """Run the command line in its own process, in a temporary folder."""
+    """Run the command line in its own process, in a temporary folder; `cold`: nothing is imported before."""
 
-    def run(*words: object, env: dict[str, str] | None = None, launcher: tuple[str, ...] = (), timeout=300):
+    def run_here(*words: object, env=None, launcher: tuple[str, ...] = (), timeout=300, cold=False):
+        settings = {**os.environ, "OMP_NUM_THREADS": "1", "WANDB_MODE": "offline", **(env or {})}
+        if not launcher:
+            return run_command(words, cwd=tmp_path, env=settings, timeout=timeout, cold=cold)
         command = [sys.executable, *launcher, "-m", "t2ikit", *map(str, words)]
-        settings = {"OMP_NUM_THREADS": "1", "WANDB_MODE": "offline", **(env or {})}
-        return subprocess.run(
-            command,
-            cwd=tmp_path,
-            env={**os.environ, **settings},
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-        )
+        options = {"capture_output": True, "text": True, "timeout": timeout}
+        return subprocess.run(command, cwd=tmp_path, env=settings, **options)
 
-    return run
+    return run_here
 
 
 @pytest.fixture

@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import re
 import select
-import signal
 import struct
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import Popen
 
 import pyte
+
+from cli_process import Forked, start_command
 
 if sys.platform != "win32":
     import fcntl
@@ -98,6 +99,7 @@ def run_in_terminal(
     env: dict[str, str] | None = None,
     press: Sequence[tuple[str, bytes]] = (),
     timeout: float = 180,
+    cold: bool = False,
 ) -> Shown:
     """Run `python -m t2ikit WORDS` in a pseudo-terminal of its own, whose keys can be pressed.
 
@@ -107,21 +109,14 @@ def run_in_terminal(
         env: variables on top of those of this process, without those that concern terminals.
         press: pairs of a pattern and of keys: when it is found on the screen, the keys are pressed, in order.
         timeout: seconds after which the command is killed and the test fails.
+        cold: nothing is imported before.
     """
     inherited = {name: value for name, value in os.environ.items() if name not in UNSET}
     settings = {"TERM": "xterm-256color", "OMP_NUM_THREADS": "1", "WANDB_MODE": "offline", **(env or {})}
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "t2ikit", *map(str, words)],
-        cwd=cwd,
-        env={**inherited, **settings},
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-        start_new_session=True,
-        preexec_fn=_control_terminal,
-    )
+    streams = {"stdin": slave, "stdout": slave, "stderr": slave, "terminal": True}
+    process = start_command(words, cwd=cwd, env={**inherited, **settings}, cold=cold, **streams)
     os.close(slave)
     try:
         raw = _converse(process, master, Emulator(rows, columns), list(press), time.monotonic() + timeout)
@@ -131,14 +126,8 @@ def run_in_terminal(
         os.close(master)
 
 
-def _control_terminal() -> None:
-    """In the new process: the pseudo-terminal is its own, so that Ctrl-C becomes SIGINT, which is heeded."""
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 def _converse(
-    process: subprocess.Popen[bytes],
+    process: Forked | Popen[str],
     master: int,
     emulator: Emulator,
     press: list[tuple[str, bytes]],

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import re
 import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+from cli_process import run_command
 from conftest import TOYS
 from mistakes import data, plugins, recipes, runs
 from mistakes.case import Case, edited, files
@@ -98,16 +97,8 @@ def test_a_mistake_is_told(case, made, tmp_path, monkeypatch, capsys):
 
 def on_a_full_disk(folder: Path, *words: object) -> subprocess.CompletedProcess[str]:
     """Run the command line where no file can grow beyond 2 KiB, as on a disk that is full."""
-    resource = pytest.importorskip("resource")
-    return subprocess.run(
-        [sys.executable, "-m", "t2ikit", *map(str, words)],
-        cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2048, 2048)),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    pytest.importorskip("resource")
+    return run_command(words, cwd=folder, file_bytes=2048)
 
 
 def everything_in(folder: Path) -> dict[str, bytes]:

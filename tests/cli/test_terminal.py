@@ -33,7 +33,7 @@ def home(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def trained(home) -> Shown:
     """What `t2ikit train` left on a terminal of 24 x 80; the run is runs/imagen-001."""
-    return run_in_terminal(TRAIN, home)
+    return run_in_terminal(TRAIN, home, cold=True)
 
 
 def check(found: Shown, *words: str, status: int = 0) -> None:
@@ -145,7 +145,7 @@ def test_force_color_without_a_terminal(cli, trained):
 
 @pytest.mark.slow
 def test_sample(home, trained):
-    found = run_in_terminal(["sample", "runs/imagen-001", "a red cat", "-n", 2], home)
+    found = run_in_terminal(["sample", "runs/imagen-001", "a red cat", "-n", 2], home, cold=True)
     check(found)
     assert found.lines == [f"grid: {Path('runs/imagen-001/outputs/001/grid.png')}"]
     assert b"sampling " in found.raw
@@ -154,7 +154,7 @@ def test_sample(home, trained):
 @pytest.mark.slow
 def test_evaluate(home, trained):
     words = ["evaluate", "runs/imagen-001", "--metrics", "colours,neighbours", "-n", 16]
-    found = run_in_terminal(words, home)
+    found = run_in_terminal(words, home, cold=True)
     check(found, "colours/saturation ", "sampling an image", "runs/imagen-001/evaluations/step-00000012-")
     measures = [line for line in found.lines if line.startswith("colours/")]
     assert all(re.search(r" n=\d+$", line) for line in measures)
@@ -175,7 +175,7 @@ def test_compare(home, trained):
 @pytest.mark.slow
 def test_export(home, trained):
     words = ["export", "runs/imagen-001", "--format", "diffusers", "--out", "my-model"]
-    found = run_in_terminal(words, home)
+    found = run_in_terminal(words, home, cold=True)
     check(found)
     assert found.lines == ["written: my-model"]
     assert b"exporting" in found.raw

@@ -222,7 +222,7 @@ def test_no_librarys_logger_reaches_a_user(cli, tmp_path):
         "@hookimpl\n"
         "def t2ikit_step_end(): pass\n"
     )
-    result = cli("plugins", "--plugin", "./noisy.py")
+    result = cli("plugins", "--plugin", "./noisy.py", cold=True)
     assert (result.returncode, result.stderr) == (0, "")
 
 
@@ -232,7 +232,7 @@ def test_a_clip_without_torchvision_is_no_reason_to_warn(home, cli, tmp_path):
 
     clip = clip_folder(tmp_path / "clip")
     words = ["evaluate", home / "run", "-n", 4, "--metrics", "clip-score", "--set"]
-    result = cli(*words, f"metrics.clip-score.model={clip}")
+    result = cli(*words, f"metrics.clip-score.model={clip}", cold=True)
     assert result.returncode == 0, result.stderr
     assert "clip-score" in result.stdout
     assert result.stderr == ""

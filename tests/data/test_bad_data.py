@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +11,7 @@ import pytest
 from PIL import Image
 from test_folder import huge, pairs, save, truncated
 
+from cli_process import run_command
 from t2ikit.data.survey import sheet, survey
 from t2ikit.errors import UserError
 from t2ikit.recipes.datasets import open_dataset
@@ -62,12 +61,6 @@ def oddities(root: Path) -> dict[str, str | None]:
     }
 
 
-def run(*words: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "t2ikit", *map(str, words)], capture_output=True, text=True, check=False
-    )
-
-
 def test_fourteen_kinds_are_named_and_skipped_or_used(tmp_path: Path) -> None:
     files = oddities(tmp_path / "odd")
     assert len(files) == 14
@@ -91,12 +84,12 @@ def test_training_says_what_it_skips_and_ends(tmp_path: Path) -> None:
     out = tmp_path / "run"
     small = ("train.steps=2", "train.batch=4", "train.samples=1", "generator.channels=[32,32,32]")
     settings = [word for setting in small for word in ("--set", setting)]
-    done = run("train", "--plugin", "imagen", "--data", tmp_path / "odd", "--out", out, *settings)
+    done = run_command(["train", "--plugin", "imagen", "--data", tmp_path / "odd", "--out", out, *settings])
     assert done.returncode == 0, done.stderr
     assert f"{len(bad)} skipped, 23 images used" in done.stdout + done.stderr
     log = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert log[-1]["step"] == 2
-    looked = run("data", tmp_path / "odd", "--out", tmp_path / "sheet.png")
+    looked = run_command(["data", tmp_path / "odd", "--out", tmp_path / "sheet.png"])
     assert looked.returncode == 0
     for name in bad:
         assert name in looked.stdout

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import sqlite3
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from PIL import Image
 from test_resume import IMAGEN
 from test_trackers import wandb_history
 
+from cli_process import run_command
 from conftest import TOYS
 from t2ikit import open_run
 from t2ikit.runs.log import read_log
@@ -39,11 +39,8 @@ def t2ikit_losses():
 @pytest.fixture(scope="module")
 def creatures_run(tmp_path_factory):
     """A few steps of the imagen plugin on creatures."""
-    import subprocess
-
     folder = tmp_path_factory.mktemp("creatures")
-    command = [sys.executable, "-m", "t2ikit", *map(str, TINY_CREATURES), "--out", "run"]
-    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+    result = run_command([*TINY_CREATURES, "--out", "run"], cwd=folder, cold=True)
     assert result.returncode == 0, result.stderr
     return folder / "run", result
 

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
+from cli_process import run_command
 from clip_support import WORDS, clip_folder
 from t2ikit.errors import UserError
 from t2ikit.registry.registry import Registry
@@ -409,8 +410,7 @@ def test_train_sample_and_resume_with_a_pretrained_encoder(tmp_path) -> None:
     folder, out = t5_folder(tmp_path / "t5"), tmp_path / "run"
 
     def t2ikit(*words: object) -> subprocess.CompletedProcess[str]:
-        call = [sys.executable, "-m", "t2ikit", *map(str, words)]
-        return subprocess.run(call, capture_output=True, text=True, check=False)
+        return run_command(words)
 
     text = ("text.use=t5", f"text.model={folder}", f"text.cache={tmp_path / 'cache'}")
     done = t2ikit("train", "--plugin", "imagen", "--out", out, *small(*text))
