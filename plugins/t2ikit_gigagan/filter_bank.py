@@ -144,7 +144,7 @@ def _convolve_each(x: Tensor, kernels: Tensor) -> Tensor:
     batch, _, height, width = x.shape
     joined, padding = x.reshape(1, -1, height, width), kernels.shape[-1] // 2
     y = F.conv2d(joined, kernels.flatten(0, 1), padding=padding, groups=batch)
-    return y.view(batch, -1, height, width)
+    return y.reshape(batch, -1, height, width)
 
 
 def _mix_outputs(x: Tensor, bank: Tensor, selection: Tensor | None) -> Tensor:
@@ -154,7 +154,7 @@ def _mix_outputs(x: Tensor, bank: Tensor, selection: Tensor | None) -> Tensor:
     if filters == 1:
         return every
     assert selection is not None
-    mixed = selection.to(x.dtype)[:, None] @ every.view(len(x), filters, -1)  # (B, 1, O H W)
+    mixed = selection.to(x.dtype)[:, None] @ every.reshape(len(x), filters, -1)  # (B, 1, O H W)
     return mixed.view(len(x), outputs, *x.shape[2:])
 
 

@@ -27,7 +27,7 @@ from t2ikit.runs.create import check_free, next_run_folder
 from t2ikit.runs.files import is_locked
 from t2ikit.runs.run import Run
 from t2ikit.training import snapshots
-from t2ikit.training.accelerator import training_batches
+from t2ikit.training.accelerator import in_precision, training_batches
 from t2ikit.training.sample_grids import SampleGrids
 from t2ikit.training.start import check_data, check_left, make_trainer, prepare, resumed_recipe
 from t2ikit.training.trackers import check_trackers
@@ -137,6 +137,7 @@ def _forecast(
     check_trackers(recipe.train.trackers)
     before = words.cached_files(recipe)
     accelerator, display = prepare(recipe, device, progress)
+    recipe = in_precision(recipe, accelerator.mixed_precision)
     try:
         with nothing_downloaded():
             components = build_components(recipe, registry, accelerator.device)

@@ -7,10 +7,12 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from t2ikit.core.batch import Batch
+from t2ikit.core.precision import choose_precision
 from t2ikit.memory.blame import explained
 from t2ikit.memory.gpu import GPURules
 from t2ikit.memory.ledger import KINDS, PARAMETERS, Ledger
@@ -18,7 +20,7 @@ from t2ikit.memory.stand_ins import make_batch, movable_modules, without_data
 from t2ikit.recipes.compose import Components, build_components
 from t2ikit.recipes.recipe import Recipe
 from t2ikit.registry.registry import Registry
-from t2ikit.training.accelerator import make_accelerator
+from t2ikit.training.accelerator import in_precision, make_accelerator
 from t2ikit.training.start import make_trainer
 from t2ikit.training.trainer import PlayerState, Trainer
 from t2ikit.utils.hub import nothing_downloaded
@@ -33,7 +35,7 @@ class Forecast:
 
     Attributes:
         recipe: its name.
-        precision: of the recipe.
+        precision: no, bf16 or fp16.
         batch, micro_batch: images an optimiser step, and at once, on one device.
         at_peak: bytes by kind when most memory is in use.
         at_most: the most of each kind in the step, at whatever time.
@@ -66,7 +68,7 @@ def forecast(recipe: Recipe, registry: Registry, *, device: Literal["cuda", "cpu
     validation and sampling.
 
     Args:
-        recipe: on one device.
+        recipe: on one device. Where its precision is "auto", the GPU is one of compute capability 8 or more.
         registry: that it was read with.
         device: whose kernels and rounding are meant.
 
@@ -74,9 +76,11 @@ def forecast(recipe: Recipe, registry: Registry, *, device: Literal["cuda", "cpu
         UserError: the recipe cannot work, names a model that is not on this machine (nothing is downloaded),
             or a part of it looks at the contents of tensors.
     """
+    gpu = device == "cuda"
+    if recipe.train.precision == "auto":
+        recipe = in_precision(recipe, "bf16" if gpu else choose_precision("auto", torch.device("cpu")))
     computed = without_data(_in_bf16(recipe))
     accelerator = make_accelerator(computed.train, "cpu", lazy_parameters=False)
-    gpu = device == "cuda"
     with FakeTensorMode(allow_non_fake_inputs=True) as mode, movable_modules():
         ledger = Ledger(mode, GPU_BLOCK if gpu else 1)
         with explained({}), nothing_downloaded():
@@ -110,7 +114,7 @@ def _in_bf16(recipe: Recipe) -> Recipe:
     """fp16 takes as much as bf16, which a CPU computes, too; critics refuse it in `build_components`."""
     if recipe.train.precision != "fp16" or recipe.critics:
         return recipe
-    return replace(recipe, train=recipe.train.model_copy(update={"precision": "bf16"}))
+    return in_precision(recipe, "bf16")
 
 
 def _parts(components: Components) -> dict[str, Any]:
@@ -128,7 +132,7 @@ def _run(trainer: Trainer, components: Components, batch: Batch, ledger: Ledger)
     for module in (*trainer.players, *components.critics.values()):
         ledger.tag(PARAMETERS, [*module.parameters(), *module.buffers()])
     if trainer.ema is not None:
-        ledger.tag("averaged weights", trainer.ema.model.shadow_params)
+        ledger.tag("averaged weights", list(trainer.ema.tensors().values()))
     part = batch[: 2 * trainer.micro_batch]
     with _watched(trainer, ledger):
         trainer.step(part, 0)

@@ -9,7 +9,7 @@ from typing_extensions import Self
 
 from t2ikit.config.base import Config
 
-Precision = Literal["no", "bf16", "fp16"]
+Precision = Literal["auto", "no", "bf16", "fp16"]
 Tracker = Literal["tensorboard", "wandb", "trackio"]
 
 
@@ -24,8 +24,8 @@ class TrainConfig(Config):
     """images per optimiser step, over all devices"""
     micro_batch: int = Field(0, ge=0)
     """images at once on one device; gradients accumulate up to `batch`; 0: no accumulation"""
-    precision: Precision = "no"
-    """autocast: no (fp32), bf16 or fp16 (GPU, one player only)"""
+    precision: Precision = "auto"
+    """autocast: no (fp32), bf16 or fp16 (GPU, one player only); auto: bf16 where the device is fast at it"""
     seed: int = Field(0, ge=0, lt=2**31)
     """seed of weights, data order and noise"""
     ema_decay: float = Field(0.999, ge=0, lt=1)

@@ -58,8 +58,19 @@ def create_run(
     device: str,
     processes: int = 1,
     upscales: bool = False,
+    chosen: Mapping[str, Any] | None = None,
 ) -> Run:
     """Make a new run folder with its recipe.toml and run.json.
+
+    Args:
+        path: the folder.
+        recipe: as it was asked for.
+        registry: that the recipe was read with.
+        data, text: fingerprints of the dataset and of the text encoder.
+        device: what it is trained on.
+        processes: how many train it.
+        upscales: whether the model is given images.
+        chosen: what the settings that say "auto" came to.
 
     Raises:
         UserError: the folder exists and is not empty, or cannot be written.
@@ -72,6 +83,7 @@ def create_run(
         "device": device,
         "processes": processes,
         "upscales": upscales,
+        "chosen": dict(chosen or {}),
         "data_fingerprint": data,
         "text_fingerprint": text,
         "versions": {"python": platform.python_version(), **_versions()},

@@ -27,11 +27,18 @@ def open_run(path: str | Path) -> Run:
     run = Run(path, with_new_keys(load_toml(recipe), str(recipe)), _read_info(info))
     try:
         _ = run.image_size, run.table["data"]["spec"], run.table["train"]
+        _settle(run)
         if run.exported and (path / ENCODER).is_dir():
             run.table["text"]["model"] = str((path / ENCODER).resolve())
     except (ValueError, KeyError, TypeError) as error:
         raise damaged(recipe, error) from error
     return run
+
+
+def _settle(run: Run) -> None:
+    """In the table, replace "auto" by what was chosen when the run began; before, everything was fp32."""
+    if run.table["train"].get("precision", "auto") == "auto":
+        run.table["train"]["precision"] = run.info.get("chosen", {}).get("precision", "no")
 
 
 def as_run(run: Run | str | Path) -> Run:

@@ -15,9 +15,12 @@ from t2ikit.core.rng import Draws, derive_seed
 from t2ikit.errors import UserError
 from t2ikit.recipes.compose import Model
 from t2ikit.sampling.guidance import clamp_images
+from t2ikit.utils.devices import cpu_has_bf16
 from t2ikit.utils.quoting import one_line
 
 Progress = Callable[[int, int], None]
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+"""What is computed in, by the name of a precision."""
 PIXELS = 64 * 64**2
 """Pixels of the images that are sampled at once by default."""
 
@@ -31,10 +34,16 @@ def condition_for(model: Model, prompts: Sequence[str], low_res: Tensor | None =
 
 def autocast(model: Model) -> AbstractContextManager[object]:
     """The precision the model was trained in, where the device has it."""
-    precision, device = model.recipe.train.precision, model.context.device.type
-    if precision == "no" or (precision == "fp16" and device == "cpu"):
+    dtype, device = DTYPES.get(model.recipe.train.precision), model.context.device.type
+    if dtype is None or (dtype == torch.float16 and device == "cpu"):
         return nullcontext()
-    return torch.autocast(device, torch.bfloat16 if precision == "bf16" else torch.float16)
+    if dtype == torch.bfloat16 and device == "cpu" and _is_fp32(model) and not cpu_has_bf16():
+        return nullcontext()  # a CPU that emulates bf16 is slow at it
+    return torch.autocast(device, dtype)
+
+
+def _is_fp32(model: Model) -> bool:
+    return all(p.dtype == torch.float32 for p in model.generator.parameters())
 
 
 @torch.no_grad()

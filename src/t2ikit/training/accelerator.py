@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -15,17 +17,21 @@ from accelerate.utils import (
     GradientAccumulationPlugin,
     gather_object,
 )
+from torch import nn
 
 from t2ikit.core.interfaces import StreamingDataset
+from t2ikit.core.precision import choose_precision, use_tf32
 from t2ikit.data.feed.batches import BatchMaker, CaptionFeatures, Feed
 from t2ikit.data.feed.resident import ResidentImages, stays_on_device
 from t2ikit.data.loader import BatchLoader, StreamLoader
 from t2ikit.data.workers import resolve_workers, usable_cores
 from t2ikit.errors import UserError
+from t2ikit.nn.layout import use_channels_last
 from t2ikit.recipes.compose import Components
+from t2ikit.recipes.recipe import Recipe
 from t2ikit.recipes.schema import TrainConfig
 from t2ikit.training.trainer import Trainer
-from t2ikit.utils.devices import find_device
+from t2ikit.utils.devices import cpu_has_bf16, find_device
 
 
 def make_accelerator(config: TrainConfig, device: str, *, lazy_parameters: bool) -> Accelerator:
@@ -40,13 +46,16 @@ def make_accelerator(config: TrainConfig, device: str, *, lazy_parameters: bool)
         UserError: the device or the precision is not to be had here.
     """
     wanted = find_device(device)
+    precision = choose_precision(config.precision, wanted, alone=int(os.environ.get("WORLD_SIZE", 1)) == 1)
+    if wanted.type == "cuda":
+        use_tf32(precision != "no")
     # An earlier run of this Python process may have had another precision or device.
     connected = torch.distributed.is_available() and torch.distributed.is_initialized()
     AcceleratorState._reset_state(reset_partial_state=not connected)
     try:
         accelerator = Accelerator(
             cpu=wanted.type == "cpu",
-            mixed_precision=config.precision,
+            mixed_precision=precision,
             gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
             dynamo_backend="no",
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=lazy_parameters)],
@@ -60,6 +69,26 @@ def make_accelerator(config: TrainConfig, device: str, *, lazy_parameters: bool)
         ) from error
     _check_processes(config, accelerator)
     return accelerator
+
+
+def in_precision(recipe: Recipe, precision: str) -> Recipe:
+    """The recipe with the precision that "auto" comes to."""
+    return replace(recipe, train=recipe.train.model_copy(update={"precision": precision}))
+
+
+def lay_out(modules: Iterable[nn.Module], accelerator: Accelerator) -> None:
+    """Lay convolutions out with channels last where that is faster: on CUDA, and in a CPU's own bf16."""
+    device = accelerator.device.type
+    if device == "cuda" or (device == "cpu" and accelerator.mixed_precision == "bf16" and cpu_has_bf16()):
+        for module in modules:
+            use_channels_last(module)
+
+
+def describe_precision(accelerator: Accelerator) -> str:
+    """The precision that was chosen, in words."""
+    chosen = str(accelerator.mixed_precision)
+    rest = ", and TF32 for what stays fp32" if accelerator.device.type == "cuda" and chosen != "no" else ""
+    return f"train.precision: {'fp32' if chosen == 'no' else chosen}{rest}"
 
 
 def _check_processes(config: TrainConfig, accelerator: Accelerator) -> None:

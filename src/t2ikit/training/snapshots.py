@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from t2ikit.errors import UserError
@@ -48,7 +49,7 @@ def take(trainer: Trainer, step: int, validation: float | None) -> Snapshot:
     }
     if trainer.ema is not None:
         tensors["ema"] = trainer.ema.tensors()
-        state["ema_steps"] = trainer.ema.model.optimization_step
+        state["ema_steps"] = trainer.ema.steps
     for player_state in trainer.player_states:
         moments = player_state.optimizer.state_dict()["state"]
         tensors[f"optimizer.{player_state.player.name}"] = {
@@ -115,7 +116,17 @@ def _optimizer_state(player_state: Any, snapshot: Snapshot) -> dict[str, Any]:
         index, name = key.split(".", 1)
         state.setdefault(int(index), {})[name] = tensor
     _check_moments(player_state, state)
+    _lay_out(player_state, state)
     return {"state": state, "param_groups": player_state.optimizer.state_dict()["param_groups"]}
+
+
+def _lay_out(player_state: Any, state: dict[int, dict[str, Tensor]]) -> None:
+    """Lay moments out in memory as their weights are: fused optimisers go by memory, not by index."""
+    owners = [own for group in player_state.optimizer.param_groups for own in group["params"]]
+    for place, moments in state.items():
+        for name, moment in moments.items():
+            if moment.shape == owners[place].shape:
+                moments[name] = torch.empty_like(owners[place], dtype=moment.dtype).copy_(moment)
 
 
 def _check_moments(player_state: Any, state: dict[int, dict[str, Tensor]]) -> None:

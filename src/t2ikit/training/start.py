@@ -26,7 +26,7 @@ from t2ikit.runs.create import check_new, create_run, next_run_folder
 from t2ikit.runs.open import open_run
 from t2ikit.runs.run import Run
 from t2ikit.text.vocabulary import cut_prompts
-from t2ikit.training.accelerator import make_accelerator
+from t2ikit.training.accelerator import describe_precision, in_precision, lay_out, make_accelerator
 from t2ikit.training.display import Display, Silent, make_display
 from t2ikit.training.player import Player, make_players
 from t2ikit.training.session import Session
@@ -61,6 +61,7 @@ def start_run(
     """
     accelerator, display = prepare(recipe, device, progress)
     folder = _new_folder(recipe, out, accelerator)
+    asked, recipe = recipe, in_precision(recipe, accelerator.mixed_precision)
     components = build_components(recipe, registry, accelerator.device)
     validation_data(components.dataset)
     stays_on_device(recipe.parts["data"].config, components.dataset, accelerator.device)
@@ -68,13 +69,14 @@ def start_run(
     if accelerator.is_main_process:
         create_run(
             folder,
-            recipe,
+            asked,
             registry,
             data=components.dataset.fingerprint,
             text=components.model.encoder.fingerprint,
             device=str(accelerator.device),
             processes=accelerator.num_processes,
             upscales=components.model.generator.super_resolution is not None,
+            chosen={"precision": recipe.train.precision},
         )
     accelerator.wait_for_everyone()
     return _train(open_run(folder), registry, recipe, components, accelerator, display, resume=False)
@@ -167,7 +169,10 @@ def prepare(recipe: Recipe, device: str, progress: bool) -> tuple[Accelerator, D
     # A lazy loss, or a critic that one loss leaves out, gives some parameters no gradient at some steps.
     lazy = bool(recipe.critics) or any(use.config.every > 1 for use in recipe.losses.values())
     accelerator = make_accelerator(recipe.train, device, lazy_parameters=lazy)
-    return accelerator, make_display(main=progress and accelerator.is_main_process)
+    display = make_display(main=progress and accelerator.is_main_process)
+    if accelerator.device.type == "cuda" or accelerator.mixed_precision != "no":
+        display.log(describe_precision(accelerator))
+    return accelerator, display
 
 
 def make_trainer(
@@ -177,6 +182,7 @@ def make_trainer(
     players: list[Player] = make_players(
         components.model.generator, components.critics, components.losses, recipe.train.seed
     )
+    lay_out(players, accelerator)
     decay = recipe.train.ema_decay
     ema = EMA(components.model.generator, decay) if decay else None
     log = (display or Silent()).log

@@ -39,16 +39,29 @@ class PlayerState:
 
 
 def make_optimizer(parameters: Sequence[nn.Parameter], config: OptimizerConfig) -> torch.optim.Optimizer:
-    """The optimiser that the recipe asks for."""
+    """The optimiser that the recipe asks for.
+
+    On a GPU its learning rate is a tensor there, to be filled: a CUDA graph reads it anew at each step.
+    """
+    device = parameters[0].device if parameters else torch.device("cpu")
     options: dict[str, Any] = {
-        "lr": config.lr,
+        "lr": torch.tensor(config.lr, device=device) if device.type == "cuda" else config.lr,
         "betas": config.betas,
         "eps": config.eps,
         "weight_decay": config.weight_decay,
     }
     if config.kind == "muon":
         return MuonAdamW(parameters, **options, momentum=config.momentum)
-    return torch.optim.AdamW(parameters, **options, fused=True)
+    return torch.optim.AdamW(parameters, **options, fused=True, capturable=device.type == "cuda")
+
+
+def set_rate(optimizer: Any, rate: float) -> None:
+    """Set a learning rate, in place where it is a tensor."""
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
 
 
 class Trainer:
@@ -105,13 +118,15 @@ class Trainer:
     def step(self, batch: Batch, step: int) -> None:
         """One optimiser step of every player on this process's part of the batch, critics first."""
         self._buffers = self._marks()
+        for player_state in self.player_states:
+            set_rate(player_state.optimizer, scheduled_rate(player_state.config, step, self.budget))
         try:
             for player_state in self.player_states:
                 names = player_state.player.due(step)
                 if names:
                     freeze_all_but(player_state.player, self.players)
                     self._accumulate(player_state, batch, step, names)
-                    self._update(player_state, step)
+                    self._update(player_state)
         finally:
             thaw(self.players)
         if self.ema is not None:
@@ -165,10 +180,7 @@ class Trainer:
         seed = derive_seed(self.config.seed, step, player, number, self.accelerator.process_index)
         set_seed(seed % 2**32)
 
-    def _update(self, player_state: PlayerState, step: int) -> None:
-        rate = scheduled_rate(player_state.config, step, self.budget)
-        for group in player_state.optimizer.param_groups:
-            group["lr"] = rate
+    def _update(self, player_state: PlayerState) -> None:
         limit = player_state.config.max_grad_norm or math.inf
         norm = self.accelerator.clip_grad_norm_(player_state.player.trainable, limit)
         self.running_means.add(f"grad_norm/{player_state.player.name}", norm)

@@ -67,6 +67,14 @@ def _lock(path: Path) -> bool:
     return alone
 
 
+def cpu_has_bf16() -> bool:
+    """Whether this CPU multiplies bf16 by itself (AMX, AVX512_BF16); others emulate it, and are slow."""
+    import torch
+
+    checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(bool(getattr(torch.cpu, check, bool)()) for check in checks)
+
+
 def find_device(name: str) -> torch.device:
     """The device called auto, cpu, cuda or mps.
 
