@@ -14,6 +14,7 @@ from t2ikit.core.interfaces import Dataset, Split
 from t2ikit.core.rng import derive_seed
 from t2ikit.data.configs import CreaturesConfig
 from t2ikit.data.creatures.drawing import DRAWING_VERSION, draw
+from t2ikit.data.creatures.drawn_cache import DrawnImages
 from t2ikit.data.creatures.grammar import (
     FULL_TEMPLATES,
     PARTIAL_TEMPLATES,
@@ -40,6 +41,7 @@ class Creatures(Dataset):
         self.config = config
         held_out = max(1, round(config.count * config.validation)) if config.validation else 0
         self._sizes: dict[Split, int] = {"train": config.count - held_out, "validation": held_out}
+        self._drawn = DrawnImages(self.fingerprint, config.count, config.size)
 
     def size(self, split: Split) -> int:
         """Number of pictures in the split."""
@@ -50,12 +52,17 @@ class Creatures(Dataset):
         return self._attributes(self._random(split, index))
 
     def record(self, split: Split, index: int) -> Record:
-        """Picture `index` of the split, (3, size, size), drawn anew and the same every time."""
+        """Picture `index` of the split, (3, size, size), drawn unless it was before, the same every time."""
         rng = self._random(split, index)
         attributes = self._attributes(rng)
         captions = _captions(attributes, rng)
-        picture = torch.from_numpy(draw(attributes, self.config.size, rng).copy())
-        return Record(picture.permute(2, 0, 1).contiguous(), captions, f"{split}/{index}")
+        row = index if split == "train" else self._sizes["train"] + index
+        picture = self._drawn.read(row)
+        if picture is None:
+            drawn = torch.from_numpy(draw(attributes, self.config.size, rng).copy())
+            picture = drawn.permute(2, 0, 1).contiguous()
+            self._drawn.write(row, picture)
+        return Record(picture, captions, f"{split}/{index}")
 
     def captions(self, split: Split, index: int) -> tuple[str, ...]:
         """The captions of picture `index`, without drawing it."""
