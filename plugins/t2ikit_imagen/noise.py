@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from diffusers import DDPMScheduler
+from typing import TYPE_CHECKING
 
 from t2ikit import noise_schedule
 from t2ikit_imagen.configs import UNetConfig
 from t2ikit_imagen.moved import moved
+
+if TYPE_CHECKING:
+    from diffusers import DDPMScheduler
 
 FLOW = "flow_prediction"
 

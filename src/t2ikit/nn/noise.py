@@ -15,15 +15,17 @@ import itertools
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from diffusers import DDPMScheduler
 from torch import Tensor
 
 from t2ikit.core.batch import Batch, Condition, Prediction
 from t2ikit.core.interfaces import Denoiser
 from t2ikit.core.rng import Draws
+
+if TYPE_CHECKING:
+    from diffusers import DDPMScheduler
 
 FLOW = "flow_prediction"
 PredictionType = Literal["v_prediction", "epsilon", "sample", "flow_prediction"]
@@ -61,6 +63,8 @@ def noise_schedule(
         >>> scheduler = noise_schedule("cosine", prediction="v_prediction")
         >>> scheduler_config = {**scheduler.config, "prediction_type": "v_prediction"}
     """
+    from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
+
     # Linear: 1e-4 to 0.02 over 1000 steps, and as much noise over any other number.
     low, high = 0.1 / timesteps, min(0.999, 20 / timesteps)
     shapes: dict[str, dict[str, Any]] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from diffusers.models.embeddings import TimestepEmbedding, Timesteps
 from torch import Tensor, nn
 
 
@@ -18,6 +17,8 @@ class NoiseLevelEmbedding(nn.Module):
     """What level 1 is counted as, so that the sines are those of timesteps."""
 
     def __init__(self, width: int) -> None:
+        from diffusers.models.embeddings import TimestepEmbedding, Timesteps  # lazily: it takes seconds
+
         super().__init__()
         self.waves = Timesteps(self.FREQUENCIES, flip_sin_to_cos=True, downscale_freq_shift=0)
         self.layers = TimestepEmbedding(self.FREQUENCIES, width)

@@ -6,13 +6,15 @@ import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
 from t2ikit.runs.log import read_log
 from t2ikit.utils.files import save_image
-from t2ikit.utils.plotting import Axes, Figure, FigureCanvasAgg
+
+if TYPE_CHECKING:
+    from t2ikit.utils.plotting import Axes
 
 TRAINING, VALIDATION = "loss/", "validation/"
 COLUMNS = 3
@@ -35,6 +37,8 @@ def plot_curves(log: Path, out: Path) -> None:
 
 def draw_curves(records: Sequence[dict[str, Any]]) -> Image.Image:
     """The same image from the lines of a log."""
+    from t2ikit.utils.plotting import Figure, FigureCanvasAgg
+
     keys = [key for record in records for key in record if key.startswith((TRAINING, VALIDATION))]
     names = list(dict.fromkeys(key.split("/", 1)[1] for key in keys))
     columns = min(COLUMNS, max(1, len(names)))

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
 import torch
-from diffusers import DDPMScheduler
 from torch import Tensor
 
 from t2ikit.core.batch import Condition
@@ -50,6 +49,8 @@ class DenoiserSampler(Sampler, Generic[ConfigT]):
 
     def schedule(self, model: Denoiser) -> Tensor:
         """Cumulative alphas (T,) of the model's own schedule."""
+        from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
+
         return DDPMScheduler.from_config(schedule_config(model)).alphas_cumprod
 
     @torch.no_grad()

@@ -13,7 +13,6 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from diffusers import DDPMScheduler
 from torch import Tensor
 
 from t2ikit.core.batch import Condition, TextEmbedding
@@ -137,6 +136,8 @@ class GuidedDenoiser:
         schedule: Tensor | None = None,
     ) -> None:
         if schedule is None:
+            from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
+
             schedule = DDPMScheduler.from_config(schedule_config(model)).alphas_cumprod
         self.model, self.condition = model, model.prepare(condition)
         self.config, self.schedule = config, schedule.double()

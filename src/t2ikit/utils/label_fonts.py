@@ -15,11 +15,13 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from PIL import ImageDraw, ImageFont
 
-from t2ikit.utils.plotting import FT2Font, matplotlib
+if TYPE_CHECKING:
+    from t2ikit.utils.plotting import FT2Font
+
 
 FONT_SIZE = 13
 """Pixels."""
@@ -49,6 +51,8 @@ class Face:
         Raises:
             OSError, RuntimeError: it is none, or has bitmaps of other sizes alone.
         """
+        from t2ikit.utils.plotting import FT2Font
+
         return cls(ImageFont.truetype(str(file), FONT_SIZE), FT2Font(str(file)))
 
     def has(self, character: str) -> bool:
@@ -142,6 +146,8 @@ def label_font() -> ImageFont.FreeTypeFont:
 
     Where it was taken out, Pillow's own font, which has the letters of English.
     """
+    from t2ikit.utils.plotting import matplotlib
+
     try:
         return ImageFont.truetype(
             str(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf")), FONT_SIZE
@@ -152,6 +158,8 @@ def label_font() -> ImageFont.FreeTypeFont:
 
 @functools.lru_cache(maxsize=1)
 def _label_fonts(base: ImageFont.FreeTypeFont) -> LabelFont:
+    from t2ikit.utils.plotting import FT2Font
+
     path = base.path
     glyphs = FT2Font(path) if isinstance(path, str) else FT2Font(io.BytesIO(base.font_bytes))
     return LabelFont(Face(base, glyphs), other_faces())
