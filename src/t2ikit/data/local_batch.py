@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,6 +14,9 @@ from t2ikit.core.batch import Batch, number_captions
 from t2ikit.core.interfaces import TextEncoder
 from t2ikit.core.rng import derive_seed
 from t2ikit.data.feed.inputs import Assembly, Inputs, assemble, to_device
+
+SMALL = 1 << 16
+"""Bytes up to which a tensor is copied from process to process."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,18 @@ class LocalCaptions:
     keys: Tensor
     caption_ids: Tensor
     ratio: int
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Small tensors as arrays: of a tensor, a worker process shares the memory, which takes longer."""
+        return {
+            name: value.numpy() if isinstance(value, Tensor) and value.nbytes <= SMALL else value
+            for name, value in vars(self).items()
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            tensor = torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+            object.__setattr__(self, name, tensor)
 
     @property
     def texts(self) -> list[str]:
