@@ -240,6 +240,14 @@ def test_the_loss_is_the_weighted_mean_over_samples(teacher):
     assert float(loss) == pytest.approx(float((each * weight).mean()), rel=1e-5)
 
 
+def test_a_training_step_reads_no_captions(teacher):
+    batch, loss = toy_batch(6, 16), ClipLoss(teacher)
+    features = {loss.caption_key: loss.caption_features(batch.all_captions, torch.device("cpu"))}
+    unread = replace(batch, all_captions=("",) * 6, caption_features=features)
+    assert torch.equal(loss(step_of(unread)), loss(step_of(batch)))
+    assert not torch.equal(loss(step_of(replace(unread, caption_features={}))), loss(step_of(batch)))
+
+
 def test_only_the_full_image_is_looked_at(teacher):
     batch, loss = toy_batch(4, 16), ClipLoss(teacher)
     small = random_images(4, 4).requires_grad_(True)
