@@ -37,8 +37,8 @@ def load() -> ModuleType:
     return importlib.import_module("gigagan_pytorch.gigagan_pytorch")
 
 
-def trainer(image_size: int) -> Any:
-    """Its `GigaGAN` of dim_capacity 8, dim_max 256, with text, multi-scale and matching losses."""
+def trainer(image_size: int, device: str = "cpu", dtype: str = "fp32", width: int = 256) -> Any:
+    """Its `GigaGAN` of dim_capacity 8, dim_max `width`, with text, multi-scale and matching losses."""
     module = load()
     adapter = importlib.import_module("gigagan_pytorch.open_clip").OpenClipAdapter
 
@@ -52,10 +52,10 @@ def trainer(image_size: int) -> Any:
 
         def embed_texts(self, texts: list[str]) -> tuple[Tensor, Tensor]:
             """Pooled (B, D) and tokens (B, L, D)."""
-            tokens = torch.randn(len(texts), TOKENS, TEXT_WIDTH)
+            tokens = torch.randn(len(texts), TOKENS, TEXT_WIDTH, device=self.place.device)
             return tokens.mean(1), tokens
 
-    sizes = {"image_size": image_size, "dim_capacity": 8, "dim_max": 256, "num_conv_kernels": 2}
+    sizes = {"image_size": image_size, "dim_capacity": 8, "dim_max": width, "num_conv_kernels": 2}
     text = {"dim": 64, "depth": 2}
     generator = module.Generator(
         **sizes,
@@ -70,7 +70,9 @@ def trainer(image_size: int) -> Any:
         generator_contrastive_loss_weight=0.0,
         model_folder=folder,
         results_folder=folder,
-        accelerate_kwargs={"cpu": True},
+        accelerate_kwargs={"cpu": device == "cpu"},
+        amp=dtype == "bf16",
+        mixed_precision_type="bf16",
     )
 
 

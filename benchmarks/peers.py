@@ -89,10 +89,29 @@ def _stand_ins(package: str) -> Iterator[None]:
                 sys.modules[name] = module
 
 
-def build(peer: str) -> tuple[nn.Module, str]:
-    """The peer's U-Net in the reference configuration, and how its import went."""
+def build(peer: str, width: int = 128) -> tuple[nn.Module, str]:
+    """The peer's U-Net in the reference configuration, `width` wide at its finest; how its import went."""
+    if peer == "diffusers":
+        return diffusers_unet(width), "imports"
     unet, said = load_unet(peer)
-    options = dict(REFERENCE)
+    options = {**REFERENCE, "dim": width}
     if peer == "imagen-pytorch":
         options["attend_at_middle"] = False  # as MinImagen has it
     return unet(**options), said
+
+
+def diffusers_unet(width: int) -> nn.Module:
+    """The stock U-Net with cross-attention of diffusers, of the same widths: larger, as it comes."""
+    from diffusers import UNet2DConditionModel
+
+    unet: nn.Module = UNet2DConditionModel(
+        in_channels=3,
+        out_channels=3,
+        block_out_channels=(width, 2 * width, 4 * width),
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        layers_per_block=1,
+        cross_attention_dim=TEXT_WIDTH,
+        attention_head_dim=8,
+    )
+    return unet

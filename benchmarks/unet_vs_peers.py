@@ -33,30 +33,41 @@ from t2ikit_imagen import ImagenDenoiser
 SIZE, BATCH, TOKENS, REAL, GUIDANCE = 64, 2, 256, 20, 3.0
 
 
-def ours() -> nn.Module:
+def ours(size: int = SIZE, width: int = 128) -> nn.Module:
     """The denoiser of the recipe `imagen-64`, for T5-small's tokens."""
-    recipe = read_recipe(Registry.load(["imagen"]), "imagen-64")
-    return ImagenDenoiser(recipe.parts["generator"].config, SIZE, TEXT_WIDTH, TOKENS)
+    channels = f"generator.channels=[{width},{2 * width},{4 * width}]"
+    recipe = read_recipe(Registry.load(["imagen"]), "imagen-64", settings=[channels])
+    return ImagenDenoiser(recipe.parts["generator"].config, size, TEXT_WIDTH, TOKENS)
 
 
 class Case:
-    """One model with its inputs: the same images, timesteps and tokens for every model."""
+    """One model with its inputs: the same images, timesteps and tokens for every model.
 
-    def __init__(self, name: str, device: str) -> None:
+    Args:
+        name: "ours" or a peer.
+        device: cpu or cuda.
+        batch: images.
+        size: their height and width, pixels.
+        width: channels at the finest level.
+    """
+
+    def __init__(
+        self, name: str, device: str, batch: int = BATCH, size: int = SIZE, width: int = 128
+    ) -> None:
         torch.manual_seed(0)
         self.name, self.said = name, ""
         if name == "ours":
-            model = ours()
+            model = ours(size, width)
         else:
-            model, self.said = build(name)
+            model, self.said = build(name, width)
         self.model = model.to(device)
-        self.x = torch.randn(BATCH, 3, SIZE, SIZE, device=device)
-        self.target = torch.randn(BATCH, 3, SIZE, SIZE, device=device)
-        self.t = torch.randint(0, 1000, (BATCH,), device=device)
-        tokens = torch.randn(BATCH + 1, TOKENS, TEXT_WIDTH, device=device)
-        mask = (torch.arange(TOKENS, device=device) < REAL).expand(BATCH + 1, -1)
+        self.x = torch.randn(batch, 3, size, size, device=device)
+        self.target = torch.randn(batch, 3, size, size, device=device)
+        self.t = torch.randint(0, 1000, (batch,), device=device)
+        tokens = torch.randn(batch + 1, TOKENS, TEXT_WIDTH, device=device)
+        mask = (torch.arange(TOKENS, device=device) < REAL).expand(batch + 1, -1)
         text = TextEmbedding(tokens, mask, tokens[:, :REAL].mean(1))
-        self.condition = Condition(("a", "b"), text[:BATCH], text[BATCH:])
+        self.condition = Condition(("a",) * batch, text[:batch], text[batch:])
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-4)
 
     def predict(self) -> Tensor:
@@ -64,6 +75,8 @@ class Case:
         text = self.condition.text
         if isinstance(self.model, ImagenDenoiser):
             return self.model.denoise(self.x, self.t, self.condition)
+        if self.name == "diffusers":
+            return self.model(self.x, self.t, text.tokens, encoder_attention_mask=text.mask).sample
         return self.model(self.x, self.t, text_embeds=text.tokens, text_mask=text.mask)
 
     def train(self) -> None:

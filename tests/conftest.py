@@ -44,7 +44,7 @@ class Toy:
 
     def batch(self, step: int = 0):
         shares = BatchLoader(self.components.dataset, self.recipe.train.seed, self.recipe.train.batch)
-        return shares[step].batch(self.components.model.encoder, "cpu")
+        return shares[step].batch(self.components.model.encoder, self.trainer.accelerator.device)
 
     def steps(self, start: int, stop: int) -> None:
         for step in range(start, stop):
@@ -60,14 +60,35 @@ def cache(tmp_path_factory):
     os.environ["T2IKIT_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 
-def make_toy(kind: str, *settings: str, log=print) -> Toy:
-    registry = Registry.load([str(TOYS)])
-    recipe = read_recipe(registry, f"toys/{kind}", settings=settings)
-    accelerator = make_accelerator(recipe.train, "cpu", lazy_parameters=False)
+def make_toy(kind: str, *settings: str, log=print, device: str = "cpu") -> Toy:
+    return build_toy(f"toys/{kind}", *settings, plugin=str(TOYS), log=log, device=device)
+
+
+def build_toy(name: str, *settings: str, plugin: str, log=print, device: str = "cpu") -> Toy:
+    """The same of any recipe."""
+    registry = Registry.load([plugin])
+    recipe = read_recipe(registry, name, settings=settings)
+    accelerator = make_accelerator(recipe.train, device, lazy_parameters=False)
     components = build_components(recipe, registry, accelerator.device)
     trainer = make_trainer(recipe, components, accelerator)
     trainer.log = log
     return Toy(recipe, components, trainer)
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request) -> str:
+    """Where a test computes: on the CPU, and on a GPU where there is one."""
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("there is no CUDA device")
+    return request.param
+
+
+@pytest.fixture
+def cuda() -> str:
+    """The same for what only a GPU has; such a test is marked `gpu`."""
+    if not torch.cuda.is_available():
+        pytest.skip("there is no CUDA device")
+    return "cuda"
 
 
 def heed_interrupts() -> None:

@@ -37,7 +37,9 @@ def train_toy(out: Path | str | None = None, set=None, recipe="toys/denoiser", *
     """Train a toy in this process."""
     kind = {"recipe": recipe} if "resume" not in options else {}
     settings = {**SMALL, **(set or {})} if kind else (set or {})
-    return t2ikit.train(TOYS, **kind, set=settings, out=out, device="cpu", **{"progress": False, **options})
+    return t2ikit.train(
+        TOYS, **kind, set=settings, out=out, **{"device": "cpu", "progress": False, **options}
+    )
 
 
 class At:

@@ -1,0 +1,1 @@
+"""What `benchmarks/gpu.sh` measures: each part is a module of `parts`."""
