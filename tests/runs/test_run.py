@@ -63,7 +63,9 @@ def test_training_ends_with_a_grid_and_what_to_do_next(creatures_run):
 @pytest.mark.slow
 def test_plain_lines_where_there_is_no_terminal(creatures_run):
     _, result = creatures_run
-    assert re.search(r"step 12/12  eta 0:00:00  \d+ images/s  \d\.\d GiB  loss \d\.\d{4}", result.stderr)
+    assert re.search(
+        r"step 12/12  eta 0:00:00  \d+ images/s  data \d+ %  \d\.\d GiB  loss \d\.\d{4}", result.stderr
+    )
     assert "\x1b" not in result.stderr
 
 
@@ -246,5 +248,5 @@ def test_observers_are_told(cli, tmp_path):
     )
     result = cli(*TOY, "--plugin", "./watch.py", "--out", "run", env={**os.environ})
     assert result.returncode == 0, result.stderr
-    assert "told 5 grad_norm/generator" in result.stdout
+    assert "told 5 data_wait" in result.stdout
     assert "shown 12 4 4 (16, 16)" in result.stdout

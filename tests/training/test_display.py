@@ -20,6 +20,7 @@ pyte = pytest.importorskip("pyte")
 from terminal import shown  # noqa: E402
 
 SCALARS = {"images_per_second": 842.3, "memory_mb": 512.0, "loss/denoise": 0.12345}
+MEASURED = {**SCALARS, "mfu": 0.224, "data_wait": 0.031}
 GAN = {
     **SCALARS,
     **{f"loss/{name}": 0.5 for name in ("adversarial", "matching", "critic", "contrastive", "r1")},
@@ -95,13 +96,18 @@ def test_many_losses_go_below_the_bar_and_say_what_is_left_out():
     assert second.endswith("...")
 
 
+def test_at_80_columns_mfu_and_waiting_are_shown():
+    text = "\n".join(train(make_console(80), MEASURED))
+    assert "842 images/s  MFU 22 %  data 3 %  0.5 GiB  loss 0.1235" in text
+
+
 def test_at_40_columns_the_rest_stands_below():
     assert train(make_console(40), SCALARS)[1:] == ["842 images/s  0.5 GiB  loss 0.1235"]
 
 
 @pytest.mark.parametrize("columns", range(20, 130, 3))
 def test_no_line_is_wider_than_the_terminal(columns):
-    for scalars in (SCALARS, GAN, {}):
+    for scalars in (SCALARS, MEASURED, GAN, {}):
         train(make_console(columns), scalars)
 
 
@@ -207,6 +213,7 @@ def test_plain_lines_come_now_and_then(monkeypatch):
 
 
 def test_facts_name_the_losses_where_there_are_several():
+    assert facts(MEASURED)[:4] == ["842 images/s", "MFU 22 %", "data 3 %", "0.5 GiB"]
     assert facts(SCALARS) == ["842 images/s", "0.5 GiB", "loss 0.1235"]
     assert facts({"loss/a": 1.0, "loss/b": 2.0}) == ["a 1.0000", "b 2.0000"]
     assert facts({}) == []

@@ -9,7 +9,7 @@ from typing import Any
 from t2ikit.errors import UserError
 from t2ikit.utils.files import write_text
 
-TIMED = ("seconds", "minutes", "images_per_second", "memory_mb")
+TIMED = ("seconds", "minutes", "images_per_second", "mfu", "data_wait", "memory_mb")
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.progress import Task
 
+    from t2ikit.core.stopwatch import Lap
+
 PLAIN_SECONDS = 10.0
 
 
@@ -45,7 +47,7 @@ class Silent:
 
 
 class Live:
-    """A bar with steps, ETA, images a second, memory and losses; "loading" until the first step."""
+    """A bar with steps, ETA, speed, memory and losses; "loading" until the first step."""
 
     def __init__(self, screen: Screen = SCREEN) -> None:
         self.screen = screen
@@ -132,15 +134,30 @@ class Plain:
 
 
 def facts(scalars: dict[str, float]) -> list[str]:
-    """Images a second, memory and losses, each in a word or two."""
+    """Images a second, MFU, waiting for data, memory and losses, each in a word or two."""
     words = []
     if "images_per_second" in scalars:
         words.append(f"{scalars['images_per_second']:.0f} images/s")
+    if "mfu" in scalars:
+        words.append(f"MFU {100 * scalars['mfu']:.0f} %")
+    if "data_wait" in scalars:
+        words.append(f"data {100 * scalars['data_wait']:.0f} %")
     if "memory_mb" in scalars:
         words.append(f"{scalars['memory_mb'] / 1024:.1f} GiB")
     losses = {key.split("/", 1)[1]: value for key, value in scalars.items() if key.startswith("loss/")}
     names = losses if len(losses) > 1 else ["loss"]
     return words + [f"{name} {value:.4f}" for name, value in zip(names, losses.values())]
+
+
+def summary(lap: Lap, batch: int, flops: int, peak: float | None) -> str:
+    """How fast the steps of a run were, in a sentence; see `Lap.record`."""
+    record = lap.record(batch, flops, peak)
+    mfu = f", {100 * record['mfu']:.0f} % of the device's peak (MFU)" if "mfu" in record else ""
+    return (
+        f"{lap.steps} step{'s' * (lap.steps != 1)} in {clock(lap.seconds)}: "
+        f"{record['images_per_second']:.0f} images/s{mfu}; {100 * record['data_wait']:.0f} % of the time was "
+        "spent waiting for data"
+    )
 
 
 def make_display(*, main: bool) -> Display:

@@ -168,29 +168,6 @@ class TimeBudget:
         self._next = float(kept["share"]) if same else min(1.0, self._before / self._whole)
 
 
-class StopWatch:
-    """Seconds of training since the last log line."""
-
-    def __init__(self, step: int) -> None:
-        self.step, self.busy, self.began = step, 0.0, time.monotonic()
-
-    def rate(self, step: int) -> float:
-        """Steps a second since the last call."""
-        self.pause()
-        rate = (step - self.step) / max(self.busy, 1e-9)
-        self.step, self.busy = step, 0.0
-        return rate
-
-    def pause(self) -> None:
-        """Count the time until now."""
-        now = time.monotonic()
-        self.busy, self.began = self.busy + now - self.began, now
-
-    def go_on(self) -> None:
-        """Leave out the time since the last pause."""
-        self.began = time.monotonic()
-
-
 def make_budget(config: TrainConfig, agree: Callable[[float], float] | None = None) -> Budget:
     """The minutes of a recipe where it has them, its steps otherwise."""
     return TimeBudget(config.minutes, agree) if config.minutes else StepBudget(config.steps)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from t2ikit.core.out_of_memory import memory_mb
+from t2ikit.core.stopwatch import StopWatch
 from t2ikit.data.feed.batches import Feed
 from t2ikit.errors import UserError, add_note, command
 from t2ikit.recipes.compose import Components
@@ -22,10 +23,10 @@ from t2ikit.runs.run import Run
 from t2ikit.text.vocabulary import Vocabulary
 from t2ikit.training import snapshots
 from t2ikit.training.accelerator import training_batches
-from t2ikit.training.display import Display
+from t2ikit.training.display import Display, summary
 from t2ikit.training.interrupts import Interrupts
 from t2ikit.training.sample_grids import SampleGrids
-from t2ikit.training.schedule import StopWatch, scheduled_rate
+from t2ikit.training.schedule import scheduled_rate
 from t2ikit.training.trainer import Trainer
 from t2ikit.training.validation import Validation
 from t2ikit.utils.files import save_image
@@ -148,14 +149,14 @@ class Session:
         add_note(error, note)
 
     def _loop(self, start: int, batches: Feed) -> bool:
-        budget, clock = self.trainer.budget, StopWatch(start)
+        budget, clock = self.trainer.budget, StopWatch(start, self.accelerator.device)
         budget.begin(start)
         if budget.over:
             self.display.log(budget.already(start))
             self._end_again(start)
         else:
-            for step, local_batch in enumerate(batches, start):
-                batch = batches.maker.batch(local_batch)
+            made = clock.awaited(batches, batches.maker.batch)
+            for step, (local_batch, batch) in enumerate(made, start):
                 self.trainer.step(batch, step)
                 self.vocabulary.see(local_batch.all_captions, step)
                 self.done = step + 1
@@ -164,6 +165,8 @@ class Session:
                     break
                 clock.go_on()
                 budget.begin(self.done)
+            flops = self.trainer.flops
+            self.display.log(summary(clock.end(self.done), self.config.batch, flops.whole, flops.peak))
         return budget.over
 
     def _after_step(self, clock: StopWatch) -> bool:
@@ -171,8 +174,8 @@ class Session:
         done, budget, record = self.done, self.trainer.budget, {}
         if self._due(self.config.log_every):
             record = self._means(done - 1)  # waits for the device, so before the clock is read
-            rate = clock.rate(done) * self.config.batch
-            record |= {"images_per_second": rate, "memory_mb": memory_mb(self.accelerator.device)}
+            record |= clock.lap(done).record(self.config.batch, *self.trainer.flops.read())
+            record["memory_mb"] = memory_mb(self.accelerator.device)
         clock.pause()  # validation, images and checkpoints are not training time
         saves = self._due(self.config.save_every) and not budget.late
         try:

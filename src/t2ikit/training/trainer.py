@@ -18,6 +18,7 @@ from t2ikit.core.out_of_memory import halving, is_out_of_memory
 from t2ikit.core.rng import derive_seed
 from t2ikit.errors import UserError
 from t2ikit.nn.ema import EMA
+from t2ikit.nn.flops import ModelFlops, device_peak
 from t2ikit.nn.modes import eval_mode
 from t2ikit.nn.muon import MuonAdamW
 from t2ikit.nn.running_means import RunningMeans
@@ -78,6 +79,7 @@ class Trainer:
     Attributes:
         budget: how much training there is; the learning rate follows it.
         running_means: of losses and gradient norms since the last line of the log.
+        flops: of the losses and gradients, where the peak of the device is known.
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class Trainer:
         self.micro_batch = min(config.micro_batch or self.local_batch_size, self.local_batch_size)
         self.budget: Budget = make_budget(config, self.agreed)
         self.running_means = RunningMeans(accelerator)
+        self.flops = ModelFlops(device_peak(accelerator.device, accelerator.mixed_precision))
         self._touched = False
         self._buffers: list[tuple[int, int]] | None = None
 
@@ -126,6 +129,7 @@ class Trainer:
                 if names:
                     freeze_all_but(player_state.player, self.players)
                     self._accumulate(player_state, batch, step, names)
+                    self.flops.add(player_state.player.name, names)
                     self._update(player_state)
         finally:
             thaw(self.players)
@@ -164,15 +168,17 @@ class Trainer:
     ) -> dict[str, Tensor]:
         totals: dict[str, Tensor] = {}
         player = player_state.player
+        self.flops.begin(player.name, names)
         for number, (part, last) in enumerate(cut(batch, size)):
             self._seed(step, player.name, number)
             weight = len(part) / len(batch)
             with nullcontext() if last else self.accelerator.no_sync(player_state.wrapped):
-                losses = player_state.wrapped(part, step, names)
+                losses = self.flops.forward(player_state.wrapped, part, step, names)
                 loss = sum(player.weighted[name].strength * value for name, value in losses.items())
-                self.accelerator.backward(loss * weight)
+                self.flops.backward(self.accelerator.backward, loss * weight)
             for name, value in losses.items():
                 totals[name] = totals.get(name, torch.zeros_like(value)) + value.detach() * weight
+        self.flops.end()
         return totals
 
     def _seed(self, step: int, player: str, number: int) -> None:
