@@ -174,7 +174,7 @@ class Batch:
         return replace(self, **cut)
 
     def to(self, device: torch.device | str) -> Batch:
-        """The same batch on `device`; `keys` stay where they are, for randomness is drawn on the CPU."""
+        """The same batch on `device`."""
         return Batch(
             self.images.to(device),
             self.condition.to(device),
@@ -183,7 +183,7 @@ class Batch:
             self.all_captions,
             self.all_captions_text.to(device),
             self.caption_index.to(device),
-            self.keys,
+            self.keys.to(device),
             self.caption_ids.to(device),
             {name: value.to(device) for name, value in self.caption_features.items()},
         )

@@ -66,8 +66,10 @@ class SuperResolution:
         sampling both use this, so that a model sees the same statistics in both.
         """
         own = draws.named("augmentation")
-        count = len(condition)
-        levels = own.rand() * self.augmentation if level is None else torch.full((count,), level)
+        if level is None:
+            levels = own.rand() * self.augmentation
+        else:
+            levels = condition.text.pooled.new_full((len(condition),), level, dtype=torch.float32)
         return with_noise(condition, size, levels, own)
 
 

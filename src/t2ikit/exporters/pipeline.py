@@ -67,7 +67,8 @@ class TextToImagePipeline(UnsupportedMethods, DiffusionPipeline):
     Args:
         generator: the trained model.
         text_encoder, tokenizer: of transformers; None where the recipe's encoder has no weights.
-        recipe: the tables of a resolved recipe that sampling needs; `image_size`, and the `plugins` it needs.
+        recipe: the tables of a resolved recipe that sampling needs; `image_size`, the `plugins` it needs, and
+            how its `random` numbers are made.
     """
 
     __module__ = "t2ikit.pipeline"  # exported folders name it: never another
@@ -178,7 +179,7 @@ class TextToImagePipeline(UnsupportedMethods, DiffusionPipeline):
         if encoder is not None:
             encoder.to("cpu")  # where the generator is; the run's own may be on a GPU
         tables = portable({key: run.table[key] for key in sorted(SAMPLING)}, encoder=encoder is not None)
-        recipe = {**tables, "image_size": run.image_size, "plugins": run.sampled_with}
+        more = {"image_size": run.image_size, "plugins": run.sampled_with, "random": run.random}
         options = {key: value for key, value in tables["generator"].items() if key != "use"}
         wrapped = GeneratorModel(tables["generator"]["use"], options, run.image_size, text.width, text.length)
         wrapped.generator.load_state_dict(model.generator.state_dict())
@@ -186,7 +187,7 @@ class TextToImagePipeline(UnsupportedMethods, DiffusionPipeline):
             wrapped.eval(),
             text_encoder=encoder,
             tokenizer=tokenizer,
-            recipe=recipe,
+            recipe={**tables, **more},
         )
         pipeline._trained = model.step, model.notes, model.words
         return pipeline
@@ -219,7 +220,14 @@ class TextToImagePipeline(UnsupportedMethods, DiffusionPipeline):
         registry = Registry.load()
         recipe = recipe_of(self.config.recipe, registry, self.generator.dtype, self.device)
         encoder = self._text(recipe.parts["text"])
-        context = Context(self.image_size, encoder.width, encoder.length, self.device, recipe.train.seed)
+        context = Context(
+            self.image_size,
+            encoder.width,
+            encoder.length,
+            self.device,
+            recipe.train.seed,
+            self.config.recipe.get("random", "torch"),  # earlier versions did not record it
+        )
         network = self.generator.generator.eval()
         sampler = build_sampler(recipe.parts["sampler"], context, network)
         return Model(recipe, context, encoder, network, sampler, *self._trained)

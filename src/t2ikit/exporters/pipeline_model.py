@@ -15,7 +15,7 @@ from t2ikit.recipes.resolve import resolve
 from t2ikit.registry.registry import Registry
 from t2ikit.text.pretrained import LoadedTextEncoder
 
-EXTRA = ("image_size", "plugins")
+EXTRA = ("image_size", "plugins", "random")
 """What a pipeline's recipe holds besides tables."""
 PRECISIONS = {torch.bfloat16: "bf16", torch.float16: "fp16"}
 """What sampling computes in where the weights are not float32."""

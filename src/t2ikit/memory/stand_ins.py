@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -49,7 +49,7 @@ def make_batch(
         all_captions=pool,
         all_captions_text=_text(size, context),
         caption_index=torch.arange(size),
-        keys=cast(Tensor, range(size)),  # numbers that seeds are made of, which a fake tensor has none of
+        keys=torch.arange(size),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from t2ikit.core.interfaces import Critic, Dataset, Denoiser, Generator, OneStep, Sampler, TextEncoder
-from t2ikit.core.rng import derive_seed
+from t2ikit.core.rng import Numbers, derive_seed
 from t2ikit.core.step import WeightedLoss
 from t2ikit.errors import UserError, UserErrors, command, option, reworded
 from t2ikit.recipes.recipe import Part, Recipe
@@ -52,7 +52,9 @@ class Components:
     losses: Mapping[str, WeightedLoss]
 
 
-def build_model(recipe: Recipe, registry: Registry, device: torch.device, image_size: int) -> Model:
+def build_model(
+    recipe: Recipe, registry: Registry, device: torch.device, image_size: int, random: Numbers = "counter"
+) -> Model:
     """Build text encoder, generator and sampler.
 
     Weights depend on the seed and the part alone, so that adding a critic does not move the generator's.
@@ -60,7 +62,7 @@ def build_model(recipe: Recipe, registry: Registry, device: torch.device, image_
     text = recipe.parts["text"]
     encoder: TextEncoder = text.entry.spec.build(text.config, None)
     seed = recipe.train.seed
-    context = Context(image_size, encoder.width, encoder.length, device, seed)
+    context = Context(image_size, encoder.width, encoder.length, device, seed, random)
     generator = _seeded(recipe.parts["generator"], context, "generator").to(device)
     sampler = build_sampler(recipe.parts["sampler"], context, generator)
     count = sum(parameter.numel() for parameter in generator.parameters())
@@ -135,8 +137,12 @@ def check_guidance(generator: Generator, guidance: float, where: str) -> None:
         )
 
 
-def build_components(recipe: Recipe, registry: Registry, device: torch.device) -> Components:
+def build_components(
+    recipe: Recipe, registry: Registry, device: torch.device, random: Numbers = "counter"
+) -> Components:
     """Build everything a run trains with, and refuse what cannot work.
+
+    `random` is how its random numbers are made.
 
     Raises:
         UserErrors: every pairing that cannot work, naming what is missing.
@@ -144,7 +150,7 @@ def build_components(recipe: Recipe, registry: Registry, device: torch.device) -
     _check_players(recipe, device)
     data = recipe.parts["data"]
     dataset: Dataset = data.entry.spec.build(data.config, None)
-    model = build_model(recipe, registry, device, data.config.size)
+    model = build_model(recipe, registry, device, data.config.size, random)
     _check_needs(recipe, model.generator)
     super_resolution = model.generator.super_resolution
     side = super_resolution.crop if super_resolution and super_resolution.crop else model.context.image_size

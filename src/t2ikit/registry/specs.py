@@ -49,6 +49,7 @@ class Context:
         text_width, text_length: D and L of the text encoder.
         device: where the run computes.
         seed: of the run.
+        random: how the run's random numbers are made, as `Draws` takes it.
     """
 
     image_size: int
@@ -56,6 +57,7 @@ class Context:
     text_length: int
     device: torch.device
     seed: int
+    random: Literal["counter", "torch"] = "counter"
 
 
 @dataclass(frozen=True)

@@ -80,6 +80,7 @@ def create_run(
     info = {
         "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "seed": recipe.train.seed,
+        "random": "counter",
         "device": device,
         "processes": processes,
         "upscales": upscales,

@@ -11,6 +11,7 @@ import torch
 
 from t2ikit.config.toml import apply_settings
 from t2ikit.core.interfaces import TextEncoder
+from t2ikit.core.rng import Numbers
 from t2ikit.errors import T2ikitWarning, UserError
 from t2ikit.nn.weights import another_checkpoint, check_finite, exported_weights, load_state
 from t2ikit.recipes.compose import Model, build_model
@@ -48,6 +49,11 @@ class Run:
     def image_size(self) -> int:
         """Height and width of the images, pixels."""
         return int(self.table["data"]["size"])
+
+    @property
+    def random(self) -> Numbers:
+        """How its random numbers are made; earlier versions, which did not record it, had torch make them."""
+        return "counter" if self.info.get("random") == "counter" else "torch"
 
     @property
     def steps_done(self) -> int:
@@ -133,7 +139,7 @@ class Run:
         registry = registry or self.registry or Registry.load()
         self.check_plugins(registry, training=False)
         recipe = self.recipe(registry, sampling=True)
-        model = build_model(recipe, registry, torch.device(device), self.image_size)
+        model = build_model(recipe, registry, torch.device(device), self.image_size, self.random)
         self.check_text(model.encoder)
         snapshot = self.snapshot(checkpoint)
         for note in snapshot.notes:

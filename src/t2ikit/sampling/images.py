@@ -85,7 +85,7 @@ def sample_images(
     check_low_res(model, low_res, len(wanted))
     size = batch or max(1, min(64, PIXELS // model.context.image_size**2))
     keys = torch.tensor([derive_seed(seed, prompt, number) for prompt, number in wanted])
-    draws = Draws(keys, "sample", model.context.device)
+    draws = Draws(keys, "sample", model.context.device, numbers=model.context.random)
     options = {"steps": steps, "guidance": guidance}
 
     each = [prompt for prompt, _ in wanted]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from t2ikit.core.batch import Batch
 from t2ikit.core.interfaces import Critic, Generator
-from t2ikit.core.rng import Draws
+from t2ikit.core.rng import Draws, Numbers
 from t2ikit.core.step import Step, WeightedLoss
 
 
@@ -26,6 +26,7 @@ class Player(nn.Module):
         losses: this player's losses by name.
         generator, critics: of all players, not registered as submodules.
         seed: of the run, for the draws.
+        numbers: as `Draws` takes it.
     """
 
     _cast: tuple[Generator, Mapping[str, Critic]]
@@ -38,9 +39,11 @@ class Player(nn.Module):
         generator: Generator,
         critics: Mapping[str, Critic],
         seed: int,
+        numbers: Numbers = "counter",
     ) -> None:
         super().__init__()
-        self.name, self.weighted, self.seed = name, dict(losses), seed
+        self.name, self.weighted = name, dict(losses)
+        self.seed, self.numbers = seed, numbers
         self.trained = trained
         modules = {key: loss.loss for key, loss in losses.items() if isinstance(loss.loss, nn.Module)}
         self.losses = nn.ModuleDict(modules)
@@ -60,7 +63,8 @@ class Player(nn.Module):
         Unless `judged`, the losses are shown no critics.
         """
         generator, critics = self._cast
-        draws = Draws(batch.keys, f"{self.seed}/{self.name}", batch.images.device)
+        salt = f"{self.seed}/{self.name}"
+        draws = Draws(batch.keys, salt, batch.images.device, numbers=self.numbers)
         with torch.set_grad_enabled(self.name == "generator" and torch.is_grad_enabled()):
             prediction = generator(batch, draws.named("generator"))
         needs = frozenset().union(*(self.weighted[name].needs for name in names))
@@ -91,7 +95,11 @@ def thaw(players: Iterable[Player]) -> None:
 
 
 def make_players(
-    generator: Generator, critics: Mapping[str, Critic], losses: Mapping[str, WeightedLoss], seed: int
+    generator: Generator,
+    critics: Mapping[str, Critic],
+    losses: Mapping[str, WeightedLoss],
+    seed: int,
+    numbers: Numbers = "counter",
 ) -> list[Player]:
     """The players of a run, critic first; those without a loss are left out."""
     components: list[tuple[str, nn.Module]] = [
@@ -102,5 +110,5 @@ def make_players(
     for name, trained in components:
         own = {key: loss for key, loss in losses.items() if loss.player == name}
         if own:
-            players.append(Player(name, trained, own, generator, critics, seed))
+            players.append(Player(name, trained, own, generator, critics, seed, numbers))
     return players

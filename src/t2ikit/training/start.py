@@ -116,7 +116,7 @@ def resume_run(
     """
     run, recipe = resumed_recipe(registry, path, settings)
     accelerator, display = prepare(recipe, device, progress)
-    components = build_components(recipe, registry, accelerator.device)
+    components = build_components(recipe, registry, accelerator.device, run.random)
     check_data(run, components)
     own = any(parse_setting(setting)[0] == ("train", "micro_batch") for setting in settings)
     return _train(run, registry, recipe, components, accelerator, display, resume=True, own_micro_batch=own)
@@ -179,12 +179,13 @@ def make_trainer(
     recipe: Recipe, components: Components, accelerator: Accelerator, display: Display | None = None
 ) -> Trainer:
     """A trainer of built parts: players, optimisers and averaged weights."""
+    model = components.model
     players: list[Player] = make_players(
-        components.model.generator, components.critics, components.losses, recipe.train.seed
+        model.generator, components.critics, components.losses, recipe.train.seed, model.context.random
     )
     lay_out(players, accelerator)
     decay = recipe.train.ema_decay
-    ema = EMA(components.model.generator, decay) if decay else None
+    ema = EMA(model.generator, decay) if decay else None
     log = (display or Silent()).log
     return Trainer(players, recipe.train, dict(recipe.optimizer), accelerator, ema, log)
 
