@@ -12,6 +12,7 @@ from torch import Tensor
 from t2ikit.core.batch import Batch, Prediction
 from t2ikit.core.interfaces import Critic
 from t2ikit.core.rng import Draws
+from t2ikit.core.tensors import HostValueRead
 
 Which = Literal["real", "fake"]
 Text = Literal["own", "wrong", "pool"]
@@ -30,7 +31,6 @@ class Step:
         player: "generator" or "critic".
         draws: randomness of this step; `draws.named(...)` gives a stream of one's own.
         real, fake: levels (B, 3, h, w), coarse to fine; `fake` is detached when the critic plays.
-        number: the step's number, from 0.
     """
 
     def __init__(
@@ -40,12 +40,12 @@ class Step:
         critics: Mapping[str, Critic],
         player: str,
         draws: Draws,
-        number: int,
+        number: int | None,
         *,
         real_grad: bool = False,
     ) -> None:
         self.batch, self.prediction, self.critics = batch, prediction, critics
-        self.player, self.draws, self.number = player, draws, number
+        self.player, self.draws, self._number = player, draws, number
         real = batch.images if prediction.real is None else prediction.real
         self.real = [resize_level(real, level.shape[-2:]) for level in prediction.images]
         if real_grad:
@@ -55,6 +55,17 @@ class Step:
         self._features: dict[tuple[Which, str], Any] = {}
         self._texts: dict[tuple[Text, str], Any] = {}
         self._logits: dict[tuple[Which, Text, str], list[Tensor]] = {}
+
+    @property
+    def number(self) -> int:
+        """The step's number, from 0.
+
+        Raises:
+            HostValueRead: in a step that is compiled or captured, which would go on with this number.
+        """
+        if self._number is None:
+            raise HostValueRead("step.number")
+        return self._number
 
     def features(self, which: Which, critic: str) -> Any:
         """The critic's features of the real or the fake images, computed once."""

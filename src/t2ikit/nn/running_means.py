@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from accelerate import Accelerator
 from torch import Tensor
@@ -17,26 +19,30 @@ class RunningMeans:
     def __init__(self, accelerator: Accelerator) -> None:
         self.accelerator = accelerator
         self._sums: dict[str, list[float]] = {}
-        self._new: dict[str, list[Tensor | float]] = {}
+        self._new: list[tuple[tuple[str, ...], Tensor]] = []
 
-    def add(self, name: str, value: Tensor | float) -> None:
-        """Add a value to the mean of its name; a device is not waited for."""
-        self._new.setdefault(name, []).append(value.detach() if isinstance(value, Tensor) else value)
+    def add(self, names: Sequence[str], values: Tensor) -> None:
+        """Add one value to the mean of each name; a device is not waited for.
+
+        Args:
+            names: of the values.
+            values: (names,), theirs to keep.
+        """
+        self._new.append((tuple(names), values.detach()))
 
     @property
     def sums(self) -> dict[str, list[float]]:
         """Sum and count of each name since the last `read`: what a checkpoint keeps."""
-        for name, values in self._new.items():
-            total, count = self._sums.get(name, [0.0, 0.0])
-            for value in values:
-                total, count = total + float(value), count + 1
-            self._sums[name] = [total, count]
-        self._new = {}
+        for names, values in self._new:
+            for name, value in zip(names, values.tolist(), strict=True):
+                total, count = self._sums.get(name, [0.0, 0.0])
+                self._sums[name] = [total + value, count + 1]
+        self._new = []
         return self._sums
 
     @sums.setter
     def sums(self, sums: dict[str, list[float]]) -> None:
-        self._sums, self._new = dict(sums), {}
+        self._sums, self._new = dict(sums), []
 
     def average_over_processes(self) -> None:
         """Make each sum the mean over all processes; every process calls it."""

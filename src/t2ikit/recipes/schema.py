@@ -10,6 +10,7 @@ from typing_extensions import Self
 from t2ikit.config.base import Config
 
 Precision = Literal["auto", "no", "bf16", "fp16"]
+Compile = Literal["auto", "off", "graphs", "on"]
 Tracker = Literal["tensorboard", "wandb", "trackio"]
 
 
@@ -26,6 +27,9 @@ class TrainConfig(Config):
     """images at once on one device; gradients accumulate up to `batch`; 0: no accumulation"""
     precision: Precision = "auto"
     """autocast: no (fp32), bf16 or fp16 (GPU, one player only); auto: bf16 where the device is fast at it"""
+    compile: Compile = "auto"
+    """how steps are launched: off (kernel by kernel), graphs (CUDA graphs), on (torch.compile too, on any device);
+    auto: graphs on a CUDA device, torch.compile too where the run is long enough to repay it, off elsewhere"""
     seed: int = Field(0, ge=0, lt=2**31)
     """seed of weights, data order and noise"""
     ema_decay: float = Field(0.999, ge=0, lt=1)

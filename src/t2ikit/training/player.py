@@ -6,7 +6,9 @@ for several processes has no other method.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +17,8 @@ from t2ikit.core.batch import Batch
 from t2ikit.core.interfaces import Critic, Generator
 from t2ikit.core.rng import Draws, Numbers
 from t2ikit.core.step import Step, WeightedLoss
+from t2ikit.core.tensors import without_strings
+from t2ikit.recipes.schema import OptimizerConfig
 
 
 class Player(nn.Module):
@@ -27,6 +31,11 @@ class Player(nn.Module):
         generator, critics: of all players, not registered as submodules.
         seed: of the run, for the draws.
         numbers: as `Draws` takes it.
+
+    Attributes:
+        trainable: the parameters that it trains.
+        compiled: what computes its losses in training, where that is compiled.
+        eager: leave it aside for now: every operation must be seen.
     """
 
     _cast: tuple[Generator, Mapping[str, Critic]]
@@ -50,18 +59,34 @@ class Player(nn.Module):
         # Not a submodule: those parameters belong to another player.
         object.__setattr__(self, "_cast", (generator, critics))
         self.trainable = [p for p in self.parameters() if p.requires_grad]
+        self.compiled: Callable[[Batch, Sequence[str]], dict[str, Tensor] | None] | None = None
+        self.eager = False
 
     def due(self, step: int) -> list[str]:
         """Names of the losses computed at this step."""
         return [name for name, loss in self.weighted.items() if loss.due(step)]
 
     def forward(
-        self, batch: Batch, step: int, names: Sequence[str], judged: bool = True
+        self, batch: Batch, step: int | None, names: Sequence[str], judged: bool = True
     ) -> dict[str, Tensor]:
         """The losses `names` on one micro-batch, each a scalar without its weight.
 
         Unless `judged`, the losses are shown no critics.
         """
+        if self.compiled is not None and self.training and not self.eager and self.can_compile(names):
+            losses = self.compiled(without_strings(batch), names)
+            if losses is not None:
+                return losses
+        return self.compute(batch, step, names, judged)
+
+    def can_compile(self, names: Sequence[str]) -> bool:
+        """Whether none of the losses differentiates twice, which compiled code cannot."""
+        return not any("real_grad" in self.weighted[name].needs for name in names)
+
+    def compute(
+        self, batch: Batch, step: int | None, names: Sequence[str], judged: bool = True
+    ) -> dict[str, Tensor]:
+        """The same, as Python does it; `step` is None where it may not be read."""
         generator, critics = self._cast
         salt = f"{self.seed}/{self.name}"
         draws = Draws(batch.keys, salt, batch.images.device, numbers=self.numbers)
@@ -78,6 +103,16 @@ class Player(nn.Module):
             real_grad="real_grad" in needs,
         )
         return {name: self.weighted[name].loss(seen).float() for name in names}
+
+
+@dataclass
+class PlayerState:
+    """A player, wrapped for its devices, with its optimiser."""
+
+    player: Player
+    wrapped: nn.Module
+    optimizer: Any
+    config: OptimizerConfig
 
 
 def freeze_all_but(active: Player, players: Iterable[Player]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -24,19 +23,11 @@ from t2ikit.nn.muon import MuonAdamW
 from t2ikit.nn.running_means import RunningMeans
 from t2ikit.recipes.schema import OptimizerConfig, TrainConfig
 from t2ikit.registry.specs import Needs
-from t2ikit.training.player import Player, freeze_all_but, thaw
+from t2ikit.training.launching.compiling import compile_player
+from t2ikit.training.launching.launcher import Due, Launcher
+from t2ikit.training.player import Player, PlayerState, freeze_all_but, thaw
 from t2ikit.training.schedule import Budget, make_budget, scheduled_rate
 from t2ikit.utils.quoting import one_line
-
-
-@dataclass
-class PlayerState:
-    """A player, wrapped for its devices, with its optimiser."""
-
-    player: Player
-    wrapped: nn.Module
-    optimizer: Any
-    config: OptimizerConfig
 
 
 def make_optimizer(parameters: Sequence[nn.Parameter], config: OptimizerConfig) -> torch.optim.Optimizer:
@@ -98,7 +89,8 @@ class Trainer:
         self.budget: Budget = make_budget(config, self.agreed)
         self.running_means = RunningMeans(accelerator)
         self.flops = ModelFlops(device_peak(accelerator.device, accelerator.mixed_precision))
-        self._touched = False
+        self.launcher = Launcher(self, lambda line: self.log(line))
+        self._touched = self._captured = False
         self._buffers: list[tuple[int, int]] | None = None
 
     def agreed(self, value: float) -> float:
@@ -123,19 +115,72 @@ class Trainer:
         self._buffers = self._marks()
         for player_state in self.player_states:
             set_rate(player_state.optimizer, scheduled_rate(player_state.config, step, self.budget))
+        if self.ema is not None:
+            self.ema.count_step()
+        self.seed(step)
+        due = tuple(tuple(player.due(step)) for player in self.players)
+        self.running_means.add(*self.launcher(batch, step, due))
+        for player, names in zip(self.players, due, strict=True):
+            self.flops.add(player.name, names)
+        self._touched, self._buffers = False, None
+
+    def whole_step(self, batch: Batch, step: int | None, due: Due) -> dict[str, Tensor]:
+        """Every player's losses, gradients and update, and the average; losses and gradient norms by name.
+
+        Nothing here waits for the device. `step` is None where Python will not run again for other steps.
+        """
+        values: dict[str, Tensor] = {}
+        self._captured = step is None
         try:
-            for player_state in self.player_states:
-                names = player_state.player.due(step)
+            for player_state, names in zip(self.player_states, due, strict=True):
                 if names:
                     freeze_all_but(player_state.player, self.players)
-                    self._accumulate(player_state, batch, step, names)
-                    self.flops.add(player_state.player.name, names)
-                    self._update(player_state)
+                    values |= self._accumulate(player_state, batch, step, names)
+                    values |= self._update(player_state)
         finally:
             thaw(self.players)
         if self.ema is not None:
-            self.ema.step()
-        self._touched, self._buffers = False, None
+            self.ema.follow()
+        return values
+
+    def state(self) -> list[Tensor]:
+        """Every tensor that a step changes: weights, buffers, moments, averages."""
+        modules = [tensor for player in self.players for tensor in (*player.trainable, *player.buffers())]
+        moments = [
+            tensor
+            for player_state in self.player_states
+            for own in player_state.optimizer.state.values()
+            for tensor in own.values()
+            if isinstance(tensor, Tensor)
+        ]
+        averages = [] if self.ema is None else list(self.ema.tensors().values())
+        return [*modules, *moments, *averages]
+
+    def abandon(self) -> None:
+        """Forget the gradients of a step that failed."""
+        for player_state in self.player_states:
+            player_state.optimizer.zero_grad(set_to_none=True)
+
+    def left(self, step: int) -> int:
+        """Steps that are still to be made, which a timed run can only estimate."""
+        return self.budget.total(step) - step
+
+    def compile_players(self, batch: Batch, step: int, backend: str) -> bool:
+        """Compile each player's losses where that works; whether any is compiled now."""
+        part, _ = next(cut(batch, self.micro_batch))
+        compiled = [
+            compile_player(
+                player_state,
+                self.players,
+                part,
+                self.accelerator,
+                seed=lambda: self.seed(step),
+                backend=backend,
+                log=self.log,
+            )
+            for player_state in self.player_states
+        ]
+        return any(compiled)
 
     @property
     def whole(self) -> bool:
@@ -147,12 +192,14 @@ class Trainer:
         buffers = [one for player in self.players for one in player.buffers() if not one.is_inference()]
         return [(id(one), one._version) for one in buffers]
 
-    def _accumulate(self, player_state: PlayerState, batch: Batch, step: int, names: Sequence[str]) -> None:
-        """Gradients of the local batch, at a smaller micro-batch when memory runs out."""
+    def _accumulate(
+        self, player_state: PlayerState, batch: Batch, step: int | None, names: Sequence[str]
+    ) -> dict[str, Tensor]:
+        """Gradients of the local batch, at a smaller micro-batch when memory runs out; its losses."""
 
-        def give_up(size: int, error: BaseException) -> UserError | None:
+        def give_up(size: int, error: BaseException) -> BaseException | None:
             player_state.optimizer.zero_grad(set_to_none=True)
-            return self._shrink(size, error)
+            return error if self._captured else self._shrink(size, error)
 
         totals = halving(
             lambda size: self._micro_batches(player_state, batch, step, names, size),
@@ -160,17 +207,16 @@ class Trainer:
             give_up,
         )
         self._touched = True
-        for name, value in totals.items():
-            self.running_means.add(f"loss/{name}", value)
+        return {f"loss/{name}": value for name, value in totals.items()}
 
     def _micro_batches(
-        self, player_state: PlayerState, batch: Batch, step: int, names: Sequence[str], size: int
+        self, player_state: PlayerState, batch: Batch, step: int | None, names: Sequence[str], size: int
     ) -> dict[str, Tensor]:
         totals: dict[str, Tensor] = {}
         player = player_state.player
         self.flops.begin(player.name, names)
-        for number, (part, last) in enumerate(cut(batch, size)):
-            self._seed(step, player.name, number)
+        player.eager = self.flops.counting
+        for part, last in cut(batch, size):
             weight = len(part) / len(batch)
             with nullcontext() if last else self.accelerator.no_sync(player_state.wrapped):
                 losses = self.flops.forward(player_state.wrapped, part, step, names)
@@ -181,15 +227,14 @@ class Trainer:
         self.flops.end()
         return totals
 
-    def _seed(self, step: int, player: str, number: int) -> None:
+    def seed(self, step: int) -> None:
         """Seed what draws without `Draws`, such as dropout, so that a resumed run draws the same."""
-        seed = derive_seed(self.config.seed, step, player, number, self.accelerator.process_index)
-        set_seed(seed % 2**32)
+        set_seed(derive_seed(self.config.seed, step, self.accelerator.process_index) % 2**32)
 
-    def _update(self, player_state: PlayerState) -> None:
+    def _update(self, player_state: PlayerState) -> dict[str, Tensor]:
+        """Clip the gradients and step the optimiser; the norm before."""
         limit = player_state.config.max_grad_norm or math.inf
         norm = self.accelerator.clip_grad_norm_(player_state.player.trainable, limit)
-        self.running_means.add(f"grad_norm/{player_state.player.name}", norm)
         try:
             player_state.optimizer.step()
         except (RuntimeError, MemoryError) as error:
@@ -197,6 +242,7 @@ class Trainer:
                 raise self._too_large(error) from error
             raise
         player_state.optimizer.zero_grad(set_to_none=True)
+        return {f"grad_norm/{player_state.player.name}": norm}
 
     def _shrink(self, size: int, error: BaseException) -> UserError | None:
         """Halve the micro-batch, or say what would fit."""
