@@ -107,11 +107,14 @@ class Sampler(ABC):
         steps, guidance: what is used when a call does not say.
         function_evaluations: images that the network was evaluated on in all calls so far; with guidance an
             image counts twice. A sampler adds to it; of one that does not, no number is reported.
+        graphs: replays calls of a denoiser as CUDA graphs, for a sampler that makes use of it; None: there
+            are none.
     """
 
     steps: int = 1
     guidance: float = 1.0
     function_evaluations: int = 0
+    graphs: Any = None
 
     @abstractmethod
     def __call__(

@@ -1,7 +1,7 @@
 """Tensors within the dataclasses that flow through a step, and those dataclasses without their strings.
 
-A step that is compiled or captured as a CUDA graph runs again with other contents of the same tensors. Whatever
-else it reads stays as it was, so what changes from step to step is kept out of its reach.
+A step that is compiled or captured as a CUDA graph runs again with other contents of the same tensors.
+Whatever else it reads stays as it was, so what changes from step to step is kept out of its reach.
 """
 
 from __future__ import annotations
@@ -43,6 +43,9 @@ class Withheld(Sequence[str]):
         if isinstance(index, slice):
             return Withheld(len(range(*index.indices(self.count))))
         raise HostValueRead("captions")
+
+    def __mul__(self, times: int) -> Withheld:
+        return Withheld(self.count * times)
 
     def __iter__(self) -> Iterator[str]:
         raise HostValueRead("captions")

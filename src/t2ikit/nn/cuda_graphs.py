@@ -19,7 +19,7 @@ T = TypeVar("T")
 Function = Callable[[T, bool], dict[str, Tensor]]
 """From inputs, and whether it is being captured, to outputs."""
 WARM_UP = 2
-"""Calls that run as they are before one is captured: they make what lives on, such as an optimiser's moments."""
+"""Calls that run as they are before one is captured: they make what lives on, such as moments."""
 
 
 class Recorder(Protocol):

@@ -28,8 +28,8 @@ class TrainConfig(Config):
     precision: Precision = "auto"
     """autocast: no (fp32), bf16 or fp16 (GPU, one player only); auto: bf16 where the device is fast at it"""
     compile: Compile = "auto"
-    """how steps are launched: off (kernel by kernel), graphs (CUDA graphs), on (torch.compile too, on any device);
-    auto: graphs on a CUDA device, torch.compile too where the run is long enough to repay it, off elsewhere"""
+    """off, graphs (each step a CUDA graph), on (torch.compile too, also on a CPU); auto: graphs on a CUDA
+    device, and torch.compile where the run is long enough to repay it"""
     seed: int = Field(0, ge=0, lt=2**31)
     """seed of weights, data order and noise"""
     ema_decay: float = Field(0.999, ge=0, lt=1)

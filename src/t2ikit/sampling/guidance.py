@@ -19,6 +19,7 @@ from t2ikit.core.batch import Condition, TextEmbedding
 from t2ikit.core.interfaces import Denoiser
 from t2ikit.nn import noise
 from t2ikit.sampling.configs import SamplerConfig
+from t2ikit.sampling.graphs import Call, DenoiserGraphs
 
 
 def guided(
@@ -118,6 +119,7 @@ class GuidedDenoiser:
         config: guidance interval and thresholding.
         guidance: the weight within the interval; None takes the config's.
         schedule: (T,), the cumulative alphas that `at_timestep` means; None takes the model's own.
+        graphs: replays calls of the model as CUDA graphs; None: they are made one by one.
 
     Attributes:
         function_evaluations: images that the network was evaluated on; with guidance an image counts twice.
@@ -134,13 +136,14 @@ class GuidedDenoiser:
         config: SamplerConfig,
         guidance: float | None = None,
         schedule: Tensor | None = None,
+        graphs: DenoiserGraphs | None = None,
     ) -> None:
         if schedule is None:
             from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 
             schedule = DDPMScheduler.from_config(schedule_config(model)).alphas_cumprod
         self.model, self.condition = model, model.prepare(condition)
-        self.config, self.schedule = config, schedule.double()
+        self.config, self.schedule, self.graphs = config, schedule.double(), graphs
         self.guidance = config.guidance if guidance is None else guidance
         self.kind: str = model.scheduler_config["prediction_type"]
         self.previous: Tensor | None = None
@@ -172,13 +175,19 @@ class GuidedDenoiser:
         inside = low <= float(t) / len(self.schedule) <= high
         times = t.to(x.device if t.dtype == torch.int64 else x).expand(len(x))
         weight = self.guidance if inside else 1.0
-        output = guided(self.model, x, times, self.condition, weight, self.previous).float()
+        output = self._guided(Call(x, times, self.condition, self.previous), weight).float()
         self.function_evaluations += len(x) * (1 if weight in (0, 1) else 2)
         output = _infinite_as_nan(output)  # thresholding would hide it
         clean = noise.to_clean(self.kind, output, x, alpha.to(x), sigma.to(x))
         clean = threshold(clean, self.config.thresholding, self.config.percentile, self.config.maximum)
         self.previous = clean.clamp(-1, 1)
         return clean
+
+    def _guided(self, call: Call, weight: float) -> Tensor:
+        def network(call: Call) -> Tensor:
+            return guided(self.model, call.x, call.t, call.condition, weight, call.previous)
+
+        return network(call) if self.graphs is None else self.graphs(weight, network, call)
 
 
 def _between(ratios: Tensor, ratio: Tensor) -> Tensor:

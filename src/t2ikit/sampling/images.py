@@ -14,6 +14,7 @@ from t2ikit.core.out_of_memory import halving
 from t2ikit.core.rng import Draws, derive_seed
 from t2ikit.errors import UserError
 from t2ikit.recipes.compose import Model
+from t2ikit.sampling.graphs import capturing
 from t2ikit.sampling.guidance import clamp_images
 from t2ikit.utils.devices import cpu_has_bf16
 from t2ikit.utils.quoting import one_line
@@ -39,7 +40,8 @@ def autocast(model: Model) -> AbstractContextManager[object]:
         return nullcontext()
     if dtype == torch.bfloat16 and device == "cpu" and _is_fp32(model) and not cpu_has_bf16():
         return nullcontext()  # a CPU that emulates bf16 is slow at it
-    return torch.autocast(device, dtype)
+    # A weight that was cast once for all steps would not be in a captured one.
+    return torch.autocast(device, dtype, cache_enabled=device != "cuda")
 
 
 def _is_fp32(model: Model) -> bool:
@@ -89,9 +91,12 @@ def sample_images(
     options = {"steps": steps, "guidance": guidance}
 
     each = [prompt for prompt, _ in wanted]
-    images = halving(
-        lambda batch: _sample_batches(model, each, low_res, draws, batch, progress, options), size, _too_large
-    )
+    with capturing(model.sampler, torch.device(model.context.device)):
+        images = halving(
+            lambda batch: _sample_batches(model, each, low_res, draws, batch, progress, options),
+            size,
+            _too_large,
+        )
     check_finite_images(images, each)
     return images
 

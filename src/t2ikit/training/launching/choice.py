@@ -14,7 +14,7 @@ from t2ikit.recipes.schema import TrainConfig
 SKIPPED, TIMED = 20, 20
 """Steps that are left out, and steps that are timed, before compiling is decided on."""
 LONG = 360.0
-"""Seconds of training left above which compiling, a minute or two, is repaid even if it saves a quarter alone."""
+"""Seconds of training left above which compiling is repaid: it takes a minute or two, and saves a quarter."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Choice:
         recorder: where they are captured as CUDA graphs; None: they are not.
         repaid: says when to compile; None: never.
         backend: of torch.compile.
-        why_not: why they are not captured on a CUDA device, for those who want to know; empty where they are.
+        why_not: why they are not captured where `train.compile` would have it so; empty where they are.
     """
 
     recorder: Recorder | None = None
@@ -105,7 +105,7 @@ def choose(
         agree: given this process's number, that of the main process.
     """
     cuda, kind = device.type == "cuda", config.compile
-    if kind == "off" or (kind != "on" and not cuda):
+    if kind == "off" or (kind == "auto" and not cuda):
         return Choice()
     repaid = None
     if kind != "graphs":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from t2ikit.utils.quoting import one_line
 
+HOST_VALUE = re.compile(r"HostValueRead\W+(captions|step\.number)")
 Values = tuple[Sequence[str], Tensor]
 """Names of losses and gradient norms, and their values (names,)."""
 
@@ -53,5 +55,9 @@ def distance(
 
 
 def reason(error: BaseException) -> str:
-    """The first line of an error, with its kind."""
-    return one_line(f"{type(error).__name__}: {error}", 160)
+    """Why a step could not be compiled or captured, on one line."""
+    read = HOST_VALUE.search(f"{type(error).__name__}({str(error)!r}) {error}")
+    if read is not None:
+        return f"a loss or a model reads {read[1]}, which stays as it is in such a step"
+    first = str(error).strip().partition("\n")[0]
+    return one_line(f"{type(error).__name__}: {first}", 160)

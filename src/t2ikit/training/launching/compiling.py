@@ -17,8 +17,8 @@ from t2ikit.training.player import Player, PlayerState, freeze_all_but, thaw
 
 WITHOUT = "going on without, as --set train.compile=off does from the start"
 ROUNDING = {"no": 0.02, "bf16": 0.1, "fp16": 0.1}
-"""By how much compiled losses and gradients may differ, relative to the largest and to their length, by precision:
-kernels that were fused round less often."""
+"""By how much compiled losses and gradients may differ, as fused kernels round less often, by precision:
+relative to the largest loss, and to the length of the gradients."""
 
 
 class CompiledLosses:
