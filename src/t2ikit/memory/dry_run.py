@@ -7,7 +7,6 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +17,7 @@ from t2ikit.memory import dry_run_report as words
 from t2ikit.memory.dry_run_report import DryRun
 from t2ikit.memory.forecast import forecast
 from t2ikit.memory.report import size
+from t2ikit.nn.cuda_graphs import WARM_UP
 from t2ikit.recipes.compose import Components, build_components
 from t2ikit.recipes.recipe import Recipe
 from t2ikit.recipes.settings import Plugins, Settings
@@ -28,6 +28,7 @@ from t2ikit.runs.files import is_locked
 from t2ikit.runs.run import Run
 from t2ikit.training import snapshots
 from t2ikit.training.accelerator import in_precision, training_batches
+from t2ikit.training.launching.choice import choose
 from t2ikit.training.sample_grids import SampleGrids
 from t2ikit.training.start import check_data, check_left, make_trainer, prepare, resumed_recipe
 from t2ikit.training.trackers import check_trackers
@@ -194,26 +195,50 @@ def _restored(run: Run, recipe: Recipe, components: Components, trainer: Trainer
 
 
 def _time_steps(components: Components, trainer: Trainer, done: int) -> float:
-    """Seconds a step, after one that warms up. Lazy losses count by how often they are due."""
-    device = trainer.accelerator.device
+    """Seconds a step, after some that warm up. Lazy losses count by how often they are due."""
     every = min((term.every for term in components.losses.values() if term.every > 1), default=0)
+    kinds = [0, 1] if every else [0]  # every loss is due at step 0
+    warm_up = kinds * (WARM_UP + 1) if _captures(trainer) else [0]
+    timed = [0, *range(1, TIMED_STEPS)] if every else list(range(1, TIMED_STEPS + 1))
     times: list[float] = []
-    with closing(training_batches(components, trainer, done, done + TIMED_STEPS + 1)) as batches:
-        numbers = [0, 0, 1, 2] if every else [0, 1, 2, 3]  # every loss is due at step 0
-        for number, local_batch in zip(numbers, islice(batches, TIMED_STEPS + 1)):
+    numbers = [*warm_up, *timed]
+    with closing(training_batches(components, trainer, done, done + len(numbers))) as batches:
+        for number, local_batch in zip(numbers, batches):
             began = time.perf_counter()
             trainer.step(batches.maker.batch(local_batch), number)
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
+            _wait(trainer.accelerator.device)
             times.append(time.perf_counter() - began)
-            if len(times) > 1 and sum(times) > PATIENCE:
+            if len(times) > len(warm_up) and sum(times) > PATIENCE:
                 break
-    warm = times[1:]
+    warm = times[len(warm_up) :]
     if not every:
         return sum(warm) / len(warm)
     light = warm[1:] or warm
     rest = sum(light) / len(light)
     return rest + max(0.0, warm[0] - rest) / every
+
+
+def _captures(trainer: Trainer) -> bool:
+    """Launch steps as training would, but for compiling them; whether they are captured as CUDA graphs."""
+    config = trainer.config.model_copy(
+        update={"compile": "off" if trainer.config.compile == "off" else "graphs"}
+    )
+    accelerator = trainer.accelerator
+    trainer.launcher.choose(
+        choose(
+            config,
+            accelerator.device,
+            processes=accelerator.num_processes,
+            precision=accelerator.mixed_precision,
+            log=trainer.log,
+        )
+    )
+    return trainer.launcher.graphs is not None
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def _steps_left(recipe: Recipe, trainer: Trainer, done: int, seconds: float) -> int:

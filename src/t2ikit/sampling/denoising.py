@@ -69,9 +69,7 @@ class DenoiserSampler(Sampler, Generic[ConfigT]):
         size = (model.image_size, model.image_size)
         if model.super_resolution is not None and condition.noise_level is None:
             condition = model.super_resolution.augmented(condition, size, draws, self.config.augmentation)
-        denoiser = GuidedDenoiser(
-            model, condition, self.config, weight, self.schedule(model), self.graphs
-        )
+        denoiser = GuidedDenoiser(model, condition, self.config, weight, self.schedule(model), self.graphs)
         x = draws.randn(3, model.image_size, model.image_size)
         for done, reached in enumerate(self.denoise_loop(denoiser, x, count, draws), 1):
             images = reached

@@ -49,7 +49,7 @@ class DenoiserGraphs:
         expected = function(call)
         try:
             found = self._replay(guidance, function, call)
-        except Exception as error:  # whatever a plugin's model does that cannot be captured
+        except Exception as error:  # noqa: BLE001 - a plugin's model may do anything
             if is_out_of_memory(error):
                 self.graphs = None
                 release_memory()
@@ -72,7 +72,7 @@ class DenoiserGraphs:
 
 @contextmanager
 def capturing(sampler: Sampler, device: torch.device) -> Iterator[None]:
-    """On a CUDA device, let a sampler replay the calls of its model; their memory is free again afterwards."""
+    """On a CUDA device, let a sampler replay the calls of its model; their memory is freed in the end."""
     if device.type != "cuda":
         yield
         return
