@@ -23,17 +23,17 @@ class Withheld(Sequence[str]):
     """As many captions as there were, which cannot be read.
 
     Args:
-        count: how many.
+        number: how many.
 
     Raises:
         HostValueRead: when one is read.
     """
 
-    def __init__(self, count: int) -> None:
-        self.count = count
+    def __init__(self, number: int) -> None:
+        self.number = number
 
     def __len__(self) -> int:
-        return self.count
+        return self.number
 
     @overload
     def __getitem__(self, index: int) -> str: ...
@@ -41,11 +41,11 @@ class Withheld(Sequence[str]):
     def __getitem__(self, index: slice) -> Withheld: ...
     def __getitem__(self, index: int | slice) -> str | Withheld:
         if isinstance(index, slice):
-            return Withheld(len(range(*index.indices(self.count))))
+            return Withheld(len(range(*index.indices(self.number))))
         raise HostValueRead("captions")
 
     def __mul__(self, times: int) -> Withheld:
-        return Withheld(self.count * times)
+        return Withheld(self.number * times)
 
     def __iter__(self) -> Iterator[str]:
         raise HostValueRead("captions")
@@ -60,7 +60,7 @@ def map_tensors(value: T, function: Callable[[Tensor], Tensor]) -> T:
         return function(value)  # type: ignore[return-value]
     if is_dataclass(value) and not isinstance(value, type):
         own: dict[str, Any] = {field.name: getattr(value, field.name) for field in fields(value)}
-        return replace(value, **{name: map_tensors(one, function) for name, one in own.items()})  # type: ignore[return-value]
+        return replace(value, **{name: map_tensors(one, function) for name, one in own.items()})
     if isinstance(value, dict):
         return {name: map_tensors(one, function) for name, one in value.items()}  # type: ignore[return-value]
     if isinstance(value, (tuple, list)):
@@ -86,5 +86,5 @@ def without_strings(value: T) -> T:
         return Withheld(len(value))  # type: ignore[return-value]
     if is_dataclass(value) and not isinstance(value, type):
         own: dict[str, Any] = {field.name: getattr(value, field.name) for field in fields(value)}
-        return replace(value, **{name: without_strings(one) for name, one in own.items()})  # type: ignore[return-value]
+        return replace(value, **{name: without_strings(one) for name, one in own.items()})
     return value
