@@ -36,18 +36,18 @@ class EMA:
 
     def step(self) -> None:
         """Follow the module one step."""
-        self.count_step()
+        self.begin_step()
         self.follow()
-
-    def count_step(self) -> None:
-        """Count one more step: what of following it is the host's, the decay."""
         self.steps += 1
+
+    def begin_step(self) -> None:
+        """Set the rate of the next step on the device: what of following it is the host's."""
         for rate in self._rates.values():
             rate.fill_(self._rate())
 
     def _rate(self) -> float:
         """The part of the way that the average goes to the module."""
-        n = self.steps - 1
+        n = self.steps
         return 1 - min(self.decay, (1 + n) / (10 + n)) if n else 1.0
 
     @torch.no_grad()

@@ -18,6 +18,7 @@ from t2ikit.core.interfaces import Critic, Generator
 from t2ikit.core.rng import Draws, Numbers
 from t2ikit.core.step import Step, WeightedLoss
 from t2ikit.core.tensors import without_strings
+from t2ikit.nn.muon import MuonAdamW
 from t2ikit.recipes.schema import OptimizerConfig
 
 
@@ -113,6 +114,32 @@ class PlayerState:
     wrapped: nn.Module
     optimizer: Any
     config: OptimizerConfig
+
+
+def make_optimizer(parameters: Sequence[nn.Parameter], config: OptimizerConfig) -> torch.optim.Optimizer:
+    """The optimiser that the recipe asks for.
+
+    On a GPU its learning rate is a tensor there, to be filled: a CUDA graph reads it anew at each step.
+    """
+    device = parameters[0].device if parameters else torch.device("cpu")
+    options: dict[str, Any] = {
+        "lr": torch.tensor(config.lr, device=device) if device.type == "cuda" else config.lr,
+        "betas": config.betas,
+        "eps": config.eps,
+        "weight_decay": config.weight_decay,
+    }
+    if config.kind == "muon":
+        return MuonAdamW(parameters, **options, momentum=config.momentum)
+    return torch.optim.AdamW(parameters, **options, fused=True, capturable=device.type == "cuda")
+
+
+def set_rate(optimizer: Any, rate: float) -> None:
+    """Set a learning rate, in place where it is a tensor."""
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
 
 
 def freeze_all_but(active: Player, players: Iterable[Player]) -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast, set_seed
-from torch import Tensor, nn
+from torch import Tensor
 
 from t2ikit.core.batch import Batch
 from t2ikit.core.out_of_memory import halving, is_out_of_memory
@@ -19,41 +18,14 @@ from t2ikit.errors import UserError
 from t2ikit.nn.ema import EMA
 from t2ikit.nn.flops import ModelFlops, device_peak
 from t2ikit.nn.modes import eval_mode
-from t2ikit.nn.muon import MuonAdamW
 from t2ikit.nn.running_means import RunningMeans
 from t2ikit.recipes.schema import OptimizerConfig, TrainConfig
 from t2ikit.registry.specs import Needs
 from t2ikit.training.launching.compiling import compile_player
 from t2ikit.training.launching.launcher import Due, Launcher
-from t2ikit.training.player import Player, PlayerState, freeze_all_but, thaw
+from t2ikit.training.player import Player, PlayerState, freeze_all_but, make_optimizer, set_rate, thaw
 from t2ikit.training.schedule import Budget, make_budget, scheduled_rate
 from t2ikit.utils.quoting import one_line
-
-
-def make_optimizer(parameters: Sequence[nn.Parameter], config: OptimizerConfig) -> torch.optim.Optimizer:
-    """The optimiser that the recipe asks for.
-
-    On a GPU its learning rate is a tensor there, to be filled: a CUDA graph reads it anew at each step.
-    """
-    device = parameters[0].device if parameters else torch.device("cpu")
-    options: dict[str, Any] = {
-        "lr": torch.tensor(config.lr, device=device) if device.type == "cuda" else config.lr,
-        "betas": config.betas,
-        "eps": config.eps,
-        "weight_decay": config.weight_decay,
-    }
-    if config.kind == "muon":
-        return MuonAdamW(parameters, **options, momentum=config.momentum)
-    return torch.optim.AdamW(parameters, **options, fused=True, capturable=device.type == "cuda")
-
-
-def set_rate(optimizer: Any, rate: float) -> None:
-    """Set a learning rate, in place where it is a tensor."""
-    for group in optimizer.param_groups:
-        if isinstance(group["lr"], Tensor):
-            group["lr"].fill_(rate)
-        else:
-            group["lr"] = rate
 
 
 class Trainer:
@@ -116,12 +88,14 @@ class Trainer:
         for player_state in self.player_states:
             set_rate(player_state.optimizer, scheduled_rate(player_state.config, step, self.budget))
         if self.ema is not None:
-            self.ema.count_step()
+            self.ema.begin_step()
         self.seed(step)
         due = tuple(tuple(player.due(step)) for player in self.players)
         self.running_means.add(*self.launcher(batch, step, due))
         for player, names in zip(self.players, due, strict=True):
             self.flops.add(player.name, names)
+        if self.ema is not None:
+            self.ema.steps += 1
         self._touched, self._buffers = False, None
 
     def whole_step(self, batch: Batch, step: int | None, due: Due) -> dict[str, Tensor]:
