@@ -1,4 +1,4 @@
-"""Steps that are compiled, or captured and replayed, give Python's numbers; what cannot be, goes on without."""
+"""Steps that are compiled, or captured and replayed, give Python's numbers, or go on without."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ STRINGLESS = ("losses.contrast.weight=0",)
 
 
 @pytest.fixture(autouse=True)
-def fresh_compiler():
+def as_on_a_device(monkeypatch):
+    """Nothing is compiled yet; random numbers are torch's operations, not NumPy's as on a CPU."""
     torch._dynamo.reset()
+    monkeypatch.setattr("t2ikit.core.philox.Tensor", type(None))
 
 
 def at_once(log=lambda line: None):
@@ -39,7 +41,7 @@ def on_the_device(trainer):
     """What changes from step to step is a tensor, as it is on a GPU."""
     for player_state in trainer.player_states:
         for group in player_state.optimizer.param_groups:
-            group["lr"] = torch.tensor(group["lr"])
+            group["lr"] = torch.as_tensor(group["lr"])
     if trainer.ema is not None:
         trainer.ema._rates = {torch.device("cpu"): torch.zeros(())}
 
@@ -163,15 +165,6 @@ def test_compiled_steps_are_pythons_but_for_rounding(kind):
     assert all(player.compiled is not None for player in players)
     assert counter.frame_count == len(players)  # nothing is compiled again after the first step
     torch.testing.assert_close(everything(plain.trainer), everything(compiled.trainer), atol=1e-4, rtol=0)
-
-
-def test_compiled_steps_are_captured_too():
-    plain = toy_with("gan")
-    both = toy_with("gan", Choice(OnCPU(), at_once(), "aot_eager"))
-    for toy in (plain, both):
-        toy.steps(0, 7)
-    assert len(both.trainer.launcher.graphs) >= 1
-    torch.testing.assert_close(everything(plain.trainer), everything(both.trainer), atol=1e-4, rtol=0)
 
 
 def broken(graph, inputs):

@@ -148,7 +148,8 @@ class Trainer:
                 self.players,
                 part,
                 self.accelerator,
-                seed=lambda: self.seed(step),
+                step=step,
+                seed=self.seed,
                 backend=backend,
                 log=self.log,
             )

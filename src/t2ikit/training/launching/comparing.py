@@ -59,5 +59,5 @@ def reason(error: BaseException) -> str:
     read = HOST_VALUE.search(f"{type(error).__name__}({str(error)!r}) {error}")
     if read is not None:
         return f"a loss or a model reads {read[1]}, which stays as it is in such a step"
-    first = str(error).strip().partition("\n")[0]
-    return one_line(f"{type(error).__name__}: {first}", 160)
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return one_line(f"{type(error).__name__}: {' '.join(lines[:2])}", 160)

@@ -50,7 +50,8 @@ def compile_player(
     batch: Batch,
     accelerator: Accelerator,
     *,
-    seed: Callable[[], None],
+    step: int,
+    seed: Callable[[int], None],
     backend: str,
     log: Callable[[str], None],
 ) -> bool:
@@ -61,7 +62,8 @@ def compile_player(
         players: all that train.
         batch: to try it on.
         accelerator: of the training.
-        seed: called before each computation.
+        step: its number.
+        seed: called with it before each computation.
         backend: of torch.compile.
         log: told what does not work.
 
@@ -74,9 +76,9 @@ def compile_player(
         return False
 
     def gradients() -> tuple[Values, list[Tensor]]:
-        seed()
+        seed(step)
         with only_looking(player, players), accelerator.no_sync(player_state.wrapped):
-            losses = player_state.wrapped(batch, None, names)
+            losses = player_state.wrapped(batch, step, names)
             accelerator.backward(torch.stack(list(losses.values())).sum())
         found = [p.grad.clone() for p in player.trainable if p.grad is not None]
         player_state.optimizer.zero_grad(set_to_none=True)
