@@ -55,8 +55,9 @@ def add_loss(toy, function):
     player.weighted["mine"] = WeightedLoss(function, "generator")
 
 
-@pytest.mark.parametrize("kind", ["gan", "denoiser"])
-@pytest.mark.parametrize("more", [(), ("train.micro_batch=2",)])
+@pytest.mark.parametrize(
+    ("kind", "more"), [("gan", ()), ("denoiser", ()), ("denoiser", ("train.micro_batch=4",))]
+)
 def test_replayed_steps_are_pythons_to_the_bit(kind, more):
     settings = ("optimizer.generator.warmup_steps=3", "optimizer.generator.decay=linear", *more)
     plain, graphs = toy_with(kind, None, *settings), toy_with(kind, Choice(OnCPU()), *settings)
