@@ -11,7 +11,6 @@ from torch._dynamo.testing import CompileCounterWithBackend
 
 from conftest import make_toy
 from t2ikit.core.step import WeightedLoss
-from t2ikit.recipes.schema import TrainConfig
 from t2ikit.training.launching.choice import LONG, SKIPPED, TIMED, Choice, Repaid, choose, not_captured
 
 STRINGLESS = ("losses.contrast.weight=0",)
@@ -226,8 +225,7 @@ def test_compiling_waits_until_it_is_known_to_be_repaid(seconds_a_step, left, co
 )
 def test_how_steps_are_launched(setting, device, captured, compiled, monkeypatch):
     monkeypatch.setattr("t2ikit.training.launching.choice.OnCuda", lambda device: OnCPU())
-    config = TrainConfig(compile=setting)
-    choice = choose(config, torch.device(device), processes=1, precision="no", log=print)
+    choice = choose(setting, torch.device(device), processes=1, precision="no", log=print)
     assert (choice.recorder is not None, choice.repaid is not None) == (captured, compiled)
 
 

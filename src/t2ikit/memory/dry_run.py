@@ -28,7 +28,6 @@ from t2ikit.runs.files import is_locked
 from t2ikit.runs.run import Run
 from t2ikit.training import snapshots
 from t2ikit.training.accelerator import in_precision, training_batches
-from t2ikit.training.launching.choice import choose
 from t2ikit.training.sample_grids import SampleGrids
 from t2ikit.training.start import check_data, check_left, make_trainer, prepare, resumed_recipe
 from t2ikit.training.trackers import check_trackers
@@ -220,19 +219,8 @@ def _time_steps(components: Components, trainer: Trainer, done: int) -> float:
 
 def _captures(trainer: Trainer) -> bool:
     """Launch steps as training would, but for compiling them; whether they are captured as CUDA graphs."""
-    config = trainer.config.model_copy(
-        update={"compile": "off" if trainer.config.compile == "off" else "graphs"}
-    )
-    accelerator = trainer.accelerator
-    trainer.launcher.choose(
-        choose(
-            config,
-            accelerator.device,
-            processes=accelerator.num_processes,
-            precision=accelerator.mixed_precision,
-            log=trainer.log,
-        )
-    )
+    if trainer.accelerator.device.type == "cuda":
+        trainer.choose_launching("off" if trainer.config.compile == "off" else "graphs")
     return trainer.launcher.graphs is not None
 
 

@@ -25,7 +25,6 @@ from t2ikit.training import snapshots
 from t2ikit.training.accelerator import training_batches
 from t2ikit.training.display import Display, summary
 from t2ikit.training.interrupts import Interrupts
-from t2ikit.training.launching.choice import choose
 from t2ikit.training.sample_grids import SampleGrids
 from t2ikit.training.schedule import scheduled_rate
 from t2ikit.training.trainer import Trainer
@@ -116,7 +115,7 @@ class Session:
 
     def _begin(self, start: int) -> None:
         """Open the trackers and record what goes on otherwise than before."""
-        self._choose_launching()
+        self.trainer.choose_launching(self.config.compile)
         before, self.run = self.run, amended(self.run, self.config, start)
         if self.main and self.config.trackers:
             from t2ikit.training.trackers import Trackers
@@ -129,19 +128,6 @@ class Session:
             self.display.log(line)
         if self.main:
             write_run(self.run)
-
-    def _choose_launching(self) -> None:
-        choice = choose(
-            self.config,
-            self.accelerator.device,
-            processes=self.accelerator.num_processes,
-            precision=self.accelerator.mixed_precision,
-            log=self.display.log,
-            agree=self.trainer.agreed,
-        )
-        if choice.why_not and self.config.compile == "graphs":
-            self.display.log(f"no CUDA graphs: {choice.why_not}")
-        self.trainer.launcher.choose(choice)
 
     def _record_length(self) -> None:
         """A timed run's recipe names the steps that were made."""

@@ -19,8 +19,9 @@ from t2ikit.nn.ema import EMA
 from t2ikit.nn.flops import ModelFlops, device_peak
 from t2ikit.nn.modes import eval_mode
 from t2ikit.nn.running_means import RunningMeans
-from t2ikit.recipes.schema import OptimizerConfig, TrainConfig
+from t2ikit.recipes.schema import Compile, OptimizerConfig, TrainConfig
 from t2ikit.registry.specs import Needs
+from t2ikit.training.launching.choice import choose
 from t2ikit.training.launching.compiling import compile_player
 from t2ikit.training.launching.launcher import Due, Launcher
 from t2ikit.training.player import Player, PlayerState, freeze_all_but, make_optimizer, set_rate, thaw
@@ -81,6 +82,21 @@ class Trainer:
     def players(self) -> list[Player]:
         """The players, critic first."""
         return [player_state.player for player_state in self.player_states]
+
+    def choose_launching(self, kind: Compile) -> None:
+        """Launch steps as `train.compile` would have it, from the next one on."""
+        accelerator = self.accelerator
+        choice = choose(
+            kind,
+            accelerator.device,
+            processes=accelerator.num_processes,
+            precision=accelerator.mixed_precision,
+            log=self.log,
+            agree=self.agreed,
+        )
+        if choice.why_not and kind == "graphs":
+            self.log(f"no CUDA graphs: {choice.why_not}")
+        self.launcher.choose(choice)
 
     def step(self, batch: Batch, step: int) -> None:
         """One optimiser step of every player on this process's part of the batch, critics first."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from t2ikit.nn.cuda_graphs import OnCuda, Recorder
-from t2ikit.recipes.schema import TrainConfig
+from t2ikit.recipes.schema import Compile
 
 SKIPPED, TIMED = 20, 20
 """Steps that are left out, and steps that are timed, before compiling is decided on."""
@@ -86,7 +86,7 @@ class Repaid:
 
 
 def choose(
-    config: TrainConfig,
+    kind: Compile,
     device: torch.device,
     *,
     processes: int,
@@ -97,14 +97,14 @@ def choose(
     """How to launch the steps of a run.
 
     Args:
-        config: the recipe's `[train]`.
+        kind: the recipe's `train.compile`.
         device: that it trains on.
         processes: that train together.
         precision: no, bf16 or fp16.
         log: told what is done.
         agree: given this process's number, that of the main process.
     """
-    cuda, kind = device.type == "cuda", config.compile
+    cuda = device.type == "cuda"
     if kind == "off" or (kind == "auto" and not cuda):
         return Choice()
     repaid = None
