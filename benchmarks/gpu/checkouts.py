@@ -77,7 +77,8 @@ def find_versions(checkouts: Sequence[Checkout], device: str) -> dict[str, objec
     probe = subprocess.run([sys.executable, "-c", PROBE, device], capture_output=True, text=True)
     if probe.returncode:
         said = (probe.stderr.strip().splitlines() or ["no answer"])[-1]
-        sys.exit(f"no {device} device to measure: {said}\n--device cpu runs everything at toy size")
+        hint = "" if device == "cpu" else "\n--device cpu tries everything at toy size"
+        sys.exit(f"cannot measure on {device}: {said}{hint}")
     found = json.loads(probe.stdout)
     found["driver"] = _driver() if device == "cuda" else None
     for checkout in checkouts:
