@@ -6,18 +6,18 @@ import pytest
 import torch
 
 from conftest import Toy, build_toy, make_toy
+from t2ikit.nn.cuda_graphs import OnCuda
+from t2ikit.training.launching.choice import Choice, Repaid
 
-cuda_graphs = pytest.importorskip("t2ikit.nn.cuda_graphs")
-choice = pytest.importorskip("t2ikit.training.launching.choice")
 pytestmark = pytest.mark.gpu
 ALIKE = ("losses.contrast.weight=0",)
 """The toys' contrast loss reads captions, which no graph can hold."""
 
 
-def with_graphs(toy: Toy, repaid=None) -> Toy:
+def with_graphs(toy: Toy, repaid: Repaid | None = None) -> Toy:
     """The toy, whose steps are captured, and compiled where `repaid` says so."""
     device = toy.trainer.accelerator.device
-    toy.trainer.launcher.choose(choice.Choice(cuda_graphs.OnCuda(device), repaid))
+    toy.trainer.launcher.choose(Choice(OnCuda(device), repaid))
     return toy
 
 
@@ -61,7 +61,7 @@ def test_a_shipped_recipe_is_captured(recipe, precision, cuda):
 def test_a_compiled_step_is_pythons(cuda):
     said: list[str] = []
     plain, compiled = (make_toy("denoiser", *ALIKE, log=said.append, device=cuda) for _ in range(2))
-    repaid = choice.Repaid(torch.cuda.synchronize, at_once=True, log=lambda line: None)
+    repaid = Repaid(torch.cuda.synchronize, at_once=True, log=lambda line: None)
     moved_alike(plain, with_graphs(compiled, repaid), 6, 0.1)
     assert said == []
 
