@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from conftest import TOYS
+from conftest import TOYS, build_toy
 from t2ikit import UserError
 from t2ikit.cli import main
+from t2ikit.core.tensors import tensors_of
 from t2ikit.data.loader import BatchLoader
 from t2ikit.memory.forecast import _tensors, at_once, forecast
 from t2ikit.recipes.compose import build_components
@@ -21,6 +22,8 @@ from t2ikit.training.start import make_trainer
 
 IMAGEN = ["generator.channels=[16, 32]", "generator.attention=[false, true]", "data.count=64"]
 ADAMW = "optimizer.generator.kind=adamw"
+READABLE = 'train.prompts=["a red square"]'
+"""Captions that the toys' losses can read."""
 GIGAGAN = ["data.count=64", "train.batch=8"]
 
 
@@ -77,13 +80,42 @@ def test_parameters_and_optimiser_are_counted_exactly():
     assert found.at_peak["optimiser"] == 2 * weights + steps
 
 
+def on_a_gpu(recipe, *settings):
+    registry = Registry.load([str(TOYS)])
+    return forecast(read_recipe(registry, recipe, settings=["train.batch=4", READABLE, *settings]), registry)
+
+
+@pytest.mark.parametrize("kind", ["denoiser", "gan"])
+def test_captured_steps_hold_the_state_twice_and_batches_and_the_memory_of_the_first(kind):
+    toy = build_toy(f"toys/{kind}", "train.batch=4", READABLE, plugin=str(TOYS))
+    batch = toy.batch()
+    toy.trainer.step(batch, 0)
+    state, inputs = (
+        sum(one.numel() * one.element_size() for one in tensors)
+        for tensors in (toy.trainer.state(), tensors_of(batch))
+    )
+    found = on_a_gpu(f"toys/{kind}")
+    if kind == "denoiser":
+        assert found.beside["captured steps"] == pytest.approx(state + inputs, rel=0.01)
+    else:  # R1 is not due at every step, so there are two graphs
+        light = found.beside["captured steps"] - state - 2 * inputs
+        assert 0.2 * found.at_peak["activations"] < light < 1.1 * found.at_peak["activations"]
+
+
+def test_what_else_a_gpu_holds_depends_on_settings():
+    assert on_a_gpu("toys/denoiser").beside["texts on the device"] == 1 << 28
+    off = on_a_gpu("toys/denoiser", "train.compile=off", "data.keep_on=host")
+    assert list(off.beside) == ["CUDA context"]
+    assert off.total == off.step + off.beside["CUDA context"]
+
+
 def test_a_larger_batch_and_wider_channels_take_more():
     registry = Registry.load([])
     base = read_recipe(registry, "imagen/default", settings=IMAGEN)
-    plain = forecast(base, registry).total
-    assert forecast(at_once(base, 32), registry).total > 1.5 * plain
+    plain = forecast(base, registry).step
+    assert forecast(at_once(base, 32), registry).step > 1.5 * plain
     wide = read_recipe(registry, "imagen/default", settings=[*IMAGEN, "generator.channels=[64, 128]"])
-    assert forecast(wide, registry).total > 2 * plain
+    assert forecast(wide, registry).step > 2 * plain
 
 
 def test_checkpointing_takes_less_and_bf16_takes_less():
@@ -110,7 +142,9 @@ def test_the_command_prints_a_table_and_writes_bytes(tmp_path, capsys):
     assert "micro-batch 8 of batch 16" in text
     assert "activations and temporaries" in text
     table = json.loads(target.read_text())
-    assert table["total"] == sum(table["at_peak"].values()) > 1e6
+    assert table["step"] == sum(table["at_peak"].values()) > 1e6
+    assert table["total"] == table["step"] + sum(table["beside"].values())
+    assert all(kind in text for kind in table["beside"])
 
 
 PEEKING = """
@@ -142,6 +176,5 @@ def test_an_unknown_recipe_and_a_folder_that_is_not_there_exit_2(capsys, tmp_pat
 
 def test_a_third_partys_recipe():
     registry = Registry.load([str(TOYS)])
-    settings = ['train.prompts=["a red square"]']
-    found = forecast(read_recipe(registry, "toys/denoiser", settings=settings), registry)
+    found = forecast(read_recipe(registry, "toys/denoiser", settings=[READABLE]), registry)
     assert found.total > 0

@@ -63,7 +63,8 @@ def forecast(bench: Bench, case: Case, checkout: Checkout, models: Path) -> floa
     del words[place : place + 2]
     command = words_of("memory", *words, "--json", "forecast.json")
     run(checkout, command, folder, limit=bench.left())
-    return json.loads((folder / "forecast.json").read_text())["total"] / 2**20
+    found = json.loads((folder / "forecast.json").read_text())
+    return (found["total"] - found.get("beside", {}).get("CUDA context", 0)) / 2**20
 
 
 def take(bench: Bench, case: Case, checkout: Checkout, models: Path) -> dict[str, Any]:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from t2ikit.cli.output import echo, print_command, print_result
+from t2ikit.utils.console import log
+
+if TYPE_CHECKING:
+    from t2ikit.runs.run import Run
 
 
 class Device(str, Enum):
@@ -41,24 +46,55 @@ def command(
         typer.Option(help="Train for this many minutes instead of train.steps; then sample a last grid."),
     ] = None,
     resume: Annotated[Path | None, typer.Option(help="Resume this run.")] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE", help="Fit into so much GPU memory, such as 12GB: sets micro-batch, checkpointing."
+        ),
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Check everything and predict memory and time; no run is written."),
     ] = False,
 ) -> None:
     """Train a model from a recipe, or resume a run."""
-    from t2ikit.runs.commands import resume_words, sample_command
     from t2ikit.training.train import train
 
     options: dict[str, Any] = {"recipe": recipe, "data": data, "set": settings, "out": out, "seed": seed}
     options |= {"device": device.value, "minutes": minutes, "resume": resume}
+    limit = nullcontext() if memory is None else _fitted(memory, plugin or [], options)
     if dry_run:
         from t2ikit.memory.dry_run import forecast_training
 
-        for label, text in forecast_training(plugin or (), **options).rows:
+        with limit:
+            rows = forecast_training(plugin or (), **options).rows
+        for label, text in rows:
             echo(f"{label}: {text}")
         return
-    run = train(plugin or (), **options)
+    with limit:
+        run = train(plugin or (), **options)
+    _report(run)
+
+
+def _fitted(memory: str, plugin: list[str], options: dict[str, Any]) -> AbstractContextManager[None]:
+    """Add to the options the settings with which a training fits; what keeps it to that memory."""
+    from t2ikit.memory.fit import capped, fit_training
+
+    asked = {name: value for name, value in options.items() if name != "device"}
+    fitted = fit_training(plugin, memory=memory, **asked)
+    log(fitted.describe())
+    options["set"] = [*(options["set"] or []), *fitted.settings]
+    return capped(fitted, options["device"])
+
+
+def _report(run: Run) -> None:
+    """Print where everything is, or how to go on.
+
+    Raises:
+        typer.Exit: the run was stopped.
+    """
+    from t2ikit.runs.commands import resume_words, sample_command
+
     if not run.finished:
         print_command("stopped and saved; go on with:", resume_words(run))
         raise typer.Exit(1)

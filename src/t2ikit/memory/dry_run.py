@@ -180,7 +180,8 @@ def _memory(recipe: Recipe, registry: Registry, kind: str) -> tuple[int | None, 
         return None, f"not predicted: {error.what}"
     except Exception as error:  # noqa: BLE001 - a plugin's code without contents to compute with may raise any
         return None, f"not predicted: {type(error).__name__}: {' '.join(str(error).split())[:100]}"
-    return found.total, f"about {size(found.total)} at the peak of a step on {kind}, beside PyTorch itself"
+    beside = "" if found.beside else ", beside PyTorch itself"
+    return found.total, f"about {size(found.total)} at the peak of a step on {kind}{beside}"
 
 
 def _restored(run: Run, recipe: Recipe, components: Components, trainer: Trainer, said: list[str]) -> int:

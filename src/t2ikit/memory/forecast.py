@@ -13,6 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from t2ikit.core.batch import Batch
 from t2ikit.core.precision import choose_precision
+from t2ikit.memory.beside import CONTEXT, captured, captures, sparse, text_table
 from t2ikit.memory.blame import explained
 from t2ikit.memory.gpu import GPURules
 from t2ikit.memory.ledger import KINDS, PARAMETERS, Ledger
@@ -31,7 +32,7 @@ GPU_BLOCK = 512
 
 @dataclass(frozen=True)
 class Forecast:
-    """Bytes at the peak of a training step at which every loss is due.
+    """Bytes at the peak of a training, in a step at which every loss is due.
 
     Attributes:
         recipe: its name.
@@ -40,6 +41,8 @@ class Forecast:
         at_peak: bytes by kind when most memory is in use.
         at_most: the most of each kind in the step, at whatever time.
         moment: when the peak is.
+        beside: bytes held beside the step, by what holds them: on a CUDA device its context, captured steps
+            and the texts that lie with images on the device.
     """
 
     recipe: str
@@ -49,23 +52,30 @@ class Forecast:
     at_peak: dict[str, int]
     at_most: dict[str, int]
     moment: str
+    beside: dict[str, int]
+
+    @property
+    def step(self) -> int:
+        """Bytes in use at the peak of a step that Python launches."""
+        return sum(self.at_peak.values())
 
     @property
     def total(self) -> int:
-        """Bytes in use at the peak."""
-        return sum(self.at_peak.values())
+        """Bytes in use at the peak, with what is held beside the step."""
+        return self.step + sum(self.beside.values())
 
     def table(self) -> dict[str, Any]:
         """As JSON can hold it, in bytes."""
-        return {**vars(self), "total": self.total}
+        return {**vars(self), "step": self.step, "total": self.total}
 
 
 def forecast(recipe: Recipe, registry: Registry, *, device: Literal["cuda", "cpu"] = "cuda") -> Forecast:
     """Predict the peak without allocating the tensors, opening the data or needing the device.
 
     The step is the trainer's own, on tensors that have a shape and no contents, taken twice: the optimiser's
-    state exists from the second on. Not counted: CUDA's context and libraries' workspaces, fragmentation,
-    validation and sampling.
+    state exists from the second on. On CUDA what is held beside it is added, its context as 500 MiB. Not
+    counted: libraries' workspaces, fragmentation, compiled kernels, validation, sampling, and images that
+    stay on the device, which by default they do where they take at most a quarter of what is left free.
 
     Args:
         recipe: on one device. Where its precision is "auto", the GPU is one of compute capability 8 or more.
@@ -92,15 +102,36 @@ def forecast(recipe: Recipe, registry: Registry, *, device: Literal["cuda", "cpu
         )
         with explained(_parts(components)), GPURules() if gpu else nullcontext(), ledger:
             _run(trainer, components, batch, ledger)
+            at_peak, at_most, moment = dict(ledger.at_peak), dict(ledger.at_most), ledger.peak_moment
+            beside = _beside(recipe, trainer, batch, ledger) if gpu else {}
     return Forecast(
         recipe.name,
         recipe.train.precision,
         trainer.local_batch_size,
         trainer.micro_batch,
-        {kind: ledger.at_peak[kind] for kind in KINDS},
-        {kind: ledger.at_most[kind] for kind in KINDS},
-        ledger.peak_moment,
+        {kind: at_peak.get(kind, 0) for kind in KINDS},
+        {kind: at_most.get(kind, 0) for kind in KINDS},
+        moment,
+        beside,
     )
+
+
+def _beside(recipe: Recipe, trainer: Trainer, batch: Batch, ledger: Ledger) -> dict[str, int]:
+    """What a CUDA device holds beside the step just made."""
+    found = {"CUDA context": CONTEXT}
+    if captures(recipe):
+        light, graphs = (_passing(trainer, batch, ledger), 2) if sparse(recipe) else (0, 1)
+        found["captured steps"] = captured(batch, trainer.state(), light, graphs)
+    texts = text_table(recipe, batch)
+    return found | ({"texts on the device": texts} if texts else {})
+
+
+def _passing(trainer: Trainer, batch: Batch, ledger: Ledger) -> int:
+    """Bytes of gradients and activations at the peak of a step without the losses that are not always due."""
+    held = ledger.total
+    ledger.restart()
+    trainer.step(batch[: 2 * trainer.micro_batch], 1)
+    return sum(ledger.at_peak.values()) - held
 
 
 def at_once(recipe: Recipe, images: int) -> Recipe:

@@ -29,4 +29,5 @@ def rows(forecast: Forecast) -> list[list[str]]:
         [words.get(kind, kind), size(count), size(forecast.at_most[kind])]
         for kind, count in forecast.at_peak.items()
     ]
+    kinds += [[kind, size(count), size(count)] for kind, count in forecast.beside.items()]
     return [*kinds, ["total", size(forecast.total), size(forecast.total)]]

@@ -245,6 +245,7 @@ class Trainer:
             f"accumulate, so the batch is the same. To start there: --set train.micro_batch={smaller:d}"
         )
         self.micro_batch = smaller
+        self.launcher.forget()
         return None
 
     def _too_large(self, error: BaseException) -> UserError:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import psutil
 import torch
 from torch import Tensor
@@ -13,6 +17,9 @@ from t2ikit.errors import UserError
 
 SHARE = 4
 """By default images are kept on the device where they take at most 1 / SHARE of its free memory."""
+
+
+_spare: ContextVar[int | None] = ContextVar("spare", default=None)
 
 
 class ResidentImages:
@@ -69,9 +76,19 @@ def _bytes(config: DatasetConfig, dataset: Dataset) -> int:
 
 def free_memory(device: torch.device) -> int:
     """Bytes that are free on a device; of one that shares the machine's memory, in that."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    return int(psutil.virtual_memory().available)
+    cuda, spare = device.type == "cuda", _spare.get()
+    free = torch.cuda.mem_get_info(device)[0] if cuda else int(psutil.virtual_memory().available)
+    return free if spare is None else min(free, spare)
+
+
+@contextmanager
+def limited(spare: int) -> Iterator[None]:
+    """Meanwhile, no more than so many bytes are taken to be free."""
+    token = _spare.set(spare)
+    try:
+        yield
+    finally:
+        _spare.reset(token)
 
 
 def _streamed(config: DatasetConfig) -> UserError:

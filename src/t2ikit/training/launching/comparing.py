@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -27,6 +27,15 @@ def copy(targets: Sequence[Tensor], sources: Sequence[Tensor]) -> None:
         target.copy_(source)
 
 
+@torch.no_grad()
+def exchange(some: Sequence[Tensor], others: Sequence[Tensor]) -> None:
+    """Give each tensor what the other holds; no more than one of them is held a third time."""
+    for one, other in zip(some, others, strict=True):
+        held = one.clone()
+        one.copy_(other)
+        other.copy_(held)
+
+
 def difference(expected: Values, found: Values, tolerance: float) -> str | None:
     """The value that differs by more than `tolerance` times the largest, in words."""
     names, a = expected
@@ -40,18 +49,26 @@ def difference(expected: Values, found: Values, tolerance: float) -> str | None:
 
 
 @torch.no_grad()
-def distance(
-    expected: Sequence[Tensor], found: Sequence[Tensor], scale: Sequence[Tensor] | None = None
-) -> float:
-    """How far two lists of tensors are apart, relative to the length of `scale`, or of the first.
+def length(vectors: Sequence[Tensor]) -> float:
+    """Of tensors as one vector. Integers are left out. NaN where one of them is not finite."""
+    return _root(one.double().square().sum() for one in vectors if one.is_floating_point())
 
-    Integers are left out. NaN where one of them is not finite.
-    """
-    pairs = [(a, b) for a, b in zip(expected, found, strict=True) if a.is_floating_point()]
-    apart = torch.stack([(a - b).double().square().sum() for a, b in pairs]).sum()
-    lengths = [one for one in scale or expected if one.is_floating_point()]
-    length = torch.stack([one.double().square().sum() for one in lengths]).sum()
-    return float((apart / length.clamp_min(1e-60)).sqrt()) if float(apart) else 0.0
+
+@torch.no_grad()
+def distance(some: Sequence[Tensor], others: Sequence[Tensor]) -> float:
+    """`length` of the difference of two lists of tensors, of which one tensor is held at once."""
+    pairs = zip(some, others, strict=True)
+    return _root((a - b).double().square().sum() for a, b in pairs if a.is_floating_point())
+
+
+def _root(squares: Iterable[Tensor]) -> float:
+    found = list(squares)
+    return float(torch.stack(found).sum().sqrt()) if found else 0.0
+
+
+def off(apart: float, scale: float) -> float:
+    """A distance relative to a length, which may be 0."""
+    return apart / max(scale, 1e-30) if apart else 0.0
 
 
 def reason(error: BaseException) -> str:

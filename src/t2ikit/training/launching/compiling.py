@@ -12,7 +12,16 @@ from torch._dynamo.exc import TorchDynamoException
 
 from t2ikit.core.batch import Batch
 from t2ikit.core.tensors import HostValueRead
-from t2ikit.training.launching.comparing import Values, copy, difference, distance, reason, stacked
+from t2ikit.training.launching.comparing import (
+    Values,
+    copy,
+    difference,
+    distance,
+    length,
+    off,
+    reason,
+    stacked,
+)
 from t2ikit.training.player import Player, PlayerState, freeze_all_but, thaw
 
 WITHOUT = "going on without, as --set train.compile=off does from the start"
@@ -102,7 +111,7 @@ def disagreement(
     """What of losses and gradients differs by more than `tolerance`, in words."""
     if len(expected[1]) != len(found[1]):
         return "gradients of other weights"
-    apart = distance(expected[1], found[1])
+    apart = off(distance(expected[1], found[1]), length(expected[1]))
     return difference(expected[0], found[0], tolerance) or (
         None if apart <= tolerance else f"gradients that are {apart:.0%} off"
     )

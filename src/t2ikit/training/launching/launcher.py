@@ -15,7 +15,16 @@ from t2ikit.core.batch import Batch
 from t2ikit.core.out_of_memory import release_memory
 from t2ikit.nn.cuda_graphs import CudaGraphs
 from t2ikit.training.launching.choice import Choice, Repaid
-from t2ikit.training.launching.comparing import Values, copy, difference, distance, reason, stacked
+from t2ikit.training.launching.comparing import (
+    Values,
+    copy,
+    difference,
+    distance,
+    exchange,
+    off,
+    reason,
+    stacked,
+)
 from t2ikit.training.launching.compiling import WITHOUT
 
 Due = tuple[tuple[str, ...], ...]
@@ -86,10 +95,15 @@ class Launcher:
 
     def _compile(self, batch: Batch, step: int) -> None:
         self.repaid = None
-        if self.steps.compile_players(batch, step, self.backend) and self.graphs is not None:
+        if self.steps.compile_players(batch, step, self.backend):
+            self.forget()
+        self.steps.seed(step)
+
+    def forget(self) -> None:
+        """Give back the memory of the captured steps, which are captured anew."""
+        if self.graphs is not None:
             self.graphs.clear()
             release_memory()
-        self.steps.seed(step)
 
     def _key(self, due: Due) -> Hashable:
         return due, self.steps.micro_batch
@@ -109,18 +123,20 @@ class Launcher:
         return self._names[due], values
 
     def _first_replay(self, batch: Batch, step: int, due: Due) -> Values:
-        """Capture a step; where what it gives is not what Python gives, that of Python stands."""
+        """Capture a step; where what it gives is not what Python gives, that of Python stands.
+
+        Meanwhile the state is held twice: as it was before Python's step, then as it is after it.
+        """
         state = self.steps.state()
-        before = [one.detach().clone() for one in state]
+        other = [one.detach().clone() for one in state]
         expected = self._by_python(batch, step, due)
-        after = [one.detach().clone() for one in state]
-        copy(state, before)
+        moved = distance(state, other)
+        exchange(state, other)
         self.steps.seed(step)
         try:
             found = self._replay(batch, step, due)
             problem = difference(expected, found, ROUNDING)
-            moved = [a.detach() - b for a, b in zip(after, before, strict=True)]
-            if problem is None and not distance(after, state, moved) <= DRIFT:
+            if problem is None and not off(distance(other, state), moved) <= DRIFT:
                 problem = "weights change otherwise"
             if problem is None:
                 return found
@@ -128,7 +144,7 @@ class Launcher:
         except Exception as error:  # noqa: BLE001 - capturing may raise anything, also from a plugin's code
             self.steps.abandon()
             problem = f"a step cannot be captured as a CUDA graph: {reason(error)}"
-        copy(state, after)
+        copy(state, other)
         self.graphs = None
         release_memory()
         self.log(f"{problem}; {WITHOUT}")
