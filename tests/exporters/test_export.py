@@ -944,10 +944,10 @@ PLAIN = ("ddim", "euler")
 
 
 def with_sampler(run, name, **options):
-    """The run with another sampler."""
+    """The run with another sampler, and with random numbers that diffusers can draw."""
     plain = {"thresholding": "none"} if name in PLAIN else {}
     sampler = {"use": f"imagen/{name}", "steps": 3, "guidance": 2.5, **plain, **options}
-    return replace(run, table={**run.table, "sampler": sampler})
+    return replace(run, table={**run.table, "sampler": sampler}, info={**run.info, "random": "torch"})
 
 
 @pytest.fixture(scope="module")
@@ -956,6 +956,7 @@ def stock(runs, tmp_path_factory):
     folder, run = tmp_path_factory.mktemp("stock"), open_run(runs / "if")
     wanted = {name: with_sampler(run, name) for name in SAMPLERS}
     info = {key: value for key, value in run.info.items() if key != "text_fingerprint"}
+    info["random"] = "torch"
     wanted["bf16"] = replace(
         run, table={**run.table, "text": {**run.table["text"], "precision": "bf16"}}, info=info
     )

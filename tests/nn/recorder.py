@@ -7,10 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten
+from torch.utils._pytree import tree_flatten, tree_map_only
 
 SYNCS = ("_local_scalar_dense", "nonzero", "is_nonzero", "equal", "unique", "masked_select", "lift_fresh")
 """Where the host waits for the device, or copies a number of its own to it."""
+RESHAPES = ("unsqueeze_", "squeeze_", "t_", "transpose_", "as_strided_", "detach_")
+"""What changes how a tensor is seen, and launches nothing."""
 
 
 class Recording(TorchDispatchMode):
@@ -25,18 +27,18 @@ class Recording(TorchDispatchMode):
         name = func._schema.name.removeprefix("aten::")
         if name in SYNCS:
             raise RuntimeError(f"operation not permitted when stream is capturing: {name}")
+        kept = tree_map_only(Tensor, Tensor.detach, (args, kwargs))  # as they are seen now
         out = func(*args, **kwargs)
-        if not func.is_view:
-            self.calls.append((func, args, kwargs, _tensors(out)))
+        if not func.is_view and name not in RESHAPES:
+            self.calls.append((func, *kept, [one.detach() for one in _tensors(out)]))
         return out
 
     def replay(self) -> None:
         """Launch everything again, into the same memory."""
         with torch.no_grad():
             for func, args, kwargs, outputs in self.calls:
-                given = {id(tensor) for tensor in _tensors((args, kwargs))}
                 for old, new in zip(outputs, _tensors(func(*args, **kwargs)), strict=True):
-                    if id(old) not in given and old.data_ptr() != new.data_ptr():
+                    if old.data_ptr() != new.data_ptr():
                         old.copy_(new)
 
 

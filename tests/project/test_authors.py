@@ -64,12 +64,19 @@ def test_it_trains_and_samples(tmp_path):
         '[data]\nspec = "creatures"\n[generator]\nuse = "authors/tiny"\n'
         '[losses.denoise]\nweight = 1\n[sampler]\nuse = "authors/straight"\n'
     )
-    settings = [*shared, "train.batch=8", "train.validate_every=1", "optimizer.generator.lr=0.01"]
+    settings = [
+        *shared,
+        "train.batch=8",
+        "train.steps=48",
+        "train.validate_every=1",
+        "train.validation_images=64",
+        "optimizer.generator.lr=0.01",
+    ]
     recipe = read_recipe(registry, str(raw), settings=settings)
     run = start_run(registry, recipe, tmp_path / "run", device="cpu")
     log = read_log(run.path / "log.jsonl")
     losses = [line["validation/denoise"] for line in log if "validation/denoise" in line]
-    assert len(losses) == 12
+    assert len(losses) == 48
     assert losses[-1] < 0.8 * losses[0]
     model = open_model(run, plugins=[str(AUTHORS)])
     weak, strong = (sample_images(model, ["a red cat"], guidance=w) for w in (1.0, 5.0))

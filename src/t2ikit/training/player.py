@@ -128,9 +128,15 @@ def make_optimizer(parameters: Sequence[nn.Parameter], config: OptimizerConfig) 
         "eps": config.eps,
         "weight_decay": config.weight_decay,
     }
+    optimizer: torch.optim.Optimizer
     if config.kind == "muon":
-        return MuonAdamW(parameters, **options, momentum=config.momentum)
-    return torch.optim.AdamW(parameters, **options, fused=True, capturable=device.type == "cuda")
+        optimizer = MuonAdamW(parameters, **options, momentum=config.momentum)
+    else:
+        capturable = device.type == "cuda"
+        optimizer = torch.optim.AdamW(parameters, **options, fused=True, capturable=capturable)
+    # The first steps are not captured, of which torch would warn.
+    optimizer._warned_capturable_if_run_uncaptured = True  # type: ignore[attr-defined]
+    return optimizer
 
 
 def set_rate(optimizer: Any, rate: float) -> None:

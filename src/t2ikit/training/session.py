@@ -29,6 +29,7 @@ from t2ikit.training.sample_grids import SampleGrids
 from t2ikit.training.schedule import scheduled_rate
 from t2ikit.training.trainer import Trainer
 from t2ikit.training.validation import Validation
+from t2ikit.utils.console import detail
 from t2ikit.utils.files import save_image
 from t2ikit.utils.progress import timed
 
@@ -167,7 +168,7 @@ class Session:
                 clock.go_on()
                 budget.begin(self.done)
             flops = self.trainer.flops
-            self.display.log(summary(clock.end(self.done), self.config.batch, flops.whole, flops.peak))
+            detail(summary(clock.end(self.done), self.config.batch, flops.whole, flops.peak))
         return budget.over
 
     def _after_step(self, clock: StopWatch) -> bool:
