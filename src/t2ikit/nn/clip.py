@@ -77,8 +77,8 @@ class ClipPixels:
         x = (images.float() + 1) / 2
         if tuple(x.shape[-2:]) != self.size:
             x = F.interpolate(x, size=self.size, mode="bicubic", antialias=True, align_corners=False)
-        mean, std = (x.new_tensor(values)[:, None, None] for values in (self.mean, self.std))
-        return (x - mean) / std
+        channels = zip(x.unbind(1), self.mean, self.std, strict=True)
+        return torch.stack([(channel - mean) / std for channel, mean, std in channels], 1)
 
 
 class ClipTeacher(FrozenModel):
