@@ -64,7 +64,7 @@ def map_tensors(value: T, function: Callable[[Tensor], Tensor]) -> T:
     if isinstance(value, dict):
         return {name: map_tensors(one, function) for name, one in value.items()}  # type: ignore[return-value]
     if isinstance(value, (tuple, list)):
-        return type(value)(map_tensors(one, function) for one in value)  # type: ignore[call-arg]
+        return type(value)(map_tensors(one, function) for one in value)
     return value
 
 

@@ -135,7 +135,7 @@ def make_optimizer(parameters: Sequence[nn.Parameter], config: OptimizerConfig) 
         capturable = device.type == "cuda"
         optimizer = torch.optim.AdamW(parameters, **options, fused=True, capturable=capturable)
     # The first steps are not captured, of which torch would warn.
-    optimizer._warned_capturable_if_run_uncaptured = True  # type: ignore[attr-defined]
+    optimizer._warned_capturable_if_run_uncaptured = True
     return optimizer
 
 
