@@ -23,6 +23,7 @@ from t2ikit.registry.registry import Registry
 from t2ikit.training.accelerator import make_accelerator
 from t2ikit.training.start import make_trainer
 from t2ikit.training.trainer import Trainer
+from t2ikit.utils.console import Verbosity, set_verbosity
 
 TESTS = Path(__file__).parent
 TOYS = TESTS / "toys" / "toys.py"
@@ -89,6 +90,12 @@ def cuda() -> str:
     if not torch.cuda.is_available():
         pytest.skip("there is no CUDA device")
     return "cuda"
+
+
+@pytest.fixture(autouse=True)
+def normal_verbosity():
+    """A command of another test may have been told to be quiet."""
+    set_verbosity(Verbosity.normal)
 
 
 def heed_interrupts() -> None:

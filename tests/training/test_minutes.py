@@ -165,10 +165,11 @@ def test_the_optimiser_is_given_the_rate_of_the_time(monkeypatch, tmp_path):
     monkeypatch.setattr(schedule, "clock", now)
     update, used = Trainer._update, []
 
-    def timed_update(trainer, player_state, step):
-        update(trainer, player_state, step)
+    def timed_update(trainer, player_state):
+        norm = update(trainer, player_state)
         used.append(player_state.optimizer.param_groups[0]["lr"])
         now.now += 10
+        return norm
 
     monkeypatch.setattr(Trainer, "_update", timed_update)
     run = train_toy(tmp_path / "run", EACH, minutes=1)
