@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from recorder import OnCPU
+from torch._dynamo.backends.common import aot_autograd
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from conftest import make_toy
@@ -171,6 +172,10 @@ def broken(graph, inputs):
     raise RuntimeError("no C compiler")
 
 
+def broken_backward(graph, inputs):
+    return aot_autograd(fw_compiler=lambda graph, inputs: graph, bw_compiler=broken)(graph, inputs)
+
+
 def wrong(graph, inputs):
     return lambda *args: [one * 1.5 if one.is_floating_point() else one for one in graph(*args)]
 
@@ -179,6 +184,7 @@ def wrong(graph, inputs):
     ("backend", "loss", "why"),
     [
         (broken, None, "no C compiler"),
+        (broken_backward, None, "no C compiler"),
         (wrong, None, "other numbers"),
         ("eager", lambda step: step.fake[-1].mean() * step.number, "step.number"),
         ("eager", lambda step: step.fake[-1].mean() * len(step.batch.all_captions[0]), "captions"),

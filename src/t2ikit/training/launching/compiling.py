@@ -93,16 +93,20 @@ def compile_player(
         player_state.optimizer.zero_grad(set_to_none=True)
         return stacked(losses), found
 
-    expected = gradients()
-    player.compiled = CompiledLosses(player, backend, log)
-    found = gradients()
-    if player.compiled is None:
+    try:
+        expected = gradients()
+        player.compiled = CompiledLosses(player, backend, log)
+        found = gradients()
+        problem = disagreement(expected, found, ROUNDING[accelerator.mixed_precision])
+    except Exception as error:  # noqa: BLE001 - compilers raise anything, and memory may run out
+        player_state.optimizer.zero_grad(set_to_none=True)
+        player.compiled = None
+        log(f"the {player.name}'s losses cannot be compiled: {reason(error)}; {WITHOUT}")
         return False
-    problem = disagreement(expected, found, ROUNDING[accelerator.mixed_precision])
-    if problem is not None:
+    if player.compiled is not None and problem is not None:
         player.compiled = None
         log(f"the compiled {player.name} gives other numbers: {problem}; {WITHOUT}")
-    return problem is None
+    return player.compiled is not None
 
 
 def disagreement(
