@@ -87,8 +87,7 @@ def test_on_a_gpu_waiting_counts_as_far_as_the_device_idles(clock, monkeypatch):
 
 def test_the_log_and_the_end_say_it(tmp_path, monkeypatch):
     said: list[str] = []
-    shown = SimpleNamespace(log=said.append, update=lambda *_: None, close=lambda: None)
-    monkeypatch.setattr("t2ikit.training.start.make_display", lambda main: shown)
+    monkeypatch.setattr("t2ikit.training.session.detail", said.append)
     monkeypatch.setattr(trainer, "device_peak", lambda device, precision: 1e12)
     began = time.perf_counter()
     run = train_toy(tmp_path / "run", {"train.steps": 6, "train.log_every": 2, **RARELY})

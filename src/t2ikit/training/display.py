@@ -134,19 +134,23 @@ class Plain:
 
 
 def facts(scalars: dict[str, float]) -> list[str]:
-    """Images a second, MFU, waiting for data, memory and losses, each in a word or two."""
-    words = []
+    """Images a second, memory, the first loss, MFU, waiting for data, other losses, each in a word or two.
+
+    A narrow terminal shows the first ones alone.
+    """
+    speed, memory, use = [], [], []
     if "images_per_second" in scalars:
-        words.append(f"{scalars['images_per_second']:.0f} images/s")
-    if "mfu" in scalars:
-        words.append(f"MFU {100 * scalars['mfu']:.0f} %")
-    if "data_wait" in scalars:
-        words.append(f"data {100 * scalars['data_wait']:.0f} %")
+        speed.append(f"{scalars['images_per_second']:.0f} images/s")
     if "memory_mb" in scalars:
-        words.append(f"{scalars['memory_mb'] / 1024:.1f} GiB")
-    losses = {key.split("/", 1)[1]: value for key, value in scalars.items() if key.startswith("loss/")}
-    names = losses if len(losses) > 1 else ["loss"]
-    return words + [f"{name} {value:.4f}" for name, value in zip(names, losses.values())]
+        memory.append(f"{scalars['memory_mb'] / 1024:.1f} GiB")
+    if "mfu" in scalars:
+        use.append(f"MFU {100 * scalars['mfu']:.0f} %")
+    if "data_wait" in scalars:
+        use.append(f"data {100 * scalars['data_wait']:.0f} %")
+    values = {key.split("/", 1)[1]: value for key, value in scalars.items() if key.startswith("loss/")}
+    names = values if len(values) > 1 else ["loss"]
+    losses = [f"{name} {value:.4f}" for name, value in zip(names, values.values())]
+    return [*speed, *memory, *losses[:1], *use, *losses[1:]]
 
 
 def summary(lap: Lap, batch: int, flops: int, peak: float | None) -> str:
