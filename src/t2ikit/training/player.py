@@ -6,7 +6,7 @@ for several processes has no other method.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -160,6 +160,12 @@ def thaw(players: Iterable[Player]) -> None:
     for player in players:
         for parameter in player.trainable:
             parameter.requires_grad_(True)
+
+
+def cut(batch: Batch, size: int) -> Iterator[tuple[Batch, bool]]:
+    """The micro-batches of a batch, each with whether it is the last."""
+    for start in range(0, len(batch), size):
+        yield batch[start : start + size], start + size >= len(batch)
 
 
 def make_players(

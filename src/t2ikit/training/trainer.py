@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 
 import torch
@@ -24,7 +24,7 @@ from t2ikit.registry.specs import Needs
 from t2ikit.training.launching.choice import choose
 from t2ikit.training.launching.compiling import compile_player
 from t2ikit.training.launching.launcher import Due, Launcher
-from t2ikit.training.player import Player, PlayerState, freeze_all_but, make_optimizer, set_rate, thaw
+from t2ikit.training.player import Player, PlayerState, cut, freeze_all_but, make_optimizer, set_rate, thaw
 from t2ikit.training.schedule import Budget, make_budget, scheduled_rate
 from t2ikit.utils.quoting import one_line
 
@@ -216,6 +216,7 @@ class Trainer:
             for name, value in losses.items():
                 totals[name] = totals.get(name, torch.zeros_like(value)) + value.detach() * weight
         self.flops.end()
+        player.eager = False
         return totals
 
     def seed(self, step: int) -> None:
@@ -292,9 +293,3 @@ def _too_large_whole(size: int, error: BaseException) -> UserError | None:
         got=one_line(error),
         fix="train with smaller images (data.size), a smaller generator or train.precision=bf16",
     )
-
-
-def cut(batch: Batch, size: int) -> Iterator[tuple[Batch, bool]]:
-    """The micro-batches of a batch, each with whether it is the last."""
-    for start in range(0, len(batch), size):
-        yield batch[start : start + size], start + size >= len(batch)

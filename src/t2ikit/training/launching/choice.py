@@ -14,7 +14,7 @@ from t2ikit.recipes.schema import Compile
 SKIPPED, TIMED = 20, 20
 """Steps that are left out, and steps that are timed, before compiling is decided on."""
 LONG = 360.0
-"""Seconds of training left above which compiling is repaid: it takes a minute or two, and saves a quarter."""
+"""Seconds of training left above which compiling is repaid: by a gain of a third or more."""
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,8 @@ from t2ikit.training.launching.comparing import (
 )
 from t2ikit.training.player import Player, PlayerState, freeze_all_but, thaw
 
+Gradients = tuple[Values, list[Tensor]]
+"""A player's losses, and the gradients of its weights."""
 WITHOUT = "going on without, as --set train.compile=off does from the start"
 ROUNDING = {"no": 0.02, "bf16": 0.1, "fp16": 0.1}
 """By how much compiled losses and gradients may differ, as fused kernels round less often, by precision:
@@ -84,20 +86,15 @@ def compile_player(
     if not names:
         return False
 
-    def gradients() -> tuple[Values, list[Tensor]]:
+    def gradients() -> Gradients:
         seed(step)
-        with only_looking(player, players), accelerator.no_sync(player_state.wrapped):
-            losses = player_state.wrapped(batch, step, names)
-            accelerator.backward(torch.stack(list(losses.values())).sum())
-        found = [p.grad.clone() for p in player.trainable if p.grad is not None]
-        player_state.optimizer.zero_grad(set_to_none=True)
-        return stacked(losses), found
+        with only_looking(player, players):
+            return _gradients(player_state, batch, accelerator, step, names)
 
     try:
         expected = gradients()
         player.compiled = CompiledLosses(player, backend, log)
-        found = gradients()
-        problem = disagreement(expected, found, ROUNDING[accelerator.mixed_precision])
+        problem = disagreement(expected, gradients(), ROUNDING[accelerator.mixed_precision])
     except Exception as error:  # noqa: BLE001 - compilers raise anything, and memory may run out
         player_state.optimizer.zero_grad(set_to_none=True)
         player.compiled = None
@@ -109,9 +106,18 @@ def compile_player(
     return player.compiled is not None
 
 
-def disagreement(
-    expected: tuple[Values, list[Tensor]], found: tuple[Values, list[Tensor]], tolerance: float
-) -> str | None:
+def _gradients(
+    player_state: PlayerState, batch: Batch, accelerator: Accelerator, step: int, names: Sequence[str]
+) -> Gradients:
+    with accelerator.no_sync(player_state.wrapped):
+        losses = player_state.wrapped(batch, step, names)
+        accelerator.backward(torch.stack(list(losses.values())).sum())
+    found = [p.grad.clone() for p in player_state.player.trainable if p.grad is not None]
+    player_state.optimizer.zero_grad(set_to_none=True)
+    return stacked(losses), found
+
+
+def disagreement(expected: Gradients, found: Gradients, tolerance: float) -> str | None:
     """What of losses and gradients differs by more than `tolerance`, in words."""
     if len(expected[1]) != len(found[1]):
         return "gradients of other weights"
