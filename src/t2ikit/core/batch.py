@@ -12,6 +12,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from t2ikit.core.tensors import map_tensors
 from t2ikit.errors import UserError
 from t2ikit.utils.deprecation import renamed
 
@@ -56,7 +57,7 @@ class TextEmbedding:
 
     def to(self, device: torch.device | str) -> TextEmbedding:
         """The same embedding on `device`."""
-        return TextEmbedding(self.tokens.to(device), self.mask.to(device), self.pooled.to(device))
+        return map_tensors(self, lambda tensor: tensor.to(device))
 
     def expand(self, batch: int) -> TextEmbedding:
         """Repeat a one-row embedding `batch` times without copying."""
@@ -118,13 +119,7 @@ class Condition:
 
     def to(self, device: torch.device | str) -> Condition:
         """The same condition on `device`."""
-        return replace(
-            self,
-            text=self.text.to(device),
-            empty=self.empty.to(device),
-            low_res=None if self.low_res is None else self.low_res.to(device),
-            noise_level=None if self.noise_level is None else self.noise_level.to(device),
-        )
+        return map_tensors(self, lambda tensor: tensor.to(device))
 
 
 @renamed(wrong_ok="mismatch_mask", pool="all_captions", pool_text="all_captions_text", own="caption_index")
@@ -175,18 +170,7 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on `device`."""
-        return Batch(
-            self.images.to(device),
-            self.condition.to(device),
-            self.wrong.to(device),
-            self.mismatch_mask.to(device),
-            self.all_captions,
-            self.all_captions_text.to(device),
-            self.caption_index.to(device),
-            self.keys.to(device),
-            self.caption_ids.to(device),
-            {name: value.to(device) for name, value in self.caption_features.items()},
-        )
+        return map_tensors(self, lambda tensor: tensor.to(device))
 
 
 def number_captions(captions: Sequence[str]) -> Tensor:
