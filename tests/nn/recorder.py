@@ -9,7 +9,9 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map_only
 
-SYNCS = ("_local_scalar_dense", "nonzero", "is_nonzero", "equal", "unique", "masked_select", "lift_fresh")
+from t2ikit.testing.operations import WAITS
+
+SYNCS = WAITS | {"lift_fresh"}
 """Where the host waits for the device, or copies a number of its own to it."""
 RESHAPES = ("unsqueeze_", "squeeze_", "t_", "transpose_", "as_strided_", "detach_")
 """What changes how a tensor is seen, and launches nothing."""

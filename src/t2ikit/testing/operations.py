@@ -11,9 +11,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-_WAITS = frozenset(
-    {"_local_scalar_dense", "nonzero", "nonzero_numpy", "masked_select", "is_nonzero", "equal"}
-)
+WAITS = frozenset({"_local_scalar_dense", "nonzero", "nonzero_numpy", "masked_select", "is_nonzero", "equal"})
+"""Operations in aten for which the host waits."""
 _LAUNCH_NOTHING = frozenset(
     {
         "_unsafe_view",
@@ -72,7 +71,7 @@ class NoWaiting(TorchDispatchMode):
         """
         name = _name(func)
         given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-        if name in _WAITS or (name.startswith("index") and any(_selects(args))):
+        if name in WAITS or (name.startswith("index") and any(_selects(args))):
             raise AssertionError(f"{name} waits for the device, on tensors of {_shapes(given)}")
         result = func(*args, **(kwargs or {}))
         if _from_device(name, given, result):
