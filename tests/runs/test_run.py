@@ -64,7 +64,7 @@ def test_training_ends_with_a_grid_and_what_to_do_next(creatures_run):
 def test_plain_lines_where_there_is_no_terminal(creatures_run):
     _, result = creatures_run
     assert re.search(
-        r"step 12/12  eta 0:00:00  \d+ images/s  data \d+ %  \d\.\d GiB  loss \d\.\d{4}", result.stderr
+        r"step 12/12  eta 0:00:00  \d+ images/s  \d\.\d GiB  loss \d\.\d{4}  data \d+ %", result.stderr
     )
     assert "\x1b" not in result.stderr
 
