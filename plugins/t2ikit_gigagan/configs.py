@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from t2ikit import Config
+from t2ikit import OneStepConfig as OneStepConfig
 
 Channels = Annotated[int, Field(ge=4)]
 Filters = Annotated[int, Field(ge=1, le=64)]
@@ -156,12 +157,3 @@ class ClipConfig(Config):
 
     model: str
     """a CLIP model: a folder (`examples/train_clip.py` makes one) or a Hub id"""
-
-
-class OneStepConfig(Config):
-    """Options of the sampler."""
-
-    truncation: Fraction = 1.0
-    """1: as trained; towards 0: fewer artefacts and less variety"""
-    augmentation: Fraction = 0.0
-    """super-resolution: level of the noise added to the image to upscale"""

@@ -114,7 +114,7 @@ def _build_contrastive(config: ContrastiveConfig, context: Context) -> Any:
 
 
 def _build_sampler(config: OneStepConfig, context: Context) -> Any:
-    from t2ikit_gigagan.sampler import OneStepSampler
+    from t2ikit import OneStepSampler
 
     return OneStepSampler(config.truncation, config.augmentation)
 

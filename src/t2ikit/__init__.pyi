@@ -27,6 +27,7 @@ from .core.step import Step as Step
 from .core.super_resolution import SuperResolution as SuperResolution
 from .core.super_resolution import prepare_low_res as prepare_low_res
 from .core.super_resolution import upscale as upscale
+from .distillation.distil import distil as distil
 from .errors import T2ikitWarning as T2ikitWarning
 from .errors import UserError as UserError
 from .evaluation.functions import compare as compare
@@ -75,14 +76,17 @@ from .registry.specs import SamplerSpec as SamplerSpec
 from .registry.specs import TextEncoderSpec as TextEncoderSpec
 from .runs.open import open_run as open_run
 from .runs.run import Run as Run
+from .sampling.configs import OneStepConfig as OneStepConfig
 from .sampling.configs import SamplerConfig as SamplerConfig
 from .sampling.denoising import DenoiserSampler as DenoiserSampler
 from .sampling.denoising import ScheduledSampler as ScheduledSampler
 from .sampling.guidance import GuidedDenoiser as GuidedDenoiser
 from .sampling.guidance import clamp_images as clamp_images
 from .sampling.guidance import guided as guided
+from .sampling.guidance import model_schedule as model_schedule
 from .sampling.guidance import schedule_config as schedule_config
 from .sampling.guidance import threshold as threshold
+from .sampling.one_step import OneStepSampler as OneStepSampler
 from .sampling.sample import sample as sample
 from .sampling.samples import Samples as Samples
 from .text.model_files import name_tokenizers as name_tokenizers

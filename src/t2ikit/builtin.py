@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from t2ikit.config.base import Config
@@ -19,6 +20,7 @@ from t2ikit.data.configs import (
     accepts_shards,
     accepts_table,
 )
+from t2ikit.distillation.configs import MatchingConfig, ScoreConfig, ScoreLossConfig, StudentConfig
 from t2ikit.metrics.configs import (
     ClipDiversityConfig,
     ClipFeatureConfig,
@@ -30,7 +32,19 @@ from t2ikit.metrics.configs import (
 )
 from t2ikit.metrics.prompt_accuracy import PromptAccuracyConfig, readable
 from t2ikit.registry.hookspecs import hookimpl
-from t2ikit.registry.specs import DatasetSpec, ExporterSpec, MetricSpec, TextEncoderSpec
+from t2ikit.registry.specs import (
+    Context,
+    CriticSpec,
+    DatasetSpec,
+    ExporterSpec,
+    GeneratorSpec,
+    LossSpec,
+    MetricSpec,
+    RecipeSpec,
+    SamplerSpec,
+    TextEncoderSpec,
+)
+from t2ikit.sampling.configs import OneStepConfig
 from t2ikit.text.configs import BuiltinTextConfig, ClipTextConfig, PretrainedConfig, T5Config
 
 
@@ -237,3 +251,76 @@ def t2ikit_exporters() -> list[ExporterSpec]:
             "diffusers", _diffusers, summary="a folder that TextToImagePipeline.from_pretrained opens"
         )
     ]
+
+
+def _student(config: StudentConfig, context: Context) -> Any:
+    from t2ikit.distillation.denoiser import build_denoiser
+    from t2ikit.distillation.student import Student
+
+    return Student(config, build_denoiser(config.network, context, "generator.network"))
+
+
+def _score(config: ScoreConfig, context: Context) -> Any:
+    from t2ikit.distillation.denoiser import build_denoiser
+    from t2ikit.distillation.score import ScoreCritic
+
+    teacher, score = (build_denoiser(config.network, context, "critics.score.network") for _ in range(2))
+    return ScoreCritic(teacher, score)
+
+
+def _distribution_matching(config: MatchingConfig, context: Context) -> Any:
+    from t2ikit.distillation.losses import MatchingLoss
+
+    return MatchingLoss(config)
+
+
+def _score_loss(config: ScoreLossConfig, context: Context) -> Any:
+    from t2ikit.distillation.losses import ScoreLoss
+
+    return ScoreLoss(config)
+
+
+def _one_step(config: OneStepConfig, context: Context) -> Any:
+    from t2ikit.sampling.one_step import OneStepSampler
+
+    return OneStepSampler(config.truncation, config.augmentation)
+
+
+@hookimpl
+def t2ikit_generators() -> list[GeneratorSpec]:
+    """The student of a denoiser."""
+    return [GeneratorSpec("student", _student, StudentConfig, "a denoiser's network, in one call or a few")]
+
+
+@hookimpl
+def t2ikit_critics() -> list[CriticSpec]:
+    """What teaches a student."""
+    return [CriticSpec("score", _score, ScoreConfig, "a student's teacher, and a denoiser of its images")]
+
+
+@hookimpl
+def t2ikit_losses() -> list[LossSpec]:
+    """Distribution matching distillation."""
+    return [
+        LossSpec(
+            "distribution-matching",
+            _distribution_matching,
+            MatchingConfig,
+            "a student's images towards its teacher's distribution",
+            needs=frozenset({"critic"}),
+        ),
+        LossSpec("score", _score_loss, ScoreLossConfig, "denoise a student's images", player="critic"),
+    ]
+
+
+@hookimpl
+def t2ikit_samplers() -> list[SamplerSpec]:
+    """For one-step models."""
+    return [SamplerSpec("one-step", _one_step, OneStepConfig, "one call, truncation", "OneStep")]
+
+
+@hookimpl
+def t2ikit_recipes() -> list[RecipeSpec]:
+    """Distillation."""
+    path = Path(__file__).parent / "distillation" / "recipes" / "distil.toml"
+    return [RecipeSpec("distil", path, "a denoiser to one network call", "a denoiser: t2ikit distil RUN")]

@@ -28,6 +28,7 @@ LAYERS = (
     "metrics",
     "evaluation",
     "training",
+    "distillation",
     "memory",
     "exporters",
     "pipeline",

@@ -11,7 +11,20 @@ from typing import Annotated
 import typer
 
 from t2ikit import __version__
-from t2ikit.cli import compare, data, evaluate, export, memory, options, plugins, recipes, runs, sample, train
+from t2ikit.cli import (
+    compare,
+    data,
+    distil,
+    evaluate,
+    export,
+    memory,
+    options,
+    plugins,
+    recipes,
+    runs,
+    sample,
+    train,
+)
 from t2ikit.cli.command import Command, Group, Quiet, Verbose, choose_verbosity, prepared
 from t2ikit.cli.libraries import quiet_libraries
 from t2ikit.cli.output import print_error
@@ -26,7 +39,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     cls=Group,
 )
-for _module in (train, runs, sample, evaluate, compare, export, data, memory, plugins, recipes, options):
+for _module in (
+    train,
+    distil,
+    runs,
+    sample,
+    evaluate,
+    compare,
+    export,
+    data,
+    memory,
+    plugins,
+    recipes,
+    options,
+):
     _name = _module.__name__.rpartition(".")[2]
     _computes = _module not in (runs, plugins, recipes, options)
     app.command(_name, cls=Command)(prepared(_name, _module.command, computes=_computes))

@@ -12,6 +12,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "t2ikit train --plugin imagen --minutes 10",
         "t2ikit train --resume runs/imagen-001 --set train.steps=2000",
     ),
+    "distil": (
+        "t2ikit distil runs/imagen-001 --out runs/student",
+        "t2ikit distil runs/imagen-001 --calls 2 --set losses.matching.guidance=4",
+    ),
     "runs": (
         "t2ikit runs",
         "t2ikit runs path/to/runs --json",

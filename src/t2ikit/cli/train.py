@@ -73,7 +73,7 @@ def command(
         return
     with limit:
         run = train(plugin or (), **options)
-    _report(run)
+    report(run)
 
 
 def _fitted(memory: str, plugin: list[str], options: dict[str, Any]) -> AbstractContextManager[None]:
@@ -87,7 +87,7 @@ def _fitted(memory: str, plugin: list[str], options: dict[str, Any]) -> Abstract
     return capped(fitted, options["device"])
 
 
-def _report(run: Run) -> None:
+def report(run: Run) -> None:
     """Print where everything is, or how to go on.
 
     Raises:

@@ -195,6 +195,8 @@ class Prediction:
             "flow_prediction"); None otherwise.
         real: (B, 3, H, W), the images it was trained towards, where those are not the batch's own
             (augmented); None: the batch's.
+        condition: what `images` were made for, where it is not the batch's own (noise on `low_res`); None:
+            the batch's.
     """
 
     images: list[Tensor]
@@ -205,6 +207,7 @@ class Prediction:
     snr: Tensor | None = None
     prediction_type: str | None = None
     real: Tensor | None = None
+    condition: Condition | None = None
 
     def denoising(self) -> tuple[Tensor, Tensor, Tensor]:
         """Output, target and SNR, for losses of denoisers.

@@ -65,7 +65,13 @@ class Denoiser(Generator):
 
 
 class OneStep(Generator):
-    """A generator that draws in one call, from a latent."""
+    """A generator that makes images from a latent in one call of its network, or in a few of its own.
+
+    Attributes:
+        calls: calls of the network for one image.
+    """
+
+    calls: int = 1
 
     @abstractmethod
     def generate(self, condition: Condition, draws: Draws, truncation: float = 1.0) -> list[Tensor]:
@@ -74,9 +80,28 @@ class OneStep(Generator):
         `truncation` in [0, 1] draws the latent towards its mean; 1 leaves it alone.
         """
 
+    def augment(self, condition: Condition, draws: Draws, level: float) -> Condition:
+        """The condition with noise of `level` on its low-resolution images, for a super-resolution model.
+
+        They keep their size, unless a model takes them upscaled.
+        """
+        if self.super_resolution is None or condition.low_res is None:
+            return condition
+        size = (condition.low_res.shape[-2], condition.low_res.shape[-1])
+        return self.super_resolution.augmented(condition, size, draws, level)
+
 
 class Critic(nn.Module, ABC):
-    """A model that judges images beside texts. Owns its text tower and its augmentation."""
+    """A model that judges images beside texts. Owns its text tower and its augmentation.
+
+    Attributes:
+        judges: whether adversarial losses may ask it; false for what is trained beside the generator without
+            logits of its own, which losses find in `Step.parts`.
+        saved_whole: whether checkpoints hold its frozen weights, too: those of a run that may be gone.
+    """
+
+    judges: bool = True
+    saved_whole: bool = False
 
     @abstractmethod
     def features(self, levels: Sequence[Tensor], draws: Draws) -> Any:

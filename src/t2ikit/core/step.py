@@ -27,7 +27,8 @@ class Step:
     Attributes:
         batch: the micro-batch.
         prediction: the generator's; without gradient when the critic plays.
-        critics: by name.
+        critics: those that judge images, by name.
+        parts: everything that the critic player trains, by name.
         player: "generator" or "critic".
         draws: randomness of this step; `draws.named(...)` gives a stream of one's own.
         real, fake: levels (B, 3, h, w), coarse to fine; `fake` is detached when the critic plays.
@@ -44,7 +45,8 @@ class Step:
         *,
         real_grad: bool = False,
     ) -> None:
-        self.batch, self.prediction, self.critics = batch, prediction, critics
+        self.batch, self.prediction, self.parts = batch, prediction, critics
+        self.critics = {name: critic for name, critic in critics.items() if critic.judges}
         self.player, self.draws, self._number = player, draws, number
         real = batch.images if prediction.real is None else prediction.real
         self.real = [resize_level(real, level.shape[-2:]) for level in prediction.images]

@@ -60,7 +60,7 @@ class GeneratorModel(ModelMixin, ConfigMixin):
         registry = Registry.load()
         entry = registry.find("generators", use)
         config = validate(entry.spec.config, options, where="config.json", key="options")
-        context = Context(image_size, text_width, text_length, torch.device("cpu"), 0)
+        context = Context(image_size, text_width, text_length, torch.device("cpu"), 0, registry=registry)
         self.generator: Generator = entry.spec.build(config, context)
         for module in self.generator.modules():
             if isinstance(module, (torch.nn.LayerNorm, torch.nn.GroupNorm)):

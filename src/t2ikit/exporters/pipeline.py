@@ -227,6 +227,7 @@ class TextToImagePipeline(UnsupportedMethods, DiffusionPipeline):
             self.device,
             recipe.train.seed,
             self.config.recipe.get("random", "torch"),  # earlier versions did not record it
+            registry,
         )
         network = self.generator.generator.eval()
         sampler = build_sampler(recipe.parts["sampler"], context, network)

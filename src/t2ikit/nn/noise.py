@@ -135,6 +135,20 @@ def signal_to_noise(alpha: Tensor, sigma: Tensor) -> Tensor:
     return (alpha / sigma.clamp_min(1e-12)).square().flatten()
 
 
+def clean_weight(snr: Tensor, gamma: float, prediction: str) -> Tensor:
+    """Weight (B,) of the squared error in the clean images, at most `gamma`: SNR + 1, of epsilon SNR.
+
+    v's error is SNR + 1 times the clean image's, and epsilon's SNR times (arXiv 2202.00512, section 4), which
+    goes to 0 where its clean image has no bound.
+
+    Args:
+        snr: (B,), signal-to-noise ratios.
+        gamma: the greatest weight.
+        prediction: what the model predicts.
+    """
+    return (snr if prediction == "epsilon" else snr + 1).clamp_max(gamma)
+
+
 def random_timesteps(
     draws: Draws,
     timesteps: int,

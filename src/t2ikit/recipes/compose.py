@@ -62,7 +62,7 @@ def build_model(
     text = recipe.parts["text"]
     encoder: TextEncoder = text.entry.spec.build(text.config, None)
     seed = recipe.train.seed
-    context = Context(image_size, encoder.width, encoder.length, device, seed, random)
+    context = Context(image_size, encoder.width, encoder.length, device, seed, random, registry)
     generator = _seeded(recipe.parts["generator"], context, "generator").to(device)
     sampler = build_sampler(recipe.parts["sampler"], context, generator)
     count = sum(parameter.numel() for parameter in generator.parameters())

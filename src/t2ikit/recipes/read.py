@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,12 @@ from t2ikit.registry.registry import Registry
 
 
 def read_recipe(
-    registry: Registry, name: str | None, *, data: str | None = None, settings: Sequence[str] = ()
+    registry: Registry,
+    name: str | None,
+    *,
+    data: str | None = None,
+    settings: Sequence[str] = (),
+    complete: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
 ) -> Recipe:
     """Find, overlay and check a recipe.
 
@@ -27,11 +32,14 @@ def read_recipe(
         name: a recipe's name or a TOML file; None takes the default of the one plugin asked for.
         data: a SPEC that replaces the recipe's data; the image size stays.
         settings: `key=value` strings, applied last.
+        complete: adds tables that the recipe leaves open, before data and settings.
 
     Raises:
         UserErrors: everything that is wrong, together.
     """
     raw = _extended(registry, name if name is not None else registry.default_recipe().canonical, ())
+    if complete is not None:
+        raw = complete(raw)
     title = name or registry.default_recipe().canonical
     if data is not None:
         raw["data"] = replace_data(registry, raw.get("data", {}), data)

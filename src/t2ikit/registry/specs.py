@@ -50,6 +50,7 @@ class Context:
         device: where the run computes.
         seed: of the run.
         random: how the run's random numbers are made, as `Draws` takes it.
+        registry: where a part looks up the parts that it is made of; None: the installed plugins.
     """
 
     image_size: int
@@ -58,6 +59,7 @@ class Context:
     device: torch.device
     seed: int
     random: Literal["counter", "torch"] = "counter"
+    registry: Any = None
 
 
 @dataclass(frozen=True)

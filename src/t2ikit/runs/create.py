@@ -59,6 +59,7 @@ def create_run(
     processes: int = 1,
     upscales: bool = False,
     chosen: Mapping[str, Any] | None = None,
+    origin: Mapping[str, Any] | None = None,
 ) -> Run:
     """Make a new run folder with its recipe.toml and run.json.
 
@@ -71,6 +72,7 @@ def create_run(
         processes: how many train it.
         upscales: whether the model is given images.
         chosen: what the settings that say "auto" came to.
+        origin: the run whose weights it begins with; None: it begins from random ones.
 
     Raises:
         UserError: the folder exists and is not empty, or cannot be written.
@@ -89,6 +91,7 @@ def create_run(
         "text_fingerprint": text,
         "versions": {"python": platform.python_version(), **_versions()},
         "plugins": record(recipe, registry),
+        **({"origin": dict(origin)} if origin else {}),
     }
     try:
         (path / "samples").mkdir(parents=True, exist_ok=True)

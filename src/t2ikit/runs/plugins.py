@@ -22,7 +22,8 @@ Recorded = Mapping[str, Any]
 def record(recipe: Recipe, registry: Registry) -> list[dict[str, Any]]:
     """The plugins whose parts the recipe uses; a file is known by its name and hash, not its place."""
     parts = [*recipe.parts.values(), *recipe.critics.values(), *(use.part for use in recipe.losses.values())]
-    found = [registry.plugins[name] for name in sorted({part.entry.plugin for part in parts})]
+    names = {part.entry.plugin for part in parts}.union(*(plugins_in(part.table()) for part in parts))
+    found = [registry.plugins[name] for name in sorted(names & set(registry.plugins))]
     return [
         {
             "name": plugin.name,
@@ -31,6 +32,15 @@ def record(recipe: Recipe, registry: Registry) -> list[dict[str, Any]]:
         }
         for plugin in found
     ]
+
+
+def plugins_in(table: object) -> set[str]:
+    """The plugins of a part's table, and of the parts that it is made of."""
+    if not isinstance(table, Mapping):
+        return set()
+    use = table.get("use")
+    own = {use.split("/")[0]} if isinstance(use, str) and "/" in use else set()
+    return own.union(*(plugins_in(value) for value in table.values()))
 
 
 def absent(plugins: Sequence[Recorded], registry: Registry) -> list[Recorded]:

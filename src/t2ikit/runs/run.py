@@ -22,7 +22,7 @@ from t2ikit.registry.registry import Registry
 from t2ikit.runs import checkpoint as ckpt
 from t2ikit.runs import files as run_files
 from t2ikit.runs.log import read_log
-from t2ikit.runs.plugins import check_present, check_same_files
+from t2ikit.runs.plugins import check_present, check_same_files, plugins_in
 from t2ikit.text.vocabulary import KEY, read_words
 
 ENCODER = "text_encoder"
@@ -231,8 +231,7 @@ class Run:
 
     def samples_with(self, plugin: str) -> bool:
         """Whether the generator, the sampler or the text encoder is of this plugin."""
-        parts = [self.table.get(key) for key in ("generator", "sampler", "text")]
-        return any(isinstance(part, dict) and str(part.get("use")).startswith(f"{plugin}/") for part in parts)
+        return any(plugin in plugins_in(self.table.get(key)) for key in ("generator", "sampler", "text"))
 
 
 def damaged(path: Path, error: Exception) -> UserError:

@@ -12,6 +12,15 @@ from t2ikit.config.base import Config
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
+class OneStepConfig(Config):
+    """Options of the sampler of one-step models."""
+
+    truncation: Fraction = 1.0
+    """1: as trained; towards 0: fewer artefacts and less variety"""
+    augmentation: Fraction = 0.0
+    """super-resolution: level of the noise added to the image to upscale"""
+
+
 class SamplerConfig(Config):
     """Options of every sampler of denoisers."""
 

@@ -18,7 +18,7 @@ from t2ikit.core.batch import Condition
 from t2ikit.core.interfaces import Denoiser, Sampler
 from t2ikit.core.rng import Draws
 from t2ikit.sampling.configs import SamplerConfig
-from t2ikit.sampling.guidance import GuidedDenoiser, clamp_images, schedule_config
+from t2ikit.sampling.guidance import GuidedDenoiser, clamp_images, model_schedule
 
 ConfigT = TypeVar("ConfigT", bound=SamplerConfig)
 
@@ -49,9 +49,7 @@ class DenoiserSampler(Sampler, Generic[ConfigT]):
 
     def schedule(self, model: Denoiser) -> Tensor:
         """Cumulative alphas (T,) of the model's own schedule."""
-        from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
-
-        return DDPMScheduler.from_config(schedule_config(model)).alphas_cumprod
+        return model_schedule(model)
 
     @torch.no_grad()
     def __call__(

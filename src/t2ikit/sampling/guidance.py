@@ -108,6 +108,14 @@ def schedule_config(model: Denoiser) -> dict[str, Any]:
     }
 
 
+def model_schedule(model: Denoiser) -> Tensor:
+    """Cumulative alphas (T,) of a model's own schedule, in float32."""
+    from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
+
+    alphas: Tensor = DDPMScheduler.from_config(schedule_config(model)).alphas_cumprod
+    return alphas
+
+
 class GuidedDenoiser:
     """A denoiser with prompts and options of sampling, asked for clean images step by step.
 
@@ -139,9 +147,7 @@ class GuidedDenoiser:
         graphs: DenoiserGraphs | None = None,
     ) -> None:
         if schedule is None:
-            from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
-
-            schedule = DDPMScheduler.from_config(schedule_config(model)).alphas_cumprod
+            schedule = model_schedule(model)
         self.model, self.condition = model, model.prepare(condition)
         self.config, self.schedule, self.graphs = config, schedule.double(), graphs
         self.guidance = config.guidance if guidance is None else guidance

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -50,7 +50,7 @@ class Subject:
 
     def build(self, image_size: int | None = None) -> Any:
         """Build the part, from a fixed seed; without an image size, with None for a context."""
-        context = None if image_size is None else toy_context(image_size)
+        context = None if image_size is None else replace(toy_context(image_size), registry=self.registry)
         with explained(f"{self.title} cannot be built"), seeded():
             return self.entry.spec.build(self.config, context)
 

@@ -18,8 +18,16 @@ MUON, ADAMW = {"momentum"}, {"step", "exp_avg", "exp_avg_sq"}
 
 
 def own_state(module: nn.Module) -> dict[str, Tensor]:
-    """What training changes: parameters that are trained, and buffers; a frozen teacher is left out."""
-    frozen = {name for name, parameter in module.named_parameters() if not parameter.requires_grad}
+    """What training changes: parameters that are trained, and buffers.
+
+    Frozen ones are left out, but for those of a part that is `saved_whole`.
+    """
+    whole = tuple(f"{name}." for name, part in module.named_modules() if getattr(part, "saved_whole", False))
+    frozen = {
+        name
+        for name, parameter in module.named_parameters()
+        if not parameter.requires_grad and not name.startswith(whole)
+    }
     return {name: tensor for name, tensor in module.state_dict().items() if name not in frozen}
 
 

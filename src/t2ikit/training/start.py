@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import errno
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
-from filelock import BaseFileLock, FileLock, Timeout
 
 from t2ikit.config.toml import parse_setting, readable
 from t2ikit.core.interfaces import Split, StreamingDataset
@@ -23,6 +23,7 @@ from t2ikit.recipes.recipe import Recipe
 from t2ikit.registry.registry import Registry
 from t2ikit.runs.commands import resume_command
 from t2ikit.runs.create import check_new, create_run, next_run_folder
+from t2ikit.runs.locking import lock_run
 from t2ikit.runs.open import open_run
 from t2ikit.runs.run import Run
 from t2ikit.text.vocabulary import cut_prompts
@@ -36,6 +37,7 @@ from t2ikit.training.validation import validation_data
 from t2ikit.utils.files import unwritable
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+Begin = Callable[[Components], Mapping[str, Any]]
 FIXED_ON_RESUME = ("batch", "precision", "seed", "ema_decay", "prompts", "samples", "log_every")
 
 
@@ -46,6 +48,7 @@ def start_run(
     *,
     device: str = "auto",
     progress: bool = True,
+    begin: Begin | None = None,
 ) -> Run:
     """Train a recipe from the beginning into the new folder `out`, or runs/PLUGIN-001 and so on.
 
@@ -55,6 +58,7 @@ def start_run(
         out: the new folder.
         device: auto, cpu, cuda or mps.
         progress: show on standard error how far it is.
+        begin: gives the built parts the weights they begin with; what run.json is to say of these.
 
     Raises:
         UserError: what cannot work, before anything is computed.
@@ -66,6 +70,7 @@ def start_run(
     validation_data(components.dataset)
     stays_on_device(recipe.parts["data"].config, components.dataset, accelerator.device)
     check_trackers(recipe.train.trackers)
+    origin = begin(components) if begin is not None else None
     if accelerator.is_main_process:
         create_run(
             folder,
@@ -77,6 +82,7 @@ def start_run(
             processes=accelerator.num_processes,
             upscales=components.model.generator.super_resolution is not None,
             chosen={"precision": recipe.train.precision},
+            origin=origin,
         )
     accelerator.wait_for_everyone()
     return _train(open_run(folder), registry, recipe, components, accelerator, display, resume=False)
@@ -214,7 +220,7 @@ def _train(
         return session.run
 
     try:
-        lock = _lock(run) if accelerator.is_main_process else None
+        lock = lock_run(run) if accelerator.is_main_process else None
         for warning in components.dataset.warnings:
             display.log(f"warning: {warning}")
         for note in components.dataset.notes:
@@ -238,25 +244,6 @@ def _train(
         display.close()
         if lock is not None:
             lock.release()
-
-
-def _lock(run: Run) -> BaseFileLock:
-    """Keep other processes from training the same run; the system lets go of it when this one ends.
-
-    Raises:
-        UserError: another one is training it.
-    """
-    lock = FileLock(run.path / ".training.lock")
-    try:
-        lock.acquire(timeout=1)  # `t2ikit runs` holds it for an instant
-    except Timeout as error:
-        raise UserError(
-            f"{run.path}: another process is training this run",
-            expected="one process a run",
-            got="a lock that is held",
-            fix="wait for it, or stop it",
-        ) from error
-    return lock
 
 
 def _captions(components: Components, recipe: Recipe) -> Iterator[str]:

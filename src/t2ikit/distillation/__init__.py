@@ -1,0 +1,1 @@
+"""A trained denoiser becomes a generator of one network call."""
