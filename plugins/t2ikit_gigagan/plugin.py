@@ -218,6 +218,12 @@ def t2ikit_recipes() -> list[RecipeSpec]:
             "openmoji-32", RECIPES / "openmoji-32.toml", "emoji at 32 px, on a CPU", install("openmoji")
         ),
         RecipeSpec("openmoji-64", RECIPES / "openmoji-64.toml", "emoji at 64 px", install("openmoji")),
+        RecipeSpec(
+            "distil",
+            RECIPES / "distil.toml",
+            "t2ikit/distil with a critic on real images",
+            "a denoiser: t2ikit distil RUN --recipe gigagan/distil",
+        ),
         *(
             RecipeSpec(
                 f"ladder-{name}",

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import IFPipeline, UNet2DConditionModel
+from diffusers import DDPMScheduler, IFPipeline, UNet2DConditionModel
 
-from t2ikit import Model, Run, UserError, name_tokenizers, write_model_card
+from t2ikit import Generator, Model, Run, Student, UserError, name_tokenizers, write_model_card
 from t2ikit_imagen.configs import SamplerConfig
 from t2ikit_imagen.deepfloyd import IFDenoiser
 from t2ikit_imagen.samplers import ScheduledSampler
@@ -31,11 +31,11 @@ def export_if(run: Run, out: Path) -> None:
     if found:
         raise UserError(
             f"{run.path}: diffusers' IFPipeline cannot hold this model",
-            expected="a run of the recipe imagen/imagen-if",
+            expected="a run of the recipe imagen/imagen-if, or its student of one call",
             got="; ".join(found),
             fix="train one with --recipe imagen/imagen-if, or use --format diffusers",
         )
-    network: Any = model.generator
+    network: Any = network_of(model.generator)
     encoder, tokenizer = model.encoder.components()  # type: ignore[attr-defined]
     pipeline = IFPipeline(
         tokenizer=tokenizer,
@@ -49,30 +49,65 @@ def export_if(run: Run, out: Path) -> None:
     )
     pipeline.save_pretrained(out)
     name_tokenizers(out)
-    sampler = model.sampler
+    sampler = model.sampler  # of a student: one step, without guidance
     options = f"num_inference_steps={sampler.steps}, guidance_scale={sampler.guidance}"
     write_model_card(run, out, "diffusers:DiffusionPipeline", model, options)
 
 
+def network_of(generator: Generator) -> Generator:
+    """The denoiser within a student; any other generator as it is."""
+    return generator.denoiser.network if isinstance(generator, Student) else generator
+
+
 def obstacles(run: Run, model: Model) -> list[str]:
     """Everything that keeps a model from being an IFPipeline."""
-    text, sampler, used = run.table["text"], model.sampler, run.table["sampler"]["use"]
+    generator, network = run.table["generator"], network_of(model.generator)
     found = []
-    if not isinstance(model.generator, IFDenoiser):
+    if not isinstance(network, IFDenoiser):
         found.append(
-            f"generator {run.table['generator']['use']}: not imagen/if-unet "
+            f"generator {generator.get('network', generator)['use']}: not imagen/if-unet "
             "(it has a text tower, folded pixels or masks)"
         )
+    found += _of_the_text(run, model)
+    if isinstance(model.generator, Student):
+        return found + _of_the_student(model.generator)
+    if isinstance(network, IFDenoiser) and network.caption_dropout == 0:
+        found.append("generator.caption_dropout 0: that pipeline guides with the empty caption")
+    return found + _of_the_sampler(run, model)
+
+
+def _of_the_text(run: Run, model: Model) -> list[str]:
+    """What is wrong with the text encoder."""
+    text, found = run.table["text"], []
     if not hasattr(model.encoder, "components"):
         found.append(f"text {text['use']}: it has no model that transformers could open")
     elif text["use"] != "t2ikit/t5":
         found.append(f"text {text['use']}: not a T5 (t2ikit/t5)")
-    if isinstance(model.generator, IFDenoiser) and model.generator.caption_dropout == 0:
-        found.append("generator.caption_dropout 0: that pipeline guides with the empty caption")
     if text.get("length") != TOKENS or not text.get("padded"):
         found.append(
             f"text.length {text.get('length')}, text.padded {bool(text.get('padded'))}: not {TOKENS} and true"
         )
+    return found
+
+
+def _of_the_student(student: Student) -> list[str]:
+    """Why one step of a scheduler is not what a student does."""
+    found = []
+    if student.calls > 1:
+        found.append(
+            f"generator.calls {student.calls}: not 1 (that pipeline's steps go on from noisy images)"
+        )
+    if student.start < 1:
+        found.append(
+            f"generator.start {student.start:g}: not the schedule's last level, where it would begin"
+        )
+    return found
+
+
+def _of_the_sampler(run: Run, model: Model) -> list[str]:
+    """What is wrong with the sampler of a denoiser."""
+    sampler, used = model.sampler, run.table["sampler"]["use"]
+    found: list[str] = []
     if not isinstance(sampler, ScheduledSampler):
         found.append(f"sampler {used}: it is no scheduler of diffusers for the diffusion schedule")
         return found
@@ -100,7 +135,10 @@ def scheduler(model: Model) -> Any:
     IFPipeline asks every scheduler for its `variance_type`, to split what the U-Net gives; diffusers keeps it
     in the config of a scheduler that has no use for one.
     """
-    network, sampler = model.generator, model.sampler
+    network, sampler = network_of(model.generator), model.sampler
+    if isinstance(network, IFDenoiser) and isinstance(model.generator, Student):
+        trailing = {"timestep_spacing": "trailing", "clip_sample": False, "variance_type": "fixed_small"}
+        return DDPMScheduler.from_config({**network.scheduler_config, **trailing})
     if not isinstance(network, IFDenoiser) or not isinstance(sampler, ScheduledSampler):
         raise TypeError("obstacles() was not heeded")
     made, config = sampler.scheduler(network), sampler.config

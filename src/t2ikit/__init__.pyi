@@ -28,6 +28,7 @@ from .core.super_resolution import SuperResolution as SuperResolution
 from .core.super_resolution import prepare_low_res as prepare_low_res
 from .core.super_resolution import upscale as upscale
 from .distillation.distil import distil as distil
+from .distillation.student import Student as Student
 from .errors import T2ikitWarning as T2ikitWarning
 from .errors import UserError as UserError
 from .evaluation.functions import compare as compare

@@ -24,6 +24,7 @@ from test_pretrained_text import t5_folder
 from test_super_resolution import DENOISER, TINY
 from transformers import T5EncoderModel
 
+import t2ikit
 import t2ikit.exporters.export
 import t2ikit_imagen.pipeline
 from conftest import TOYS
@@ -931,11 +932,13 @@ found = {}
 for name in json.loads(sys.argv[1]):
     pipeline = DiffusionPipeline.from_pretrained(name)
     generators = [torch.Generator().manual_seed(seed) for seed in json.loads(sys.argv[2])]
-    images = pipeline(json.loads(sys.argv[3]), num_inference_steps=3, guidance_scale=2.5,
+    steps, scale = (1, 1.0) if name == "student" else (3, 2.5)
+    images = pipeline(json.loads(sys.argv[3]), num_inference_steps=steps, guidance_scale=scale,
                       generator=generators, output_type="pt").images
     found[name] = {"class": type(pipeline).__name__, "images": images.tolist()}
 print(json.dumps({**found, "ours": sorted(name for name in sys.modules if name.startswith("t2ikit"))}))
 """
+STUDENT = ["train.batch=2", "train.samples=1", "train.validation_images=2"]
 CAPITALS = ["A red Cat", " a BLUE square with green cat "]
 SAMPLERS = ("ddim", "ddpm", "dpm++", "euler", "unipc")
 """Those that the format takes."""
@@ -960,6 +963,8 @@ def stock(runs, tmp_path_factory):
     wanted["bf16"] = replace(
         run, table={**run.table, "text": {**run.table["text"], "precision": "bf16"}}, info=info
     )
+    student = t2ikit.distil(run, out=folder / "run", steps=2, set=STUDENT, device="cpu", progress=False)
+    wanted["student"] = replace(student, info={**student.info, "random": "torch"})
     for name, each in wanted.items():
         export_if(each, folder / name)
     seeds = [derive_seed(derive_seed(0, prompt, 0), "sample") for prompt in CAPITALS]
@@ -970,7 +975,7 @@ def stock(runs, tmp_path_factory):
     return json.loads(done.stdout.splitlines()[-1]), wanted
 
 
-@pytest.mark.parametrize("name", [*SAMPLERS, "bf16"])
+@pytest.mark.parametrize("name", [*SAMPLERS, "bf16", "student"])
 def test_stock_diffusers_draws_the_same_images(stock, name):
     """With the noise that t2ikit would draw, and without t2ikit; captions in capitals, too."""
     found, wanted = stock
@@ -980,6 +985,33 @@ def test_stock_diffusers_draws_the_same_images(stock, name):
     near = 0.1 if name == "bf16" else 1e-4  # it computes in float32 what t2ikit computes in bf16
     theirs = torch.tensor(found[name]["images"]).clamp(-1, 1)  # which diffusers does on the way to an image
     torch.testing.assert_close(theirs, ours, atol=near, rtol=near)
+
+
+def test_a_student_that_stock_diffusers_cannot_call_is_refused(stock, tmp_path):
+    student = stock[1]["student"]
+    for options, expected in (({"calls": 2}, "generator.calls 2"), ({"start": 0.9}, "generator.start 0.9")):
+        generator = {**student.table["generator"], **options}
+        changed = replace(student, table={**student.table, "generator": generator})
+        with pytest.raises(UserError, match="cannot hold this model") as error:
+            export_if(changed, tmp_path / "out")
+        assert expected in str(error.value)
+
+
+def test_the_card_of_a_student_says_what_it_came_from(stock, tmp_path):
+    folder = export(stock[1]["student"].path, "if", out=tmp_path / "out")
+    card = (folder / "README.md").read_text()
+    assert 'pipeline("a prompt", num_inference_steps=1, guidance_scale=1.0)' in card
+    assert "Distilled from `if` (imagen/if-unet) at step" in card
+
+
+def test_a_student_is_a_pipeline_of_one_call(stock, tmp_path):
+    run = stock[1]["student"].path
+    pipeline = TextToImagePipeline.from_pretrained(export(run, "diffusers", out=tmp_path / "out"))
+    found = pipeline(PROMPTS, num_images_per_prompt=2, output_type="pt").images
+    assert torch.equal(found, drawn(run))
+    assert pipeline.model().sampler.function_evaluations == 0  # a fresh one each call
+    opened = open_run(tmp_path / "out")
+    assert opened.info["origin"]["run"] == "if"
 
 
 def test_every_sampler_that_the_format_takes_is_tried_there(runs):

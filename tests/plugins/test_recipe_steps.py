@@ -11,7 +11,9 @@ from recorder import OnCPU
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from clip_support import clip_folder
+from conftest import TOYS
 from t2ikit.core.tensors import without_strings
+from t2ikit.distillation.distil import completed_by
 from t2ikit.nn.cuda_graphs import WARM_UP
 from t2ikit.recipes.compose import build_components
 from t2ikit.recipes.read import read_recipe
@@ -23,11 +25,15 @@ from t2ikit.training.player import freeze_all_but, thaw
 from t2ikit.training.start import make_trainer
 
 PLUGINS = Path(__file__).parents[2] / "plugins"
+TEACHER = {"generator": {"use": "toys/denoiser"}, "sampler": {"guidance": 2.0}}
+"""What a recipe of distillation is given: the U-Net is traced in other recipes."""
 RECIPES = sorted(
     f"{folder.parent.name.removeprefix('t2ikit_')}/{path.stem}"
     for folder in PLUGINS.glob("*/recipes")
     for path in folder.glob("*.toml")
+    if path.stem != "distil"
 )
+RECIPES += ["t2ikit/distil"]  # of which gigagan/distil is made, with the critic of gigagan/default
 BATCH = 2
 OPERATIONS = {"imagen/default": 1_500, "gigagan/default": 3_400}
 """At most so many are launched in a step."""
@@ -36,6 +42,7 @@ CAPTURED = [
     "imagen/imagen-if",
     "gigagan/default",
     "gigagan/ladder-vision-aided",
+    "t2ikit/distil",
 ]
 
 
@@ -60,7 +67,11 @@ def same_step(name: str) -> str:
 
 def trainer_of(name: str, clip: str):
     """A recipe's trainer and batch, with data and models that are here."""
-    registry = Registry.load()
+    registry = Registry.load([str(TOYS)])
+    complete = None
+    if name.endswith("/distil"):
+        own = read_recipe(registry, name).table()
+        complete = completed_by({**TEACHER, "data": own["data"], "text": own["text"]}, guidance=True)
     table = read_recipe(registry, name).table()
     settings = [f"train.batch={BATCH}", "train.micro_batch=0", "train.precision=no"]
     if "model" in table["text"]:
@@ -69,7 +80,7 @@ def trainer_of(name: str, clip: str):
         settings += [
             f"{kind}.{part}.model={clip}" for part, own in table.get(kind, {}).items() if "model" in own
         ]
-    recipe = read_recipe(registry, name, data="creatures", settings=settings)
+    recipe = read_recipe(registry, name, data="creatures", settings=settings, complete=complete)
     accelerator = make_accelerator(recipe.train, "cpu", lazy_parameters=True)
     components = build_components(recipe, registry, accelerator.device)
     trainer = make_trainer(recipe, components, accelerator)

@@ -149,7 +149,7 @@ def test_no_module_hides_a_public_function():
     assert not modules & set(t2ikit.__all__)
 
 
-ACTS = {"compare", "evaluate", "export", "sample", "sweep", "train"}
+ACTS = {"compare", "distil", "evaluate", "export", "sample", "sweep", "train"}
 
 
 @pytest.mark.parametrize("name", sorted(ACTS & set(t2ikit.__all__)))

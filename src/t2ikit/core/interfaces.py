@@ -95,12 +95,12 @@ class Critic(nn.Module, ABC):
     """A model that judges images beside texts. Owns its text tower and its augmentation.
 
     Attributes:
-        judges: whether adversarial losses may ask it; false for what is trained beside the generator without
-            logits of its own, which losses find in `Step.parts`.
+        gives_logits: whether adversarial losses may ask it; false for what is trained beside the generator
+            without logits of its own, which losses find in `Step.parts`.
         saved_whole: whether checkpoints hold its frozen weights, too: those of a run that may be gone.
     """
 
-    judges: bool = True
+    gives_logits: bool = True
     saved_whole: bool = False
 
     @abstractmethod

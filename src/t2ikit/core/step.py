@@ -46,7 +46,7 @@ class Step:
         real_grad: bool = False,
     ) -> None:
         self.batch, self.prediction, self.parts = batch, prediction, critics
-        self.critics = {name: critic for name, critic in critics.items() if critic.judges}
+        self.critics = {name: critic for name, critic in critics.items() if critic.gives_logits}
         self.player, self.draws, self._number = player, draws, number
         real = batch.images if prediction.real is None else prediction.real
         self.real = [resize_level(real, level.shape[-2:]) for level in prediction.images]

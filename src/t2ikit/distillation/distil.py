@@ -52,8 +52,7 @@ def distil(
         out: the new run folder; None takes runs/distil-001, 002, and so on.
         steps: the setting train.steps.
         calls: network calls for an image, the setting generator.calls: 1, 2 or 4.
-        recipe: a name or a TOML file; None takes t2ikit/distil. What it leaves open is the run's own: data,
-            text encoder, network.
+        recipe: a name or a TOML file; None takes t2ikit/distil. Data, text encoder and network are the run's.
         data: a dataset in place of the run's.
         set: settings laid over the recipe, as `train` takes them.
         seed, device, minutes, callbacks, progress: as for `train`.
@@ -100,7 +99,7 @@ def _check_denoiser(run: Run, model: Model) -> None:
 
 
 def completed_by(table: Mapping[str, Any], *, guidance: bool) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """What adds to a recipe the data, the text encoder and the network of a denoiser's resolved recipe.
+    """What puts into a recipe the data, the text encoder and the network of a denoiser's resolved recipe.
 
     Args:
         table: the denoiser's recipe.
@@ -111,8 +110,7 @@ def completed_by(table: Mapping[str, Any], *, guidance: bool) -> Callable[[dict[
 
     def complete(raw: dict[str, Any]) -> dict[str, Any]:
         full = copy.deepcopy(raw)
-        for key in ("data", "text"):
-            full.setdefault(key, table[key])
+        full |= {key: table[key] for key in ("data", "text")}
         parts = [full.get("generator", {}), *full.get("critics", {}).values()]
         for part in parts:
             if part.get("use") in ("t2ikit/student", "t2ikit/score"):

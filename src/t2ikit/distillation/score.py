@@ -23,7 +23,7 @@ class ScoreCritic(Critic):
         score: a second one of the same kind, trained.
     """
 
-    judges = False
+    gives_logits = False
     saved_whole = True
 
     def __init__(self, teacher: Denoiser, score: Denoiser) -> None:

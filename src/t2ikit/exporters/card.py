@@ -137,8 +137,19 @@ def _weights(run: Run, model: Model) -> list[str]:
     return [
         f"Weights of step {model.step}{of}.",
         "",
+        *_origin(run),
         *(f"Note: {escaped(note)}.\n" for note in model.notes),
     ]
+
+
+def _origin(run: Run) -> list[str]:
+    """The run whose weights it began with."""
+    origin = run.info.get("origin")
+    if not isinstance(origin, Mapping):
+        return []
+    word = {"distilled": "Distilled"}.get(str(origin.get("kind")), "Started")
+    generator, step = (escaped(str(origin.get(key))) for key in ("generator", "step"))
+    return [f"{word} from {code(str(origin.get('run')))} ({generator}) at step {step}.", ""]
 
 
 def _numbers(run: Run, model: Model) -> list[str]:

@@ -1,0 +1,159 @@
+"""Students of denoisers beside their teachers: accuracy, distance, diversity, cost; one change at a time.
+
+    python benchmarks/distillation.py runs/imagen-001 [RUN ...] --out runs/students [-n 1024]
+        [--variants plain,critic,...] [--table docs/distil-table.md]
+
+Trains the students that are not there yet, one by one (stop it and start it again as you like). Teacher
+and student sample the same prompts that training never showed; differences are of the same prompts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import t2ikit
+from t2ikit.data.creatures.grammar import parse
+from t2ikit.metrics.creature_reader import CreatureReader
+from t2ikit.metrics.prompt_accuracy import NAMES
+
+Z = 1.959963984540054
+VARIANTS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "critic": {"recipe": "gigagan/distil"},
+    "guidance-1": {"losses.matching.guidance": 1.0},
+    "guidance-4": {"losses.matching.guidance": 4.0},
+    "low-noise": {"losses.matching.high": 0.6},
+    "high-noise": {"losses.matching.low": 0.3},
+    "two-scores-a-student": {"losses.matching.every": 2},
+    "two-students-a-score": {"losses.score.every": 2},
+    "short-average": {"train.ema_decay": 0.9},
+    "long-average": {"train.ema_decay": 0.995},
+    "two-calls": {"generator.calls": 2},
+    "four-calls": {"generator.calls": 4},
+}
+"""Settings of each, one change beside `plain`."""
+METRICS = ("prompt-accuracy", "reader-distance", "reader-diversity")
+
+
+def measured(run: Path, n: int) -> dict[str, Any]:
+    """A run's figures, and for each prompt whether all of it was sampled right."""
+    kept = run / f"benchmark-{n}.json"
+    if kept.is_file():
+        found: dict[str, Any] = json.loads(kept.read_text())
+        return found
+    result = t2ikit.evaluate(run, metrics=METRICS, n=n, write=False)
+    images = result.image_set
+    assert images is not None
+    table = {
+        "measures": {name: measure.value for name, measure in result.measures.items()},
+        "milliseconds": 1000 * result.costs.seconds / result.costs.images,
+        "calls": result.costs.calls,
+        "right": right(images.prompts, images.images),
+    }
+    kept.write_text(json.dumps(table))
+    return table
+
+
+def right(prompts: Sequence[str], images: Any) -> list[bool]:
+    """For each prompt, whether the reader finds all that it names."""
+    wanted = [parse(prompt) for prompt in prompts]
+    return [
+        all(getattr(one, field) in (None, getattr(read, field)) for field in NAMES.values())
+        for one, read in zip(wanted, CreatureReader()(images), strict=True)
+    ]
+
+
+def difference(student: Sequence[bool], teacher: Sequence[bool]) -> tuple[float, float, float]:
+    """Mean difference over the same prompts in points, with its 95 % interval."""
+    apart = 100.0 * (np.array(student, float) - np.array(teacher, float))
+    mean, reach = float(apart.mean()), Z * float(apart.std(ddof=1)) / len(apart) ** 0.5
+    return mean, mean - reach, mean + reach
+
+
+def student_of(teacher: Path, variant: str, options: argparse.Namespace) -> Path:
+    """The folder of a student, which is trained to its end where it is not."""
+    out = Path(options.out) / f"{teacher.resolve().name}-{variant}"
+    if not (out / "run.json").is_file():
+        settings = dict(VARIANTS[variant])
+        recipe = settings.pop("recipe", None)
+        t2ikit.distil(
+            teacher,
+            out=out,
+            recipe=recipe,
+            steps=options.steps,
+            set=settings,
+            seed=options.seed,
+            device="cpu",
+        )
+    elif not t2ikit.open_run(out).finished:
+        t2ikit.train(resume=out, device="cpu")
+    return out
+
+
+def minutes_of(run: Path) -> float:
+    """Minutes of training, from the rates in its log."""
+    table = t2ikit.open_run(run)
+    batch, lines = table.table["train"]["batch"], table.log()
+    done, seconds = 0, 0.0
+    for line in lines:
+        if line.get("images_per_second"):
+            seconds += (line["step"] - done) * batch / line["images_per_second"]
+            done = line["step"]
+    return seconds / 60
+
+
+def row(name: str, run: Path, table: dict[str, Any], teacher: dict[str, Any]) -> str:
+    """A line of the Markdown table."""
+    values = table["measures"]
+    points = [f"{values[f'prompt-accuracy/{one}']:.1f}" for one in (*NAMES, "joint")]
+    apart = (
+        ""
+        if table is teacher
+        else "{:+.1f} [{:+.1f}, {:+.1f}]".format(*difference(table["right"], teacher["right"]))
+    )
+    others = [f"{values[one]:.4g}" for one in ("reader-distance/kd-reader", "reader-diversity/per-prompt")]
+    costs = [f"{minutes_of(run):.1f}", f"{table['calls']:g}", f"{table['milliseconds']:.1f}"]
+    return "| " + " | ".join([name, *points, apart, *others, *costs]) + " |"
+
+
+HEADER = (
+    "| run | colour | species | action | eyes | joint | joint beside the teacher | kd-reader | diversity "
+    "| minutes | calls | ms an image |\n|" + "---|" * 12
+)
+
+
+def main() -> None:
+    """Train, measure, print a table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("--out", type=Path, default=Path("runs/students"))
+    parser.add_argument("--variants", default="plain")
+    parser.add_argument("--steps", type=int, default=None)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--table", type=Path)
+    parser.add_argument("-n", type=int, default=1024)
+    options = parser.parse_args()
+    lines = [HEADER]
+    for teacher in options.runs:
+        theirs = measured(teacher, options.n)
+        lines.append(row(f"{teacher.name}, the teacher", teacher, theirs, theirs))
+        for variant in options.variants.split(","):
+            student = student_of(teacher, variant, options)
+            lines.append(row(variant, student, measured(student, options.n), theirs))
+            print(lines[-1], flush=True)
+    text = "\n".join(lines) + "\n"
+    print(text)
+    if options.table is not None:
+        options.table.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
