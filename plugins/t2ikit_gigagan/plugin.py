@@ -222,7 +222,7 @@ def t2ikit_recipes() -> list[RecipeSpec]:
             "distil",
             RECIPES / "distil.toml",
             "t2ikit/distil with a critic on real images",
-            "a denoiser: t2ikit distil RUN --recipe gigagan/distil",
+            "a student of a denoiser, made by: t2ikit distil RUN --recipe gigagan/distil",
         ),
         *(
             RecipeSpec(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from t2ikit.config.base import Config
@@ -20,7 +19,7 @@ from t2ikit.data.configs import (
     accepts_shards,
     accepts_table,
 )
-from t2ikit.distillation.configs import MatchingConfig, ScoreConfig, ScoreLossConfig, StudentConfig
+from t2ikit.distillation.specs import LOSSES, RECIPE, SCORE, STUDENT
 from t2ikit.metrics.configs import (
     ClipDiversityConfig,
     ClipFeatureConfig,
@@ -33,7 +32,6 @@ from t2ikit.metrics.configs import (
 from t2ikit.metrics.prompt_accuracy import PromptAccuracyConfig, readable
 from t2ikit.registry.hookspecs import hookimpl
 from t2ikit.registry.specs import (
-    Context,
     CriticSpec,
     DatasetSpec,
     ExporterSpec,
@@ -171,6 +169,12 @@ def _neighbours(config: PlainConfig, context: None) -> Any:
     return Neighbours(config)
 
 
+def _one_step(config: OneStepConfig, context: Any) -> Any:
+    from t2ikit.sampling.one_step import OneStepSampler
+
+    return OneStepSampler(config.truncation, config.augmentation)
+
+
 @hookimpl
 def t2ikit_datasets() -> list[DatasetSpec]:
     """Embedded drawings, emoji, and captioned images in folders, tables, shards and on the Hub."""
@@ -253,64 +257,22 @@ def t2ikit_exporters() -> list[ExporterSpec]:
     ]
 
 
-def _student(config: StudentConfig, context: Context) -> Any:
-    from t2ikit.distillation.denoiser import build_denoiser
-    from t2ikit.distillation.student import Student
-
-    return Student(config, build_denoiser(config.network, context, "generator.network"))
-
-
-def _score(config: ScoreConfig, context: Context) -> Any:
-    from t2ikit.distillation.denoiser import build_denoiser
-    from t2ikit.distillation.score import ScoreCritic
-
-    teacher, score = (build_denoiser(config.network, context, "critics.score.network") for _ in range(2))
-    return ScoreCritic(teacher, score)
-
-
-def _distribution_matching(config: MatchingConfig, context: Context) -> Any:
-    from t2ikit.distillation.losses import MatchingLoss
-
-    return MatchingLoss(config)
-
-
-def _score_loss(config: ScoreLossConfig, context: Context) -> Any:
-    from t2ikit.distillation.losses import ScoreLoss
-
-    return ScoreLoss(config)
-
-
-def _one_step(config: OneStepConfig, context: Context) -> Any:
-    from t2ikit.sampling.one_step import OneStepSampler
-
-    return OneStepSampler(config.truncation, config.augmentation)
-
-
 @hookimpl
 def t2ikit_generators() -> list[GeneratorSpec]:
     """The student of a denoiser."""
-    return [GeneratorSpec("student", _student, StudentConfig, "a denoiser's network, in one call or a few")]
+    return [STUDENT]
 
 
 @hookimpl
 def t2ikit_critics() -> list[CriticSpec]:
     """What teaches a student."""
-    return [CriticSpec("score", _score, ScoreConfig, "a student's teacher, and a denoiser of its images")]
+    return [SCORE]
 
 
 @hookimpl
 def t2ikit_losses() -> list[LossSpec]:
     """Distribution matching distillation."""
-    return [
-        LossSpec(
-            "distribution-matching",
-            _distribution_matching,
-            MatchingConfig,
-            "a student's images towards its teacher's distribution",
-            needs=frozenset({"critic"}),
-        ),
-        LossSpec("score", _score_loss, ScoreLossConfig, "denoise a student's images", player="critic"),
-    ]
+    return LOSSES
 
 
 @hookimpl
@@ -322,5 +284,4 @@ def t2ikit_samplers() -> list[SamplerSpec]:
 @hookimpl
 def t2ikit_recipes() -> list[RecipeSpec]:
     """Distillation."""
-    path = Path(__file__).parent / "distillation" / "recipes" / "distil.toml"
-    return [RecipeSpec("distil", path, "a denoiser to one network call", "a denoiser: t2ikit distil RUN")]
+    return [RECIPE]

@@ -259,7 +259,10 @@ def test_options_of_another_plugin_or_recipe(capsys, tmp_path):
     assert rows == {"steps": ["a whole number at least 1", "1000", "7", "optimiser steps of each player"]}
     file = write_plugin(tmp_path, "mine.py", SOFT)
     assert rows_of(capsys, "losses.soft", "--plugin", file)[2]["gamma"][1] == "5.0"  # which has no recipe
-    assert "none in this recipe; these can be added: critics.multiscale" in rows_of(capsys, "critics")[0]
+    assert (
+        "none in this recipe; these can be added: critics.score, critics.multiscale"
+        in rows_of(capsys, "critics")[0]
+    )
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ from t2ikit.training.train import as_path, training_settings
 
 if TYPE_CHECKING:
     from t2ikit.recipes.compose import Components, Model
+    from t2ikit.recipes.recipe import Recipe
+    from t2ikit.registry.registry import Registry
     from t2ikit.runs.run import Run
 
 RECIPE = "t2ikit/distil"
@@ -39,21 +41,19 @@ def distil(
     callbacks: Sequence[object] = (),
     progress: bool = True,
 ) -> Run:
-    """Train a one-step student of a denoiser: a run like any other, whose sampler makes one network call.
+    """Train a one-step student of a denoiser: a run like any other, that makes one network call an image.
 
         student = t2ikit.distil("runs/imagen-001", out="runs/student")
         t2ikit.sample(student, ["a green cat"])
 
-    The student begins with the denoiser's averaged weights, and so does a second network that learns the
-    student's images (distribution matching, arXiv 2311.18828). `t2ikit.train(resume=student)` goes on.
+    Distribution matching (arXiv 2311.18828). `t2ikit.train(resume=student)` goes on with a student.
 
     Args:
         run: a run of a denoiser, its folder, or an export.
         out: the new run folder; None takes runs/distil-001, 002, and so on.
         steps: the setting train.steps.
         calls: network calls for an image, the setting generator.calls: 1, 2 or 4.
-        recipe: a name or a TOML file; None takes t2ikit/distil. Data, text encoder and network are the run's.
-        data: a dataset in place of the run's.
+        recipe, data: None takes t2ikit/distil, and the run's dataset. Text encoder and network are the run's.
         set: settings laid over the recipe, as `train` takes them.
         seed, device, minutes, callbacks, progress: as for `train`.
         plugins: that the run or the recipe needs, and that are not installed.
@@ -62,28 +62,37 @@ def distil(
     Raises:
         UserError: the run is of no denoiser, or what `train` raises.
     """
+    options = {"train.steps": steps, "generator.calls": calls}
+    given = [f"{key}={value}" for key, value in options.items() if value is not None]
+    settings = [*training_settings(set, seed, minutes), *given]
+    name, spec = RECIPE if recipe is None else str(recipe), None if data is None else str(data)
+    registry, chosen, begin = _prepared(run, plugins, checkpoint, name, spec, settings)
     from t2ikit.runs.create import next_run_folder
-    from t2ikit.runs.open import as_run, plugins_of
     from t2ikit.training.start import start_run
+
+    folder = as_path(out) or next_run_folder("distil")
+    with observing(registry, callbacks):
+        return start_run(registry, chosen, folder, device=device, progress=progress, begin=begin)
+
+
+def _prepared(
+    run: Run | str | Path,
+    plugins: Plugins,
+    checkpoint: int | None,
+    name: str,
+    data: str | None,
+    settings: list[str],
+) -> tuple[Registry, Recipe, Callable[[Components], dict[str, Any]]]:
+    """Where parts are looked up, the student's recipe, and what loads the teacher's weights."""
+    from t2ikit.runs.open import as_run, plugins_of
 
     teacher = as_run(run)
     registry = plugins_of(teacher, plugins)
     model = teacher.model(registry, checkpoint=checkpoint)
     _check_denoiser(teacher, model)
-    settings = training_settings(set, seed, minutes)
-    settings += [] if steps is None else [f"train.steps={steps}"]
-    settings += [] if calls is None else [f"generator.calls={calls}"]
-    chosen = read_recipe(
-        registry,
-        RECIPE if recipe is None else str(recipe),
-        data=None if data is None else str(data),
-        settings=settings,
-        complete=completed_by(teacher.table, guidance=model.generator.caption_dropout > 0),
-    )
-    folder = as_path(out) or next_run_folder("distil")
-    with observing(registry, callbacks):
-        begin = _beginning(teacher, model)
-        return start_run(registry, chosen, folder, device=device, progress=progress, begin=begin)
+    complete = completed_by(teacher.table, guidance=model.generator.caption_dropout > 0)
+    recipe = read_recipe(registry, name, data=data, settings=settings, complete=complete)
+    return registry, recipe, _beginning(teacher, model)
 
 
 def _check_denoiser(run: Run, model: Model) -> None:

@@ -68,9 +68,7 @@ def create_run(
         recipe: as it was asked for.
         registry: that the recipe was read with.
         data, text: fingerprints of the dataset and of the text encoder.
-        device: what it is trained on.
-        processes: how many train it.
-        upscales: whether the model is given images.
+        device, processes, upscales: where and in how many it is trained; whether the model is given images.
         chosen: what the settings that say "auto" came to.
         origin: the run whose weights it begins with; None: it begins from random ones.
 
@@ -78,7 +76,7 @@ def create_run(
         UserError: the folder exists and is not empty, or cannot be written.
     """
     check_new(path)
-    table = recipe.table()
+    table, began = recipe.table(), {"origin": dict(origin)} if origin else {}
     info = {
         "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "seed": recipe.train.seed,
@@ -91,7 +89,7 @@ def create_run(
         "text_fingerprint": text,
         "versions": {"python": platform.python_version(), **_versions()},
         "plugins": record(recipe, registry),
-        **({"origin": dict(origin)} if origin else {}),
+        **began,
     }
     try:
         (path / "samples").mkdir(parents=True, exist_ok=True)
