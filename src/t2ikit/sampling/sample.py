@@ -70,6 +70,7 @@ def sample(
     upscale: Run | str | Path | Sequence[Run | str | Path] = (),
     weights: str = "ema",
     checkpoint: int | None = None,
+    ema: float | None = None,
     seed: int = 0,
     device: str = "auto",
     plugins: Plugins = (),
@@ -86,6 +87,8 @@ def sample(
             `{"upscale.steps": 20}`; or strings as after `--set`.
         upscale: super-resolution runs that upscale the images, in order.
         weights, checkpoint: "ema" (averaged) or "raw", and its step; None takes the newest.
+        ema: length of the average, a share of the training such as 0.1, of a run that was trained with
+            `train.ema_snapshots`; None takes the average that training kept.
         seed: of the noise.
         device: "auto", "cpu", "cuda" or "mps".
         plugins: files of plugins that the run needs.
@@ -101,7 +104,7 @@ def sample(
     wanted, scales, run = _as_prompts(prompts), _as_scales(guidance), as_run(run)
     common: dict[str, Any] = {"weights": weights, "plugins": plugins, "device": device}
     of_base, of_stages = _split(as_settings(set))
-    model = open_model(run, sampler=sampler, settings=of_base, checkpoint=checkpoint, **common)
+    model = open_model(run, sampler=sampler, settings=of_base, checkpoint=checkpoint, ema=ema, **common)
     _check(model, wanted, n)
     stages = _open_stages(model, upscale, of_stages, common)
     scales = _checked_scales(model, steps, scales)
