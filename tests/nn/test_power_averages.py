@@ -104,6 +104,14 @@ def test_a_stored_profile_is_given_back(place):
     assert far < 1e-6
 
 
+@pytest.mark.parametrize(("width", "percent"), [(0.04, 2), (0.15, 2), (0.2, 4), (0.25, 11)])
+def test_twelve_stored_steps_are_as_near_as_the_docs_say(width, percent):
+    stored = [Profile(k + 1, exponent(kept)) for k in range(12) for kept in (0.05, 0.1)]
+    found, far = coefficients(stored, Profile(12, exponent(width)))
+    assert round(100 * far) == percent
+    assert (found**2).sum() < 3.5
+
+
 def test_more_stored_averages_come_nearer():
     far = [
         coefficients(

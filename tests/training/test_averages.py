@@ -15,6 +15,7 @@ from conftest import TOYS
 from t2ikit.errors import T2ikitWarning, UserError
 from t2ikit.nn.averaging.power import WIDTHS, exponent
 from t2ikit.recipes.schema import TrainConfig
+from t2ikit.registry.registry import Registry
 from t2ikit.runs import checkpoint as ckpt
 from t2ikit.runs.averages import FOLDER, RunAverages, cut_averages, synthesised
 from training_support import At, Killed, kill, no_curves, state_of, train_toy
@@ -125,7 +126,7 @@ def test_a_synthesised_average_is_that_of_the_weights_themselves(tmp_path):
 def test_a_run_without_averages_says_what_to_do(tmp_path):
     run = train_toy(tmp_path / "run", {"train.steps": 2})
     with pytest.raises(UserError, match="kept no averages") as error:
-        run.model(ema=0.1)
+        run.model(Registry.load([str(TOYS)]), ema=0.1)
     assert "train.ema_snapshots=12" in str(error.value.fix)
     with pytest.raises(UserError, match="cannot change when a run goes on"):
         train_toy(resume=run, set={"train.ema_snapshots": 4})
@@ -134,15 +135,15 @@ def test_a_run_without_averages_says_what_to_do(tmp_path):
 def test_lengths_that_cannot_be_had_are_refused_or_warned_of(run):
     for width in (0.001, 0.3):
         with pytest.raises(UserError, match="no average of this length"):
-            run.model(ema=width)
+            synthesised(run.path, run.snapshot(), width)
     with pytest.raises(UserError, match="no such weights"):
         run.model(ema=0.1, weights="raw")
     with pytest.warns(T2ikitWarning, match="is only approximate"):
-        run.model(ema=0.01)
+        synthesised(run.path, run.snapshot(), 0.01)
     damaged = run.path / FOLDER / "step-00000006" / "average-0.1.safetensors"
     save_file({"other": torch.zeros(1)}, damaged)
     with pytest.raises(UserError, match="missing or damaged") as error:
-        run.model(ema=0.15)
+        synthesised(run.path, run.snapshot(), 0.15)
     assert "the other averages will do" in str(error.value.fix)
 
 

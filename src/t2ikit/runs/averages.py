@@ -1,8 +1,8 @@
 """Averages of weights in a run folder: stored while it trains, put together to any length afterwards.
 
 `averages/step-00000500/` holds the two power-function averages of that step, in the format of a checkpoint.
-Half precision is enough: synthesis multiplies its rounding, 2 ** -11 of a weight, by the root of the sum of
-the squared coefficients, about 1 for widths from 0.04 to 0.25.
+Half precision is enough: synthesis multiplies its rounding, up to 2 ** -11 of a weight, by the root of the
+sum of the squared coefficients, 0.6 to 1.9 for widths from 0.04 to 0.25 and twelve stored steps.
 """
 
 from __future__ import annotations
