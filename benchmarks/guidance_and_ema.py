@@ -5,12 +5,11 @@
 
 RUN is a run on creatures, trained with `train.ema_snapshots` for --ema, and with checkpoints of the steps
 that --guides names (`train.keep_last`). One image for each of N captions that training never showed, of the
-same noise in every row. Joint accuracy is what the reader of creatures finds right in every attribute; kd-
-reader, the kernel distance to real images of the same captions in the reader's features, times 1000.
-Differences are to the row that samples the run as its recipe says, with 95 % intervals: of joint over the
-captions' paired differences (normal), of kd-reader from resamples of the captions, the same for both rows.
-Of several runs the table shows the mean, and the worst. It is printed as Markdown, and written to --json
-after each row.
+same noise in every row. Joint accuracy is what the reader of creatures finds right in every attribute;
+kd-reader, the kernel distance to real images of the same captions in the reader's features. Differences are
+to the row that samples the run as its recipe says, with 95 % intervals: of joint over the captions' paired
+differences (normal), of kd-reader from resamples of the captions, the same for both rows. Of several runs
+the table shows the mean, and the worst. It is printed as Markdown, and written to --json after each row.
 """
 
 from __future__ import annotations
@@ -138,19 +137,19 @@ class Bench:
         return Found(np.array(right, dtype=float), self.features(images), seconds, calls)
 
     def kernel(self, found: Found) -> tuple[float, np.ndarray]:
-        """The kernel distance times 1000, and that of each resample of the captions (R,)."""
+        """The kernel distance, and that of each resample of the captions (R,)."""
         ours, real = found.features, self.real
         kernels = polynomial(ours, ours), polynomial(ours, real), polynomial(real, real)
 
         def distance(places: np.ndarray) -> float:
-            return 1000 * mmd(*(kernel[np.ix_(places, places)] for kernel in kernels), places, places)
+            return mmd(*(kernel[np.ix_(places, places)] for kernel in kernels), places, places)
 
         return distance(np.arange(len(ours))), np.array([distance(places) for places in self.resamples])
 
 
 def difference(mean: float, spread: float) -> list[float]:
     """A difference with its 95 % interval."""
-    return [round(value, 3) for value in (mean, mean - Z * spread, mean + Z * spread)]
+    return [round(float(value), 4) for value in (mean, mean - Z * spread, mean + Z * spread)]
 
 
 def measure(run: Run, rows: list[Row], count: int, keep: Any) -> list[dict[str, Any]]:
@@ -165,9 +164,9 @@ def measure(run: Run, rows: list[Row], count: int, keep: Any) -> list[dict[str, 
         made.append(
             {
                 "row": row.name,
-                "joint": round(100 * found.right.mean(), 2),
+                "joint": round(100 * float(found.right.mean()), 2),
                 "joint_difference": difference(paired.mean(), paired.std(ddof=1) / math.sqrt(len(paired))),
-                "kd_reader": round(kernel[0], 3),
+                "kd_reader": round(kernel[0], 4),
                 "kd_difference": difference(kernel[0] - base[1][0], (kernel[1] - base[1][1]).std(ddof=1)),
                 "calls": found.calls,
                 "milliseconds": round(1000 * found.seconds, 1),

@@ -27,7 +27,7 @@ Lengths = Annotated[
     str | None,
     typer.Option(
         help="Length of the EMA, a share of the training: 0.1, or several to evaluate each: 0.05,0.1 "
-        "(needs train.ema_snapshots in training)."
+        "(needs train.ema_snapshots)."
     ),
 ]
 Settings = Annotated[

@@ -28,9 +28,7 @@ Checkpoint = Annotated[int | None, typer.Option(min=0, help="Step of the checkpo
 
 Ema = Annotated[
     float | None,
-    typer.Option(
-        min=0, help="Length of the EMA, a share of the training: 0.1 (needs train.ema_snapshots in training)."
-    ),
+    typer.Option(help="Length of the EMA, a share of the training: 0.1 (needs train.ema_snapshots)."),
 ]
 
 Prompt = Annotated[list[str] | None, typer.Argument(help='Captions; "" samples without one.')]

@@ -186,7 +186,7 @@ class GuidedDenoiser:
                 "the condition is prepared for the model already: its guide has another text tower"
             )
         self.model, self.condition = model, model.prepare(condition)
-        self.guide, self.guide_condition = guide, guide and guide.prepare(condition)
+        self.guide, self.guide_condition = guide, None if guide is None else guide.prepare(condition)
         self.config, self.schedule, self.graphs = config, schedule.double(), graphs
         self.guidance = config.guidance if guidance is None else guidance
         self.kind: str = model.scheduler_config["prediction_type"]

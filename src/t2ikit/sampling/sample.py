@@ -86,12 +86,9 @@ def sample(
         set: options of the sampler, `{"sampler.eta": 0.5}`, and of stages of super-resolution,
             `{"upscale.steps": 20}`; or strings as after `--set`.
         upscale: super-resolution runs that upscale the images, in order.
-        weights, checkpoint: "ema" (averaged) or "raw", and its step; None takes the newest.
-        ema: length of the average, a share of the training such as 0.1, of a run that was trained with
-            `train.ema_snapshots`; None takes the average that training kept.
+        weights, checkpoint, ema: "ema" (averaged) or "raw"; its step; the average's length (`Run.model`).
         seed: of the noise.
-        device: "auto", "cpu", "cuda" or "mps".
-        plugins: files of plugins that the run needs.
+        device, plugins: "auto", "cpu", "cuda" or "mps"; files of plugins that the run needs.
         progress: show a bar on a terminal, or call this with (done, total).
 
     Raises:
