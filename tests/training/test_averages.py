@@ -203,6 +203,16 @@ def test_every_length_is_sampled_and_named_in_its_results(run):
         t2ikit.sweep(run, {"ema": [0.05, 0.9]}, **options)
 
 
+def test_a_gan_keeps_averages_too(tmp_path):
+    run = train_toy(tmp_path / "gan", {"train.steps": 4, "train.ema_snapshots": 2}, recipe="toys/gan")
+    weights = [run.model(ema=ema).generator.state_dict() for ema in (None, 0.05, 0.1)]
+    for one, other in ((0, 1), (1, 2)):
+        assert any(not torch.equal(weights[one][name], weights[other][name]) for name in weights[0])
+    kept = load_file(run.path / "checkpoints" / "step-00000004" / "average-0.1.safetensors")
+    for name, tensor in kept.items():
+        torch.testing.assert_close(weights[2][name], tensor, atol=2e-6, rtol=1e-5)
+
+
 def test_a_sample_takes_a_length(run):
     found = {
         ema: t2ikit.sample(run, "a red square", n=1, ema=ema, plugins=TOYS, device="cpu").images
