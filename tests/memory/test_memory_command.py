@@ -69,7 +69,7 @@ def test_the_forecast_is_what_a_step_allocates(case):
 
 def test_parameters_and_optimiser_are_counted_exactly():
     registry = Registry.load([])
-    recipe = read_recipe(registry, "imagen/default", settings=[*IMAGEN, ADAMW])
+    recipe = read_recipe(registry, "imagen/default", settings=[*IMAGEN, ADAMW, "train.ema_snapshots=4"])
     found = forecast(recipe, registry, device="cpu")
     generator = build_components(recipe, registry, torch.device("cpu")).model.generator
     weights = sum(p.numel() * 4 for p in generator.parameters())
@@ -78,6 +78,7 @@ def test_parameters_and_optimiser_are_counted_exactly():
     assert found.at_peak["parameters"] == weights + buffers
     assert found.at_most["gradients"] == weights
     assert found.at_peak["optimiser"] == 2 * weights + steps
+    assert found.at_peak["averaged weights"] == 3 * weights  # the usual one, and two to choose a length from
 
 
 def on_a_gpu(recipe, *settings):

@@ -41,6 +41,7 @@ def two_processes() -> tuple[str, ...]:
 @pytest.mark.parametrize("kind", ["gan", "denoiser"])
 def test_two_processes_and_two_micro_batches_equal_one_process(kind, cli, tmp_path):
     words = ["train", "--plugin", TOYS, "--recipe", f"toys/{kind}", "--device", "cpu"]
+    words += ["--set", "train.ema_snapshots=2"]
     one = cli(*words, "--out", "one")
     assert one.returncode == 0, one.stderr
     (tmp_path / "witness").mkdir()
@@ -59,6 +60,10 @@ def test_two_processes_and_two_micro_batches_equal_one_process(kind, cli, tmp_pa
         left, right = load_file(a / name), load_file(b / name)
         for key in left:
             torch.testing.assert_close(right[key], left[key], atol=1e-5, rtol=0)
+    stored = [
+        sorted(path.name for path in (tmp_path / name / "averages").iterdir()) for name in ("one", "two")
+    ]
+    assert stored[0] == stored[1] == ["step-00000006", "step-00000012"]
     states = [ckpt.load_latest(tmp_path / name)[0].state for name in ("one", "two")]
     assert states[0]["words"] == states[1]["words"]
     logs = [read_log(tmp_path / name / "log.jsonl") for name in ("one", "two")]

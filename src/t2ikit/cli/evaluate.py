@@ -23,6 +23,13 @@ Metrics = Annotated[
         "Default: every metric that needs no download."
     ),
 ]
+Lengths = Annotated[
+    str | None,
+    typer.Option(
+        help="Length of the EMA, a share of the training: 0.1, or several to evaluate each: 0.05,0.1 "
+        "(needs train.ema_snapshots)."
+    ),
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="sampler.KEY=VALUE, metrics.NAME.KEY=VALUE; may be repeated."),
@@ -46,6 +53,7 @@ def command(
     settings: Settings = None,
     weights: WeightsName = Weights.ema,
     checkpoint: Checkpoint = None,
+    ema: Lengths = None,
     seed: Annotated[int, typer.Option(help="Seed of prompts and noise.")] = 0,
     sweep: Sweeps = None,
     json: Annotated[Path | None, typer.Option(help="Also write the numbers to this file.")] = None,
@@ -58,6 +66,7 @@ def command(
     """
     from t2ikit.evaluation.functions import evaluate
     from t2ikit.evaluation.functions import sweep as evaluate_each
+    from t2ikit.evaluation.lengths import read_lengths
     from t2ikit.utils.files import check_target
 
     if json is not None:
@@ -76,7 +85,10 @@ def command(
         "plugins": plugin or [],
         "device": device.value,
     }
-    report(evaluate_each(run, sweep, **options) if sweep else evaluate(run, **options), json)
+    lengths = [] if ema is None else read_lengths(ema)
+    options["ema"] = lengths[0] if len(lengths) == 1 else None
+    axes = [*([f"ema={ema}"] if len(lengths) > 1 else []), *(sweep or [])]
+    report(evaluate_each(run, axes, **options) if axes else evaluate(run, **options), json)
 
 
 def report(found: EvaluationResult | Sweep, json: Path | None) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from t2ikit.cli.output import print_result
+from t2ikit.cli.sample import Ema
 from t2ikit.utils.progress import phase
 
 
@@ -18,6 +19,7 @@ def command(
     plugin: Annotated[
         list[str] | None, typer.Option(help="A plugin that the run or the format needs.")
     ] = None,
+    ema: Ema = None,
     push_to: Annotated[str | None, typer.Option(help="Also upload to OWNER/NAME on the Hub.")] = None,
     private: Annotated[bool, typer.Option("--private", help="Upload to a private repository.")] = False,
 ) -> None:
@@ -25,7 +27,7 @@ def command(
     from t2ikit.exporters.export import export, push
 
     with phase("exporting"):
-        written = export(run, format, out=out, plugins=plugin or ())
+        written = export(run, format, out=out, ema=ema, plugins=plugin or ())
     print_result([("written", written)])
     if push_to is not None:
         with phase("uploading"):

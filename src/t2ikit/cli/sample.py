@@ -26,6 +26,11 @@ SamplerName = Annotated[
 WeightsName = Annotated[Weights, typer.Option(help="EMA or raw weights.")]
 Checkpoint = Annotated[int | None, typer.Option(min=0, help="Step of the checkpoint. Default: the newest.")]
 
+Ema = Annotated[
+    float | None,
+    typer.Option(help="Length of the EMA, a share of the training: 0.1 (needs train.ema_snapshots)."),
+]
+
 Prompt = Annotated[list[str] | None, typer.Argument(help='Captions; "" samples without one.')]
 Prompts = Annotated[
     Path | None, typer.Option(help="A text file with one caption per line; blank lines are skipped.")
@@ -57,6 +62,7 @@ def command(
     upscale: Upscale = None,
     weights: WeightsName = Weights.ema,
     checkpoint: Checkpoint = None,
+    ema: Ema = None,
     seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
     out: Out = None,
     plugin: Annotated[list[str] | None, typer.Option(help="A plugin that the run needs.")] = None,
@@ -81,6 +87,7 @@ def command(
         upscale=upscale or (),
         weights=weights.value,
         checkpoint=checkpoint,
+        ema=ema,
         seed=seed,
         device=device.value,
         plugins=plugin or (),

@@ -130,8 +130,9 @@ class Sampler(ABC):
 
     Attributes:
         steps, guidance: what is used when a call does not say.
-        function_evaluations: images that the network was evaluated on in all calls so far; with guidance an
-            image counts twice. A sampler adds to it; of one that does not, no number is reported.
+        function_evaluations: images that networks were evaluated on in all calls so far; with guidance an
+            image counts twice, with a model that guides once more. A sampler adds to it; of one that does
+            not, no number is reported.
         graphs: replays calls of a denoiser as CUDA graphs, for a sampler that makes use of it; None: there
             are none.
     """

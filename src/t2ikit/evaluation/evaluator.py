@@ -18,6 +18,7 @@ from t2ikit.core.metric import Measure, NotMeasured
 from t2ikit.errors import UserError
 from t2ikit.evaluation.data import evaluation_data
 from t2ikit.evaluation.images import sample_image_set, training_images
+from t2ikit.evaluation.lengths import EMA, Lengths
 from t2ikit.evaluation.results import EvaluationOptions, EvaluationResult
 from t2ikit.metrics.downloads import Needs
 from t2ikit.metrics.identity import versions
@@ -31,7 +32,7 @@ from t2ikit.runs.open import as_run, plugins_of
 from t2ikit.runs.run import Run
 from t2ikit.sampling.costs import measure_costs
 from t2ikit.sampling.low_res import real_images
-from t2ikit.sampling.open import check_call, named_sampler, open_model, sampling_table
+from t2ikit.sampling.open import Guides, check_call, named_sampler, open_model, sampling_table
 from t2ikit.utils.images import from_uint8
 from t2ikit.utils.progress import phase
 
@@ -68,15 +69,19 @@ class Evaluator:
         for_sampler, for_metrics = _sort_settings(options.settings)
         self._sampler, self._sampler_settings = named_sampler(options.sampler, for_sampler)
         self.metrics = select_metrics(self.registry, options.metrics, for_metrics)
+        self._guides = Guides(self.run, self.registry)
         self.model = open_model(
             self.run,
             sampler=self._sampler,
             settings=self._sampler_settings,
             weights=options.weights,
             checkpoint=options.checkpoint,
+            ema=options.ema,
             plugins=plugins,
             device=device,
+            guides=self._guides,
         )
+        self._lengths = Lengths(self.run, self.model, options.ema)
         check_call(self.model, "steps", options.steps)
         check_call(self.model, "guidance", options.guidance)
         self.dataset = evaluation_data(self.run, self.registry, options.data)
@@ -91,12 +96,14 @@ class Evaluator:
     def sampling_model(self, changes: dict[str, str]) -> Model:
         """The model with options of its sampler changed, as `{"guidance": "3"}`; its weights are shared.
 
+        `ema`, the length of the average, is checked alone: `sample` has other weights while it samples.
+
         Raises:
             UserError: an option that the sampler does not have, or a value out of bounds.
         """
+        changes = {key.removeprefix("sampler."): value for key, value in changes.items() if key != EMA}
         if not changes:
             return self.model
-        changes = {key.removeprefix("sampler."): value for key, value in changes.items()}
         use, settings = changes.pop("use", None), self._sampler_settings
         if use is not None:  # keep the settings that it knows
             known = self.registry.find("samplers", use).spec.config.model_fields
@@ -106,7 +113,7 @@ class Evaluator:
         table = sampling_table(self.registry, self.run.table, use or self._sampler, settings)
         recipe = resolve(self.registry, table, where, settings=settings, only=SAMPLING)
         sampler = build_sampler(recipe.parts["sampler"], self.model.context, self.model.generator)
-        return replace(self.model, recipe=recipe, sampler=sampler)
+        return self._guides.attach(replace(self.model, recipe=recipe, sampler=sampler))
 
     def measure(self, changes: dict[str, str] | None = None) -> EvaluationResult:
         """Sample and measure; `changes` are options of the sampler for this time, as in `sampling_model`.
@@ -125,7 +132,8 @@ class Evaluator:
         model, options = self.sampling_model(changes or {}), self._call(changes or {})
         compared = (self.prompts, self.dataset, self._real, self._train)
         repeats = (self.repeated_prompts, self.options.images_per_prompt)
-        with measure_costs(model, len(self.prompts) + repeats[0] * repeats[1]) as spent:
+        weights = self._lengths.averaged(changes or {})
+        with weights, measure_costs(model, len(self.prompts) + repeats[0] * repeats[1]) as spent:
             images = sample_image_set(model, *compared, repeats=repeats, seed=self.options.seed, **options)
         return EvaluationResult(
             measures={},
@@ -197,10 +205,13 @@ class Evaluator:
     def settings(self, changes: dict[str, str] | None = None) -> dict[str, Any]:
         """What the numbers of `measure` depend on."""
         model, call = self.sampling_model(changes or {}), self._call(changes or {})
+        ema = self._lengths.of(changes or {})
         return {
             "run": self.run.path.resolve().name,
             "step": self.step,
             "weights": self.options.weights,
+            **({} if ema is None else {"ema": ema}),
+            **self._guides.about(model),
             "data": self.dataset.fingerprint,
             "n": len(self.prompts),
             "again": [self.repeated_prompts, self.options.images_per_prompt],

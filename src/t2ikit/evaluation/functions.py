@@ -33,6 +33,7 @@ def evaluate(
     set: Settings = None,
     weights: str = "ema",
     checkpoint: int | None = None,
+    ema: float | None = None,
     write: bool = True,
     plugins: Plugins = (),
     device: str = "auto",
@@ -41,7 +42,7 @@ def evaluate(
 
     Args:
         run: a run, or its folder.
-        data, n, seed, steps, guidance, sampler, weights, checkpoint: as in `EvaluationOptions`.
+        data, n, seed, steps, guidance, sampler, weights, checkpoint, ema: as in `EvaluationOptions`.
         metrics: names, or one text with commas between them, or "all": these may download what they need;
             empty takes those that need no download.
         set: options of the sampler and of metrics, such as `{"sampler.thresholding": "static"}`, or strings
@@ -58,7 +59,7 @@ def evaluate(
         >>> result = t2ikit.evaluate("runs/imagen-001", metrics="prompt-accuracy", n=64)
         >>> result.measures["prompt-accuracy/joint"].value
     """
-    options = _options(data, metrics, n, seed, steps, guidance, sampler, set, weights, checkpoint)
+    options = _options(data, metrics, n, seed, steps, guidance, sampler, set, weights, checkpoint, ema)
     evaluator = Evaluator(run, options, plugins=plugins, device=device)
     if write:
         return measure_and_write(evaluator)
@@ -82,6 +83,7 @@ def sweep(
     set: Settings = None,
     weights: str = "ema",
     checkpoint: int | None = None,
+    ema: float | None = None,
     plugins: Plugins = (),
     device: str = "auto",
 ) -> Sweep:
@@ -92,9 +94,9 @@ def sweep(
     Args:
         run: a run, or its folder.
         axes: options of the sampler with their values, `{"guidance": [1, 3, 5]}`, or strings as after
-            `--sweep`; the first changes slowest.
-        data, metrics, n, seed, steps, guidance, sampler, set, weights, checkpoint, plugins, device: as in
-            `evaluate`.
+            `--sweep`; `ema` is the length of the average. The first changes slowest.
+        data, metrics, n, seed, steps, guidance, sampler, set, weights, checkpoint, ema, plugins, device: as
+            in `evaluate`.
 
     Returns:
         The evaluations (`.evaluations`, in the order of `.points`), as a table of text (`.text()`), and the
@@ -107,7 +109,7 @@ def sweep(
         >>> found = t2ikit.sweep("runs/imagen-001", {"guidance": [1, 3, 5]}, metrics="colours", n=64)
         >>> print(found.text())
     """
-    options = _options(data, metrics, n, seed, steps, guidance, sampler, set, weights, checkpoint)
+    options = _options(data, metrics, n, seed, steps, guidance, sampler, set, weights, checkpoint, ema)
     combined = read_axes(axes)
     return sweep_and_write(Evaluator(run, options, plugins=plugins, device=device), combined)
 
@@ -168,6 +170,7 @@ def _options(
     set: Settings = None,
     weights: str = "ema",
     checkpoint: int | None = None,
+    ema: float | None = None,
 ) -> EvaluationOptions:
     return EvaluationOptions(
         data=None if data is None else str(data),
@@ -180,6 +183,7 @@ def _options(
         settings=as_settings(set),
         weights=weights,
         checkpoint=checkpoint,
+        ema=ema,
     )
 
 

@@ -38,6 +38,7 @@ class EvaluationOptions:
         settings: sampler.KEY=VALUE and metrics.NAME.KEY=VALUE.
         weights: "ema" or "raw".
         checkpoint: step of the checkpoint; None takes the newest.
+        ema: length of the average, as in `t2ikit sample`; None takes the one that training kept.
     """
 
     data: str | None = None
@@ -52,6 +53,7 @@ class EvaluationOptions:
     settings: Sequence[str] = ()
     weights: str = "ema"
     checkpoint: int | None = None
+    ema: float | None = None
 
     def __post_init__(self) -> None:
         if self.n < 1:

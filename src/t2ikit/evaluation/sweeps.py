@@ -162,12 +162,12 @@ def run_sweep(evaluator: Evaluator, axes: Axes) -> Sweep:
     same settings, is read.
 
     Raises:
-        UserError: an option that the sampler does not have, or a value out of bounds; or the run's folder
-            cannot be written.
+        UserError: an option that the sampler does not have, a value out of bounds, or a length of the average
+            that the run does not have; or the run's folder cannot be written.
     """
     points = combinations(axes)
     for point in points:
-        evaluator.sampling_model(point)
+        evaluator.settings(point)
     found, kept = [], 0
     for point in points:
         before = read_evaluation(evaluator, point, SHOWN)

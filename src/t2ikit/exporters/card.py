@@ -134,8 +134,9 @@ def _weights(run: Run, model: Model) -> list[str]:
     """Which weights they are, and what is wrong with those that they are not."""
     planned = run.table["train"].get("steps", 0)
     of = f" of {planned}" if planned >= (model.step or 0) else ""
+    kind = "" if run.ema is None else f", averaged to a relative width of {run.ema:g}"
     return [
-        f"Weights of step {model.step}{of}.",
+        f"Weights of step {model.step}{of}{kind}.",
         "",
         *_origin(run),
         *(f"Note: {escaped(note)}.\n" for note in model.notes),
@@ -171,12 +172,14 @@ def _is_of(settings: Mapping[str, Any], run: Run, model: Model) -> bool:
     expected = {
         "step": model.step,
         "weights": "ema",
+        "ema": run.ema,
         "data": run.info["data_fingerprint"],
         "sampler": sampler,
         "steps": sampler.get("steps", settings["steps"]),  # a sampler of one step has neither
         "guidance": sampler.get("guidance", settings["guidance"]),
     }
-    return all(settings[key] == value for key, value in expected.items())
+    found = {"ema": None, **settings}
+    return all(found[key] == value for key, value in expected.items())
 
 
 def _as_table(table: Mapping[str, Any]) -> list[str]:

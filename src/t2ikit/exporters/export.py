@@ -42,7 +42,12 @@ except ImportError as error:
 
 @checked
 def export(
-    run: Run | str | Path, format: str = "diffusers", *, out: str | Path, plugins: Plugins = ()
+    run: Run | str | Path,
+    format: str = "diffusers",
+    *,
+    out: str | Path,
+    ema: float | None = None,
+    plugins: Plugins = (),
 ) -> Path:
     """Write a run as a folder that other programs open.
 
@@ -50,6 +55,7 @@ def export(
         run: a run, or its folder.
         format: "diffusers", "if", or a plugin's; one of the run's own plugin comes first.
         out: folder to make.
+        ema: length of the average, as in `sample`; None takes the average that training kept.
         plugins: files of plugins that the run or the format needs.
 
     Returns:
@@ -64,7 +70,8 @@ def export(
     """
     out, run = Path(out), as_run(run)
     registry = plugins_of(run, plugins)
-    run = replace(run, registry=registry)
+    run = replace(run, registry=registry, ema=run.ema if ema is None else ema)
+    _check_no_guide(run)
     entry = find_format(registry, format, run)
     write = entry.spec.build(entry.spec.config(), None)
     check_new(out, "choose another folder with --out")
@@ -83,6 +90,18 @@ def export(
         with suppress(OSError):
             weights.chmod(0o644)  # safetensors makes files that only their owner can read
     return out
+
+
+def _check_no_guide(run: Run) -> None:
+    """Refuse a recipe whose sampler is guided by another run, which an export would have to hold, too."""
+    guide = run.table["sampler"].get("guidance_model")
+    if guide:
+        raise UserError(
+            f"{run.path}: an export cannot hold the model that guides this one",
+            expected="a recipe.toml without sampler.guidance_model",
+            got=f"sampler.guidance_model = {guide!r}",
+            fix="remove it from recipe.toml; `t2ikit sample` takes it with --set sampler.guidance_model",
+        )
 
 
 def push(folder: Path, repository: str, *, private: bool = False) -> str:
@@ -165,6 +184,7 @@ def export_pipeline(run: Run, out: Path, pipeline_class: Any) -> None:
     encoder = pipeline.tokenizer is not None
     model = pipeline.model()
     info = {**run.info, "step": model.step, "checkpoint_notes": list(model.notes)}
+    info |= {} if run.ema is None else {"ema": run.ema}
     if encoder:  # so that one folder holds a whole text encoder; written anew, its files are others
         pipeline.tokenizer.save_pretrained(out / ENCODER)
         name_tokenizers(out)

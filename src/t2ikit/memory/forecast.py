@@ -18,6 +18,7 @@ from t2ikit.memory.blame import explained
 from t2ikit.memory.gpu import GPURules
 from t2ikit.memory.ledger import KINDS, PARAMETERS, Ledger
 from t2ikit.memory.stand_ins import make_batch, movable_modules, without_data
+from t2ikit.nn.averaging.power import WIDTHS, PowerAverages
 from t2ikit.recipes.compose import Components, build_components
 from t2ikit.recipes.recipe import Recipe
 from t2ikit.registry.registry import Registry
@@ -164,6 +165,8 @@ def _run(trainer: Trainer, components: Components, batch: Batch, ledger: Ledger)
         ledger.tag(PARAMETERS, [*module.parameters(), *module.buffers()])
     if trainer.ema is not None:
         ledger.tag("averaged weights", list(trainer.ema.tensors().values()))
+    later = PowerAverages(components.model.generator, WIDTHS if trainer.config.ema_snapshots else ())
+    ledger.tag("averaged weights", [x for average in later.averages.values() for x in average.values()])
     part = batch[: 2 * trainer.micro_batch]
     with _watched(trainer, ledger):
         trainer.step(part, 0)

@@ -148,6 +148,7 @@ def build_components(
         UserErrors: every pairing that cannot work, naming what is missing.
     """
     _check_players(recipe, device)
+    _check_no_guide(recipe)
     data = recipe.parts["data"]
     dataset: Dataset = data.entry.spec.build(data.config, None)
     model = build_model(recipe, registry, device, data.config.size, random)
@@ -216,6 +217,18 @@ def _check_players(recipe: Recipe, device: torch.device) -> None:
         )
         rules.append((bool(lacks_critic), _unmet(name, use.part, NEEDS["critic"], "this recipe has none")))
     _raise_broken(rules, recipe)
+
+
+def _check_no_guide(recipe: Recipe) -> None:
+    """Refuse a model that guides: sampling opens it, so that a run needs nothing but its own folder."""
+    named = getattr(recipe.parts["sampler"].config, "guidance_model", "")
+    if named:
+        raise UserError(
+            "sampler.guidance_model: training does not take it",
+            expected="a recipe without it",
+            got=named,
+            fix="leave it out; `t2ikit sample` and `evaluate` take it: --set sampler.guidance_model=...",
+        )
 
 
 def _precision_rules(recipe: Recipe, device: torch.device) -> list[tuple[bool, UserError]]:

@@ -34,6 +34,9 @@ class TrainConfig(Config):
     """seed of weights, data order and noise"""
     ema_decay: float = Field(0.999, ge=0, lt=1)
     """decay of the EMA weights per step; 0: no EMA"""
+    ema_snapshots: int = Field(0, ge=0, le=100)
+    """store averages at up to so many steps, so that the length of the EMA can be chosen after training
+    (`--ema 0.1`); 12 are enough; 0: none"""
     num_workers: Literal["auto"] | Annotated[int, Field(ge=0, le=64)] = "auto"
     """processes that prepare data, one for a stream; 0: none; auto: up to 8 on CUDA, else for streams"""
     log_every: int = Field(10, ge=1)

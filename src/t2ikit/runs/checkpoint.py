@@ -60,13 +60,13 @@ class Damaged(UserError):
         )
 
 
-def save(run: Path, snapshot: Snapshot) -> Path:
-    """Write a checkpoint; it is there whole or not at all.
+def save(run: Path, snapshot: Snapshot, within: str = "checkpoints") -> Path:
+    """Write a checkpoint to a folder of the run; it is there whole or not at all.
 
     Raises:
         UserError: the disk is full or the folder cannot be written; earlier checkpoints are untouched.
     """
-    folder = run / "checkpoints"
+    folder = run / within
     final = folder / f"step-{snapshot.step:08d}"
     working = folder / f".writing-{final.name}"
     try:

@@ -15,10 +15,9 @@ from filelock import FileLock, Timeout
 _NAME = re.compile(r"step-\d{8,}")
 
 
-def checkpoints(run: Path) -> list[Path]:
-    """The run's checkpoint folders, oldest first."""
-    folder = run / "checkpoints"
-    found = [path for path in folder.glob("step-*") if _NAME.fullmatch(path.name) and path.is_dir()]
+def checkpoints(run: Path, folder: str = "checkpoints") -> list[Path]:
+    """The run's checkpoints in one of its folders, oldest first."""
+    found = [path for path in (run / folder).glob("step-*") if _NAME.fullmatch(path.name) and path.is_dir()]
     return sorted(found, key=step_of)
 
 

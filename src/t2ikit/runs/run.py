@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from t2ikit.config.toml import apply_settings
 from t2ikit.core.interfaces import TextEncoder
@@ -21,6 +22,7 @@ from t2ikit.recipes.resolve import resolve
 from t2ikit.registry.registry import Registry
 from t2ikit.runs import checkpoint as ckpt
 from t2ikit.runs import files as run_files
+from t2ikit.runs.averages import synthesised
 from t2ikit.runs.log import read_log
 from t2ikit.runs.plugins import check_present, check_same_files, plugins_in
 from t2ikit.text.vocabulary import KEY, read_words
@@ -38,12 +40,14 @@ class Run:
         table: the fully resolved recipe.
         info: what run.json holds: versions, plugins, data fingerprint, seed, device.
         registry: where `model` looks parts up; None: the installed plugins.
+        ema: length of the average that `model` takes where it is told none; None: the one that training kept.
     """
 
     path: Path
     table: dict[str, Any]
     info: dict[str, Any]
     registry: Registry | None = field(default=None, repr=False, compare=False)
+    ema: float | None = None
 
     @property
     def image_size(self) -> int:
@@ -111,6 +115,7 @@ class Run:
         *,
         weights: str = "ema",
         checkpoint: int | None = None,
+        ema: float | None = None,
         device: torch.device | str = "cpu",
     ) -> Model:
         """The trained model, in evaluation mode.
@@ -119,23 +124,19 @@ class Run:
             registry: where parts are looked up; None takes the run's own.
             weights: "ema" (the averaged ones; the raw ones where none were kept) or "raw".
             checkpoint: step of the checkpoint; None takes the newest that is whole.
+            ema: length of the average, a share of the training such as 0.1, of a run that was trained with
+                `train.ema_snapshots`; None takes the average that training kept.
             device: where the model goes.
 
         Warns:
             T2ikitWarning: a newer checkpoint is damaged and was passed over; the model's `notes` say so, too.
 
         Raises:
-            UserError: there is no such checkpoint, its weights are not finite, or a plugin is missing.
+            UserError: there is no such checkpoint or average, its weights are not finite, or a plugin is
+                missing.
         """
-        if weights not in ("ema", "raw"):
-            raise UserError(
-                "weights: there are no such weights",
-                expected='"ema", the averaged ones, or "raw", the last ones',
-                got=repr(weights),
-                fix="leave it out for the averaged ones",
-            )
-        if self.exported and weights != "ema":
-            raise self._one_set_of_weights(f"weights {weights}")
+        ema = self.ema if ema is None else ema
+        self._check_weights(weights, ema)
         registry = registry or self.registry or Registry.load()
         self.check_plugins(registry, training=False)
         recipe = self.recipe(registry, sampling=True)
@@ -144,12 +145,31 @@ class Run:
         snapshot = self.snapshot(checkpoint)
         for note in snapshot.notes:
             warnings.warn(f"{self.path}: {note}", T2ikitWarning, stacklevel=1)  # one place: told once
-        tensors = snapshot.tensors["ema" if weights == "ema" and "ema" in snapshot.tensors else "generator"]
+        tensors = self.weights(snapshot, weights, ema)
         where = f"{self.path}: the model of step {snapshot.step}"
         check_finite(tensors, dict(model.generator.named_buffers()), where, self._instead_of(snapshot.step))
         load_state(model.generator, tensors, self.path)
         model.generator.eval()
         return replace(model, step=snapshot.step, notes=snapshot.notes, words=snapshot.state.get(KEY))
+
+    def _check_weights(self, weights: str, ema: float | None) -> None:
+        if weights not in ("ema", "raw") or (weights == "raw" and ema is not None):
+            raise UserError(
+                "weights: there are no such weights",
+                expected='"ema", the averaged ones, or "raw", the last ones, of which there is no average',
+                got=repr(weights) + ("" if ema is None else f", and ema {ema:g}"),
+                fix="leave it out for the averaged ones",
+            )
+        if self.exported and (weights != "ema" or ema is not None):
+            raise self._one_set_of_weights(f"weights {weights}" if ema is None else f"ema {ema:g}")
+
+    def weights(
+        self, snapshot: ckpt.Snapshot, weights: str = "ema", ema: float | None = None
+    ) -> dict[str, Tensor]:
+        """The generator's weights at a checkpoint, chosen as in `model`."""
+        if ema is not None:
+            return synthesised(self.path, snapshot, ema)
+        return snapshot.tensors["ema" if weights == "ema" and "ema" in snapshot.tensors else "generator"]
 
     @property
     def exported(self) -> bool:
@@ -197,7 +217,7 @@ class Run:
     def _one_set_of_weights(self, got: str) -> UserError:
         return UserError(
             f"{self.path}: an export holds the averaged weights of one checkpoint alone",
-            expected="no --weights raw and no --checkpoint",
+            expected="no --weights raw, no --checkpoint and no --ema",
             got=got,
             fix="use the run folder it was made from",
         )

@@ -29,7 +29,12 @@ class SamplerConfig(Config):
     guidance: float = Field(3.0, ge=0, le=50)
     """classifier-free guidance weight; 1: none, 0: the caption is ignored"""
     guidance_interval: tuple[Fraction, Fraction] = (0.0, 1.0)
-    """range of noise levels t/T with guidance, weight 1 elsewhere (arXiv 2404.07724)"""
+    """range of noise levels t/T with guidance and autoguidance, weight 1 elsewhere (arXiv 2404.07724)"""
+    guidance_model: str = ""
+    """autoguidance: a worse model to guide away from: a run folder, or self for this run; then :STEP, :raw or
+    :ema=WIDTH for other than its newest EMA weights (runs/small, self:500, self:ema=0.2); empty: none"""
+    autoguidance: float = Field(2.0, ge=0, le=50)
+    """weight of autoguidance beside that of guidance; 1: none (arXiv 2406.02507)"""
     thresholding: Literal["none", "static", "dynamic"] = "dynamic"
     """how to keep the predicted image in range: not at all, by clipping, or by percentile (Imagen)"""
     percentile: float = Field(0.95, gt=0, le=1)

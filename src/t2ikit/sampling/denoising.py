@@ -17,6 +17,7 @@ from torch import Tensor
 from t2ikit.core.batch import Condition
 from t2ikit.core.interfaces import Denoiser, Sampler
 from t2ikit.core.rng import Draws
+from t2ikit.errors import UserError
 from t2ikit.sampling.configs import SamplerConfig
 from t2ikit.sampling.guidance import GuidedDenoiser, clamp_images, model_schedule
 
@@ -29,6 +30,10 @@ class DenoiserSampler(Sampler, Generic[ConfigT]):
     Args:
         config: steps, guidance, thresholding and what the sampler itself takes.
 
+    Attributes:
+        guide: the worse model that autoguidance guides away from, which `config.guidance_model` names and
+            whoever opens the run gives; None: there is none.
+
     Example:
         >>> class Euler(DenoiserSampler[SamplerConfig]):
         ...     def denoise_loop(self, denoiser, x, steps, draws):
@@ -38,6 +43,8 @@ class DenoiserSampler(Sampler, Generic[ConfigT]):
         ...             x = clean + after / sigma * (x - clean)
         ...             yield x
     """
+
+    guide: Denoiser | None = None
 
     def __init__(self, config: ConfigT) -> None:
         self.config = config
@@ -63,11 +70,13 @@ class DenoiserSampler(Sampler, Generic[ConfigT]):
         progress: Callable[[int, int], None] | None = None,
     ) -> Tensor:
         """Images (B, 3, H, W) in [-1, 1]; NaN where the model gave what is not finite."""
+        self._check_guide()
         weight, count = self.guidance if guidance is None else guidance, steps or self.steps
         size = (model.image_size, model.image_size)
         if model.super_resolution is not None and condition.noise_level is None:
             condition = model.super_resolution.augmented(condition, size, draws, self.config.augmentation)
-        denoiser = GuidedDenoiser(model, condition, self.config, weight, self.schedule(model), self.graphs)
+        schedule, beside = self.schedule(model), (self.graphs, self.guide)
+        denoiser = GuidedDenoiser(model, condition, self.config, weight, schedule, *beside)
         x = draws.randn(3, model.image_size, model.image_size)
         for done, reached in enumerate(self.denoise_loop(denoiser, x, count, draws), 1):
             images = reached
@@ -75,6 +84,16 @@ class DenoiserSampler(Sampler, Generic[ConfigT]):
                 progress(done, count)
         self.function_evaluations += denoiser.function_evaluations
         return clamp_images(images)
+
+    def _check_guide(self) -> None:
+        """Refuse to sample without the guide that the options name."""
+        if self.config.guidance_model and self.guide is None:
+            raise UserError(
+                "sampler.guidance_model: the model that guides was not opened",
+                expected="a run sampled with `t2ikit sample`, `evaluate` or t2ikit.sample, which open it",
+                got=self.config.guidance_model,
+                fix="leave it out, or set the sampler's `guide` to a Denoiser",
+            )
 
 
 class ScheduledSampler(DenoiserSampler[ConfigT]):

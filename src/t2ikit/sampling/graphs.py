@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -22,12 +22,16 @@ ROUNDING = 0.02
 
 @dataclass(frozen=True)
 class Call:
-    """What a denoiser is asked: x (B, 3, H, W), t (B,), a condition, and the last estimate."""
+    """What a denoiser is asked: x (B, 3, H, W), t (B,), a condition, and the last estimate.
+
+    `guide` is the condition as another model prepared it, which is asked the same; None: none is.
+    """
 
     x: Tensor
     t: Tensor
     condition: Condition
     previous: Tensor | None
+    guide: Condition | None = None
 
 
 class DenoiserGraphs:
@@ -40,15 +44,15 @@ class DenoiserGraphs:
     def __init__(self, recorder: Recorder) -> None:
         self.graphs: CudaGraphs | None = CudaGraphs(recorder)
 
-    def __call__(self, guidance: float, function: Callable[[Call], Tensor], call: Call) -> Tensor:
-        """What `function` gives, which must depend on `guidance` and the call alone."""
+    def __call__(self, weights: Hashable, function: Callable[[Call], Tensor], call: Call) -> Tensor:
+        """What `function` gives, which must depend on `weights` and the call alone."""
         if self.graphs is None:
             return function(call)
-        if self.graphs.state_of(guidance, call) != "to be captured":
-            return self._replay(guidance, function, call)
+        if self.graphs.state_of(weights, call) != "to be captured":
+            return self._replay(weights, function, call)
         expected = function(call)
         try:
-            found = self._replay(guidance, function, call)
+            found = self._replay(weights, function, call)
         except Exception as error:  # noqa: BLE001 - a plugin's model may do anything
             if is_out_of_memory(error):
                 self.graphs = None
@@ -60,9 +64,9 @@ class DenoiserGraphs:
             return self._without(f"the output differs by {apart:.3g}", expected)
         return found
 
-    def _replay(self, guidance: float, function: Callable[[Call], Tensor], call: Call) -> Tensor:
+    def _replay(self, weights: Hashable, function: Callable[[Call], Tensor], call: Call) -> Tensor:
         assert self.graphs is not None
-        return self.graphs(guidance, lambda inputs, captured: {"output": function(inputs)}, call)["output"]
+        return self.graphs(weights, lambda inputs, captured: {"output": function(inputs)}, call)["output"]
 
     def _without(self, why: str, expected: Tensor) -> Tensor:
         self.graphs = None

@@ -3,8 +3,8 @@
 Every sampler asks for the clean images, so guidance, thresholding and self-conditioning are the same for
 all of them, also for those whose diffusers scheduler has no thresholding (Euler, flow).
 
-Sources: classifier-free guidance, arXiv 2207.12598; guidance interval, arXiv 2404.07724; static and dynamic
-thresholding, Imagen (arXiv 2205.11487, section 2.3 and figure A.10).
+Sources: classifier-free guidance, arXiv 2207.12598; autoguidance, arXiv 2406.02507; guidance interval, arXiv
+2404.07724; static and dynamic thresholding, Imagen (arXiv 2205.11487, section 2.3 and figure A.10).
 """
 
 from __future__ import annotations
@@ -40,21 +40,57 @@ def guided(
         guidance: the weight; 1 takes the text branch alone, 0 the empty one.
         previous: (B, 3, H, W), the last clean images, for a self-conditioned model.
     """
-    empty = condition.empty.expand(len(x))
     if guidance == 1:
         return _call(model, x, t, condition, previous)
     if guidance == 0:
-        return _call(model, x, t, replace(condition, text=empty), previous)
+        return _call(model, x, t, replace(condition, text=condition.empty.expand(len(x))), previous)
+    without, with_text = _branches(model, x, t, condition, previous)
+    return without + guidance * (with_text - without)
+
+
+def autoguided(
+    model: Denoiser,
+    guide: Denoiser,
+    call: Call,
+    guidance: float,
+    autoguidance: float,
+) -> Tensor:
+    """empty + guidance (text - empty) + (autoguidance - 1) (text - guide), all at the same images.
+
+    `text` and `empty` are the model's outputs for the captions and without, `guide` the worse model's for the
+    captions. With guidance 1 this is guide + autoguidance (text - guide), as in arXiv 2406.02507.
+
+    Args:
+        model: as in `guided`.
+        guide: predicts the same on the same schedule.
+        call: what both are asked; its `guide` is the condition as the guide prepared it.
+        guidance: weight of the captions; 1 leaves out the branch without.
+        autoguidance: weight of the model against the guide; 1 would need no guide.
+    """
+    if guidance == 1:
+        found = with_text = _call(model, call.x, call.t, call.condition, call.previous).float()
+    else:
+        without, with_text = _branches(model, call.x, call.t, call.condition, call.previous)
+        found = without + guidance * (with_text - without)
+    assert call.guide is not None
+    worse = _call(guide, call.x, call.t, call.guide, call.previous).float()
+    return found + (autoguidance - 1) * (with_text - worse)
+
+
+def _branches(
+    model: Denoiser, x: Tensor, t: Tensor, condition: Condition, previous: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """The outputs (B, 3, H, W) for the empty caption and for the captions, in one call."""
     both = replace(
         condition,
         captions=condition.captions * 2,
-        text=TextEmbedding.cat([empty, condition.text]),
+        text=TextEmbedding.cat([condition.empty.expand(len(x)), condition.text]),
         low_res=_twice(condition.low_res),
         noise_level=None if condition.noise_level is None else condition.noise_level.repeat(2),
     )
     output = _call(model, x.repeat(2, 1, 1, 1), t.repeat(2), both, _twice(previous))
     without, with_text = output.float().chunk(2)
-    return without + guidance * (with_text - without)
+    return without, with_text
 
 
 def _call(model: Denoiser, x: Tensor, t: Tensor, condition: Condition, previous: Tensor | None) -> Tensor:
@@ -124,13 +160,15 @@ class GuidedDenoiser:
     Args:
         model: its `scheduler_config` says what it predicts and on which schedule.
         condition: of B captions.
-        config: guidance interval and thresholding.
+        config: guidance interval, weight of autoguidance, and thresholding.
         guidance: the weight within the interval; None takes the config's.
         schedule: (T,), the cumulative alphas that `at_timestep` means; None takes the model's own.
         graphs: replays calls of the model as CUDA graphs; None: they are made one by one.
+        guide: the worse model of autoguidance; None: there is none.
 
     Attributes:
-        function_evaluations: images that the network was evaluated on; with guidance an image counts twice.
+        function_evaluations: images that networks were evaluated on; with guidance an image counts twice, and
+            with autoguidance once more.
 
     Example:
         >>> denoiser = GuidedDenoiser(model, condition, SamplerConfig(guidance=3.0))
@@ -145,10 +183,16 @@ class GuidedDenoiser:
         guidance: float | None = None,
         schedule: Tensor | None = None,
         graphs: DenoiserGraphs | None = None,
+        guide: Denoiser | None = None,
     ) -> None:
         if schedule is None:
             schedule = model_schedule(model)
+        if guide is not None and condition.prepared:
+            raise ValueError(
+                "the condition is prepared for the model already: its guide has another text tower"
+            )
         self.model, self.condition = model, model.prepare(condition)
+        self.guide, self.guide_condition = guide, None if guide is None else guide.prepare(condition)
         self.config, self.schedule, self.graphs = config, schedule.double(), graphs
         self.guidance = config.guidance if guidance is None else guidance
         self.kind: str = model.scheduler_config["prediction_type"]
@@ -177,23 +221,34 @@ class GuidedDenoiser:
         return self._clean(x / norm.to(x), _between(ratios, ratio), alpha, ratio * alpha)
 
     def _clean(self, x: Tensor, t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-        low, high = self.config.guidance_interval
-        inside = low <= float(t) / len(self.schedule) <= high
         times = t.to(x.device if t.dtype == torch.int64 else x).expand(len(x))
-        weight = self.guidance if inside else 1.0
-        output = self._guided(Call(x, times, self.condition, self.previous), weight).float()
-        self.function_evaluations += len(x) * (1 if weight in (0, 1) else 2)
+        output = self._guided(x, times, *self._weights(float(t) / len(self.schedule))).float()
         output = _infinite_as_nan(output)  # thresholding would hide it
         clean = noise.to_clean(self.kind, output, x, alpha.to(x), sigma.to(x))
         clean = threshold(clean, self.config.thresholding, self.config.percentile, self.config.maximum)
         self.previous = clean.clamp(-1, 1)
         return clean
 
-    def _guided(self, call: Call, weight: float) -> Tensor:
-        def network(call: Call) -> Tensor:
-            return guided(self.model, call.x, call.t, call.condition, weight, call.previous)
+    def _weights(self, level: float) -> tuple[float, float]:
+        """The weights of guidance and autoguidance at a noise level t/T; 1: there is none."""
+        low, high = self.config.guidance_interval
+        if not low <= level <= high:
+            return 1.0, 1.0
+        return self.guidance, 1.0 if self.guide is None else self.config.autoguidance
 
-        return network(call) if self.graphs is None else self.graphs(weight, network, call)
+    def _guided(self, x: Tensor, times: Tensor, weight: float, against: float) -> Tensor:
+        """The output at these weights of guidance and autoguidance."""
+        guide = None if against == 1 else self.guide
+
+        def network(call: Call) -> Tensor:
+            if guide is None:
+                return guided(self.model, call.x, call.t, call.condition, weight, call.previous)
+            return autoguided(self.model, guide, call, weight, against)
+
+        one_branch = weight == 1 or (weight == 0 and guide is None)
+        self.function_evaluations += len(x) * ((1 if one_branch else 2) + (guide is not None))
+        call = Call(x, times, self.condition, self.previous, None if guide is None else self.guide_condition)
+        return network(call) if self.graphs is None else self.graphs((weight, against), network, call)
 
 
 def _between(ratios: Tensor, ratio: Tensor) -> Tensor:

@@ -1,23 +1,31 @@
-"""A run opened for sampling: with another sampler, or other options of it."""
+"""A run opened for sampling: with another sampler or other options of it, and the model that guides it."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, cast
+
+import torch
 
 from t2ikit.config.toml import apply_settings, parse_setting, readable
 from t2ikit.config.validation import validate
 from t2ikit.core.interfaces import Denoiser
 from t2ikit.errors import UserError, option, raise_together
-from t2ikit.recipes.compose import Model, build_sampler, check_guidance, check_steps
+from t2ikit.recipes.compose import Model, build_sampler, check_augmentation, check_guidance, check_steps
 from t2ikit.recipes.recipe import SAMPLING
 from t2ikit.recipes.resolve import resolve
 from t2ikit.recipes.settings import Plugins
 from t2ikit.registry.registry import Registry
-from t2ikit.runs.open import plugins_of
+from t2ikit.runs.open import open_run, plugins_of
 from t2ikit.runs.run import Run
+from t2ikit.sampling.denoising import DenoiserSampler
 from t2ikit.utils.devices import find_device
+from t2ikit.utils.quoting import one_line
+
+GUIDE = re.compile(r"(?P<run>.+?)(:(?P<which>\d+|raw|ema=\d*\.?\d+))?")
+"""A sampler's `guidance_model`: self or a run folder, and which of its weights."""
 
 
 def open_model(
@@ -27,10 +35,20 @@ def open_model(
     settings: Sequence[str] = (),
     weights: str = "ema",
     checkpoint: int | None = None,
+    ema: float | None = None,
     plugins: Plugins = (),
     device: str = "auto",
+    guides: Guides | None = None,
 ) -> Model:
-    """A run's model with another sampler or other sampler options.
+    """A run's model with another sampler or other sampler options; with its guide, where they name one.
+
+    Args:
+        run: to open.
+        sampler, settings: another sampler, and `sampler.KEY=VALUE`.
+        weights, checkpoint, ema: as in `Run.model`.
+        plugins: files of plugins that the run needs.
+        device: "auto", "cpu", "cuda" or "mps".
+        guides: of this run, which have opened models that guide before.
 
     Raises:
         UserError: a setting that is not the sampler's, an unknown sampler, or one that does not fit.
@@ -46,9 +64,112 @@ def open_model(
         table = sampling_table(registry, run.table, sampler, settings)
         where = str(run.path / "recipe.toml")
         recipe = resolve(registry, table, where, settings=settings, only=SAMPLING)
-    model = run.model(registry, weights=weights, checkpoint=checkpoint, device=find_device(device))
+    chosen: dict[str, Any] = {"weights": weights, "checkpoint": checkpoint, "ema": ema}
+    model = run.model(registry, **chosen, device=find_device(device))
     built = build_sampler(recipe.parts["sampler"], model.context, model.generator)
-    return replace(model, recipe=recipe, sampler=built)
+    return (guides or Guides(run, registry)).attach(replace(model, recipe=recipe, sampler=built))
+
+
+class Guides:
+    """Opens the models that guide the sampling of a run away from their faults, each once.
+
+    Args:
+        run: that is sampled; `self` in a sampler's `guidance_model`.
+        registry: where the parts of guides are looked up, as the run's own are: what a folder names is not
+            loaded unless it is installed or was given.
+    """
+
+    def __init__(self, run: Run, registry: Registry) -> None:
+        self.run, self.registry = run, registry
+        self._opened: dict[str, Model] = {}
+
+    def attach(self, model: Model) -> Model:
+        """The model; its sampler has the guide that its options name, if they do.
+
+        Raises:
+            UserError: it cannot be opened, or does not fit the model.
+        """
+        config = model.recipe.parts["sampler"].config
+        named = getattr(config, "guidance_model", "")
+        if not named:
+            return model
+        if not isinstance(model.sampler, DenoiserSampler):
+            raise UserError(
+                f"sampler.guidance_model: {type(model.sampler).__name__} takes no model that guides",
+                expected="a sampler made from DenoiserSampler, such as dpm++",
+                got=named,
+                fix="leave it out, or choose another sampler with --sampler",
+            )
+        if named not in self._opened:
+            self._opened[named] = self._open(named, model.context.device)
+        guide = self._opened[named]
+        check_guide(model, guide, named)
+        check_augmentation(guide.generator, config.augmentation)
+        model.sampler.guide = cast(Denoiser, guide.generator)
+        return model
+
+    def about(self, model: Model) -> dict[str, int | None]:
+        """What numbers depend on besides the options: the step of the guide's weights, if there is one."""
+        named = getattr(model.recipe.parts["sampler"].config, "guidance_model", "")
+        return {"guide_step": self._opened[named].step} if named in self._opened else {}
+
+    def _open(self, named: str, device: torch.device) -> Model:
+        found = GUIDE.fullmatch(named)
+        assert found is not None
+        where, which = found["run"], found["which"]
+        if where == "self" and which is None:
+            raise UserError(
+                "sampler.guidance_model: a model cannot guide itself with the same weights",
+                expected="self:STEP, self:raw, self:ema=WIDTH, or another run folder",
+                got=named,
+                fix=f"name an earlier checkpoint: self:{min(self.run.steps, default=500)}",
+            )
+        run = self.run if where == "self" else open_run(where)
+        chosen: dict[str, Any] = {}
+        if which == "raw":
+            chosen["weights"] = "raw"
+        elif which is not None and which.startswith("ema="):
+            chosen["ema"] = float(which.removeprefix("ema="))
+        elif which is not None:
+            chosen["checkpoint"] = int(which)
+        return replace(run, ema=None).model(self.registry, device=device, **chosen)
+
+
+def check_guide(model: Model, guide: Model, named: str) -> None:
+    """Refuse a guide that does not predict the same of the same texts as a model.
+
+    Raises:
+        UserError: naming what differs.
+    """
+    if not isinstance(guide.generator, Denoiser):
+        raise _unfit("is not a diffusion model", named, "a Denoiser", type(guide.generator).__name__)
+    mine, its = _interface(model), _interface(guide)
+    for what in [*mine, *(set(its) - set(mine))]:
+        if mine.get(what) != its.get(what):
+            raise _unfit(f"has another {what}", named, mine.get(what), its.get(what))
+
+
+def _interface(model: Model) -> dict[str, str]:
+    """What a model and its guide must have in common, by what it is called."""
+    generator = cast(Denoiser, model.generator)
+    super_resolution = generator.super_resolution
+    schedule = {f"schedule ({key})": str(value) for key, value in generator.scheduler_config.items()}
+    return schedule | {
+        "image size": f"{model.context.image_size} px",
+        "size of images to upscale": "none"
+        if super_resolution is None
+        else f"{model.context.image_size // super_resolution.ratio} px",
+        "text encoder": f"fingerprint {model.encoder.fingerprint}",
+    }
+
+
+def _unfit(what: str, named: str, expected: str | None, got: str | None) -> UserError:
+    return UserError(
+        f"sampler.guidance_model: {named} {what}",
+        expected=f"{one_line(expected, 60)}, as in the model that it guides",
+        got=one_line(got, 60),
+        fix="train the guide with the same data.size, text and schedule, but smaller or for fewer steps",
+    )
 
 
 def _of_the_sampler(setting: str) -> bool:

@@ -70,6 +70,7 @@ def sample(
     upscale: Run | str | Path | Sequence[Run | str | Path] = (),
     weights: str = "ema",
     checkpoint: int | None = None,
+    ema: float | None = None,
     seed: int = 0,
     device: str = "auto",
     plugins: Plugins = (),
@@ -85,10 +86,9 @@ def sample(
         set: options of the sampler, `{"sampler.eta": 0.5}`, and of stages of super-resolution,
             `{"upscale.steps": 20}`; or strings as after `--set`.
         upscale: super-resolution runs that upscale the images, in order.
-        weights, checkpoint: "ema" (averaged) or "raw", and its step; None takes the newest.
+        weights, checkpoint, ema: "ema" (averaged) or "raw"; its step; the average's length (`Run.model`).
         seed: of the noise.
-        device: "auto", "cpu", "cuda" or "mps".
-        plugins: files of plugins that the run needs.
+        device, plugins: "auto", "cpu", "cuda" or "mps"; files of plugins that the run needs.
         progress: show a bar on a terminal, or call this with (done, total).
 
     Raises:
@@ -101,7 +101,7 @@ def sample(
     wanted, scales, run = _as_prompts(prompts), _as_scales(guidance), as_run(run)
     common: dict[str, Any] = {"weights": weights, "plugins": plugins, "device": device}
     of_base, of_stages = _split(as_settings(set))
-    model = open_model(run, sampler=sampler, settings=of_base, checkpoint=checkpoint, **common)
+    model = open_model(run, sampler=sampler, settings=of_base, checkpoint=checkpoint, ema=ema, **common)
     _check(model, wanted, n)
     stages = _open_stages(model, upscale, of_stages, common)
     scales = _checked_scales(model, steps, scales)

@@ -15,6 +15,7 @@ from t2ikit.errors import UserError, add_note, command
 from t2ikit.recipes.compose import Components
 from t2ikit.registry.registry import Registry
 from t2ikit.runs import checkpoint as ckpt
+from t2ikit.runs.averages import RunAverages, cut_averages
 from t2ikit.runs.commands import resume_command
 from t2ikit.runs.curves import plot_curves
 from t2ikit.runs.history import amended, changed_since, describe_changes, write_run
@@ -70,6 +71,7 @@ class Session:
         self.interrupts = Interrupts(display.log)
         self.trackers: Trackers | None = None
         self.vocabulary = Vocabulary(components.model.encoder)
+        self.averages = RunAverages(components.model.generator, run.path, self.config)
         self.done = self.saved = 0
 
     def resume(self, *, own_micro_batch: bool = False) -> int:
@@ -84,12 +86,14 @@ class Session:
         own = own_micro_batch or changed_since(self.run, "train.micro_batch", snapshot.step)
         snapshots.restore(self.trainer, snapshot, own_micro_batch=own)
         self.vocabulary.restore(snapshot.state)
+        self.averages.restore(snapshot)
         self.accelerator.wait_for_everyone()  # every process has read what may be renamed now
         if self.main:
             for error in damaged:
                 self.display.log(f"warning: {error.what}: going on from step {snapshot.step} instead")
             ckpt.set_aside(self.run.path, after=snapshot.step)
             cut_after(self.run.path / "log.jsonl", snapshot.step)
+            cut_averages(self.run.path, snapshot.step)
         self.accelerator.wait_for_everyone()
         return snapshot.step
 
@@ -160,6 +164,7 @@ class Session:
             made = clock.awaited(batches, batches.maker.batch)
             for step, (local_batch, batch) in enumerate(made, start):
                 self.trainer.step(batch, step)
+                self.averages.step()
                 self.vocabulary.see(local_batch.all_captions, step)
                 self.done = step + 1
                 budget.end(self.done)
@@ -189,6 +194,8 @@ class Session:
         self.display.update(done, budget.total(done), self.latest)
         if self._due(self.config.sample_every) and not budget.late:
             self._sample(done)
+        if self.main and self.averages.due(done):  # before a checkpoint, from which the run may go on
+            self.averages.store(done)
         stops = self._stopping(done)
         if saves or stops:
             self._save(done)
@@ -274,6 +281,7 @@ class Session:
                 raise self._diverged("a weight", done - 1)
             snapshot = snapshots.take(self.trainer, done, self.validation.score_at(done))
             self.vocabulary.keep_in(snapshot.state)
+            self.averages.keep_in(snapshot)
             ckpt.save(self.run.path, snapshot)
             ckpt.prune(self.run.path, keep_last=self.config.keep_last, keep_best=self.config.keep_best)
             plot_curves(self.run.path / "log.jsonl", self.run.path / "losses.png")

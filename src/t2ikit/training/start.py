@@ -38,7 +38,8 @@ from t2ikit.utils.files import unwritable
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 Begin = Callable[[Components], Mapping[str, Any]]
-FIXED_ON_RESUME = ("batch", "precision", "seed", "ema_decay", "prompts", "samples", "log_every")
+_AVERAGES = ("ema_decay", "ema_snapshots")
+FIXED_ON_RESUME = ("batch", "precision", "seed", *_AVERAGES, "prompts", "samples", "log_every")
 
 
 def start_run(
