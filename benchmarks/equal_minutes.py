@@ -100,15 +100,15 @@ class Benchmark:
     def row(self, name: str, contestant: Contestant, minutes: float) -> dict[str, Any]:
         """One row: trained, chosen and measured, as far as that is not done."""
         place = self.options.out / name / f"{minutes:g}-minutes"
-        tried = [
-            self.trained(contestant, place / f"rate-{rate:g}", rate, minutes) for rate in contestant.rates
-        ]
+        rates = contestant.rates[:2] if self.options.toy else contestant.rates
+        tried = [self.trained(contestant, place / f"rate-{rate:g}", rate, minutes) for rate in rates]
         choices = [(one, guidance) for one in tried for guidance in contestant.guidances]
         best, guidance = choices[0]
         if len(choices) > 1:
             best, guidance = max(choices, key=lambda choice: self.chosen(contestant, *choice))
         file = place / "measured.json"
-        asked = {"rate": best["rate"], "guidance": guidance, "n": self.options.n}
+        options = self.options
+        asked = {"rate": best["rate"], "guidance": guidance, "n": options.n, "most_steps": options.most_steps}
         found = read(file)
         if found is None or any(found[key] != value for key, value in asked.items()):
             steps = min(contestant.steps, self.options.most_steps) or 1

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import subprocess
-import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -24,6 +22,7 @@ from equal.min_imagen import MinImagen
 from equal.plain_diffusers import PlainDiffusers
 from equal.rival import Rival
 from equal.task import Task
+from t2ikit.cli import main as command
 from t2ikit.runs.log import read_log
 from t2ikit.runs.open import open_run
 from t2ikit.sampling.images import sample_images
@@ -173,12 +172,14 @@ class Student(Own):
         """`t2ikit train`, then `t2ikit distil`."""
         (folder / "teacher").mkdir()
         teacher = super().train(task, folder / "teacher", rate, minutes / 2, toy)
-        budget = [f"train.steps={toy}", "train.batch=4"] if toy else [f"train.minutes={minutes / 2}"]
-        settings = [word for setting in budget for word in ("--set", setting)]
-        words = ["distil", folder / "teacher" / "run", "--out", folder / "run", *settings]
-        command = [sys.executable, "-m", "t2ikit", "-q", *words]
-        subprocess.run([str(word) for word in command], check=True, stdout=subprocess.DEVNULL)
-        own = known(open_run(folder / "run"))
+        budget = ["--steps", toy, "--set", "train.batch=4"] if toy else ["--minutes", minutes / 2]
+        run = folder / "run"
+        words = ["distil", folder / "teacher" / "run", "--out", run, "--device", "cpu", *budget, "-q"]
+        with redirect_stdout(StringIO()):
+            status = command([str(word) for word in [*words, "--seed", task.seed]])
+        if status:
+            raise RuntimeError(f"t2ikit distil ended with {status}")
+        own = known(open_run(run))
         return {**own, "seconds": own["seconds"] + teacher["seconds"], "teacher": teacher}
 
 

@@ -64,4 +64,9 @@ def measured(
             found[name] = {"value": one.value, "low": one.low, "high": one.high}
     kept = {name: found[name] for name in (*SHOWN, "kd-reader")}
     whole = seconds * documented / steps if documented else seconds
-    return {"n": len(prompts), "seconds_an_image": whole, "steps_sampled": steps, **kept}
+    return {
+        "n": len(prompts),
+        "seconds_an_image": whole,
+        "steps_sampled": steps if documented else None,
+        **kept,
+    }

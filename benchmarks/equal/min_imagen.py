@@ -55,7 +55,7 @@ class MinImagen(Rival):
         self.optimizer = torch.optim.Adam(self.imagen.parameters(), lr=self.rate)
 
     def step(self, batch: Batch, done: float) -> None:
-        """As `MinimagenTrain` has it, but for its clipping, which sees no parameters: `Imagen` lists none then."""
+        """As `MinimagenTrain` has it, but for its clipping: `Imagen` then lists no parameters to clip."""
         text = self.text(batch)
         images = to_unit(batch.images)
         loss = self.imagen(images, text_embeds=text.tokens, text_masks=text.mask, unet_number=1)

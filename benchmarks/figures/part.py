@@ -41,7 +41,8 @@ class Part:
 
     def lacks(self) -> str:
         """What is missing here; empty where nothing is."""
-        absent = [f"the package {name}" for name in self.packages if importlib.util.find_spec(name) is None]
+        packages = [name for name in self.packages if importlib.util.find_spec(name) is None]
+        absent = [f"the package{'s' * (len(packages) > 1)} {', '.join(packages)}"] if packages else []
         absent += [f"the program {name}" for name in self.programs if shutil.which(name) is None]
         absent += [f"${name}, {what}" for name, what in self.variables.items() if not os.environ.get(name)]
         absent += ["a CUDA device"] if self.cuda and not _has_cuda() else []

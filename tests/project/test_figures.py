@@ -8,6 +8,7 @@ import itertools
 import json
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -157,16 +158,35 @@ def test_a_training_that_was_stopped_goes_on(tmp_path):
     assert resumed(words, tmp_path) == shlex.split(going_on)
 
 
-def test_a_cheap_part_is_measured(tmp_path):
-    """With its real commands, in this process."""
+TOY = (
+    "--set data.count=64 --set train.steps=2 --set train.batch=2 --set train.samples=1 "
+    "--set train.validation_images=2 --set sampler.steps=1"
+)
+
+
+def shortened(part: Part) -> Part:
+    """The same commands at toy size."""
+    commands = (one.replace("t2ikit train", f"t2ikit train {TOY}") for one in part.commands)
+    return replace(part, commands=tuple(one.replace("-n 1024", "-n 8") for one in commands))
+
+
+def test_a_part_is_measured_at_toy_size(tmp_path, monkeypatch):
+    """With its own commands, in this process, and those of the part that it needs."""
+    monkeypatch.setattr("t2ikit.training.session.plot_curves", lambda log, out: None)
+    monkeypatch.chdir(tmp_path)
 
     def call(words, environment, folder, printed):
         text = io.StringIO()
         with contextlib.redirect_stdout(text):
-            status = t2ikit_main(words[3:])
+            status = t2ikit_main([*words[3:], "-q"])
         printed.write_text(printed.read_text() + text.getvalue())
         return status
 
-    Runner(tmp_path, PARTS, "abc", call).run(["study-memory"])
-    assert "GiB" in (tmp_path / "printed/study-memory.txt").read_text()
-    assert json.loads((tmp_path / "done/study-memory.json").read_text())["finished"]
+    parts = {name: shortened(PARTS[name]) for name in ("long", "guidance")}
+    Runner(tmp_path, parts, "abc", call).run(["guidance"])
+    made = {place(ROOT / path.relative_to(tmp_path / "figures")) for path in tmp_path.glob("figures/docs/*")}
+    assert made == {"docs/long-grid.png", "docs/guidance-grid.png"}
+    measures = json.loads((tmp_path / "numbers/long.json").read_text())
+    assert "prompt-accuracy" in json.dumps(measures)
+    assert "runs/long" in (tmp_path / "printed/long.txt").read_text()
+    assert json.loads((tmp_path / "done/guidance.json").read_text())["finished"]
