@@ -43,7 +43,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "memory": (
         "t2ikit memory --plugin imagen",
-        "t2ikit memory --plugin gigagan --recipe gigagan/openmoji-64 --batch 8 --json memory.json",
+        "t2ikit memory --plugin gigagan --recipe gigagan/openmoji-32 --batch 8 --json memory.json",
     ),
     "plugins": (
         "t2ikit plugins",
