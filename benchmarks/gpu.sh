@@ -3,4 +3,4 @@
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 export PYTHONPATH="$root/benchmarks:$root/src:$root/plugins${PYTHONPATH:+:$PYTHONPATH}"
-exec python -m gpu "$@"
+exec python3 -m gpu "$@"
