@@ -22,6 +22,7 @@ def quiet(monkeypatch):
     monkeypatch.setattr("t2ikit.training.session.plot_curves", lambda log, out: None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONTESTANTS)
 def test_every_row_at_toy_size(name, tmp_path, quiet, monkeypatch):
     contestant = CONTESTANTS[name]
