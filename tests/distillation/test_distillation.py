@@ -12,9 +12,11 @@ from torch import nn
 import t2ikit
 from conftest import TOYS
 from t2ikit import Draws, Prediction, Step, UserError
+from t2ikit.config.toml import load_toml
 from t2ikit.core.super_resolution import SuperResolution, shrink
 from t2ikit.distillation.configs import MatchingConfig, ScoreLossConfig, StudentConfig
 from t2ikit.distillation.denoiser import LEAST_SIGNAL, CleanDenoiser
+from t2ikit.distillation.distil import completed_by
 from t2ikit.distillation.losses import MatchingLoss, ScoreLoss
 from t2ikit.distillation.score import ScoreCritic
 from t2ikit.distillation.student import Student
@@ -288,6 +290,21 @@ def test_only_a_denoiser_is_distilled(tmp_path):
     with pytest.raises(UserError, match="only a denoiser can be distilled"):
         distil(gan, tmp_path / "student")
     assert not (tmp_path / "student").exists()
+
+
+def test_what_a_students_recipe_takes_from_its_teachers():
+    sampler = {"use": "toys/sampler", "guidance": 4.0, "augmentation": 0.3}
+    table = {"generator": {"use": "toys/denoiser"}, "sampler": sampler, "data": {"spec": "x"}, "text": {}}
+    registry = Registry.load()
+    raw = load_toml(registry.find("recipes", "t2ikit/distil").spec.path)
+    full = completed_by(table, guidance=True, upscales=True)(raw)
+    assert full["generator"]["network"] == full["critics"]["score"]["network"] == table["generator"]
+    assert full["losses"]["matching"]["guidance"] == 4.0
+    assert full["sampler"] == {"use": "t2ikit/one-step", "augmentation": 0.3}
+    assert full["data"] == {"spec": "x"}
+    plain = completed_by(table, guidance=False)(raw)
+    assert plain["losses"]["matching"]["guidance"] == 1.0
+    assert "augmentation" not in plain["sampler"]
 
 
 def test_the_recipe_alone_says_what_it_lacks(tmp_path):

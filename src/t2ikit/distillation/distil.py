@@ -90,7 +90,11 @@ def _prepared(
     registry = plugins_of(teacher, plugins)
     model = teacher.model(registry, checkpoint=checkpoint)
     _check_denoiser(teacher, model)
-    complete = completed_by(teacher.table, guidance=model.generator.caption_dropout > 0)
+    complete = completed_by(
+        teacher.table,
+        guidance=model.generator.caption_dropout > 0,
+        upscales=model.generator.super_resolution is not None,
+    )
     recipe = read_recipe(registry, name, data=data, settings=settings, complete=complete)
     return registry, recipe, _beginning(teacher, model)
 
@@ -107,12 +111,15 @@ def _check_denoiser(run: Run, model: Model) -> None:
         )
 
 
-def completed_by(table: Mapping[str, Any], *, guidance: bool) -> Callable[[dict[str, Any]], dict[str, Any]]:
+def completed_by(
+    table: Mapping[str, Any], *, guidance: bool, upscales: bool = False
+) -> Callable[[dict[str, Any]], dict[str, Any]]:
     """What puts into a recipe the data, the text encoder and the network of a denoiser's resolved recipe.
 
     Args:
         table: the denoiser's recipe.
         guidance: whether it can be guided; then its sampler's guidance becomes the teacher's.
+        upscales: whether it upscales images; then their noise in sampling stays its sampler's.
     """
     network = dict(table["generator"])
     weight = table["sampler"].get("guidance", 1.0) if guidance else 1.0
@@ -127,6 +134,8 @@ def completed_by(table: Mapping[str, Any], *, guidance: bool) -> Callable[[dict[
         for loss in full.get("losses", {}).values():
             if loss.get("use") == "t2ikit/distribution-matching":
                 loss.setdefault("guidance", weight)
+        if upscales and "augmentation" in table["sampler"]:
+            full.setdefault("sampler", {}).setdefault("augmentation", table["sampler"]["augmentation"])
         return full
 
     return complete
