@@ -4,9 +4,9 @@
 
 Trains the rungs that are not there yet, one after the other (stop it and start it again as you like): an
 unconditional GAN, one with text (at three learning rates; the best is every rung's), then matching, CLIP,
-multi-scale and filter bank, each on top of the one before, and the vision-aided critic. Two small CLIPs are
-trained first on the same data: one teaches, the other judges. Every tenth of a run is evaluated on the same
-captions that training never showed.
+multi-scale and filter bank, each on top of the one before, and the vision-aided critic. A second ladder goes
+on from matching to a GAN that reads word by word. Two small CLIPs are trained first on the same data: one
+teaches, the other judges. Every tenth of a run is evaluated on the same captions that training never showed.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ from t2ikit.sampling.open import open_model
 from t2ikit_gigagan import load_clip
 
 NAMES = ("colour", "species", "action", "eyes")
+SHOWN = ("colour", "two-colour/colour", "species", "action", "eyes", "joint")
+"""The columns of the table."""
 RATES = (2e-3, 4e-3, 8e-3)
 POINTS = 10
 T2IKIT = (sys.executable, "-m", "t2ikit")
@@ -64,6 +66,12 @@ RUNGS = (
     Rung("multiscale", "+ multi-scale", clip=True),
     Rung("filter-bank", "+ filter bank", clip=True),
     Rung("vision-aided", "text + matching + vision-aided critic", clip=True),
+    Rung("contrastive", "text + matching + contrastive critic"),
+    Rung("hard-negatives", "+ hard negatives"),
+    Rung("words", "+ word by word"),
+    Rung("text-attention", "+ text attention of the generator"),
+    Rung("taught", "+ contrastive loss of the generator"),
+    Rung("r3gan", "+ relativistic, R2"),
 )
 
 
@@ -149,7 +157,7 @@ def measure(run: Path, n: int, judge: Path) -> dict[str, Any]:
         step = ckpt.step_of(checkpoint)
         images = sample_images(open_model(open_run(run), checkpoint=step), prompts)
         found = accuracy(ImageSet(images, prompts, dataset))
-        row = {name: found[name].value for name in (*NAMES, "joint")}
+        row = {name: found[name].value for name in SHOWN}
         mean = statistics.mean(row[name] for name in NAMES)
         curve.append({"step": step, **row, "mean": mean})
     clip = load_clip(str(judge))
@@ -224,15 +232,15 @@ def first_reaching(found: dict[str, Any], goal: float) -> float:
 def table(results: Sequence[dict[str, Any]], real: float) -> list[str]:
     """The ladder as Markdown."""
     lines = [
-        "| configuration | learning rate | seeds | colour | species | action | eyes | all four | "
-        "judge's cosine | diversity, relative to drawings | share of CLIP in the gradient |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "| configuration | learning rate | seeds | colour | of two colours | species | action | eyes | "
+        "all four | judge's cosine | diversity, relative to drawings | share of CLIP in the gradient |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for rung in RUNGS:
         own = [found for found in results if found["rung"] == rung.recipe]
         for rate in sorted({found["rate"] for found in own}):
             same = [found for found in own if found["rate"] == rate]
-            accuracy = " | ".join(f"{mean(same, 'curve', -1, name):.1f}" for name in (*NAMES, "joint"))
+            accuracy = " | ".join(f"{mean(same, 'curve', -1, name):.1f}" for name in SHOWN)
             shares = [f"{found['clip_gradient']:.0%}" for found in same if "clip_gradient" in found]
             lines.append(
                 f"| {rung.title} | {rate:g} | {len(same)} | {accuracy} | {mean(same, 'judge'):.3f} | "

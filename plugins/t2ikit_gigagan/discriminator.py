@@ -24,7 +24,7 @@ from t2ikit_gigagan.contrastive import cosine_logits
 from t2ikit_gigagan.filter_bank import FilterBankConv2d
 from t2ikit_gigagan.generator import check_levels
 from t2ikit_gigagan.resampling import downsample
-from t2ikit_gigagan.words import WordReader
+from t2ikit_gigagan.words import Reading, WordHead
 
 Augment = Callable[[Sequence[Tensor], Draws], list[Tensor]]
 
@@ -121,36 +121,6 @@ class Trunk:
     """(number of the level's predictor, features, n)"""
     places: Tensor | None = None
     """(B, C, h, w), the full images' features that words are looked for in; None: nowhere"""
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What the text tower makes of texts: tokens (B, L, D), mask (B, L) and pooled (B, D)."""
-
-    tokens: Tensor
-    mask: Tensor
-    pooled: Tensor
-
-
-class WordHead(nn.Module):
-    """A logit from what the places show of a text word by word, and of none.
-
-    Args:
-        channels: C of the features.
-        text_width: D of the tokens.
-        width: E of the reading.
-    """
-
-    def __init__(self, channels: int, text_width: int, width: int) -> None:
-        super().__init__()
-        self.plain = nn.Linear(channels, 1)
-        exclude_from_muon(self.plain.weight)
-        self.reader = WordReader(channels, text_width, width)
-
-    def forward(self, places: Tensor, text: Reading) -> Tensor:
-        """(B, C, h, w) and as many texts to (B,)."""
-        logit = self.plain(places.mean((2, 3)))[:, 0].float()
-        return logit + self.reader(places, text.tokens, text.mask)
 
 
 class GigaCritic(Critic):

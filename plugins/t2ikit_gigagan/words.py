@@ -9,12 +9,23 @@ Letters: B images, P texts, N places of an image, L tokens, C channels, D text w
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from t2ikit import exclude_from_muon
 from t2ikit_gigagan.precision import at_least_float
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the text tower makes of texts: tokens (B, L, D), mask (B, L) and pooled (B, D)."""
+
+    tokens: Tensor
+    mask: Tensor
+    pooled: Tensor
 
 
 def word_scores(query: Tensor, content: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -68,4 +79,25 @@ class WordReader(nn.Module):
     def _places(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Keys, and values of unit norm, each (B, N, E)."""
         key, value = self.place(features.flatten(2).transpose(1, 2)).chunk(2, -1)
-        return key, F.normalize(value.float(), dim=-1)
+        return key, F.normalize(at_least_float(value), dim=-1)
+
+
+class WordHead(nn.Module):
+    """A logit from what the places show of a text word by word, and of none.
+
+    Args:
+        channels: C of the features.
+        text_width: D of the tokens.
+        width: E of the reading.
+    """
+
+    def __init__(self, channels: int, text_width: int, width: int) -> None:
+        super().__init__()
+        self.plain = nn.Linear(channels, 1)
+        exclude_from_muon(self.plain.weight)
+        self.reader = WordReader(channels, text_width, width)
+
+    def forward(self, places: Tensor, text: Reading) -> Tensor:
+        """(B, C, h, w) and as many texts to (B,)."""
+        logit = self.plain(places.mean((2, 3)))[:, 0].float()
+        return logit + self.reader(places, text.tokens, text.mask)
