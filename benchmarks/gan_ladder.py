@@ -51,11 +51,31 @@ T2IKIT = (sys.executable, "-m", "t2ikit")
 
 @dataclass(frozen=True)
 class Rung:
-    """A recipe of the ladder, as a row of the table names it."""
+    """A row of the table.
+
+    Attributes:
+        recipe: `gigagan/ladder-RECIPE`; where there are changes, only the name of the row.
+        title: what the table calls it.
+        clip: whether it takes a CLIP.
+        changes: of the recipe `gigagan/default`, as after `--set`.
+    """
 
     recipe: str
     title: str
     clip: bool = False
+    changes: tuple[str, ...] = ()
+
+
+CONTRASTIVE = ("losses.contrastive.wrong=false",)
+HARD = ("data.hard_negatives=0.5", "losses.contrastive.wrong=true")
+WORDS = (*HARD, "critics.multiscale.word_width=64")
+ATTENTION = (*WORDS, "generator.text_attention=[false,true,true,true]", "generator.head_width=16")
+TAUGHT = (*ATTENTION, "losses.words.use=gigagan/contrastive", "losses.words.wrong=true")
+RELATIVISTIC = (
+    *TAUGHT,
+    *(f"losses.{name}.kind=relativistic" for name in ("adversarial", "adversarial-critic", "matching")),
+)
+R2 = (*RELATIVISTIC, "losses.r2.use=gigagan/r2", "losses.r2.weight=5", "losses.r2.every=8")
 
 
 RUNGS = (
@@ -66,12 +86,13 @@ RUNGS = (
     Rung("multiscale", "+ multi-scale", clip=True),
     Rung("filter-bank", "+ filter bank", clip=True),
     Rung("vision-aided", "text + matching + vision-aided critic", clip=True),
-    Rung("contrastive", "text + matching + contrastive critic"),
-    Rung("hard-negatives", "+ hard negatives"),
-    Rung("words", "+ word by word"),
-    Rung("text-attention", "+ text attention of the generator"),
-    Rung("taught", "+ contrastive loss of the generator"),
-    Rung("r3gan", "+ relativistic, R2"),
+    Rung("contrastive", "text + matching + contrastive critic", changes=CONTRASTIVE),
+    Rung("hard-negatives", "+ hard negatives", changes=HARD),
+    Rung("words", "+ word by word", changes=WORDS),
+    Rung("text-attention", "+ text attention of the generator", changes=ATTENTION),
+    Rung("taught", "+ contrastive loss of the generator", changes=TAUGHT),
+    Rung("relativistic", "+ relativistic losses", changes=RELATIVISTIC),
+    Rung("r2", "+ R2", changes=R2),
 )
 
 
@@ -104,7 +125,8 @@ class Ladder:
         if run.is_dir():
             call([*T2IKIT, "train", "--resume", run])
         else:
-            call([*T2IKIT, "train", "--plugin", "gigagan", "--recipe", f"gigagan/ladder-{rung.recipe}",
+            recipe = "default" if rung.changes else f"ladder-{rung.recipe}"
+            call([*T2IKIT, "train", "--plugin", "gigagan", "--recipe", f"gigagan/{recipe}",
                   "--out", run, "--seed", seed, *self.settings(rung, rate)])  # fmt: skip
         found = measure(run, self.n, self.clip("judge", 1))
         found.update(rung=rung.recipe, seed=seed, rate=rate)
@@ -127,7 +149,8 @@ class Ladder:
         if rung.clip:
             part = "critics.vision" if rung.recipe == "vision-aided" else "losses.clip"
             values[f"{part}.model"] = str(self.clip("teacher", 0).resolve())
-        return [word for key, value in values.items() for word in ("--set", f"{key}={value}")]
+        changes = [*rung.changes, *(f"{key}={value}" for key, value in values.items())]
+        return [word for change in changes for word in ("--set", change)]
 
     def climb(self) -> list[dict[str, Any]]:
         """All runs."""

@@ -208,9 +208,7 @@ def t2ikit_exporters() -> list[ExporterSpec]:
 @hookimpl
 def t2ikit_recipes() -> list[RecipeSpec]:
     """The recipes beside this file."""
-    clips = ("clip", "multiscale", "filter-bank", "vision-aided")
-    reading = ("contrastive", "hard-negatives", "words", "text-attention", "taught", "r3gan")
-    ladder = ("unconditional", "text", "matching", *clips, *reading)
+    ladder = ("unconditional", "text", "matching", "clip", "multiscale", "filter-bank", "vision-aided")
     made = ["--data", "creatures", "--steps", "600", "--out", "clip-creatures"]
     clip = f"a small CLIP, made by: {example('train_clip.py', *made)}"
     hub = "openai/clip-vit-base-patch32 from the Hub (605 MB), or --set losses.clip.weight=0"
@@ -227,7 +225,7 @@ def t2ikit_recipes() -> list[RecipeSpec]:
                 f"ladder-{name}",
                 RECIPES / f"ladder-{name}.toml",
                 f"a rung of the ladder: {name}",
-                clip if name in clips else "",
+                clip if name in ladder[3:] else "",
             )
             for name in ladder
         ),
