@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from t2ikit import (
     Config,
@@ -107,7 +107,7 @@ def _adversarial(name: str, function: str, player: Any, summary: str) -> LossSpe
     return LossSpec(name, build, AdversarialConfig, summary, player=player, needs=CRITIC)
 
 
-def _contrastive(name: str, which: str, player: Any, summary: str) -> LossSpec:
+def _contrastive(name: str, which: Literal["real", "fake"], player: Any, summary: str) -> LossSpec:
     def build(options: ContrastiveConfig, context: Context) -> Any:
         from t2ikit_gigagan import losses
 
