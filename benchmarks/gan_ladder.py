@@ -4,9 +4,9 @@
 
 Trains the rungs that are not there yet, one after the other (stop it and start it again as you like): an
 unconditional GAN, one with text (at three learning rates; the best is every rung's), then matching, CLIP,
-multi-scale and filter bank, each on top of the one before, and the vision-aided critic. Two small CLIPs are
-trained first on the same data: one teaches, the other judges. Every tenth of a run is evaluated on the same
-captions that training never showed.
+multi-scale and filter bank, each on top of the one before, and the vision-aided critic. A second ladder goes
+on from matching to a GAN that reads word by word. Two small CLIPs are trained first on the same data: one
+teaches, the other judges. Every tenth of a run is evaluated on the same captions that training never showed.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ from t2ikit.sampling.open import open_model
 from t2ikit_gigagan import load_clip
 
 NAMES = ("colour", "species", "action", "eyes")
+SHOWN = ("colour", "two-colour/colour", "species", "action", "eyes", "joint")
+"""The columns of the table."""
 RATES = (2e-3, 4e-3, 8e-3)
 POINTS = 10
 T2IKIT = (sys.executable, "-m", "t2ikit")
@@ -49,11 +51,31 @@ T2IKIT = (sys.executable, "-m", "t2ikit")
 
 @dataclass(frozen=True)
 class Rung:
-    """A recipe of the ladder, as a row of the table names it."""
+    """A row of the table.
+
+    Attributes:
+        recipe: `gigagan/ladder-RECIPE`; where there are changes, only the name of the row.
+        title: what the table calls it.
+        clip: whether it takes a CLIP.
+        changes: of the recipe `gigagan/default`, as after `--set`.
+    """
 
     recipe: str
     title: str
     clip: bool = False
+    changes: tuple[str, ...] = ()
+
+
+CONTRASTIVE = ("losses.contrastive.wrong=false",)
+HARD = ("data.hard_negatives=0.5", "losses.contrastive.wrong=true")
+WORDS = (*HARD, "critics.multiscale.word_width=64")
+ATTENTION = (*WORDS, "generator.text_attention=[false,true,true,true]", "generator.head_width=16")
+TAUGHT = (*ATTENTION, "losses.words.use=gigagan/contrastive", "losses.words.wrong=true")
+RELATIVISTIC = (
+    *TAUGHT,
+    *(f"losses.{name}.kind=relativistic" for name in ("adversarial", "adversarial-critic", "matching")),
+)
+R2 = (*RELATIVISTIC, "losses.r2.use=gigagan/r2", "losses.r2.weight=5", "losses.r2.every=8")
 
 
 RUNGS = (
@@ -64,6 +86,13 @@ RUNGS = (
     Rung("multiscale", "+ multi-scale", clip=True),
     Rung("filter-bank", "+ filter bank", clip=True),
     Rung("vision-aided", "text + matching + vision-aided critic", clip=True),
+    Rung("contrastive", "text + matching + contrastive critic", changes=CONTRASTIVE),
+    Rung("hard-negatives", "+ hard negatives", changes=HARD),
+    Rung("words", "+ word by word", changes=WORDS),
+    Rung("text-attention", "+ text attention of the generator", changes=ATTENTION),
+    Rung("taught", "+ contrastive loss of the generator", changes=TAUGHT),
+    Rung("relativistic", "+ relativistic losses", changes=RELATIVISTIC),
+    Rung("r2", "+ R2", changes=R2),
 )
 
 
@@ -96,7 +125,8 @@ class Ladder:
         if run.is_dir():
             call([*T2IKIT, "train", "--resume", run])
         else:
-            call([*T2IKIT, "train", "--plugin", "gigagan", "--recipe", f"gigagan/ladder-{rung.recipe}",
+            recipe = "default" if rung.changes else f"ladder-{rung.recipe}"
+            call([*T2IKIT, "train", "--plugin", "gigagan", "--recipe", f"gigagan/{recipe}",
                   "--out", run, "--seed", seed, *self.settings(rung, rate)])  # fmt: skip
         found = measure(run, self.n, self.clip("judge", 1))
         found.update(rung=rung.recipe, seed=seed, rate=rate)
@@ -119,7 +149,8 @@ class Ladder:
         if rung.clip:
             part = "critics.vision" if rung.recipe == "vision-aided" else "losses.clip"
             values[f"{part}.model"] = str(self.clip("teacher", 0).resolve())
-        return [word for key, value in values.items() for word in ("--set", f"{key}={value}")]
+        changes = [*rung.changes, *(f"{key}={value}" for key, value in values.items())]
+        return [word for change in changes for word in ("--set", change)]
 
     def climb(self) -> list[dict[str, Any]]:
         """All runs."""
@@ -149,7 +180,7 @@ def measure(run: Path, n: int, judge: Path) -> dict[str, Any]:
         step = ckpt.step_of(checkpoint)
         images = sample_images(open_model(open_run(run), checkpoint=step), prompts)
         found = accuracy(ImageSet(images, prompts, dataset))
-        row = {name: found[name].value for name in (*NAMES, "joint")}
+        row = {name: found[name].value for name in SHOWN}
         mean = statistics.mean(row[name] for name in NAMES)
         curve.append({"step": step, **row, "mean": mean})
     clip = load_clip(str(judge))
@@ -224,15 +255,15 @@ def first_reaching(found: dict[str, Any], goal: float) -> float:
 def table(results: Sequence[dict[str, Any]], real: float) -> list[str]:
     """The ladder as Markdown."""
     lines = [
-        "| configuration | learning rate | seeds | colour | species | action | eyes | all four | "
-        "judge's cosine | diversity, relative to drawings | share of CLIP in the gradient |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "| configuration | learning rate | seeds | colour | of two colours | species | action | eyes | "
+        "all four | judge's cosine | diversity, relative to drawings | share of CLIP in the gradient |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for rung in RUNGS:
         own = [found for found in results if found["rung"] == rung.recipe]
         for rate in sorted({found["rate"] for found in own}):
             same = [found for found in own if found["rate"] == rate]
-            accuracy = " | ".join(f"{mean(same, 'curve', -1, name):.1f}" for name in (*NAMES, "joint"))
+            accuracy = " | ".join(f"{mean(same, 'curve', -1, name):.1f}" for name in SHOWN)
             shares = [f"{found['clip_gradient']:.0%}" for found in same if "clip_gradient" in found]
             lines.append(
                 f"| {rung.title} | {rate:g} | {len(same)} | {accuracy} | {mean(same, 'judge'):.3f} | "

@@ -41,3 +41,7 @@ from .resampling import upsample as upsample
 from .sampler import OneStepSampler as OneStepSampler
 from .upsampler import GigaUpsampler as GigaUpsampler
 from .vision import VisionAidedCritic as VisionAidedCritic
+from .words import WordHead as WordHead
+from .words import WordReader as WordReader
+from .words import text_scores as text_scores
+from .words import word_scores as word_scores

@@ -42,6 +42,8 @@ class GeneratorConfig(SynthesisConfig):
     """kernels in the filter bank of each level; all 1: no filter bank"""
     attention: tuple[bool, ...] = Field((False, True, True, False), min_length=2)
     """whether each level attends to itself and to the text"""
+    text_attention: tuple[bool, ...] = ()
+    """whether each level attends to the text; empty: those of `attention`"""
     text: bool = True
     """false: an unconditional generator"""
 
@@ -119,6 +121,10 @@ class CriticConfig(Config):
     """false: an unconditional critic"""
     embedding_width: int = Field(0, ge=0)
     """width of the joint embedding of images and texts, for the loss contrastive-critic; 0: none"""
+    word_width: int = Field(0, ge=0)
+    """width of the head that looks for each word in the image, also for contrastive-critic; 0: none"""
+    word_side: int = Field(8, ge=4)
+    """height and width of the features that this head looks at, pixels: 4 or a doubling of it"""
     augment: AugmentConfig = Field(default_factory=AugmentConfig)
     """augmentation of both real and fake images before they are judged"""
 
@@ -146,10 +152,12 @@ class AdversarialConfig(Config):
 
 
 class ContrastiveConfig(Config):
-    """Options of the critic's contrastive loss."""
+    """Options of the contrastive losses of and by the critic."""
 
     scale: float = Field(10.0, gt=0, le=100)
     """inverse temperature of the cosine similarities"""
+    wrong: bool = False
+    """also tell each caption from the sample's wrong one, which data.hard_negatives makes alike"""
 
 
 class ClipConfig(Config):

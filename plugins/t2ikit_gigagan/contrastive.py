@@ -31,12 +31,32 @@ def clip_contrastive(
         duplicates: (B, P) bool, true where a caption is as right as the sample's own: it is no negative.
         scale: the inverse temperature, 1 to 100.
     """
+    return own_caption(cosine_logits(image, text, scale), own, duplicates)
+
+
+def cosine_logits(image: Tensor, text: Tensor, scale: Tensor | float) -> Tensor:
+    """scale x cosine of images (B, E) and texts (P, E) of unit norm, (B, P), in float32 or better."""
     with torch.autocast(image.device.type, enabled=False):
         # Times a scale of 100, bfloat16 would round the logits to halves.
         wide = torch.promote_types(image.dtype, torch.float32)
-        logits = scale * image.to(wide) @ text.to(wide).T  # (B, P)
-        others = duplicates.scatter(1, own[:, None], False)
-        return F.cross_entropy(logits.masked_fill(others, -torch.inf), own, reduction="none")
+        return scale * image.to(wide) @ text.to(wide).T
+
+
+def own_caption(logits: Tensor, own: Tensor, duplicates: Tensor) -> Tensor:
+    """-log softmax of each row of logits (B, P) at `own`, (B,); `duplicates` as in `clip_contrastive`."""
+    others = duplicates.scatter(1, own[:, None], False)
+    return F.cross_entropy(logits.masked_fill(others, -torch.inf), own, reduction="none")
+
+
+def beside_wrong(
+    logits: Tensor, duplicates: Tensor, wrong: Tensor, mismatch_mask: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Logits and duplicates (B, P) with one more column: each sample's wrong caption, of logit `wrong` (B,).
+
+    Where `mismatch_mask` (B,) is 0 that caption is right by accident, so it is no negative.
+    """
+    right = mismatch_mask[:, None] == 0
+    return torch.cat([logits, wrong[:, None]], 1), torch.cat([duplicates, right], 1)
 
 
 def find_duplicates(pool: Tensor | Sequence[str], own: Tensor) -> Tensor:

@@ -20,9 +20,11 @@ from torch import Tensor, nn
 from t2ikit import Critic, Draws, TextEmbedding, TextTower, UserError, exclude_from_muon
 from t2ikit_gigagan.attention import L2SelfAttention
 from t2ikit_gigagan.configs import CriticConfig
+from t2ikit_gigagan.contrastive import cosine_logits
 from t2ikit_gigagan.filter_bank import FilterBankConv2d
 from t2ikit_gigagan.generator import check_levels
 from t2ikit_gigagan.resampling import downsample
+from t2ikit_gigagan.words import Reading, WordHead
 
 Augment = Callable[[Sequence[Tensor], Draws], list[Tensor]]
 
@@ -117,6 +119,8 @@ class Trunk:
 
     features: list[tuple[int, Tensor, int]]
     """(number of the level's predictor, features, n)"""
+    places: Tensor | None = None
+    """(B, C, h, w), the full images' features that words are looked for in; None: nowhere"""
 
 
 class GigaCritic(Critic):
@@ -176,13 +180,30 @@ class GigaCritic(Critic):
             if config.text and config.embedding_width
             else None
         )
+        self.word_side = config.word_side
+        self.words = (
+            WordHead(outputs[self._leaving(config.word_side)], config.tower_width, config.word_width)
+            if config.text and config.word_width
+            else None
+        )
+
+    def _leaving(self, side: int) -> int:
+        """The first level whose features leave it at `side` pixels."""
+        if side * 2 not in self.sizes:
+            raise UserError(
+                f"word_side: no features of the critic are {side} pixels wide",
+                expected=f"one of {self.sizes[1:]}",
+                got=side,
+                fix=f"--set critics.NAME.word_side={min(8, self.sizes[1])}",
+            )
+        return self.sizes.index(side * 2)
 
     def features(self, levels: Sequence[Tensor], draws: Draws) -> Trunk:
         """The trunk on images (B, 3, h, w), coarse to fine; a list of the full image alone will do."""
         by_size = self._by_size(levels)
         if self.augment is not None:
             by_size = dict(zip(by_size, self.augment(list(by_size.values()), draws), strict=True))
-        x, entered, out = None, 0, []
+        x, entered, out, places = None, 0, [], None
         first = len(self.blocks) - len(self.predictors)
         for level, block in enumerate(self.blocks):
             if self.sizes[level] in by_size and level < len(self.from_rgb):
@@ -191,7 +212,9 @@ class GigaCritic(Critic):
             x = block(x)
             if level >= first:
                 out.append((level - first, x, entered))
-        return Trunk(out)
+            if self.words is not None and places is None and x.shape[-1] == self.word_side:
+                places = x[: len(x) // entered]  # the full images entered first
+        return Trunk(out, places)
 
     def _by_size(self, levels: Sequence[Tensor]) -> dict[int, Tensor]:
         """The images it looks at by their side, the largest first."""
@@ -206,33 +229,63 @@ class GigaCritic(Critic):
             )
         return found if self.multiscale else {self.image_size: found[self.image_size]}
 
-    def read(self, text: TextEmbedding) -> Tensor | None:
-        """The global text (B, D) of its own tower; None if it sees no text."""
-        return None if self.tower is None else self.tower(text).pooled
+    def read(self, text: TextEmbedding) -> Reading | None:
+        """What its own tower makes of a text; None if it sees none."""
+        if self.tower is None:
+            return None
+        read = self.tower(text)
+        return Reading(read.tokens, read.mask, read.pooled)
 
-    def heads(self, features: Trunk, text: TextEmbedding | Tensor | None) -> list[Tensor]:
-        """Logits, each (B,): for every level of the trunk, one for each image that had entered by then."""
-        pooled = self.read(text) if isinstance(text, TextEmbedding) else text
+    def heads(self, features: Trunk, text: TextEmbedding | Reading | None) -> list[Tensor]:
+        """Logits, each (B,): for every level of the trunk, one for each image that had entered by then.
+
+        One more, of the words, comes last, if there is a head for them.
+        """
+        reading = self.read(text) if isinstance(text, TextEmbedding) else text
         logits: list[Tensor] = []
         for number, x, entered in features.features:
-            repeated = None if pooled is None else pooled.repeat(entered, 1)
+            repeated = None if reading is None else reading.pooled.repeat(entered, 1)
             logits += self.predictors[number](x, repeated).chunk(entered)
+        if self.words is not None and features.places is not None and reading is not None:
+            logits.append(self.words(features.places, reading))
         return logits
 
-    def embeddings(self, features: Trunk, pool: TextEmbedding | Tensor | None) -> tuple[Tensor, Tensor]:
-        """The full images (B, E) and any texts (P, E) where they can be compared, of unit norm.
+    def caption_logits(
+        self, features: Trunk, texts: TextEmbedding | Reading | None, scale: float, *, paired: bool = False
+    ) -> list[Tensor]:
+        """How well the full images fit each of P texts, (B, P): by the joint embedding, and word by word.
+
+        Args:
+            features: of the images.
+            texts: P of them.
+            scale: inverse temperature of the joint embedding's cosines.
+            paired: each image beside the one text of its own place, (B,).
 
         Raises:
-            UserError: this critic was built without.
+            UserError: this critic was built without either.
         """
-        texts = self.read(pool) if isinstance(pool, TextEmbedding) else pool
-        if self.embedding is None or texts is None:
+        reading = self.read(texts) if isinstance(texts, TextEmbedding) else texts
+        if reading is None or (self.embedding is None and self.words is None):
             raise UserError(
                 "the critic has no joint embedding of images and texts",
-                expected="embedding_width above 0, and text",
+                expected="embedding_width or word_width above 0, and text",
                 got="a critic without",
                 fix="--set critics.NAME.embedding_width=128, or leave out the contrastive loss",
             )
+        found = []
+        if self.embedding is not None:
+            image, text = self.embeddings(features, reading)
+            found.append(scale * (image * text).sum(1) if paired else cosine_logits(image, text, scale))
+        if self.words is not None and features.places is not None:
+            reader = self.words.reader if paired else self.words.reader.every
+            found.append(reader(features.places, reading.tokens, reading.mask))
+        return found
+
+    def embeddings(self, features: Trunk, pool: TextEmbedding | Reading | None) -> tuple[Tensor, Tensor]:
+        """The full images (B, E) and any texts (P, E) where they can be compared, of unit norm."""
+        reading = self.read(pool) if isinstance(pool, TextEmbedding) else pool
+        if self.embedding is None or reading is None:
+            raise ValueError("this critic was built without a joint embedding")
         _, x, entered = features.features[-1]
         full = x[: len(x) // entered]  # the full images entered first
-        return self.embedding(full, texts)
+        return self.embedding(full, reading.pooled)

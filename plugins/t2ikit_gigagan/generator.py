@@ -42,6 +42,7 @@ class SynthesisBlock(nn.Module):
         filters: kernels in each bank.
         head_width: channels of an attention head; 0: no attention at this level.
         text: whether attention looks at a text, too.
+        text_only: whether it looks at nothing else.
         rgb: whether it gives an image.
     """
 
@@ -55,12 +56,15 @@ class SynthesisBlock(nn.Module):
         filters: int,
         head_width: int,
         text: bool,
+        text_only: bool = False,
         rgb: bool = True,
     ) -> None:
         super().__init__()
         self.first = FilterBankConv2d(in_channels, out_channels, style_width=style_width, filters=filters)
         self.second = FilterBankConv2d(out_channels, out_channels, style_width=style_width, filters=filters)
-        self.self_attention = L2SelfAttention(out_channels, head_width) if head_width else None
+        self.self_attention = (
+            L2SelfAttention(out_channels, head_width) if head_width and not text_only else None
+        )
         self.cross_attention = (
             TextCrossAttention(out_channels, text_width, head_width) if head_width and text else None
         )
@@ -99,7 +103,11 @@ class GigaGenerator(OneStep):
         text_length: int,
     ) -> None:
         super().__init__()
-        check_levels(image_size, channels=config.channels, filters=config.filters, attention=config.attention)
+        reads = (
+            (config.text_attention or config.attention) if config.text else (False,) * len(config.channels)
+        )
+        lists = {"channels": config.channels, "filters": config.filters, "attention": config.attention}
+        check_levels(image_size, **lists, text_attention=reads)
         self.image_size, self.checkpointing = image_size, config.checkpointing
         self.tower = (
             TextTower(text_width, text_length, config.tower_width, config.tower_layers)
@@ -120,8 +128,9 @@ class GigaGenerator(OneStep):
                 style_width=config.style_width,
                 text_width=config.tower_width,
                 filters=config.filters[level],
-                head_width=config.head_width if config.attention[level] else 0,
-                text=config.text,
+                head_width=config.head_width if config.attention[level] or reads[level] else 0,
+                text=reads[level],
+                text_only=not config.attention[level],
             )
             for level, width in enumerate(config.channels)
         )

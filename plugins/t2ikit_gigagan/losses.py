@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from t2ikit import Step, UserError
 from t2ikit_gigagan import adversarial
-from t2ikit_gigagan.contrastive import clip_contrastive, find_duplicates
+from t2ikit_gigagan.contrastive import beside_wrong, find_duplicates, own_caption
 
 
 def generator_loss(step: Step, *, kind: str = "logistic") -> Tensor:
@@ -59,19 +61,37 @@ def matching_loss(step: Step, *, kind: str = "logistic") -> Tensor:
     return torch.stack(each).sum()
 
 
-def contrastive_loss(step: Step, *, scale: float = 10.0) -> Tensor:
-    """How badly each critic's joint embedding finds a real image's own caption in the effective batch.
+def contrastive_loss(
+    step: Step, *, scale: float = 10.0, which: Literal["real", "fake"] = "real", wrong: bool = False
+) -> Tensor:
+    """How badly each critic finds the own caption of an image in the effective batch.
 
-    Many wrong captions at once teach the trunk to read images sooner than one wrong caption does. Summed
-    over the critics that have an embedding. Source: XMC-GAN (arXiv 2101.04702, section 4.2).
+    Many wrong captions at once teach the trunk to read images sooner than one wrong caption does. A critic's
+    joint embedding of images and texts is one way to find it, its reading word by word another; each is a
+    loss. Summed over the critics that have either. Source: XMC-GAN (arXiv 2101.04702, section 4.2).
+
+    Args:
+        scale: inverse temperature of the joint embedding's cosines.
+        which: "real" images train the critic, "fake" ones the generator.
+        wrong: also tell the caption from the sample's wrong one.
     """
     batch, each = step.batch, []
     duplicates = find_duplicates(batch.caption_ids, batch.caption_index)
     for name, critic in step.critics.items():
-        embed = getattr(critic, "embeddings", None)
-        if embed is not None:
-            image, text = embed(step.features("real", name), step.text("pool", name))
-            each.append(clip_contrastive(image, text, batch.caption_index, duplicates, scale).mean())
+        score = getattr(critic, "caption_logits", None)
+        if score is None:
+            continue
+        features = step.features(which, name)
+        ways = score(features, step.text("pool", name), scale)
+        beside = [None] * len(ways)
+        if wrong:
+            beside = score(features, step.text("wrong", name), scale, paired=True)
+        for logits, other in zip(ways, beside, strict=True):
+            mask = duplicates
+            if other is not None:
+                logits, mask = beside_wrong(logits, mask, other, batch.mismatch_mask)
+            losses = own_caption(logits, batch.caption_index, mask)
+            each.append((losses * step.prediction.image_weight if which == "fake" else losses).mean())
     if not each:
         raise UserError(
             "the contrastive loss has no critic to train",
@@ -83,9 +103,22 @@ def contrastive_loss(step: Step, *, scale: float = 10.0) -> Tensor:
 
 
 def r1_loss(step: Step) -> Tensor:
-    """R1 of every critic at every level it looks at, summed."""
+    """R1 of every critic at every level of the real images it looks at, summed."""
+    return _penalty(step, "real")
+
+
+def r2_loss(step: Step) -> Tensor:
+    """R2, the same penalty at the generated images, without their weights.
+
+    Together with R1 it makes the relativistic loss converge. Source: arXiv 2501.05441 (section 2.2).
+    """
+    return _penalty(step, "fake")
+
+
+def _penalty(step: Step, which: Literal["real", "fake"]) -> Tensor:
+    levels = step.real if which == "real" else step.fake
     return torch.stack(
-        [adversarial.r1_penalty(step.logits("real", "own", name), step.real) for name in step.critics]
+        [adversarial.r1_penalty(step.logits(which, "own", name), levels) for name in step.critics]
     ).sum()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from t2ikit import (
     Config,
@@ -107,10 +107,13 @@ def _adversarial(name: str, function: str, player: Any, summary: str) -> LossSpe
     return LossSpec(name, build, AdversarialConfig, summary, player=player, needs=CRITIC)
 
 
-def _build_contrastive(config: ContrastiveConfig, context: Context) -> Any:
-    from t2ikit_gigagan import losses
+def _contrastive(name: str, which: Literal["real", "fake"], player: Any, summary: str) -> LossSpec:
+    def build(options: ContrastiveConfig, context: Context) -> Any:
+        from t2ikit_gigagan import losses
 
-    return partial(losses.contrastive_loss, scale=config.scale)
+        return partial(losses.contrastive_loss, scale=options.scale, wrong=options.wrong, which=which)
+
+    return LossSpec(name, build, ContrastiveConfig, summary, player=player, needs=CRITIC)
 
 
 def _build_sampler(config: OneStepConfig, context: Context) -> Any:
@@ -152,15 +155,14 @@ def t2ikit_losses() -> list[LossSpec]:
             "adversarial-critic", "critic_loss", "critic", "logistic or relativistic, of the critics"
         ),
         _adversarial("matching", "matching_loss", "critic", "images beside wrong texts are fake"),
-        LossSpec(
-            "contrastive-critic",
-            _build_contrastive,
-            ContrastiveConfig,
-            "the critic finds a real image's caption in the batch",
-            player="critic",
-            needs=CRITIC,
+        _contrastive(
+            "contrastive-critic", "real", "critic", "the critic finds a real image's caption in the batch"
+        ),
+        _contrastive(
+            "contrastive", "fake", "generator", "the critic finds a generated image's caption in the batch"
         ),
         _loss("r1", "r1_loss", "critic", "gradient penalty on real images", CRITIC | {"real_grad"}),
+        _loss("r2", "r2_loss", "critic", "gradient penalty on generated images", CRITIC | {"fake_grad"}),
         _loss(
             "multiscale-mse",
             "multiscale_mse",

@@ -48,6 +48,16 @@ def test_counts_by_hand():
         "unseen-pairs/species": (0, 1),
         "unseen-pairs/eyes": (1, 1),
         "unseen-pairs/joint": (0, 1),
+        "one-colour/colour": (2, 2),
+        "one-colour/species": (1, 2),
+        "one-colour/action": (1, 1),
+        "one-colour/eyes": (2, 2),
+        "one-colour/joint": (1, 2),
+        "two-colour/colour": (0, 1),
+        "two-colour/species": (1, 1),
+        "two-colour/action": (1, 1),
+        "two-colour/eyes": (0, 1),
+        "two-colour/joint": (0, 1),
     }
     for name, (right, n) in expected.items():
         assert found[name].value == pytest.approx(100 * right / n), name
@@ -115,7 +125,10 @@ def test_the_batch_changes_nothing():
 def test_attributes_the_prompt_leaves_out_do_not_count():
     shown = images(["a sitting red cat with blue eyes"])
     found = PromptAccuracy()(ImageSet(shown, ["a red cat"], DATASET))
-    assert set(found) == {"colour", "species", "joint"}
+    names = {"colour", "species", "joint"}
+    assert set(found) == names | {f"one-colour/{name}" for name in names}
+    fish = Attributes(None, "fish", None, None)
+    assert set(measure([fish], [fish])) == {"species", "joint"}
     assert found["joint"].value == 100
 
 

@@ -22,5 +22,7 @@ class DatasetConfig(Config):
     """height and width of the training images, pixels"""
     validation: float = Field(0.05, ge=0, lt=0.5)
     """share of the images held out of training for the validation loss; 0: none are"""
+    hard_negatives: float = Field(0.0, ge=0, le=1)
+    """share of wrong captions that are the right one with a word replaced or two swapped; 0: none are"""
     keep_on: Literal["auto", "device", "host"] = "auto"
     """where training images stay: device, host, or auto: on CUDA if they fill at most a quarter of it"""

@@ -44,6 +44,7 @@ class Step:
         number: int | None,
         *,
         real_grad: bool = False,
+        fake_grad: bool = False,
     ) -> None:
         self.batch, self.prediction, self.parts = batch, prediction, critics
         self.critics = {name: critic for name, critic in critics.items() if critic.gives_logits}
@@ -54,6 +55,8 @@ class Step:
             self.real = [level.detach().requires_grad_(True) for level in self.real]
         generates = player == "generator"
         self.fake = prediction.images if generates else [level.detach() for level in prediction.images]
+        if fake_grad and not generates:
+            self.fake = [level.requires_grad_(True) for level in self.fake]
         self._features: dict[tuple[Which, str], Any] = {}
         self._texts: dict[tuple[Text, str], Any] = {}
         self._logits: dict[tuple[Which, Text, str], list[Tensor]] = {}

@@ -20,6 +20,7 @@ from t2ikit.core.batch import Record
 from t2ikit.core.interfaces import Dataset, Split, StreamingDataset
 from t2ikit.core.rng import derive_seed
 from t2ikit.core.super_resolution import SuperResolution
+from t2ikit.data.feed.hard_negatives import HardNegatives, known_captions
 from t2ikit.data.local_batch import IndexedBatch, LocalBatch, caption_fields, choose_caption
 from t2ikit.data.workers import MOST_OF_A_STREAM, prepared
 
@@ -44,6 +45,7 @@ class BatchLoader:
             with captions that stay the same.
         super_resolution: how a super-resolution model is trained; None: it is none.
         whole: give a super-resolution model whole images, not crops.
+        hard_negatives: share of the wrong captions that are nearly right.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class BatchLoader:
         split: Split = "train",
         super_resolution: SuperResolution | None = None,
         whole: bool = False,
+        hard_negatives: float = 0.0,
     ) -> None:
         self.dataset, self.seed, self.batch, self.split = dataset, seed, batch, split
         self.rank, self.local_batch_size, self.num_workers = rank, batch // world, num_workers
@@ -68,6 +71,8 @@ class BatchLoader:
         self._room = cache_bytes // (world * max(1, num_workers))
         self.ratio = super_resolution.ratio if super_resolution else 0
         self.cropping = None if whole else super_resolution
+        known = known_captions(self.count, functools.partial(dataset.captions, split))
+        self.hard_negatives = HardNegatives(hard_negatives, seed, known)
 
     def steps(self, start: int = 0, stop: int | None = None) -> Generator[LocalBatch, None, None]:
         """The batches of step `start` and all later ones before `stop`, in order.
@@ -158,6 +163,8 @@ class BatchLoader:
     def _wrong(self, key: int) -> tuple[str, bool]:
         """A caption from anywhere in the split, and whether it does not belong to this sample's image."""
         index = self._index(key)
+        if hard := self.hard_negatives.wrong(self._caption(key), key, self._captions_of(index)):
+            return hard
         other = derive_seed(self.seed, "wrong index", key) % self.count
         caption = choose_caption(self._captions_of(other), self.seed, "wrong caption", key)
         return caption, other != index and caption not in self._captions_of(index)
@@ -215,6 +222,7 @@ class StreamLoader:
         num_workers: 0: this process reads the stream; else one worker process reads it ahead.
         gather: tells the captions of all processes; None for one process.
         super_resolution: how a super-resolution model is trained; None: it is none.
+        hard_negatives: share of the wrong captions that are nearly right.
     """
 
     def __init__(
@@ -228,8 +236,9 @@ class StreamLoader:
         num_workers: int = 0,
         gather: Gather | None = None,
         super_resolution: SuperResolution | None = None,
+        hard_negatives: float = 0.0,
     ) -> None:
-        self.dataset, self.seed, self.batch = dataset, seed, batch
+        self.dataset, self.seed, self.batch, self.hard_negatives = dataset, seed, batch, hard_negatives
         self.rank, self.world, self.local_batch_size = rank, world, batch // world
         self.num_workers = min(MOST_OF_A_STREAM, num_workers)
         self.gather = gather or _alone
@@ -265,9 +274,14 @@ class StreamLoader:
         keys = range(step * self.batch, (step + 1) * self.batch)
         first = self.rank * self.local_batch_size
         places = range(first, first + self.local_batch_size)
+        own = tuple(choose_caption(c, self.seed, "caption", key) for c, key in zip(known, keys, strict=True))
+        hard = HardNegatives(self.hard_negatives, self.seed, itertools.chain.from_iterable(known))
         captions = caption_fields(
-            [self._wrong(known, place, keys[place]) for place in places],
-            tuple(choose_caption(c, self.seed, "caption", key) for c, key in zip(known, keys, strict=True)),
+            [
+                hard.wrong(own[place], keys[place], known[place]) or self._wrong(known, place, keys[place])
+                for place in places
+            ],
+            own,
             places,
             keys.start,
             self.super_resolution.ratio if self.super_resolution else 0,

@@ -46,7 +46,7 @@ PROMPT = 400
 """Characters of a prompt that are shown; the page shows at most three lines of them."""
 MOST_SIDE = 16383
 """Pixels of a side that WebP can hold."""
-HIDDEN = ("unseen-pairs/", "held-out-captions/", "shuffled/", "real-")
+HIDDEN = ("unseen-pairs/", "held-out-captions/", "one-colour/", "two-colour/", "shuffled/", "real-")
 """Measures whose names hold one of these are parts of others, shown on request."""
 
 SAMPLING_TIME = "milliseconds to sample an image"

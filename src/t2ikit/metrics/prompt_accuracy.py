@@ -37,9 +37,10 @@ class PromptAccuracy:
 
     Measures are named `colour`, `species`, `action`, `eyes` and `joint` (all that the prompt names),
     in per cent of the prompts that name the attribute, with Wilson 95 % intervals. The same five come as
-    `unseen-pairs/...` and `held-out-captions/...` for prompts that training never showed, and as
-    `shuffled/...`: the same images with other prompts of the list, which is chance level. A
-    measure that no prompt counts for is left out. An attribute that cannot be read is wrong.
+    `unseen-pairs/...` and `held-out-captions/...` for prompts that training never showed, as
+    `one-colour/...` and `two-colour/...` for bodies of one and of two colours, and as `shuffled/...`: the
+    same images with other prompts of the list, which is chance level. A measure that no prompt counts for
+    is left out. An attribute that cannot be read is wrong.
     """
 
     def __init__(self, config: PromptAccuracyConfig | None = None) -> None:
@@ -70,6 +71,8 @@ def measure(wanted: Sequence[Attributes], readings: Sequence[Attributes]) -> dic
     groups: list[tuple[str, Callable[[Attributes], bool]]] = [
         ("unseen-pairs/", is_unseen_pair),
         ("held-out-captions/", is_held_out_caption),
+        ("one-colour/", lambda wanted: len(wanted.colours or ()) == 1),
+        ("two-colour/", lambda wanted: len(wanted.colours or ()) == 2),
     ]
     measures = _measures("", pairs)
     for prefix, belongs in groups:

@@ -15,7 +15,7 @@ from t2ikit.core.step import WeightedLoss
 from t2ikit.errors import UserError, UserErrors, command, option, reworded
 from t2ikit.recipes.recipe import Part, Recipe
 from t2ikit.registry.registry import Registry
-from t2ikit.registry.specs import NEEDS, Context
+from t2ikit.registry.specs import GRADIENTS, NEEDS, Context
 from t2ikit.utils.console import detail
 
 FAMILIES = {"Denoiser": Denoiser, "OneStep": OneStep}
@@ -213,7 +213,7 @@ def _check_players(recipe: Recipe, device: torch.device) -> None:
     for name, use in recipe.losses.items():
         spec = use.part.entry.spec
         lacks_critic = not recipe.critics and (
-            spec.player == "critic" or {"critic", "real_grad"} & set(spec.needs)
+            spec.player == "critic" or {"critic", *GRADIENTS} & set(spec.needs)
         )
         rules.append((bool(lacks_critic), _unmet(name, use.part, NEEDS["critic"], "this recipe has none")))
     _raise_broken(rules, recipe)

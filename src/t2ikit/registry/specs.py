@@ -24,7 +24,10 @@ NEEDS: dict[str, str] = {
     "low_res": "a generator that upscales images",
     "critic": "at least one critic",
     "real_grad": "gradients at the real images, on which a critic's penalty stands",
+    "fake_grad": "gradients at the generated images, on which a critic's penalty stands",
 }
+GRADIENTS = frozenset({"real_grad", "fake_grad"})
+"""The needs of losses that differentiate twice."""
 
 SINGULAR = {
     "generators": "generator",

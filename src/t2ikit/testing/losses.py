@@ -14,7 +14,7 @@ from t2ikit.core.interfaces import Critic, Generator
 from t2ikit.core.rng import Draws
 from t2ikit.core.step import WeightedLoss
 from t2ikit.registry.registry import Registry
-from t2ikit.registry.specs import LossSpec
+from t2ikit.registry.specs import GRADIENTS, LossSpec
 from t2ikit.testing.support import TEXT_WIDTH, Subject, close, explained, finite, require, seeded, subject
 from t2ikit.testing.toys import ToyCritic, ToyDenoiser, ToyGAN, toy_batch
 from t2ikit.training.player import Player, make_players
@@ -73,7 +73,7 @@ def _player(part: Subject, toy: type[ToyDenoiser] | type[ToyGAN]) -> tuple[Playe
     loss = part.build(SIZE)
     with seeded(1):
         generator: Generator = toy(TEXT_WIDTH, SIZE)
-        names = ("main",) if spec.player == "critic" or {"critic", "real_grad"} & spec.needs else ()
+        names = ("main",) if spec.player == "critic" or {"critic", *GRADIENTS} & spec.needs else ()
         critics: Mapping[str, Critic] = {name: ToyCritic(TEXT_WIDTH) for name in names}
     weighted = WeightedLoss(_Watched(loss, part.title), spec.player, needs=frozenset(spec.needs))
     (player,) = make_players(generator, critics, {"loss": weighted}, seed=0)

@@ -123,7 +123,11 @@ def training_batches(components: Components, trainer: Trainer, start: int, stop:
     world, rank, device = accelerator.num_processes, accelerator.process_index, accelerator.device
     place = (config.seed, config.batch, rank, world)
     scaling = components.model.generator.super_resolution
-    options: dict[str, Any] = {"num_workers": _num_workers(components, trainer), "super_resolution": scaling}
+    options: dict[str, Any] = {
+        "num_workers": _num_workers(components, trainer),
+        "super_resolution": scaling,
+        "hard_negatives": components.model.recipe.parts["data"].config.hard_negatives,
+    }
     if isinstance(dataset, StreamingDataset):
         resident, gather = None, _gather if world > 1 else None
         batches: Any = StreamLoader(dataset, *place, gather=gather, **options).steps(start, stop)

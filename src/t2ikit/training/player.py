@@ -20,6 +20,7 @@ from t2ikit.core.step import Step, WeightedLoss
 from t2ikit.core.tensors import without_strings
 from t2ikit.nn.muon import MuonAdamW
 from t2ikit.recipes.schema import OptimizerConfig
+from t2ikit.registry.specs import GRADIENTS
 
 
 class Player(nn.Module):
@@ -82,7 +83,7 @@ class Player(nn.Module):
 
     def can_compile(self, names: Sequence[str]) -> bool:
         """Whether none of the losses differentiates twice, which compiled code cannot."""
-        return not any("real_grad" in self.weighted[name].needs for name in names)
+        return not any(GRADIENTS & self.weighted[name].needs for name in names)
 
     def compute(
         self, batch: Batch, step: int | None, names: Sequence[str], judged: bool = True
@@ -102,6 +103,7 @@ class Player(nn.Module):
             draws.named("losses"),
             step,
             real_grad="real_grad" in needs,
+            fake_grad="fake_grad" in needs,
         )
         return {name: self.weighted[name].loss(seen).float() for name in names}
 

@@ -20,7 +20,7 @@ from t2ikit.nn.flops import ModelFlops, device_peak
 from t2ikit.nn.modes import eval_mode
 from t2ikit.nn.running_means import RunningMeans
 from t2ikit.recipes.schema import Compile, OptimizerConfig, TrainConfig
-from t2ikit.registry.specs import Needs
+from t2ikit.registry.specs import GRADIENTS, Needs
 from t2ikit.training.launching.choice import choose
 from t2ikit.training.launching.compiling import compile_player
 from t2ikit.training.launching.launcher import Due, Launcher
@@ -270,7 +270,7 @@ class Trainer:
         generator = next((player for player in self.players if player.name == "generator"), None)
         if generator is None:
             return {}
-        unwanted = left_out | {"real_grad"}
+        unwanted = left_out | GRADIENTS
         names = [name for name, loss in generator.weighted.items() if not loss.needs & unwanted]
 
         def means(size: int) -> dict[str, float]:
