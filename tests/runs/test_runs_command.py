@@ -17,7 +17,7 @@ from t2ikit import UserError
 from t2ikit.cli import main
 from t2ikit.runs import listing as run_listing
 from t2ikit.runs.listing import age, list_runs, row, summarise
-from t2ikit.training.start import _lock
+from t2ikit.runs.locking import lock_run
 from training_support import interrupted, no_curves, train_toy
 
 __all__ = ["no_curves"]
@@ -117,7 +117,7 @@ def test_looking_keeps_no_training_from_beginning(runs):
     fcntl.flock(handle, fcntl.LOCK_SH)  # as `t2ikit runs` does for an instant
     thread = threading.Timer(0.2, os.close, [handle])
     thread.start()
-    lock = _lock(Run)  # type: ignore[arg-type]
+    lock = lock_run(Run)  # type: ignore[arg-type]
     thread.join()
     assert lock.is_locked
     lock.release()
