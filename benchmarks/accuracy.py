@@ -63,3 +63,11 @@ def minutes_of(run: Path) -> float:
             seconds += (line["step"] - done) * batch / line["images_per_second"]
             done = line["step"]
     return seconds / 60
+
+
+def publish(lines: Sequence[str], path: Path | None) -> None:
+    """Print the lines of a table, and write them to a file, where one is asked for."""
+    text = "\n".join(lines) + "\n"
+    print(text)
+    if path is not None:
+        path.write_text(text)

@@ -13,7 +13,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from accuracy import difference, measured, minutes_of
+from accuracy import difference, measured, minutes_of, publish
 
 import t2ikit
 from t2ikit.metrics.prompt_accuracy import NAMES
@@ -96,10 +96,7 @@ def main() -> None:
             student = student_of(teacher, variant, options)
             lines.append(row(variant, student, measured(student, options.n), theirs))
             print(lines[-1], flush=True)
-    text = "\n".join(lines) + "\n"
-    print(text)
-    if options.table is not None:
-        options.table.write_text(text)
+    publish(lines, options.table)
 
 
 if __name__ == "__main__":

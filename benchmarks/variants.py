@@ -13,7 +13,7 @@ import argparse
 import statistics
 from pathlib import Path
 
-from accuracy import measured, minutes_of
+from accuracy import measured, minutes_of, publish
 
 import t2ikit
 from t2ikit.metrics.prompt_accuracy import NAMES
@@ -73,10 +73,7 @@ def main() -> None:
             measured(out, options.n)
         lines.append(row(name.strip(), runs, options.n))
         print(lines[-1], flush=True)
-    text = "\n".join(lines) + "\n"
-    print(text)
-    if options.table is not None:
-        options.table.write_text(text)
+    publish(lines, options.table)
 
 
 if __name__ == "__main__":

@@ -285,6 +285,24 @@ def test_killed_and_resumed_it_ends_as_if_it_had_never_stopped(teacher, tmp_path
     assert state_of(tmp_path / "killed") == state_of(whole.path)
 
 
+def test_steps_are_those_of_the_student_or_refused(teacher, tmp_path):
+    student = distil(teacher, tmp_path / "student", **{"train.steps": 1, "generator.calls": 2})
+    options = {"plugins": TOYS, "device": "cpu"}
+    images = [t2ikit.sample(student, ["a red square"], steps=n, **options).images for n in (None, 2)]
+    assert torch.equal(*images)
+    with pytest.raises(UserError, match="samples in 2 steps"):
+        t2ikit.sample(student, ["a red square"], steps=1, **options)
+
+
+def test_a_critic_on_real_images_trains_beside(tmp_path):
+    big = train_toy(tmp_path / "teacher", {"train.steps": 1, "data.size": 32})
+    options = {"plugins": TOYS, "device": "cpu", "progress": False}
+    settings = {**SMALL, "train.steps": 1, "train.log_every": 1}
+    student = t2ikit.distil(big, out=tmp_path / "s", recipe="gigagan/distil", set=settings, **options)
+    wanted = {"adversarial", "adversarial-critic", "real-matching", "r1", "matching", "score"}
+    assert {f"loss/{name}" for name in wanted} <= set(student.log()[-1])
+
+
 def test_only_a_denoiser_is_distilled(tmp_path):
     gan = train_toy(tmp_path / "gan", {"train.steps": 1, "data.size": 16}, recipe="toys/gan")
     with pytest.raises(UserError, match="only a denoiser can be distilled"):

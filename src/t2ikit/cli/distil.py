@@ -15,7 +15,7 @@ def command(
     out: Annotated[Path | None, typer.Option(help="New run folder. Default: runs/distil-001.")] = None,
     steps: Annotated[int | None, typer.Option(help="Sets train.steps.", min=1)] = None,
     calls: Annotated[
-        int | None, typer.Option(help="Network calls for an image: 1, 2 or 4.", metavar="N", min=1)
+        int | None, typer.Option(help="Network calls for an image, 1 to 8.", metavar="N", min=1)
     ] = None,
     recipe: Annotated[
         str | None, typer.Option(help="A recipe's name or a TOML file. Default: t2ikit/distil.")

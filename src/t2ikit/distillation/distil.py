@@ -52,7 +52,7 @@ def distil(
         run: a run of a denoiser, its folder, or an export.
         out: the new run folder; None takes runs/distil-001, 002, and so on.
         steps: the setting train.steps.
-        calls: network calls for an image, the setting generator.calls: 1, 2 or 4.
+        calls: network calls for an image, the setting generator.calls, 1 to 8.
         recipe, data: None takes t2ikit/distil, and the run's dataset. Text encoder and network are the run's.
         set: settings laid over the recipe, as `train` takes them.
         seed, device, minutes, callbacks, progress: as for `train`.

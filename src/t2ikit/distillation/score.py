@@ -38,11 +38,11 @@ class ScoreCritic(Critic):
         return self
 
     def features(self, levels: Sequence[Tensor], draws: Draws) -> Any:
-        """None: it has no logits."""
+        """Raise TypeError: it has no logits."""
         raise TypeError("a score network judges no images")
 
     def heads(self, features: Any, text: Any) -> list[Tensor]:
-        """None: it has no logits."""
+        """Raise TypeError: it has no logits."""
         raise TypeError("a score network judges no images")
 
 

@@ -37,17 +37,14 @@ class Student(OneStep):
         condition, size = batch.condition, (batch.images.shape[-2], batch.images.shape[-1])
         if self.super_resolution is not None:
             condition = self.super_resolution.augmented(condition, size, draws)
-        call = (draws.named("call").rand() * self.calls).long()  # (B,), each sample's
         with torch.no_grad():
-            seen = list(self._inputs(condition, size, draws))
-        x = (
-            seen[0]
-            if self.calls == 1
-            else torch.stack(seen)[call, torch.arange(len(call), device=call.device)]
-        )
-        levels = torch.stack([self._level(number, x) for number in range(self.calls)])  # (calls, B)
-        t = self.denoiser.timesteps(levels.gather(0, call[None])[0])
-        images = self.denoiser(x, t, condition)
+            inputs = self._inputs(condition, size, draws)
+        x, level = inputs[0], self._level(0, inputs[0])
+        if self.calls > 1:
+            call = (draws.named("call").rand() * self.calls).long()  # (B,), each sample's
+            x = torch.stack(inputs)[call, torch.arange(len(call), device=call.device)]
+            level = self.start * (1 - call / self.calls)
+        images = self.denoiser(x, self.denoiser.timesteps(level), condition)
         return Prediction([images], torch.ones(len(images), device=images.device), condition=condition)
 
     def generate(self, condition: Condition, draws: Draws, truncation: float = 1.0) -> list[Tensor]:

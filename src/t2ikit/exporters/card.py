@@ -148,9 +148,8 @@ def _origin(run: Run) -> list[str]:
     origin = run.info.get("origin")
     if not isinstance(origin, Mapping):
         return []
-    word = {"distilled": "Distilled"}.get(str(origin.get("kind")), "Started")
     generator, step = (escaped(str(origin.get(key))) for key in ("generator", "step"))
-    return [f"{word} from {code(str(origin.get('run')))} ({generator}) at step {step}.", ""]
+    return [f"Distilled from {code(str(origin.get('run')))} ({generator}) at step {step}.", ""]
 
 
 def _numbers(run: Run, model: Model) -> list[str]:

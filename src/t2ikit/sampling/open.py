@@ -226,8 +226,12 @@ def check_call(model: Model, name: Literal["steps", "guidance"], value: float | 
         return
     where = f"{option(name)} {value:g}"
     if not isinstance(model.generator, Denoiser):
+        calls = getattr(model.generator, "calls", 1)
+        if name == "steps" and value == calls > 1:
+            return
+        number = "one step" if calls == 1 else f"{calls} steps"
         raise UserError(
-            f"{where}: this model samples in one step, without guidance",
+            f"{where}: this model samples in {number}, without guidance",
             expected="a diffusion run",
             got=type(model.generator).__name__,
             fix=f"leave {option(name)} out",
