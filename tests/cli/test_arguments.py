@@ -75,7 +75,7 @@ def test_an_empty_path_is_none(name):
 
 
 def test_every_public_function_is_checked_and_its_annotations_are_known():
-    other = {"Settings", "Plugins", "Sequence", "Registry", "Any", "object", "Samples"}
+    other = {"Settings", "Plugins", "StoredType", "Sequence", "Registry", "Any", "object", "Samples"}
     for name in FUNCTIONS:
         function = getattr(t2ikit, name)
         assert function.__wrapped__

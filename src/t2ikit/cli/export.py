@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,14 @@ from t2ikit.cli.sample import Ema
 from t2ikit.utils.progress import phase
 
 
+class Stored(str, Enum):
+    """Precisions that weights are stored in."""
+
+    float32 = "float32"
+    float16 = "float16"
+    bfloat16 = "bfloat16"
+
+
 def command(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     format: Annotated[str, typer.Option(help="diffusers, if, or a plugin's format.")],
@@ -20,6 +29,7 @@ def command(
         list[str] | None, typer.Option(help="A plugin that the run or the format needs.")
     ] = None,
     ema: Ema = None,
+    dtype: Annotated[Stored, typer.Option(help="Precision of the stored weights.")] = Stored.float32,
     push_to: Annotated[str | None, typer.Option(help="Also upload to OWNER/NAME on the Hub.")] = None,
     private: Annotated[bool, typer.Option("--private", help="Upload to a private repository.")] = False,
 ) -> None:
@@ -27,7 +37,7 @@ def command(
     from t2ikit.exporters.export import export, push
 
     with phase("exporting"):
-        written = export(run, format, out=out, ema=ema, plugins=plugin or ())
+        written = export(run, format, out=out, ema=ema, dtype=dtype.value, plugins=plugin or ())
     print_result([("written", written)])
     if push_to is not None:
         with phase("uploading"):

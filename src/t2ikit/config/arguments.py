@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import inspect
 import numbers
@@ -15,7 +16,10 @@ from t2ikit.utils.quoting import shortened
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-ALIASES = {"Plugins": "str | Path | Sequence[str | Path]"}
+ALIASES = {
+    "Plugins": "str | Path | Sequence[str | Path]",
+    "StoredType": 'Literal["float32", "float16", "bfloat16"]',
+}
 """Annotations that stand for others."""
 LEAST = {"n": 1}
 """The smallest value of arguments that count something."""
@@ -94,6 +98,8 @@ def _fits(value: Any, kind: str) -> bool:
             return True  # an iterator, which can be read once
         inner = _alternatives(inside.removesuffix("]"))
         return all(any(_fits(one, kind) for kind in inner) for one in value)
+    if name == "Literal":
+        return isinstance(value, str) and value in _choices(inside)
     return name not in KINDS or KINDS[name][1](value)
 
 
@@ -101,7 +107,14 @@ def _words(kind: str) -> str:
     name, _, inside = kind.partition("[")
     if name == "Sequence":
         return "a list of these: " + " or ".join(map(_words, _alternatives(inside.removesuffix("]"))))
+    if name == "Literal":
+        return " or ".join(map(repr, _choices(inside)))
     return KINDS[name][0] if name in KINDS else name
+
+
+def _choices(inside: str) -> list[str]:
+    """The words of a Literal, from what stands in its brackets."""
+    return list(ast.literal_eval(f"[{inside}"))
 
 
 def _is_a(value: Any, kind: type) -> bool:

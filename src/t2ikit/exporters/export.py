@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from t2ikit.config.toml import dump_toml
 from t2ikit.errors import UserError, command, did_you_mean
 from t2ikit.exporters.card import write_model_card
 from t2ikit.exporters.pipeline_calls import CUSTOM
+from t2ikit.exporters.storage import StoredType, store_as
 from t2ikit.recipes.settings import Plugins
 from t2ikit.registry.registry import BUILTIN, Entry, Registry
 from t2ikit.runs.create import check_new, portable
@@ -47,6 +50,7 @@ def export(
     *,
     out: str | Path,
     ema: float | None = None,
+    dtype: StoredType = "float32",
     plugins: Plugins = (),
 ) -> Path:
     """Write a run as a folder that other programs open.
@@ -56,13 +60,16 @@ def export(
         format: "diffusers", "if", or a plugin's; one of the run's own plugin comes first.
         out: folder to make.
         ema: length of the average, as in `sample`; None takes the average that training kept.
+        dtype: of the stored weights, without those of a text encoder: "float32", "float16" or "bfloat16".
+            Sampling computes in float32 unless `from_pretrained` is given another.
         plugins: files of plugins that the run or the format needs.
 
     Returns:
         The folder.
 
     Raises:
-        UserError: no such format, a run that the format cannot hold, or a folder that is not empty.
+        UserError: no such format, a run that the format cannot hold, a folder that is not empty, or weights
+            that are not finite in `dtype`.
 
     Example:
         >>> t2ikit.export("runs/imagen-001", "diffusers", out="my-model")
@@ -75,21 +82,32 @@ def export(
     entry = find_format(registry, format, run)
     write = entry.spec.build(entry.spec.config(), None)
     check_new(out, "choose another folder with --out")
+    _write_whole(partial(_write, write, run, dtype), out)
+    for weights in out.rglob("*.safetensors"):
+        with suppress(OSError):
+            weights.chmod(0o644)  # safetensors makes files that only their owner can read
+    return out
+
+
+def _write(write: Callable[[Run, Path], None], run: Run, dtype: StoredType, out: Path) -> None:
+    write(run, out)
+    if dtype != "float32":
+        store_as(out, dtype)
+
+
+def _write_whole(write: Callable[[Path], None], out: Path) -> None:
+    """Write a folder, or leave none: half an export would bar the way of the next."""
     existed = out.exists()
     try:
-        write(run, out)
+        write(out)
     except BaseException as error:
-        shutil.rmtree(out, ignore_errors=True)  # half an export would bar the way of the next
+        shutil.rmtree(out, ignore_errors=True)
         if existed:
             out.mkdir(exist_ok=True)
         if not isinstance(error, (OSError, SafetensorError)):
             raise
         fix = "free some space, or choose another folder with --out"
         raise unwritable(f"--out {out}: the export cannot be written", error, fix) from error
-    for weights in out.rglob("*.safetensors"):
-        with suppress(OSError):
-            weights.chmod(0o644)  # safetensors makes files that only their owner can read
-    return out
 
 
 def _check_no_guide(run: Run) -> None:
