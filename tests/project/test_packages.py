@@ -1,4 +1,4 @@
-"""Third-party losses as wheels, beside a wheel of t2ikit in an environment of its own, outside the clone."""
+"""Third-party packages as wheels, beside a wheel of t2ikit in an environment outside the clone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from test_resume import IMAGEN
 from conftest import TOYS
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = [ROOT, ROOT / "examples" / "t2ikit-huber", ROOT / "examples" / "t2ikit-tv"]
+EXAMPLES = ["t2ikit-dit", "t2ikit-huber", "t2ikit-tv"]
+PACKAGES = [ROOT, *(ROOT / "examples" / name for name in EXAMPLES)]
 SHORT = [word for setting in [*IMAGEN, "train.steps=2"] for word in ("--set", setting)]
 
 
@@ -71,12 +72,11 @@ def test_the_wheel_says_that_it_is_typed(environment):
 def test_the_packages_are_listed(environment):
     result = environment.run("-m", "t2ikit", "plugins")
     assert result.returncode == 0, result.stderr
-    assert "t2ikit-huber 0.1.0" in result.stdout
-    assert "t2ikit-tv 0.1.0" in result.stdout
+    assert all(f"{name} 0.1.0" in result.stdout for name in EXAMPLES)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("package", ["t2ikit-huber", "t2ikit-tv"])
+@pytest.mark.parametrize("package", EXAMPLES)
 def test_the_packages_pass_their_own_tests(environment, package):
     tests = ROOT / "examples" / package
     result = environment.run("-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", tests, tests)
@@ -90,6 +90,27 @@ def test_both_losses_train_the_denoiser(environment, loss):
     result = environment.run(*words, "--out", f"imagen-{loss}")
     assert result.returncode == 0, result.stderr
     assert f'"loss/{loss}"' in (environment.folder / f"imagen-{loss}" / "log.jsonl").read_text()
+
+
+@pytest.mark.slow
+def test_the_transformer_is_trained_and_distilled(environment):
+    small = [
+        "train.steps=2",
+        "train.samples=1",
+        "train.validation_images=2",
+        "train.batch=2",
+        "data.count=40",
+    ]
+    tiny = ["generator.width=16", "generator.heads=2", "generator.layers=1"]
+    words = [word for setting in [*small, *tiny] for word in ("--set", setting)]
+    result = environment.run("-m", "t2ikit", "train", "--plugin", "dit", *words, "--out", "dit")
+    assert result.returncode == 0, result.stderr
+    words = [word for setting in small[:4] for word in ("--set", setting)]
+    result = environment.run("-m", "t2ikit", "distil", "dit", *words, "--out", "student")
+    assert result.returncode == 0, result.stderr
+    result = environment.run("-m", "t2ikit", "sample", "student", "a red cat", "--out", "images")
+    assert result.returncode == 0, result.stderr
+    assert (environment.folder / "images" / "grid.png").is_file()
 
 
 @pytest.mark.slow

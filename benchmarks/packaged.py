@@ -1,0 +1,68 @@
+"""Make the models that the package carries: `creatures` and its one-call student, in half precision.
+
+    python benchmarks/packaged.py --out runs/packaged [--seed 0] [--into src/t2ikit/packaged] [-n 1024]
+
+Trains `imagen/hour` (about an hour on two cores), distils it, measures both on prompts that training never
+showed, and exports them; the cards hold the recipe, the seed and the figures. What is there already is not
+done again: stop it and start it again as you like.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+
+import t2ikit
+
+RECIPE = "imagen/hour"
+MODELS = ("creatures", "creatures-one-step")
+METRICS = ("prompt-accuracy", "reader-distance", "reader-diversity")
+MIB = 2**20
+
+
+def finished(run: Path) -> bool:
+    """Whether a run is there and done; one that was stopped goes on."""
+    if not (run / "run.json").is_file():
+        return False
+    if not t2ikit.open_run(run).finished:
+        t2ikit.train(resume=run, device="cpu")
+    return True
+
+
+def trained(out: Path, seed: int) -> list[Path]:
+    """The folders of teacher and student, which are trained where they are not."""
+    teacher, student = out / "teacher", out / "student"
+    if not finished(teacher):
+        t2ikit.train("imagen", recipe=RECIPE, seed=seed, out=teacher, device="cpu")
+    if not finished(student):
+        t2ikit.distil(teacher, seed=seed, out=student, device="cpu")
+    return [teacher, student]
+
+
+def package(run: Path, folder: Path, n: int) -> None:
+    """Measure a run and write its export anew."""
+    result = t2ikit.evaluate(run, metrics=METRICS, n=n, device="cpu")
+    print(f"{folder.name}: {result.measures}")
+    shutil.rmtree(folder, ignore_errors=True)
+    t2ikit.export(run, "diffusers", out=folder, dtype="float16")
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    print(f"{folder}: {size / MIB:.1f} MiB")
+
+
+def main() -> None:
+    """Train, distil, measure, export."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, default=Path("runs/packaged"))
+    parser.add_argument("--into", type=Path, default=Path("src/t2ikit/packaged"))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("-n", type=int, default=1024)
+    options = parser.parse_args()
+    for name, run in zip(MODELS, trained(options.out, options.seed), strict=True):
+        package(run, options.into / name, options.n)
+
+
+if __name__ == "__main__":
+    main()
