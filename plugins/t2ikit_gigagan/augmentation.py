@@ -45,7 +45,9 @@ class DiffAugment:
         u = 2 * draws.rand(8) - 1  # (B, 8) in [-1, 1)
         return [self._colour(self._place(level, u), u) for level in levels]
 
-    def _colour(self, x: Tensor, u: Tensor) -> Tensor:
+    def _colour(self, images: Tensor, u: Tensor) -> Tensor:
+        """Changed colours; channels beyond the third, such as alpha, stay."""
+        x, others = images[:, :3], images[:, 3:]
         u = u.to(x.dtype)[:, :, None, None, None]  # each (B, 1, 1, 1)
         if self.brightness:
             x = x + self.brightness * u[:, 3]
@@ -55,7 +57,7 @@ class DiffAugment:
         if self.contrast:
             mean = x.mean((1, 2, 3), keepdim=True)
             x = mean + (x - mean) * (1 + self.contrast * u[:, 5])
-        return x
+        return torch.cat([x, others], 1) if others.shape[1] else x
 
     def _place(self, x: Tensor, u: Tensor) -> Tensor:
         if self.translation or self.scale:

@@ -145,6 +145,7 @@ class GigaCritic(Critic):
         text_width: int,
         text_length: int,
         augment: Augment | None = None,
+        image_channels: int = 3,
     ) -> None:
         super().__init__()
         check_levels(image_size, channels=config.channels, attention=config.attention)
@@ -158,7 +159,7 @@ class GigaCritic(Critic):
         outputs = [*down[1:], down[-1]]
         self.sizes = [image_size >> level for level in range(len(down))]
         seen = len(down) if config.multiscale else 1
-        self.from_rgb = nn.ModuleList(nn.Conv2d(3, width, 1) for width in down[:seen])
+        self.from_rgb = nn.ModuleList(nn.Conv2d(image_channels, width, 1) for width in down[:seen])
         exclude_from_muon(*(layer.weight for layer in self.from_rgb))
         self.blocks = nn.ModuleList(
             TrunkBlock(

@@ -43,7 +43,7 @@ class SynthesisBlock(nn.Module):
         head_width: channels of an attention head; 0: no attention at this level.
         text: whether attention looks at a text, too.
         text_only: whether it looks at nothing else.
-        rgb: whether it gives an image.
+        image_channels: of the image that it gives; 0: it gives none.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class SynthesisBlock(nn.Module):
         head_width: int,
         text: bool,
         text_only: bool = False,
-        rgb: bool = True,
+        image_channels: int = 3,
     ) -> None:
         super().__init__()
         self.first = FilterBankConv2d(in_channels, out_channels, style_width=style_width, filters=filters)
@@ -69,7 +69,9 @@ class SynthesisBlock(nn.Module):
             TextCrossAttention(out_channels, text_width, head_width) if head_width and text else None
         )
         self.to_rgb = (
-            FilterBankConv2d(out_channels, 3, 1, style_width=style_width, demodulate=False) if rgb else None
+            FilterBankConv2d(out_channels, image_channels, 1, style_width=style_width, demodulate=False)
+            if image_channels
+            else None
         )
 
     def forward(self, x: Tensor, style: Tensor, text: TextEmbedding | None) -> tuple[Tensor, Tensor | None]:
@@ -90,6 +92,7 @@ class GigaGenerator(OneStep):
         config: its options.
         image_size: of the last level, pixels: 4 times a power of 2.
         text_width, text_length: D and L of the frozen text encoder.
+        image_channels: C of the images.
 
     Raises:
         UserError: levels that do not fit the size.
@@ -101,6 +104,7 @@ class GigaGenerator(OneStep):
         image_size: int,
         text_width: int,
         text_length: int,
+        image_channels: int = 3,
     ) -> None:
         super().__init__()
         reads = (
@@ -108,7 +112,8 @@ class GigaGenerator(OneStep):
         )
         lists = {"channels": config.channels, "filters": config.filters, "attention": config.attention}
         check_levels(image_size, **lists, text_attention=reads)
-        self.image_size, self.checkpointing = image_size, config.checkpointing
+        self.image_size, self.image_channels = image_size, image_channels
+        self.checkpointing = config.checkpointing
         self.tower = (
             TextTower(text_width, text_length, config.tower_width, config.tower_layers)
             if config.text
@@ -131,6 +136,7 @@ class GigaGenerator(OneStep):
                 head_width=config.head_width if config.attention[level] or reads[level] else 0,
                 text=reads[level],
                 text_only=not config.attention[level],
+                image_channels=image_channels,
             )
             for level, width in enumerate(config.channels)
         )

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from t2ikit import Lpips, LpipsConfig, NotMeasured, Step, UserError, example, open_clip
+from t2ikit import Lpips, LpipsConfig, NotMeasured, Step, UserError, as_rgb, example, open_clip
 from t2ikit_gigagan.vision import VisionTower
 
 
@@ -68,9 +68,9 @@ class PerceptualLoss(nn.Module):
         return (self.distance(step.fake[-1], step.real[-1]) * step.prediction.image_weight).mean()
 
     def distance(self, a: Tensor, b: Tensor) -> Tensor:
-        """Distances (B,) of images (B, 3, H, W) in [-1, 1]; with gradient in `a`."""
+        """Distances (B,) of images (B, C, H, W) in [-1, 1]; with gradient in `a`."""
         if self._lpips:
-            return self._lpips[0].to(a.device)(a, b).flatten()
+            return self._lpips[0].to(a.device)(as_rgb(a), as_rgb(b)).flatten()
         ours = self.vision.maps(a, self.depths)
         with torch.no_grad():
             theirs = self.vision.maps(b, self.depths)

@@ -41,13 +41,13 @@ SUPER_RESOLUTION = frozenset({"low_res"})
 def _build_generator(config: GeneratorConfig, context: Context) -> Any:
     from t2ikit_gigagan.generator import GigaGenerator
 
-    return GigaGenerator(config, context.image_size, context.text_width, context.text_length)
+    return GigaGenerator(config, *_sizes(context), context.image_channels)
 
 
 def _build_upsampler(config: UpsamplerConfig, context: Context) -> Any:
     from t2ikit_gigagan.upsampler import GigaUpsampler
 
-    return GigaUpsampler(config, context.image_size, context.text_width, context.text_length)
+    return GigaUpsampler(config, *_sizes(context), context.image_channels)
 
 
 def _build_pixel(config: PixelConfig, context: Context) -> Any:
@@ -62,6 +62,10 @@ def _build_perceptual(config: PerceptualConfig, context: Context) -> Any:
     return PerceptualLoss(config.model, config.depths)
 
 
+def _sizes(context: Context) -> tuple[int, int, int]:
+    return context.image_size, context.text_width, context.text_length
+
+
 def _augment(config: AugmentConfig) -> Any:
     from t2ikit_gigagan.augmentation import DiffAugment
 
@@ -72,8 +76,8 @@ def _augment(config: AugmentConfig) -> Any:
 def _build_critic(config: CriticConfig, context: Context) -> Any:
     from t2ikit_gigagan.discriminator import GigaCritic
 
-    sizes = (context.image_size, context.text_width, context.text_length)
-    return GigaCritic(config, *sizes, augment=_augment(config.augment))
+    augment = _augment(config.augment)
+    return GigaCritic(config, *_sizes(context), augment, context.image_channels)
 
 
 def _build_vision(config: VisionCriticConfig, context: Context) -> Any:

@@ -56,6 +56,7 @@ class GigaUpsampler(OneStep):
         config: its options.
         image_size: of what it draws, pixels.
         text_width, text_length: D and L of the frozen text encoder.
+        image_channels: C of the images.
 
     Raises:
         UserError: levels that do not fit the size.
@@ -69,9 +70,10 @@ class GigaUpsampler(OneStep):
         image_size: int,
         text_width: int,
         text_length: int,
+        image_channels: int = 3,
     ) -> None:
         super().__init__()
-        channels = config.channels
+        channels, self.image_channels = config.channels, image_channels
         check_sizes(image_size, config.ratio, config.crop, channels, config.filters, config.attention)
         self.image_size, self.checkpointing = image_size, config.checkpointing
         self.super_resolution = SuperResolution(config.ratio, config.crop, config.augmentation)
@@ -81,7 +83,7 @@ class GigaUpsampler(OneStep):
         self.mapping = MappingNetwork(
             config.latent_width, config.tower_width, config.style_width, config.mapping_layers
         )
-        self.inward = nn.Conv2d(3, channels[self.downs], 3, padding=1)
+        self.inward = nn.Conv2d(image_channels, channels[self.downs], 3, padding=1)
         exclude_from_muon(self.inward.weight)
         self.encoder = nn.ModuleList(
             EncoderBlock(channels[level], channels[level - 1]) for level in range(self.downs, 0, -1)
@@ -96,7 +98,7 @@ class GigaUpsampler(OneStep):
                 filters=config.filters[level],
                 head_width=config.head_width if config.attention[level] else 0,
                 text=True,
-                rgb=level >= self.downs,
+                image_channels=image_channels if level >= self.downs else 0,
             )
             for level, width in enumerate(channels)
         ]

@@ -40,6 +40,7 @@ class ImagenDenoiser(Denoiser):
         config: of the U-Net, the schedule and the training.
         image_size: height and width of the images, pixels.
         text_width, text_length: D and L of the frozen text encoder.
+        image_channels: C of the images.
     """
 
     alphas_cumprod: Tensor
@@ -48,16 +49,23 @@ class ImagenDenoiser(Denoiser):
         """Make the text tower and the U-Net."""
         config = self.config
         self.tower = TextTower(text_width, text_length, config.text_width, config.text_layers)
-        self.unet = build_unet(config, self.image_size, self.extra_images)
+        self.unet = build_unet(config, self.image_size, self.extra_images, channels=self.image_channels)
 
     @property
     def extra_images(self) -> int:
         """How many images the U-Net sees beside the noisy one."""
         return 1 if self.config.self_conditioning else 0
 
-    def __init__(self, config: UNetConfig, image_size: int, text_width: int, text_length: int) -> None:
+    def __init__(
+        self,
+        config: UNetConfig,
+        image_size: int,
+        text_width: int,
+        text_length: int,
+        image_channels: int = 3,
+    ) -> None:
         super().__init__()
-        self.config, self.image_size = config, image_size
+        self.config, self.image_size, self.image_channels = config, image_size, image_channels
         self.caption_dropout = config.caption_dropout
         self.self_conditioning = config.self_conditioning > 0
         self._build(text_width, text_length)
@@ -101,7 +109,7 @@ class ImagenDenoiser(Denoiser):
         if x.shape[-2:] != (self.image_size, self.image_size):
             raise UserError(
                 "the denoiser was given images of another size",
-                expected=f"(B, 3, {self.image_size}, {self.image_size})",
+                expected=f"(B, {self.image_channels}, {self.image_size}, {self.image_size})",
                 got=tuple(x.shape),
                 fix="resize the images, or build the model for their size",
             )

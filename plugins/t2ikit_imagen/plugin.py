@@ -36,19 +36,23 @@ RECIPES = Path(__file__).parent / "recipes"
 def _build_unet(config: UNetConfig, context: Context) -> Any:
     from t2ikit_imagen.denoiser import ImagenDenoiser
 
-    return ImagenDenoiser(config, context.image_size, context.text_width, context.text_length)
+    return ImagenDenoiser(config, *_sizes(context), context.image_channels)
 
 
 def _build_if(config: IFConfig, context: Context) -> Any:
     from t2ikit_imagen.deepfloyd import IFDenoiser
 
-    return IFDenoiser(config, context.image_size, context.text_width, context.text_length)
+    return IFDenoiser(config, *_sizes(context))
 
 
 def _build_upsampler(config: SuperResolutionConfig, context: Context) -> Any:
     from t2ikit_imagen.super_resolution import ImagenUpsampler
 
-    return ImagenUpsampler(config, context.image_size, context.text_width, context.text_length)
+    return ImagenUpsampler(config, *_sizes(context), context.image_channels)
+
+
+def _sizes(context: Context) -> tuple[int, int, int]:
+    return context.image_size, context.text_width, context.text_length
 
 
 def _build_denoise(config: DenoiseConfig, context: Context) -> Any:

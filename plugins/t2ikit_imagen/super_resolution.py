@@ -45,6 +45,7 @@ class ImagenUpsampler(ImagenDenoiser):
         config: of the U-Net, the schedule, the training and the ratio.
         image_size: height and width of what it draws, pixels.
         text_width, text_length: D and L of the frozen text encoder.
+        image_channels: C of the images.
 
     Raises:
         UserError: sizes that do not divide.
@@ -54,7 +55,12 @@ class ImagenUpsampler(ImagenDenoiser):
     super_resolution: SuperResolution
 
     def __init__(
-        self, config: SuperResolutionConfig, image_size: int, text_width: int, text_length: int
+        self,
+        config: SuperResolutionConfig,
+        image_size: int,
+        text_width: int,
+        text_length: int,
+        image_channels: int = 3,
     ) -> None:
         if image_size % config.ratio or config.crop > image_size:
             raise UserError(
@@ -63,7 +69,7 @@ class ImagenUpsampler(ImagenDenoiser):
                 got=f"{image_size} pixels",
                 fix="change data.size, generator.ratio or generator.crop",
             )
-        super().__init__(config, image_size, text_width, text_length)
+        super().__init__(config, image_size, text_width, text_length, image_channels)
         self.super_resolution = SuperResolution(config.ratio, config.crop, config.augmentation)
         self.level_embedding = NoiseLevelEmbedding(config.text_width)
 

@@ -20,8 +20,16 @@ from t2ikit import UserError
 from t2ikit_imagen.configs import UNetConfig
 from t2ikit_imagen.text_attention import look_at_text_alone
 
+PLAIN = {
+    "conv": ("DownBlock2D", "UpBlock2D"),
+    "resnet": ("ResnetDownsampleBlock2D", "ResnetUpsampleBlock2D"),
+}
+"""Blocks without attention, down and up, by `resampling`."""
 
-def build_unet(config: UNetConfig, image_size: int, images: int = 0, text: int = 0) -> UNet2DConditionModel:
+
+def build_unet(
+    config: UNetConfig, image_size: int, images: int = 0, text: int = 0, channels: int = 3
+) -> UNet2DConditionModel:
     """The U-Net for images of `image_size` pixels, over pixels folded by `config.patch`.
 
     Args:
@@ -30,19 +38,16 @@ def build_unet(config: UNetConfig, image_size: int, images: int = 0, text: int =
         images: how many more images of as many pixels it takes beside the noisy one.
         text: width of a text encoder's tokens, which it projects itself, without pooled text; 0: it takes
             tokens of `config.text_width` and pooled text.
+        channels: of an image.
 
     Raises:
         UserError: sizes that do not divide.
     """
     _check(config, image_size)
-    plain = {
-        "conv": ("DownBlock2D", "UpBlock2D"),
-        "resnet": ("ResnetDownsampleBlock2D", "ResnetUpsampleBlock2D"),
-    }
-    plain_down, plain_up = plain[config.resampling]
+    plain_down, plain_up = PLAIN[config.resampling]
     down = ["SimpleCrossAttnDownBlock2D" if attends else plain_down for attends in config.attention]
     up = ["SimpleCrossAttnUpBlock2D" if attends else plain_up for attends in config.attention]
-    folded = 3 * config.patch**2
+    folded = channels * config.patch**2
     unet = UNet2DConditionModel(
         sample_size=image_size // config.patch,
         in_channels=folded * (1 + images),

@@ -95,5 +95,6 @@ from .training.train import read_recipe as read_recipe
 from .training.train import train as train
 from .utils.extras import example as example
 from .utils.extras import install as install
+from .utils.images import as_rgb as as_rgb
 
 __version__: str

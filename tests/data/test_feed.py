@@ -83,9 +83,9 @@ def assert_same(a: Batch, b: Batch) -> None:
 def test_batches_are_the_same_wherever_images_lie(rank, world, scaling):
     loader = BatchLoader(Tagged(), 3, 8, rank, world, super_resolution=scaling)
     place = (ENCODER, CPU, 8, 8 // world, rank)
-    there = BatchMaker(*place, super_resolution=scaling, resident=ResidentImages(23, 8, CPU))
+    there = BatchMaker(*place, super_resolution=scaling, resident=ResidentImages(23, (3, 8, 8), CPU))
     host, start = BatchMaker(*place, super_resolution=scaling), 2
-    indexed = loader.indexed_steps(8, start, start + 9)
+    indexed = loader.indexed_steps((3, 8, 8), start, start + 9)
     for step, (plain, index) in enumerate(zip(loader.steps(start, start + 9), indexed, strict=True), start):
         wanted = expected(loader[step], rank, 2 if scaling else 0)
         for batch in (plain.batch(ENCODER, "cpu"), host.batch(plain), there.batch(index)):
@@ -95,8 +95,10 @@ def test_batches_are_the_same_wherever_images_lie(rank, world, scaling):
 def test_crops_of_real_images_are_the_same_on_the_device():
     data, scaling = Creatures(CreaturesConfig(size=32, count=12)), SuperResolution(2, 12)
     loader = BatchLoader(data, 0, 4, super_resolution=scaling)
-    there = BatchMaker(ENCODER, CPU, 4, 4, super_resolution=scaling, resident=ResidentImages(11, 32, CPU))
-    for plain, index in zip(loader.steps(0, 6), loader.indexed_steps(32, 0, 6), strict=True):
+    there = BatchMaker(
+        ENCODER, CPU, 4, 4, super_resolution=scaling, resident=ResidentImages(11, (3, 32, 32), CPU)
+    )
+    for plain, index in zip(loader.steps(0, 6), loader.indexed_steps((3, 32, 32), 0, 6), strict=True):
         assert_same(there.batch(index), plain.batch(ENCODER, "cpu"))
 
 
@@ -104,7 +106,7 @@ def test_crops_of_real_images_are_the_same_on_the_device():
 def test_each_image_comes_once_in_the_order_of_first_need(num_workers):
     loader = BatchLoader(Tagged(), 3, 8, num_workers=num_workers)
     found, wanted = [], []
-    for step, batch in enumerate(loader.indexed_steps(8, 5, 13), 5):
+    for step, batch in enumerate(loader.indexed_steps((3, 8, 8), 5, 13), 5):
         assert torch.equal(batch.new_images[:, 0, 0, 0].long(), batch.new_rows)
         assert torch.equal(batch.rows.to(torch.uint8), loader[step].images[:, 0, 0, 0])
         found += batch.new_rows.tolist()
@@ -116,9 +118,9 @@ def test_each_image_comes_once_in_the_order_of_first_need(num_workers):
 @pytest.mark.parametrize("on_device", [True, False])
 def test_the_devices_part_is_tensor_operations_alone(on_device):
     loader = BatchLoader(Tagged(), 3, 4, super_resolution=CROPS)
-    table = ResidentImages(23, 8, CPU) if on_device else None
+    table = ResidentImages(23, (3, 8, 8), CPU) if on_device else None
     maker = BatchMaker(ENCODER, CPU, 4, 4, super_resolution=CROPS, resident=table)
-    step = next(loader.indexed_steps(8) if on_device else loader.steps())
+    step = next(loader.indexed_steps((3, 8, 8)) if on_device else loader.steps())
     inputs, how = maker.inputs(step), maker.how
     real = assemble(inputs, how)
     if on_device:

@@ -26,3 +26,8 @@ class DatasetConfig(Config):
     """share of wrong captions that are the right one with a word replaced or two swapped; 0: none are"""
     keep_on: Literal["auto", "device", "host"] = "auto"
     """where training images stay: device, host, or auto: on CUDA if they fill at most a quarter of it"""
+
+    @property
+    def image_channels(self) -> int:
+        """Channels of its images: 3 is RGB, 4 RGB times alpha and alpha, 1 gray; others are its own."""
+        return 3

@@ -1,6 +1,6 @@
 """What flows from the data to the losses.
 
-Letters: B batch, L tokens, D text width, H W image, h w one level of a pyramid.
+Letters: B batch, C channels, L tokens, D text width, H W image, h w one level of a pyramid.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Record:
     """One captioned image as a dataset gives it.
 
     Attributes:
-        image: (3, H, W) uint8.
+        image: (C, H, W) uint8.
         captions: one or more captions; training draws one of them each time.
         key: what this image is called (a file name, an index), for messages and for telling
             images apart.
@@ -92,8 +92,8 @@ class Condition:
         captions: B strings.
         text: their embedding.
         empty: the embedding of the empty caption, one row; what caption dropout and guidance use.
-        low_res: (B, 3, h, w) in [-1, 1], the images to upscale; None unless super-resolution. With noise:
-            (B, 3, H, W), upscaled, with noise.
+        low_res: (B, C, h, w) in [-1, 1], the images to upscale; None unless super-resolution. With noise:
+            (B, C, H, W), upscaled, with noise.
         noise_level: (B,) in [0, 1], the level of the noise added to `low_res`; None: no noise yet.
         prepared: whether the texts are a model's own (`Denoiser.prepare`), no longer the encoder's.
     """
@@ -128,7 +128,7 @@ class Batch:
     """One micro-batch of training data.
 
     Attributes:
-        images: (B, 3, H, W) in [-1, 1].
+        images: (B, C, H, W) in [-1, 1].
         condition: captions and their embedding.
         wrong: for each sample the embedding of a random caption of the whole dataset.
         mismatch_mask: (B,) float, 0 where that caption is in fact right (equal text, or a caption
@@ -184,16 +184,16 @@ class Prediction:
     """What a generator made of a batch.
 
     Attributes:
-        images: list of (B, 3, h, w), coarse to fine, the last at full size, with gradient: the
+        images: list of (B, C, h, w), coarse to fine, the last at full size, with gradient: the
             clean image as the generator now sees it (a GAN's pyramid, a denoiser's x0).
         image_weight: (B,) in [0, 1], how far `images` can be trusted: 1 for a GAN, from the
             signal-to-noise ratio for a denoiser. Losses on `images` multiply by it.
-        output, target: (B, 3, H, W), what a denoiser gave and should have given; None otherwise.
+        output, target: (B, C, H, W), what a denoiser gave and should have given; None otherwise.
         timestep: (B,), the noise level's place in the schedule; None otherwise.
         snr: (B,), signal-to-noise ratio at `timestep`, may be 0; None otherwise.
         prediction_type: what `output` is, in diffusers' words ("epsilon", "sample", "v_prediction",
             "flow_prediction"); None otherwise.
-        real: (B, 3, H, W), the images it was trained towards, where those are not the batch's own
+        real: (B, C, H, W), the images it was trained towards, where those are not the batch's own
             (augmented); None: the batch's.
         condition: what `images` were made for, where it is not the batch's own (noise on `low_res`); None:
             the batch's.

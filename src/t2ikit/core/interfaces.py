@@ -20,11 +20,13 @@ class Generator(nn.Module, ABC):
     Attributes:
         caption_dropout: the share of samples trained on the empty caption, in [0, 1); guidance needs
             it above 0.
+        image_channels: C of its images; a generator of any kind of image takes it from its `Context`.
         super_resolution: how a super-resolution model is trained: its batches and conditions have `low_res`;
             None: it samples from the text alone.
     """
 
     caption_dropout: float = 0.0
+    image_channels: int = 3
     super_resolution: SuperResolution | None = None
 
     enlarges = old_attribute("Generator", "enlarges", "super_resolution", depth=4)  # through nn.Module
@@ -58,9 +60,9 @@ class Denoiser(Generator):
 
     @abstractmethod
     def denoise(self, x: Tensor, t: Tensor, condition: Condition, previous: Tensor | None = None) -> Tensor:
-        """The model's output for noisy images x (B, 3, H, W) at timesteps t (B,).
+        """The model's output for noisy images x (B, C, H, W) at timesteps t (B,).
 
-        `previous` (B, 3, H, W) is given to self-conditioned models alone, which must also do without.
+        `previous` (B, C, H, W) is given to self-conditioned models alone, which must also do without.
         """
 
 
@@ -75,7 +77,7 @@ class OneStep(Generator):
 
     @abstractmethod
     def generate(self, condition: Condition, draws: Draws, truncation: float = 1.0) -> list[Tensor]:
-        """Images (B, 3, h, w) in [-1, 1] at every level, coarse to fine, the last at full size.
+        """Images (B, C, h, w) in [-1, 1] at every level, coarse to fine, the last at full size.
 
         `truncation` in [0, 1] draws the latent towards its mean; 1 leaves it alone.
         """
@@ -153,7 +155,7 @@ class Sampler(ABC):
         draws: Draws,
         progress: Callable[[int, int], None] | None = None,
     ) -> Tensor:
-        """Images (B, 3, H, W) in [-1, 1] for the captions of `condition`.
+        """Images (B, C, H, W) in [-1, 1] for the captions of `condition`.
 
         `guidance` is the weight w of e_empty + w (e_text - e_empty); 1 means none. `progress` is
         called with (steps done, steps in all).
@@ -240,7 +242,7 @@ class Dataset(ABC):
         """`n` captions to judge a model on, not seen in training as far as the dataset can say."""
 
     def images(self, captions: Sequence[str], seed: int) -> list[Tensor] | None:
-        """A real image (3, H, W) uint8 of each caption, a held-out one where there is a choice.
+        """A real image (C, H, W) uint8 of each caption, a held-out one where there is a choice.
 
         None where a caption belongs to no image. `seed` is for datasets that draw their images.
         """

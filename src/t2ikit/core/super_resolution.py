@@ -89,7 +89,7 @@ def with_noise(condition: Condition, size: tuple[int, int], level: Tensor, draws
         raise ValueError("the condition has no images to upscale")
     clean = upscale(condition.low_res, size)
     angle = (level.to(clean) * (math.pi / 2))[:, None, None, None]
-    noise = draws.randn(3, *size).to(clean)
+    noise = draws.randn(clean.shape[1], *size).to(clean)
     return replace(condition, low_res=clean * angle.cos() + noise * angle.sin(), noise_level=level.to(clean))
 
 

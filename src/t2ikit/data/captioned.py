@@ -12,7 +12,7 @@ from t2ikit.core.batch import Record
 from t2ikit.core.interfaces import Dataset, Split
 from t2ikit.core.rng import derive_seed
 from t2ikit.data.configs import PLACE, CaptionedConfig
-from t2ikit.data.decoded_cache import DecodedImages, prepare
+from t2ikit.data.decoded_cache import DecodedImages, prepare, reading_of
 from t2ikit.data.problems import UNREADABLE_IMAGE
 from t2ikit.data.source import Entry, Layout, Source
 from t2ikit.errors import UserError
@@ -111,7 +111,7 @@ class Captioned(Dataset):
         return self.entries[split][place], bool(mirrored)
 
     def record(self, split: Split, index: int) -> Record:
-        """Image `index`, (3, size, size) uint8."""
+        """Image `index`, (C, size, size) uint8."""
         entry, mirrored = self._entry(split, index)
         image: Tensor = self.decoded.pixels[self._place[entry.name]]
         captions = self._captions(entry)
@@ -141,7 +141,8 @@ class Captioned(Dataset):
     def fingerprint(self) -> str:
         """Hash of names, captions, contents and how images are read."""
         c = self.config
-        reading = [c.size, c.background, c.fit, c.validation, c.flip, c.templates]
+        size, background, fit, *channels = reading_of(c)
+        reading = [size, background, fit, c.validation, c.flip, c.templates, *channels]
         rows = [
             [entry.name, self.decoded.digests[place], *entry.captions]
             for place, entry in enumerate(self.source.entries)

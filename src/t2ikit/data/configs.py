@@ -46,6 +46,8 @@ class CaptionedConfig(DatasetConfig):
 
     background: str = "white"
     """colour behind transparent pixels and of the padding: a name or #rrggbb"""
+    channels: Literal["rgb", "rgba", "gray"] = "rgb"
+    """rgba: learn transparency, too, with nothing behind it; gray: one channel"""
     fit: Literal["crop", "pad"] = "crop"
     """images that are not square: crop the centre, or pad with the background"""
     flip: bool = False
@@ -56,6 +58,11 @@ class CaptionedConfig(DatasetConfig):
     """maximum share of unusable images; they are skipped and reported, and above it nothing starts"""
     cache: str | None = None
     """cache folder for resized images; none: $T2IKIT_CACHE, or else the user's cache folder"""
+
+    @property
+    def image_channels(self) -> int:
+        """1, 3 or 4."""
+        return {"gray": 1, "rgb": 3, "rgba": 4}[self.channels]
 
     @field_validator("background")
     @classmethod

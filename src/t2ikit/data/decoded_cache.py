@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +41,7 @@ class DecodedImages:
     """The decoded images of a source.
 
     Attributes:
-        pixels: (N, 3, size, size) uint8, in the order of the source's entries; zeros where `bad`.
+        pixels: (N, C, size, size) uint8, in the order of the source's entries; zeros where `bad`.
         digests: a hash of each image file, "" if it could not be read at all.
         sizes: original width and height of each image, pixels; 0, 0 where `bad`.
         bad: why an image is unusable, by its place.
@@ -62,7 +63,7 @@ def prepare(source: Source, config: CaptionedConfig) -> DecodedImages:
     """
     with ThreadPoolExecutor(max_workers=_workers()) as pool:
         identities = list(pool.map(_guarded_identity(source), source.entries))
-    key = [VERSION, config.size, config.background, config.fit]
+    key = [VERSION, *reading_of(config)]
     rows = [[entry.name, identity] for entry, identity in zip(source.entries, identities, strict=True)]
     name = hashlib.blake2b(json.dumps([key, rows]).encode(), digest_size=16).hexdigest()
     folder = cache_folder(config.cache) / "images"
@@ -70,14 +71,14 @@ def prepare(source: Source, config: CaptionedConfig) -> DecodedImages:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / f"{name}.lock"):
-            found = _open(path, len(source.entries), config.size)
+            found = _open(path, _shape(source, config))
             if found is None:
                 _write(path, source, config)
-                found = _open(path, len(source.entries), config.size)
+                found = _open(path, _shape(source, config))
     except OSError as error:
         raise UserError(
             f"{folder}: the resized images cannot be kept there",
-            expected=f"a folder with room for {_bytes(source.entries, config.size) >> 20} MiB",
+            expected=f"a folder with room for {math.prod(_shape(source, config)) >> 20} MiB",
             got=error.strerror or error,
             fix="name another with --set data.cache=FOLDER or the variable T2IKIT_CACHE",
         ) from error
@@ -101,11 +102,13 @@ def _workers() -> int:
     return min(8, os.cpu_count() or 1)
 
 
-def _bytes(entries: Sequence[Entry], size: int) -> int:
-    return 3 * size * size * len(entries)
+def reading_of(config: CaptionedConfig) -> list[Any]:
+    """The options that decide about pixels. Channels came later: old caches are of RGB."""
+    channels = [] if config.channels == "rgb" else [config.channels]
+    return [config.size, config.background, config.fit, *channels]
 
 
-def _open(path: Path, count: int, size: int) -> DecodedImages | None:
+def _open(path: Path, shape: tuple[int, ...]) -> DecodedImages | None:
     """What the cache holds; None where it is missing or damaged."""
     try:
         facts = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
@@ -115,7 +118,8 @@ def _open(path: Path, count: int, size: int) -> DecodedImages | None:
         bad = {int(place): why for place, why in facts["bad"].items()}
     except (OSError, AttributeError, KeyError, TypeError, ValueError):
         return None
-    if pixels.dtype != np.uint8 or pixels.shape != _shape(count, size) or len(digests) != count:
+    count = len(digests)
+    if pixels.dtype != np.uint8 or pixels.shape != shape or max(count, 1) != len(pixels):
         return None
     return DecodedImages(torch.from_numpy(pixels)[:count], digests, sizes, bad, path)
 
@@ -125,7 +129,7 @@ def _write(path: Path, source: Source, config: CaptionedConfig) -> None:
     partial = path.with_suffix(".partial")
     path.with_suffix(".json").unlink(missing_ok=True)
     try:
-        pixels = open_memmap(partial, "w+", np.uint8, _shape(len(source.entries), config.size))
+        pixels = open_memmap(partial, "w+", np.uint8, _shape(source, config))
         facts = _decode_all(source, config, pixels)
         pixels.flush()
         del pixels  # Windows renames no file that is mapped
@@ -135,8 +139,9 @@ def _write(path: Path, source: Source, config: CaptionedConfig) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _shape(count: int, size: int) -> tuple[int, ...]:
-    return (max(count, 1), 3, size, size)  # nothing cannot be mapped
+def _shape(source: Source, config: CaptionedConfig) -> tuple[int, ...]:
+    count = max(len(source.entries), 1)  # nothing cannot be mapped
+    return (count, config.image_channels, config.size, config.size)
 
 
 def _decode_all(source: Source, config: CaptionedConfig, pixels: np.memmap) -> dict[str, Any]:
@@ -150,8 +155,8 @@ def _decode_all(source: Source, config: CaptionedConfig, pixels: np.memmap) -> d
             content_digest = digest(content)
             with open_image(io.BytesIO(content)) as opened:
                 size = opened.size
-            image = read_image(io.BytesIO(content), config.size, config.background, config.fit)
-            pixels[place] = image.numpy()
+            how = (config.size, config.background, config.fit, config.image_channels)
+            pixels[place] = read_image(io.BytesIO(content), *how).numpy()
         except UNREADABLE as error:
             return content_digest, (0, 0), reason(error)
         return content_digest, size, None

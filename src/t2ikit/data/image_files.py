@@ -1,4 +1,4 @@
-"""One image file to RGB pixels: opened, turned upright, put on a background, resized and cropped."""
+"""One image file to pixels: opened, turned upright, put on a background, resized and cropped."""
 
 from __future__ import annotations
 
@@ -52,12 +52,13 @@ def open_image(source: Path | IO[bytes]) -> Image.Image:
     return image
 
 
-def to_rgb(image: Image.Image, background: str = "white") -> Image.Image:
-    """The first frame as RGB, upright by its EXIF tag.
+def to_channels(image: Image.Image, background: str = "white", channels: int = 3) -> Image.Image:
+    """The first frame with so many channels, upright by its EXIF tag.
 
     Args:
         image: of any mode: palette, grey, 16 bits, CMYK, with or without alpha.
         background: the colour behind transparent pixels, as `PIL.ImageColor` reads it.
+        channels: 1 is gray, 3 RGB, and 4 RGB times alpha, with alpha: there is nothing behind those.
 
     Raises:
         one of `UNREADABLE`: the pixels are damaged, or floating-point and so without a known range.
@@ -68,11 +69,14 @@ def to_rgb(image: Image.Image, background: str = "white") -> Image.Image:
         raise ValueError("floating-point pixels, whose range is not known")
     if image.mode in SIXTEEN_BIT:
         image = _from_sixteen_bits(image)
-    if image.mode in TRANSPARENT or "transparency" in image.info:
+    if image.mode in TRANSPARENT or "transparency" in image.info or channels == 4:
         image = image.convert("RGBA")
+    if channels == 4:
+        return image.convert("RGBa")
+    if image.mode == "RGBA":
         behind = Image.new("RGBA", image.size, (*ImageColor.getrgb(background)[:3], 255))
         image = Image.alpha_composite(behind, image)
-    return image.convert("RGB")
+    return image.convert("RGB") if channels == 3 else image.convert("RGB").convert("L")
 
 
 def _from_sixteen_bits(image: Image.Image) -> Image.Image:
@@ -93,22 +97,35 @@ def square(image: Image.Image, size: int) -> Image.Image:
 
 
 def padded(image: Image.Image, size: int, background: str = "white") -> Image.Image:
-    """The whole image, resized with antialiasing (bicubic) to fit `size` x `size`, on the background."""
+    """The whole image, resized with antialiasing (bicubic) to fit `size` x `size`, on the background.
+
+    An image with alpha is put on nothing.
+    """
     scale = size / max(image.size)
     width, height = (max(1, round(side * scale)) for side in image.size)
-    paper = Image.new("RGB", (size, size), ImageColor.getrgb(background)[:3])
+    paper = Image.new("RGB", (1, 1), ImageColor.getrgb(background)[:3])
+    paper = Image.new("RGBa", (1, 1)) if image.mode == "RGBa" else paper.convert(image.mode)
+    paper = paper.resize((size, size))
     small = image.resize((width, height), Image.Resampling.BICUBIC)
     paper.paste(small, ((size - width) // 2, (size - height) // 2))
     return paper
 
 
 def to_tensor(image: Image.Image) -> Tensor:
-    """An RGB image as (3, H, W) uint8."""
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+    """An image of C channels as (C, H, W) uint8."""
+    pixels = np.array(image)
+    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
-def read_image(source: Path | IO[bytes], size: int, background: str = "white", fit: str = "crop") -> Tensor:
-    """Decode one file to (3, size, size) uint8; `fit` is "crop" or "pad", for images that are not square.
+def read_image(
+    source: Path | IO[bytes],
+    size: int,
+    background: str = "white",
+    fit: str = "crop",
+    channels: int = 3,
+) -> Tensor:
+    """Decode one file to (C, size, size) uint8; `fit` is "crop" or "pad", for images that are not square.
 
     Raises:
         one of `UNREADABLE`: the file is not a whole image.
@@ -116,5 +133,5 @@ def read_image(source: Path | IO[bytes], size: int, background: str = "white", f
     with open_image(source) as image:
         if fit == "crop":  # an oblong image to be padded may be decoded too small
             image.draft(None, (DRAFT * size, DRAFT * size))
-        rgb = to_rgb(image, background)
-        return to_tensor(square(rgb, size) if fit == "crop" else padded(rgb, size, background))
+        whole = to_channels(image, background, channels)
+        return to_tensor(square(whole, size) if fit == "crop" else padded(whole, size, background))

@@ -85,25 +85,25 @@ class BatchLoader:
         return prepared(functools.partial(self._of_worker, _numbers(start, stop)), self.num_workers)
 
     def indexed_steps(
-        self, size: int, start: int = 0, stop: int | None = None
+        self, shape: Sequence[int], start: int = 0, stop: int | None = None
     ) -> Generator[IndexedBatch, None, None]:
         """The same batches, of images that stay on the device: each comes once, from then on by its index.
 
         Args:
-            size: height and width of the images, pixels.
+            shape: (C, size, size) of the images.
             start, stop: as for `steps`.
 
         Raises:
             UserError: an image cannot be read.
         """
-        read = functools.partial(self._indexed_of_worker, size, _numbers(start, stop))
+        read = functools.partial(self._indexed_of_worker, shape, _numbers(start, stop))
         return prepared(read, self.num_workers)
 
     def _of_worker(self, steps: Iterable[int], worker: int, workers: int) -> Iterator[LocalBatch]:
         return (self[step] for step in itertools.islice(steps, worker, None, workers))
 
     def _indexed_of_worker(
-        self, size: int, steps: Iterable[int], worker: int, workers: int
+        self, shape: Sequence[int], steps: Iterable[int], worker: int, workers: int
     ) -> Iterator[IndexedBatch]:
         shown: set[int] = set()
         for number, step in enumerate(steps):
@@ -111,19 +111,19 @@ class BatchLoader:
             new = [row for row in dict.fromkeys(rows) if row not in shown]
             shown.update(new)
             if number % workers == worker:
-                yield self._indexed(size, step, rows, new)
+                yield self._indexed(shape, step, rows, new)
 
     def __getitem__(self, step: int) -> LocalBatch:
         images = torch.stack([self._image(key) for key in self._keys(step)])
         return LocalBatch(images=images, **self._captions(step))
 
-    def _indexed(self, size: int, step: int, rows: list[int], new: list[int]) -> IndexedBatch:
+    def _indexed(self, shape: Sequence[int], step: int, rows: list[int], new: list[int]) -> IndexedBatch:
         images = [self.dataset.record(self.split, row).image for row in new]
         return IndexedBatch(
             rows=torch.tensor(rows),
-            corners=torch.tensor([self._corner(size, key) for key in self._keys(step)]),
+            corners=torch.tensor([self._corner(shape[-1], key) for key in self._keys(step)]),
             new_rows=torch.tensor(new, dtype=torch.long),
-            new_images=torch.stack(images) if images else torch.empty(0, 3, size, size, dtype=torch.uint8),
+            new_images=torch.stack(images) if images else torch.empty(0, *shape, dtype=torch.uint8),
             **self._captions(step),
         )
 

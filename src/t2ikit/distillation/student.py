@@ -29,7 +29,7 @@ class Student(OneStep):
         self.config, self.calls = config, config.calls
         self.denoiser = CleanDenoiser(network)
         self.super_resolution = network.super_resolution
-        self.image_size = network.image_size
+        self.image_size, self.image_channels = network.image_size, network.image_channels
         self.start = min(config.start or 1.0, self.denoiser.last)
 
     def forward(self, batch: Batch, draws: Draws) -> Prediction:
@@ -70,12 +70,12 @@ class Student(OneStep):
         self, condition: Condition, size: tuple[int, int], draws: Draws, truncation: float = 1.0
     ) -> list[Tensor]:
         """What each call is given, (B, 3, H, W): noise, then the images of the call before with new noise."""
-        noise = draws.randn(3, *size) * truncation
+        noise = draws.randn(self.image_channels, *size) * truncation
         t = self.denoiser.timesteps(self._level(0, noise))
         inputs = [self.denoiser.levels(t)[1] * noise]
         for call in range(1, self.calls):
             clean = self.denoiser(inputs[-1], t, condition)
-            fresh = draws.named(f"call {call}").randn(3, *size)
+            fresh = draws.named(f"call {call}").randn(self.image_channels, *size)
             t = self.denoiser.timesteps(self._level(call, noise))
             inputs.append(self.denoiser.add_noise(clean, fresh, t))
         return inputs

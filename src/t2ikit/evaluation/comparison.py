@@ -27,6 +27,7 @@ from t2ikit.runs.run import Run
 from t2ikit.sampling.images import sample_images
 from t2ikit.sampling.low_res import low_res_images, real_images
 from t2ikit.sampling.outputs import evaluations_of
+from t2ikit.utils.images import flattened
 from t2ikit.utils.progress import phase
 
 PROMPTS, SAMPLES = 6, 2
@@ -290,4 +291,4 @@ def open_image(path: Path) -> Image.Image:
         OSError, ValueError, SyntaxError, DecompressionBombError: it is damaged, or far too large.
     """
     with Image.open(path) as image:
-        return image.convert("RGB")
+        return flattened(image)

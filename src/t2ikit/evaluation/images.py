@@ -13,7 +13,7 @@ from t2ikit.core.metric import ImageSet
 from t2ikit.recipes.compose import Model
 from t2ikit.sampling.images import sample_images
 from t2ikit.sampling.low_res import low_res_images
-from t2ikit.utils.images import as_saved, from_uint8
+from t2ikit.utils.images import as_rgb, as_saved, from_uint8
 from t2ikit.utils.progress import progress_bar
 
 MOST_TRAINING = 4096
@@ -41,7 +41,7 @@ def sample_image_set(
     repeats: tuple[int, int],
     **options: Any,
 ) -> ImageSet:
-    """Sample what metrics are called with.
+    """Sample what metrics are called with: RGB, on white where images are transparent.
 
     Args:
         model: what samples.
@@ -59,5 +59,6 @@ def sample_image_set(
         of_first = None if low_res is None else low_res[:count].repeat_interleave(each, 0)
         numbers = range(1, each + 1)
         more = sample_images(model, prompts[:count], samples=numbers, low_res=of_first, **options)
-        more = as_saved(more).unflatten(0, (count, each))
-    return ImageSet(as_saved(images), prompts, dataset, real, more, train, low_res)
+        more = as_rgb(as_saved(more)).unflatten(0, (count, each))
+    seen = (None if images is None else as_rgb(images) for images in (real, more, train, low_res))
+    return ImageSet(as_rgb(as_saved(images)), prompts, dataset, *seen)

@@ -45,6 +45,7 @@ class GeneratorModel(ModelMixin, ConfigMixin):
         options: its options.
         image_size: pixels.
         text_width, text_length: D and L of the text encoder.
+        image_channels: C of the images.
 
     Raises:
         UserError: the plugin is not installed, or an option is wrong.
@@ -54,13 +55,20 @@ class GeneratorModel(ModelMixin, ConfigMixin):
 
     @register_to_config
     def __init__(
-        self, use: str, options: dict[str, Any], image_size: int, text_width: int, text_length: int
+        self,
+        use: str,
+        options: dict[str, Any],
+        image_size: int,
+        text_width: int,
+        text_length: int,
+        image_channels: int = 3,
     ) -> None:
         super().__init__()
         registry = Registry.load()
         entry = registry.find("generators", use)
         config = validate(entry.spec.config, options, where="config.json", key="options")
-        context = Context(image_size, text_width, text_length, torch.device("cpu"), 0, registry=registry)
+        sizes = (image_size, text_width, text_length, torch.device("cpu"), 0)
+        context = Context(*sizes, registry=registry, image_channels=image_channels)
         self.generator: Generator = entry.spec.build(config, context)
         for module in self.generator.modules():
             if isinstance(module, (torch.nn.LayerNorm, torch.nn.GroupNorm)):

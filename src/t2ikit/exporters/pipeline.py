@@ -181,7 +181,8 @@ class TextToImagePipeline(UnsupportedMethods, DiffusionPipeline):
         tables = portable({key: run.table[key] for key in sorted(SAMPLING)}, encoder=encoder is not None)
         more = {"image_size": run.image_size, "plugins": run.sampled_with, "random": run.random}
         options = {key: value for key, value in tables["generator"].items() if key != "use"}
-        wrapped = GeneratorModel(tables["generator"]["use"], options, run.image_size, text.width, text.length)
+        sizes = (run.image_size, text.width, text.length, run.image_channels)
+        wrapped = GeneratorModel(tables["generator"]["use"], options, *sizes)
         wrapped.generator.load_state_dict(model.generator.state_dict())
         pipeline = cls(
             wrapped.eval(),
@@ -228,6 +229,7 @@ class TextToImagePipeline(UnsupportedMethods, DiffusionPipeline):
             recipe.train.seed,
             self.config.recipe.get("random", "torch"),  # earlier versions did not record it
             registry,
+            self.generator.config.get("image_channels", 3),
         )
         network = self.generator.generator.eval()
         sampler = build_sampler(recipe.parts["sampler"], context, network)

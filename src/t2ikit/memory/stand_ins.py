@@ -36,13 +36,14 @@ def make_batch(
     captions = captions or (CAPTION,)
     pool = tuple(captions[i % len(captions)] for i in range(size))
     side = (super_resolution.crop if super_resolution else 0) or context.image_size
+    channels = context.image_channels
     low_res = (
-        torch.empty(size, 3, side // super_resolution.ratio, side // super_resolution.ratio)
+        torch.empty(size, channels, side // super_resolution.ratio, side // super_resolution.ratio)
         if super_resolution
         else None
     )
     return Batch(
-        images=torch.empty(size, 3, side, side),
+        images=torch.empty(size, channels, side, side),
         condition=Condition(pool, _text(size, context), _text(1, context), low_res),
         wrong=_text(size, context),
         mismatch_mask=torch.ones(size),

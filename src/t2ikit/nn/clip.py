@@ -24,6 +24,7 @@ from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 from t2ikit.errors import UserError
 from t2ikit.utils.extras import example
 from t2ikit.utils.hub import download, has_weights, is_id, kept, reason, refusals, without_bars
+from t2ikit.utils.images import as_rgb
 from t2ikit.utils.quoting import one_line
 
 Attention = Literal["sdpa", "eager"]
@@ -70,11 +71,11 @@ class ClipPixels:
     std: tuple[float, ...]
 
     def __call__(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) in [-1, 1] to (B, 3, *size), normalised; bicubic, twice differentiable.
+        """(B, C, H, W) in [-1, 1] to (B, 3, *size), normalised; bicubic, twice differentiable.
 
         Values outside the range are not clipped, for they would lose their gradient.
         """
-        x = (images.float() + 1) / 2
+        x = (as_rgb(images.float()) + 1) / 2
         if tuple(x.shape[-2:]) != self.size:
             x = F.interpolate(x, size=self.size, mode="bicubic", antialias=True, align_corners=False)
         channels = zip(x.unbind(1), self.mean, self.std, strict=True)

@@ -53,23 +53,44 @@ class Components:
 
 
 def build_model(
-    recipe: Recipe, registry: Registry, device: torch.device, image_size: int, random: Numbers = "counter"
+    recipe: Recipe,
+    registry: Registry,
+    device: torch.device,
+    image_size: int,
+    random: Numbers = "counter",
+    image_channels: int = 3,
 ) -> Model:
     """Build text encoder, generator and sampler.
 
     Weights depend on the seed and the part alone, so that adding a critic does not move the generator's.
+
+    Raises:
+        UserError: the generator, or what it is sampled with, does not fit.
     """
     text = recipe.parts["text"]
     encoder: TextEncoder = text.entry.spec.build(text.config, None)
     seed = recipe.train.seed
-    context = Context(image_size, encoder.width, encoder.length, device, seed, random, registry)
+    context = Context(
+        image_size, encoder.width, encoder.length, device, seed, random, registry, image_channels
+    )
     generator = _seeded(recipe.parts["generator"], context, "generator").to(device)
+    _check_channels(recipe, generator, image_channels)
     sampler = build_sampler(recipe.parts["sampler"], context, generator)
     count = sum(parameter.numel() for parameter in generator.parameters())
     for name in ("text", "generator", "sampler"):
         more = f", {count:,} parameters" if name == "generator" else ""
         detail(f"{name}: {recipe.parts[name].entry.canonical}{more}")
     return Model(recipe, context, encoder, generator, sampler)
+
+
+def _check_channels(recipe: Recipe, generator: Generator, channels: int) -> None:
+    if generator.image_channels != channels:
+        raise UserError(
+            f"data.channels: {recipe.parts['generator'].entry.canonical} makes images of other channels",
+            expected=f"{generator.image_channels} channels",
+            got=f"{channels}, which the data have",
+            fix="--set data.channels=rgb, or another generator",
+        )
 
 
 def build_sampler(part: Part, context: Context, generator: Generator) -> Sampler:
@@ -151,7 +172,7 @@ def build_components(
     _check_no_guide(recipe)
     data = recipe.parts["data"]
     dataset: Dataset = data.entry.spec.build(data.config, None)
-    model = build_model(recipe, registry, device, data.config.size, random)
+    model = build_model(recipe, registry, device, data.config.size, random, data.config.image_channels)
     _check_needs(recipe, model.generator)
     super_resolution = model.generator.super_resolution
     side = super_resolution.crop if super_resolution and super_resolution.crop else model.context.image_size

@@ -54,6 +54,7 @@ class Context:
         seed: of the run.
         random: how the run's random numbers are made, as `Draws` takes it.
         registry: where a part looks up the parts that it is made of; None: the installed plugins.
+        image_channels: C of the images: 3 is RGB, 4 RGB times alpha and alpha, 1 gray.
     """
 
     image_size: int
@@ -63,6 +64,12 @@ class Context:
     seed: int
     random: Literal["counter", "torch"] = "counter"
     registry: Any = None
+    image_channels: int = 3
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+        return self.image_channels, self.image_size, self.image_size
 
 
 @dataclass(frozen=True)

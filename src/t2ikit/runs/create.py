@@ -70,13 +70,12 @@ def create_run(
         data, text: fingerprints of the dataset and of the text encoder.
         device, processes, upscales: where and in how many it is trained; whether the model is given images.
         chosen: what the settings that say "auto" came to.
-        origin: the run whose weights it begins with; None: it begins from random ones.
+        origin: the run whose weights it begins with; None: none.
 
     Raises:
         UserError: the folder exists and is not empty, or cannot be written.
     """
     check_new(path)
-    table, began = recipe.table(), {"origin": dict(origin)} if origin else {}
     info = {
         "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "seed": recipe.train.seed,
@@ -89,15 +88,22 @@ def create_run(
         "text_fingerprint": text,
         "versions": {"python": platform.python_version(), **_versions()},
         "plugins": record(recipe, registry),
-        **began,
+        **_channels(recipe),
+        **({"origin": dict(origin)} if origin else {}),
     }
     try:
         (path / "samples").mkdir(parents=True, exist_ok=True)
-        write_text(path / "recipe.toml", dump_toml(table))
+        write_text(path / "recipe.toml", dump_toml(recipe.table()))
         write_json(path / "run.json", info)
     except OSError as error:
         raise _unwritable(path, error) from error
-    return Run(path, table, info)
+    return Run(path, recipe.table(), info)
+
+
+def _channels(recipe: Recipe) -> dict[str, int]:
+    """What says that images are not RGB."""
+    channels = recipe.parts["data"].config.image_channels
+    return {} if channels == 3 else {"image_channels": channels}
 
 
 def check_free(path: Path, fix: str | None = None) -> None:

@@ -55,6 +55,11 @@ class Run:
         return int(self.table["data"]["size"])
 
     @property
+    def image_channels(self) -> int:
+        """Channels of the images; earlier versions, which did not record it, knew RGB alone."""
+        return int(self.info.get("image_channels", 3))
+
+    @property
     def random(self) -> Numbers:
         """How its random numbers are made; earlier versions, which did not record it, had torch make them."""
         return "counter" if self.info.get("random") == "counter" else "torch"
@@ -140,7 +145,8 @@ class Run:
         registry = registry or self.registry or Registry.load()
         self.check_plugins(registry, training=False)
         recipe = self.recipe(registry, sampling=True)
-        model = build_model(recipe, registry, torch.device(device), self.image_size, self.random)
+        kind = (self.image_size, self.random, self.image_channels)
+        model = build_model(recipe, registry, torch.device(device), *kind)
         self.check_text(model.encoder)
         snapshot = self.snapshot(checkpoint)
         for note in snapshot.notes:

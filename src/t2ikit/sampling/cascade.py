@@ -50,6 +50,13 @@ def open_stages(base: Model, paths: Sequence[Path], settings: Sequence[str], ope
                 got=f"a run that samples {side} px",
                 fix="train one: t2ikit train --plugin imagen --recipe imagen/sr-32-64",
             )
+        if model.context.image_channels != base.context.image_channels:
+            raise UserError(
+                f"--upscale {path}: its images have other channels",
+                expected=f"{base.context.image_channels}, as those of the stage before",
+                got=model.context.image_channels,
+                fix="train it with the same data.channels",
+            )
         if side // super_resolution.ratio != size:
             raise UserError(
                 f"--upscale {path}: it makes {side} px out of {side // super_resolution.ratio} px",

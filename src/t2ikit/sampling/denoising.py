@@ -52,7 +52,7 @@ class DenoiserSampler(Sampler, Generic[ConfigT]):
 
     @abstractmethod
     def denoise_loop(self, denoiser: GuidedDenoiser, x: Tensor, steps: int, draws: Draws) -> Iterator[Tensor]:
-        """Images after each of the steps, from pure noise x (B, 3, H, W) of unit variance."""
+        """Images after each of the steps, from pure noise x (B, C, H, W) of unit variance."""
 
     def schedule(self, model: Denoiser) -> Tensor:
         """Cumulative alphas (T,) of the model's own schedule."""
@@ -69,7 +69,7 @@ class DenoiserSampler(Sampler, Generic[ConfigT]):
         draws: Draws,
         progress: Callable[[int, int], None] | None = None,
     ) -> Tensor:
-        """Images (B, 3, H, W) in [-1, 1]; NaN where the model gave what is not finite."""
+        """Images (B, C, H, W) in [-1, 1]; NaN where the model gave what is not finite."""
         self._check_guide()
         weight, count = self.guidance if guidance is None else guidance, steps or self.steps
         size = (model.image_size, model.image_size)
@@ -77,7 +77,7 @@ class DenoiserSampler(Sampler, Generic[ConfigT]):
             condition = model.super_resolution.augmented(condition, size, draws, self.config.augmentation)
         schedule, beside = self.schedule(model), (self.graphs, self.guide)
         denoiser = GuidedDenoiser(model, condition, self.config, weight, schedule, *beside)
-        x = draws.randn(3, model.image_size, model.image_size)
+        x = draws.randn(model.image_channels, *size)
         for done, reached in enumerate(self.denoise_loop(denoiser, x, count, draws), 1):
             images = reached
             if progress is not None:

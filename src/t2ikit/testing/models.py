@@ -67,7 +67,7 @@ def _check_prediction(title: str, model: Generator, batch: Batch) -> None:
     levels, weight, size = prediction.images, prediction.image_weight, batch.images.shape[-1]
     sides = [level.shape[-1] for level in levels]
     require(
-        all(level.shape[:2] == (len(batch), 3) for level in levels),
+        all(level.shape[:2] == (len(batch), model.image_channels) for level in levels),
         f"{title}: every level must be (B, 3, h, w)",
     )
     require(

@@ -133,8 +133,8 @@ def training_batches(components: Components, trainer: Trainer, start: int, stop:
         batches: Any = StreamLoader(dataset, *place, gather=gather, **options).steps(start, stop)
     else:
         resident, loader = resident_images(components, device), BatchLoader(dataset, *place, **options)
-        size = components.model.context.image_size
-        batches = loader.indexed_steps(size, start, stop) if resident else loader.steps(start, stop)
+        shape = components.model.context.image_shape
+        batches = loader.indexed_steps(shape, start, stop) if resident else loader.steps(start, stop)
     maker = BatchMaker(
         components.model.encoder,
         device,
@@ -153,7 +153,7 @@ def resident_images(components: Components, device: torch.device) -> ResidentIma
     config, dataset = components.model.recipe.parts["data"].config, components.dataset
     if not stays_on_device(config, dataset, device):
         return None
-    return ResidentImages(dataset.size("train"), config.size, device)
+    return ResidentImages(dataset.size("train"), components.model.context.image_shape, device)
 
 
 def _num_workers(components: Components, trainer: Trainer) -> int:

@@ -29,6 +29,7 @@ from t2ikit.core.rng import derive_seed
 from t2ikit.errors import UserError, did_you_mean
 from t2ikit.utils.extras import install
 from t2ikit.utils.files import write_text
+from t2ikit.utils.images import flattened
 
 Log = Callable[[str], None]
 
@@ -161,7 +162,7 @@ class TensorBoard:
 
     def images(self, step: int, name: str, image: Image.Image) -> None:
         """Record an image of a step."""
-        pixels = np.asarray(image.convert("RGB"))[None]
+        pixels = np.asarray(flattened(image))[None]
         self._open(step).log_images({name: pixels}, step=step, dataformats="NHWC")
 
     def close(self) -> None:

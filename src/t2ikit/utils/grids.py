@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Protocol
 
+import numpy as np
 from PIL import Image, ImageDraw
 
 from t2ikit.utils.label_fonts import FONT_SIZE, LabelFont, label_fonts
@@ -18,6 +19,8 @@ MARGIN = 12
 LABEL_WIDTH = 170
 LABEL_LINES = 3
 """What a longer label has beyond so many lines is left out."""
+CHECK, CHECK_LEVELS = 8, (204, 255)
+"""Side of a checkerboard's squares, pixels, and their levels."""
 TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 INK, PAPER = "#202020", "#ffffff"
 
@@ -103,14 +106,28 @@ def contact_sheet(images: Sequence[Image.Image], captions: Sequence[str], *, col
 
 
 def fit(image: Image.Image, cell: int) -> Image.Image:
-    """Upscale by a whole factor without smoothing, or shrink with it, to lie within a square cell."""
-    image = image.convert("RGB")
+    """Upscale by a whole factor without smoothing, or shrink with it, to lie within a square cell.
+
+    What is transparent lies on a checkerboard.
+    """
+    image = image.convert("RGBA" if image.has_transparency_data else "RGB")
     side = max(image.size)
     if side > cell:
         scaled = (max(1, round(n * cell / side)) for n in image.size)
-        return image.resize(tuple(scaled), Image.Resampling.LANCZOS)  # type: ignore[arg-type]
-    factor = cell // side
-    return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
+        image = image.resize(tuple(scaled), Image.Resampling.LANCZOS)  # type: ignore[arg-type]
+    else:
+        factor = cell // side
+        image = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
+    if image.mode == "RGB":
+        return image
+    return Image.alpha_composite(_checkerboard(*image.size), image).convert("RGB")
+
+
+def _checkerboard(width: int, height: int) -> Image.Image:
+    """RGBA: what stands behind transparent pixels."""
+    rows, columns = np.ogrid[:height, :width]
+    board = np.where((rows // CHECK + columns // CHECK) % 2, *CHECK_LEVELS).astype(np.uint8)
+    return Image.fromarray(board).convert("RGBA")
 
 
 class Measures(Protocol):

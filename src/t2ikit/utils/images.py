@@ -31,11 +31,48 @@ def as_saved(images: Tensor) -> Tensor:
 
 
 def to_pil(images: Tensor) -> list[Image.Image]:
-    """Images (B, 3, H, W) in [-1, 1] as 8-bit RGB; what lies outside is clipped, NaN is black."""
-    return [Image.fromarray(image.numpy()) for image in to_uint8(images.cpu()).permute(0, 2, 3, 1)]
+    """Images (B, C, H, W) in [-1, 1] as 8-bit images; what lies outside is clipped, NaN is black.
+
+    Of 3 channels they are RGB, of 4 RGBA, which came times alpha; of any other number the first is gray.
+    """
+    levels = to_uint8(images.cpu())
+    if levels.shape[1] == 4:
+        levels = _divided_by_alpha(levels)
+    elif levels.shape[1] != 3:
+        return [Image.fromarray(image.numpy()) for image in levels[:, 0]]
+    return [Image.fromarray(image.numpy()) for image in levels.permute(0, 2, 3, 1).contiguous()]
+
+
+def _divided_by_alpha(levels: Tensor) -> Tensor:
+    """(B, 4, H, W) uint8 of RGB times alpha and alpha, to RGB and alpha; black where alpha is 0."""
+    colours, alpha = levels[:, :3].int(), levels[:, 3:].int()
+    straight = (255 * colours + alpha // 2) // alpha.clamp_min(1) * (alpha > 0)
+    return torch.cat([straight.clamp_max(255), alpha], 1).to(torch.uint8)
 
 
 def from_pil(images: Sequence[Image.Image]) -> Tensor:
     """Images of one size as (B, 3, H, W) in [-1, 1]."""
-    pixels = np.stack([np.array(image.convert("RGB")) for image in images])
+    pixels = np.stack([np.array(flattened(image)) for image in images])
     return from_uint8(torch.from_numpy(pixels).permute(0, 3, 1, 2))
+
+
+def flattened(image: Image.Image) -> Image.Image:
+    """An image as RGB, on white where it is transparent."""
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    image = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+
+
+def as_rgb(images: Tensor) -> Tensor:
+    """Images (..., C, H, W) in [-1, 1] as RGB: with 4 channels on white, gray thrice, of others the first.
+
+    Those of 4 are RGB times alpha, and alpha: white shows through by 1 - alpha.
+    """
+    channels = images.shape[-3]
+    if channels == 3:
+        return images
+    if channels == 4:
+        colours, alpha = images.split((3, 1), -3)
+        return colours - alpha + 1
+    return images[..., :1, :, :].expand(*images.shape[:-3], 3, *images.shape[-2:])

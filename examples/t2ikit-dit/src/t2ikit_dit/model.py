@@ -26,7 +26,8 @@ class DiT(Denoiser):
 
     def __init__(self, config: DiTConfig, context: Context) -> None:
         super().__init__()
-        self.image_size, self.caption_dropout = context.image_size, config.caption_dropout
+        self.image_size, self.image_channels = context.image_size, context.image_channels
+        self.caption_dropout = config.caption_dropout
         zero_snr = config.prediction != "epsilon"  # of pure noise, the noise says nothing of the image
         schedule = noise_schedule("cosine", zero_snr=zero_snr, prediction=config.prediction)
         self.scheduler_config = {**schedule.config, "prediction_type": config.prediction}
@@ -35,8 +36,8 @@ class DiT(Denoiser):
         self.transformer = PixArtTransformer2DModel(
             num_attention_heads=config.heads,
             attention_head_dim=config.width // config.heads,
-            in_channels=3,
-            out_channels=3,
+            in_channels=context.image_channels,
+            out_channels=context.image_channels,
             num_layers=config.layers,
             cross_attention_dim=config.width,
             caption_channels=config.width,
@@ -47,7 +48,7 @@ class DiT(Denoiser):
         exclude_from_muon(self.transformer.pos_embed.proj.weight, self.transformer.proj_out.weight)
 
     def denoise(self, x: Tensor, t: Tensor, condition: Condition, previous: Tensor | None = None) -> Tensor:
-        """The prediction for noisy images x (B, 3, H, H) at timesteps t (B,)."""
+        """The prediction for noisy images x (B, C, H, H) at timesteps t (B,)."""
         text = self.tower(condition.text)  # tokens (B, L, D) and their mask (B, L)
         return self.transformer(
             x,

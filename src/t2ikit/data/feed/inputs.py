@@ -87,7 +87,7 @@ def _images(inputs: Inputs, how: Assembly) -> Tensor:
         return how.images[rows]
     side = torch.arange(how.crop, device=rows.device)
     top, left = inputs["corners"][:, :, None].add(side).unbind(1)  # (B, crop) each
-    channel = torch.arange(3, device=rows.device)
+    channel = torch.arange(how.images.shape[1], device=rows.device)
     return how.images[
         rows[:, None, None, None], channel[:, None, None], top[:, None, :, None], left[:, None, None, :]
     ]

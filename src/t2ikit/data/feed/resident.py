@@ -27,19 +27,19 @@ class ResidentImages:
 
     Args:
         count: N, how many there are.
-        size: height and width, pixels.
+        shape: (C, size, size) of each.
         device: where they lie.
 
     Attributes:
-        pixels: (N, 3, size, size) uint8; what no step has shown yet is undefined.
+        pixels: (N, C, size, size) uint8; what no step has shown yet is undefined.
     """
 
-    def __init__(self, count: int, size: int, device: torch.device) -> None:
-        self.size = size
-        self.pixels = torch.empty(count, 3, size, size, dtype=torch.uint8, device=device)
+    def __init__(self, count: int, shape: tuple[int, int, int], device: torch.device) -> None:
+        self.size = shape[-1]
+        self.pixels = torch.empty(count, *shape, dtype=torch.uint8, device=device)
 
     def add(self, rows: Tensor, images: Tensor) -> None:
-        """Put images (n, 3, H, W) into rows (n,) long; both on the host."""
+        """Put images (n, C, H, W) into rows (n,) long; both on the host."""
         if len(rows):
             sent = to_device({"rows": rows, "images": images}, self.pixels.device)
             self.pixels.index_copy_(0, sent["rows"], sent["images"])
@@ -71,7 +71,7 @@ def stays_on_device(config: DatasetConfig, dataset: Dataset, device: torch.devic
 
 
 def _bytes(config: DatasetConfig, dataset: Dataset) -> int:
-    return 3 * config.size**2 * dataset.size("train")
+    return config.image_channels * config.size**2 * dataset.size("train")
 
 
 def free_memory(device: torch.device) -> int:
