@@ -23,6 +23,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "sample": (
         't2ikit sample runs/imagen-001 "a green cat with red eyes" "a blue fish"',
         "t2ikit sample runs/imagen-001 --prompts prompts.txt -n 2 --guidance 1 --guidance 3",
+        't2ikit sample runs/imagen-001 "a red cat" --image cat.png --strength 0.6',
     ),
     "evaluate": (
         "t2ikit evaluate runs/imagen-001 --metrics prompt-accuracy -n 1024",

@@ -18,6 +18,8 @@ from t2ikit.runs.open import as_run, open_run
 from t2ikit.runs.run import Run
 from t2ikit.sampling.cascade import open_stages, upscale_images
 from t2ikit.sampling.costs import measure_costs
+from t2ikit.sampling.editing.checks import check_edit
+from t2ikit.sampling.editing.inputs import read_edit
 from t2ikit.sampling.images import Progress, check_low_res, chunk_progress, sample_images
 from t2ikit.sampling.open import check_call, open_model
 from t2ikit.sampling.samples import Samples
@@ -67,6 +69,10 @@ def sample(
     guidance: float | Sequence[float] | None = None,
     sampler: str | None = None,
     set: Settings = None,
+    image: Any = None,
+    mask_image: Any = None,
+    strength: float | None = None,
+    negative_prompt: str = "",
     upscale: Run | str | Path | Sequence[Run | str | Path] = (),
     weights: str = "ema",
     checkpoint: int | None = None,
@@ -85,6 +91,8 @@ def sample(
         steps, guidance, sampler: None takes the recipe's; guidance may be several weights.
         set: options of the sampler, `{"sampler.eta": 0.5}`, and of stages of super-resolution,
             `{"upscale.steps": 20}`; or strings as after `--set`.
+        image, mask_image, strength: what to begin at, what to repaint, and how much to change (`read_edit`).
+        negative_prompt: what guidance leads away from, in place of the empty caption.
         upscale: super-resolution runs that upscale the images, in order.
         weights, checkpoint, ema: "ema" (averaged) or "raw"; its step; the average's length (`Run.model`).
         seed: of the noise.
@@ -102,11 +110,14 @@ def sample(
     common: dict[str, Any] = {"weights": weights, "plugins": plugins, "device": device}
     of_base, of_stages = _split(as_settings(set))
     model = open_model(run, sampler=sampler, settings=of_base, checkpoint=checkpoint, ema=ema, **common)
-    _check(model, wanted, n)
+    _check(model, wanted, n, negative_prompt)
     stages = _open_stages(model, upscale, of_stages, common)
     scales = _checked_scales(model, steps, scales)
+    edit = read_edit(image, mask_image, strength, prompts=len(wanted), size=model.context.image_size)
+    check_edit(model, edit, negative_prompt, steps=steps, guidance=scales)
+    own = {"steps": steps, "negative": negative_prompt, "edit": None if edit is None else edit.repeated(n)}
     with measure_costs(model, len(wanted) * len(scales) * n, stages) as spent, _shown(progress) as update:
-        images = _columns(model, stages, wanted, scales, update, {"samples": range(n), "seed": seed}, steps)
+        images = _columns(model, stages, wanted, scales, update, {"samples": range(n), "seed": seed}, own)
     return Samples(images, wanted, scales, seed, spent().seconds, spent().calls, run)
 
 
@@ -116,11 +127,11 @@ def _split(settings: Sequence[str]) -> tuple[list[str], list[str]]:
     return [setting for setting in settings if setting not in of_stages], of_stages
 
 
-def _check(model: Model, prompts: Sequence[str], n: int) -> None:
+def _check(model: Model, prompts: Sequence[str], n: int, negative: str) -> None:
     """Refuse a base model that needs images to upscale; warn of words that it never saw."""
     if model.generator.super_resolution is not None:
         check_low_res(model, None, len(prompts) * n)
-    warn_of_prompts(model.encoder, model.words, prompts)
+    warn_of_prompts(model.encoder, model.words, [*prompts, negative])
 
 
 def _checked_scales(model: Model, steps: int | None, scales: tuple[float, ...]) -> tuple[float, ...]:
@@ -192,15 +203,18 @@ def _columns(
     scales: Sequence[float],
     progress: Progress | None,
     which: dict[str, Any],
-    steps: int | None,
+    own: dict[str, Any],
 ) -> torch.Tensor:
-    """Images (P, G, S, 3, H, W) of P prompts at G guidance weights of the base, S of each."""
+    """Images (P, G, S, 3, H, W) of P prompts at G guidance weights of the base, S of each.
+
+    `which` are samples and seed, `own` the options of the base alone.
+    """
     columns: list[torch.Tensor] = []
     parts = len(scales) * (1 + len(stages))
     for place, scale in enumerate(scales):
         first = place * (1 + len(stages))
         of_base = chunk_progress(progress, first, parts)
-        images = sample_images(model, prompts, steps=steps, guidance=scale, progress=of_base, **which)
+        images = sample_images(model, prompts, guidance=scale, progress=of_base, **which, **own)
         then = functools.partial(_stage_progress, progress, first, parts)
         images = upscale_images(stages, prompts, images, progress=then, **which)
         columns.append(images.unflatten(0, (len(prompts), -1)))
