@@ -88,8 +88,7 @@ def command(
     from t2ikit.sampling.outputs import check_output
     from t2ikit.sampling.sample import read_prompts, sample
 
-    wanted = read_prompts(prompt or [], prompts)
-    opened = open_run(run)
+    wanted, opened = read_prompts(prompt or [], prompts), open_run(run)
     check_output(opened, out)  # before anything is computed
     samples = sample(
         opened,

@@ -99,9 +99,7 @@ def sample_images(
     options = {"steps": steps, "guidance": guidance}
     inputs = Inputs(each, draws, negative, low_res, edit)
     with capturing(model.sampler, torch.device(model.context.device)):
-        images = halving(
-            lambda batch: _sample_batches(model, inputs, batch, progress, options), size, _too_large
-        )
+        images = halving(lambda b: _sample_batches(model, inputs, b, progress, options), size, _too_large)
     check_finite_images(images, each)
     return images
 

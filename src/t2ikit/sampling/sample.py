@@ -19,6 +19,7 @@ from t2ikit.runs.run import Run
 from t2ikit.sampling.cascade import open_stages, upscale_images
 from t2ikit.sampling.costs import measure_costs
 from t2ikit.sampling.editing.checks import check_edit
+from t2ikit.sampling.editing.edit import ImageEdit
 from t2ikit.sampling.editing.inputs import read_edit
 from t2ikit.sampling.images import Progress, check_low_res, chunk_progress, sample_images
 from t2ikit.sampling.open import check_call, open_model
@@ -85,17 +86,14 @@ def sample(
     """Sample images of prompts from a run. Nothing is written: `Samples.save` does.
 
     Args:
-        run: a run or an export, or its folder.
-        prompts: a caption, or P of them; "" samples without one.
-        n: images of each prompt at each guidance.
+        run, prompts: a run, an export, or its folder; a caption, or P of them ("" samples without one).
+        n, seed: images of each prompt at each guidance, and the seed of their noise.
         steps, guidance, sampler: None takes the recipe's; guidance may be several weights.
-        set: options of the sampler, `{"sampler.eta": 0.5}`, and of stages of super-resolution,
-            `{"upscale.steps": 20}`; or strings as after `--set`.
+        set: options of the sampler and of `upscale`, `{"sampler.eta": 1, "upscale.steps": 9}`, or strings.
         image, mask_image, strength: what to begin at, what to repaint, and how much to change (`read_edit`).
         negative_prompt: what guidance leads away from, in place of the empty caption.
         upscale: super-resolution runs that upscale the images, in order.
         weights, checkpoint, ema: "ema" (averaged) or "raw"; its step; the average's length (`Run.model`).
-        seed: of the noise.
         device, plugins: "auto", "cpu", "cuda" or "mps"; files of plugins that the run needs.
         progress: show a bar on a terminal, or call this with (done, total).
 
@@ -103,22 +101,49 @@ def sample(
         UserError: what cannot work, before anything is sampled; or images that are not finite.
 
     Example:
-        >>> samples = t2ikit.sample("runs/imagen-001", "a green cat with red eyes", n=8)
-        >>> samples.save("cats")
+        >>> t2ikit.sample("runs/imagen-001", "a green cat with red eyes", n=8).save("cats")
     """
     wanted, scales, run = _as_prompts(prompts), _as_scales(guidance), as_run(run)
     common: dict[str, Any] = {"weights": weights, "plugins": plugins, "device": device}
     of_base, of_stages = _split(as_settings(set))
     model = open_model(run, sampler=sampler, settings=of_base, checkpoint=checkpoint, ema=ema, **common)
     _check(model, wanted, n, negative_prompt)
-    stages = _open_stages(model, upscale, of_stages, common)
-    scales = _checked_scales(model, steps, scales)
-    edit = read_edit(image, mask_image, strength, prompts=len(wanted), size=model.context.image_size)
-    check_edit(model, edit, negative_prompt, steps=steps, guidance=scales)
-    own = {"steps": steps, "negative": negative_prompt, "edit": None if edit is None else edit.repeated(n)}
-    with measure_costs(model, len(wanted) * len(scales) * n, stages) as spent, _shown(progress) as update:
-        images = _columns(model, stages, wanted, scales, update, {"samples": range(n), "seed": seed}, own)
-    return Samples(images, wanted, scales, seed, spent().seconds, spent().calls, run)
+    stages, scales = _open_stages(model, upscale, of_stages, common), _checked_scales(model, steps, scales)
+    own = _own_options(model, len(wanted), (image, mask_image, strength), negative_prompt, steps, scales)
+    return _sampled(run, model, stages, wanted, scales, {"samples": range(n), "seed": seed}, own, progress)
+
+
+def _own_options(
+    model: Model,
+    prompts: int,
+    given: tuple[Any, Any, float | None],
+    negative: str,
+    steps: int | None,
+    scales: Sequence[float],
+) -> dict[str, Any]:
+    """Options of the base model alone, checked; `given` are image, mask and strength."""
+    edit = read_edit(*given, prompts=prompts, size=model.context.image_size)
+    check_edit(model, edit, negative, steps=steps, guidance=scales)
+    return {"steps": steps, "negative": negative, "edit": edit}
+
+
+def _sampled(
+    run: Run,
+    model: Model,
+    stages: Sequence[Model],
+    prompts: tuple[str, ...],
+    scales: tuple[float, ...],
+    which: dict[str, Any],
+    own: dict[str, Any],
+    progress: bool | Progress,
+) -> Samples:
+    """Samples of opened models, with what they cost; `which` and `own` as in `_columns`."""
+    edit: ImageEdit | None = own["edit"]
+    own = {**own, "edit": None if edit is None else edit.repeated(len(which["samples"]))}
+    count = len(prompts) * len(scales) * len(which["samples"])
+    with measure_costs(model, count, stages) as spent, _shown(progress) as update:
+        images = _columns(model, stages, prompts, scales, update, which, own)
+    return Samples(images, prompts, scales, which["seed"], spent().seconds, spent().calls, run)
 
 
 def _split(settings: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -1,4 +1,4 @@
-"""What a user gives to edit: images and masks as files, of Pillow or as tensors, brought to a model's size."""
+"""Images and masks that a user gives: files, of Pillow or tensors, brought to a model's size."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def read_edit(image: Any, mask: Any, strength: float | None, *, prompts: int, si
             no share, or a number of images that fits no number of prompts.
     """
     if image is None:
-        _refuse_alone(mask_image=mask, strength=strength)
+        refuse_alone("there is no image to begin at", mask, strength)
         return None
     share = _checked_strength(strength, STRENGTH if mask is None else STRENGTH_WITH_MASK)
     originals = _listed("image", image, prompts, _rgb)
@@ -57,14 +57,19 @@ def read_edit(image: Any, mask: Any, strength: float | None, *, prompts: int, si
     return ImageEdit(edited.expand(shape).contiguous(), white.expand(shape).contiguous(), share)
 
 
-def _refuse_alone(**given: Any) -> None:
-    for name, value in given.items():
+def refuse_alone(why: str, mask: Any, strength: float | None) -> None:
+    """Refuse a mask or a strength where there is nothing to edit, with the reason.
+
+    Raises:
+        UserError: one of them is given.
+    """
+    for name, value in (("mask_image", mask), ("strength", strength)):
         if value is not None:
             raise UserError(
-                f"{option(name)} needs an image",
-                expected=f"{option('image')} together with it: what sampling begins at",
-                got=f"{option(name)} without {option('image')}",
-                fix=f"add {option('image')}, or leave {option(name)} out",
+                f"{option(name)}: {why}",
+                expected=f"{option(name)} together with {option('image')}, which sampling begins at",
+                got=f"{option(name)} alone",
+                fix=f"add {option('image')} and a model of images of its size, or leave {option(name)} out",
             )
 
 
