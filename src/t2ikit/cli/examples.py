@@ -29,6 +29,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "t2ikit evaluate runs/imagen-001 --metrics prompt-accuracy -n 1024",
         "t2ikit evaluate runs/imagen-001 --sweep guidance=1,3,5 --json sweep.json",
         "t2ikit evaluate runs/imagen-001 --ema 0.05,0.1,0.2",
+        "t2ikit evaluate --images path/to/images --data creatures",
     ),
     "compare": (
         "t2ikit compare runs/imagen-001 runs/gigagan-001 --out report.html",
