@@ -346,7 +346,7 @@ EDITING = [
         "sample imagen cat --mask mask.png",
         "--mask: there is no image to begin at",
         expected="--mask together with --image",
-        got="--mask alone",
+        got="no image to begin at",
         fix="add --image",
     ),
     mistake(

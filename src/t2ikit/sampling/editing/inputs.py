@@ -68,8 +68,8 @@ def refuse_alone(why: str, mask: Any, strength: float | None) -> None:
             raise UserError(
                 f"{option(name)}: {why}",
                 expected=f"{option(name)} together with {option('image')}, which sampling begins at",
-                got=f"{option(name)} alone",
-                fix=f"add {option('image')} and a model of images of its size, or leave {option(name)} out",
+                got="no image to begin at",
+                fix=f"add {option('image')}, or leave {option(name)} out",
             )
 
 
