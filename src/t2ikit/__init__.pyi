@@ -81,6 +81,7 @@ from .sampling.configs import OneStepConfig as OneStepConfig
 from .sampling.configs import SamplerConfig as SamplerConfig
 from .sampling.denoising import DenoiserSampler as DenoiserSampler
 from .sampling.denoising import ScheduledSampler as ScheduledSampler
+from .sampling.editing.edit import ImageEdit as ImageEdit
 from .sampling.guidance import GuidedDenoiser as GuidedDenoiser
 from .sampling.guidance import clamp_images as clamp_images
 from .sampling.guidance import guided as guided

@@ -133,6 +133,8 @@ def as_word(path: Path) -> str:
     return f".{os.sep}{path}" if str(path).startswith("-") else str(path)
 
 
+TYPED = {"mask_image": "mask", "negative_prompt": "negative"}
+"""Arguments that have diffusers' names in Python and shorter ones at the command line."""
 _typed: ContextVar[bool] = ContextVar("typed", default=False)
 
 
@@ -150,6 +152,7 @@ def option(name: str) -> str:
     """What an argument is called in messages: `steps` in Python, `--steps` at the command line."""
     if not _typed.get():
         return name
+    name = TYPED.get(name, name)
     return f"-{name}" if len(name) == 1 else f"--{name.replace('_', '-')}"
 
 

@@ -15,6 +15,7 @@ from diffusers import DiffusionPipeline
 from PIL import Image
 from test_super_resolution import DENOISER, TINY
 
+import t2ikit
 from t2ikit import UserError
 from t2ikit.exporters.export import export
 from t2ikit.exporters.pipeline_calls import UNSUPPORTED
@@ -26,7 +27,12 @@ from t2ikit_gigagan.pipeline import GigaGANPipeline
 from t2ikit_imagen.pipeline import ImagenPipeline
 
 OURS = set(inspect.signature(TextToImagePipeline.__call__).parameters)
-PEERS = ("StableDiffusionPipeline", "IFPipeline")
+PEERS = (
+    "StableDiffusionPipeline",
+    "StableDiffusionImg2ImgPipeline",
+    "StableDiffusionInpaintPipeline",
+    "IFPipeline",
+)
 PROMPT = "a red cat"
 
 
@@ -63,7 +69,7 @@ def refusal(error):
     ("name", "value", "instead"),
     [
         ("generator", torch.Generator(), "seed="),
-        ("negative_prompt", "blurry", "guidance_scale="),
+        ("masked_image_latents", torch.zeros(1), "mask_image="),
         ("callback_on_step_end", print, "nothing is called between the steps"),
         ("callback", print, "nothing is called between the steps"),
         ("latents", torch.zeros(1), "seed="),
@@ -91,7 +97,7 @@ def test_every_option_of_a_peer_is_known(peer):
 
 
 def test_what_is_done_anyway_may_be_asked_for(pipeline):
-    asked = images(pipeline, negative_prompt="", clean_caption=False, height=16, width=16)
+    asked = images(pipeline, negative_prompt=[""], clean_caption=False, height=16, width=16)
     assert torch.equal(asked, images(pipeline))
 
 
@@ -146,10 +152,34 @@ def test_numbers_of_numpy_are_numbers(pipeline):
     assert torch.equal(images(pipeline, **theirs), images(pipeline, **options))
 
 
-@pytest.mark.parametrize("image", [64, np.zeros((8, 8, 3)), torch.zeros(3, 8, 8), ["cat.png"]])
+@pytest.mark.parametrize("image", [64, np.zeros((8, 8, 3)), torch.zeros(1, 8, 8), ["cat.png"]])
 def test_what_is_no_image_is_refused(pipeline, image):
-    with pytest.raises(UserError, match="image= takes what a super-resolution model is to upscale"):
+    with pytest.raises(UserError, match="this is no image that can be read"):
         pipeline(PROMPT, image)
+
+
+def test_images_are_edited_as_sample_does_it(pipeline, exported):
+    start = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0)).round() * 2 - 1
+    mask = (torch.arange(16) >= 9).float().expand(16, 16)
+    options = {"image": start, "mask_image": mask, "strength": 0.5, "negative_prompt": "a fish"}
+    found = images(pipeline, num_images_per_prompt=2, **options)
+    expected = t2ikit.sample(exported, PROMPT, n=2, progress=False, **options).images[0, 0]
+    torch.testing.assert_close(found, expected)
+    assert torch.equal(found[..., :9], start.expand(2, -1, -1, -1)[..., :9])
+    assert (found - images(pipeline, num_images_per_prompt=2))[..., 9:].abs().max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"strength": 0.5}, "strength: there is no image to begin at"),
+        ({"image": Image.new("RGB", (16, 16)), "strength": 2}, "no share of the steps"),
+        ({"negative_prompt": ["a cat", "a fish"]}, "not one text for all prompts"),
+    ],
+)
+def test_what_cannot_be_edited_is_refused(pipeline, options, says):
+    with pytest.raises(UserError, match=says):
+        pipeline(PROMPT, **options)
 
 
 def test_a_call_without_a_prompt_is_refused(pipeline):

@@ -334,6 +334,71 @@ SAMPLING = [
     ),
 ]
 
+EDITING = [
+    mistake(
+        "sample imagen cat --image gone.png",
+        "--image gone.png",
+        expected="a file",
+        got="no such file",
+        fix="check the path",
+    ),
+    mistake(
+        "sample imagen cat --mask mask.png",
+        "--mask: there is no image to begin at",
+        expected="--mask together with --image",
+        got="no image to begin at",
+        fix="add --image",
+    ),
+    mistake(
+        "sample imagen cat --image a.png --strength 1.2",
+        "--strength",
+        expected="from 0",
+        got="1.2",
+        fix="leave it out",
+        before=files({"a.png": png()}),
+    ),
+    mistake(
+        f"{SAMPLE} --image a.png",
+        "--image: the sampler Ancestral begins at noise alone",
+        expected="DenoiserSampler",
+        got="Ancestral",
+        fix="--sampler",
+        before=files({"a.png": png()}),
+    ),
+    mistake(
+        "sample gan --plugin TOYS cat --image a.png --negative dog",
+        "--image, --negative: this model makes an image from noise",
+        expected="a diffusion run",
+        got="ToyGAN",
+        fix="leave --image and --negative out",
+        before=files({"a.png": png()}),
+    ),
+]
+FOLDERS = [
+    mistake(
+        "evaluate --images gone --data creatures",
+        "--images gone: this is no folder",
+        expected="a folder of image files",
+        got="no such folder",
+        fix="check the path",
+    ),
+    mistake(
+        "evaluate --images mine",
+        "nothing to compare the images with",
+        expected="--data: a dataset",
+        got="no --data",
+        fix="add --data SPEC",
+        before=files({"mine/a.png": png()}),
+    ),
+    mistake(
+        "evaluate --images mine --data creatures --metrics clip-score",
+        "--metrics clip-score: needs the prompts",
+        expected="colours",
+        got="clip-score",
+        fix="evaluate the run",
+        before=files({"mine/a.png": png()}),
+    ),
+]
 EVALUATING = [
     mistake(
         "evaluate gone", "gone is not a run folder", expected="run.json", got="no such folder", fix="folder"
@@ -408,4 +473,4 @@ EVALUATING = [
     ),
 ]
 
-CASES = [*RESUMING, *DAMAGED, *SAMPLING, *EVALUATING]
+CASES = [*RESUMING, *DAMAGED, *SAMPLING, *EDITING, *FOLDERS, *EVALUATING]

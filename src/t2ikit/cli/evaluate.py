@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from t2ikit.evaluation.sweeps import Sweep
 
 
+Images = Annotated[
+    Path | None, typer.Option(help="Instead of a run, measure the images of this folder; needs --data.")
+]
+Data = Annotated[str | None, typer.Option(help="Take the prompts from this dataset, not the run's own.")]
 Metrics = Annotated[
     str | None,
     typer.Option(
@@ -41,10 +45,9 @@ Sweeps = Annotated[
 
 
 def command(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
-    data: Annotated[
-        str | None, typer.Option(help="Take the prompts from this dataset, not the run's own.")
-    ] = None,
+    run: Annotated[Path | None, typer.Argument(help="A run folder.")] = None,
+    images: Images = None,
+    data: Data = None,
     metrics: Metrics = None,
     n: Annotated[int, typer.Option("-n", min=1, help="Number of prompts, one image for each.")] = 256,
     steps: Steps = None,
@@ -60,7 +63,7 @@ def command(
     plugin: Annotated[list[str] | None, typer.Option(help="A plugin that the run or a metric needs.")] = None,
     device: Annotated[Device, typer.Option(help="Device to compute on.")] = Device.auto,
 ) -> None:
-    """Evaluate a trained run on held-out prompts.
+    """Evaluate a trained run on held-out prompts, or a folder of images.
 
     The exit status is 1 if a metric fails; the other metrics are still computed and written.
     """
@@ -88,7 +91,7 @@ def command(
     lengths = [] if ema is None else read_lengths(ema)
     options["ema"] = lengths[0] if len(lengths) == 1 else None
     axes = [*([f"ema={ema}"] if len(lengths) > 1 else []), *(sweep or [])]
-    report(evaluate_each(run, axes, **options) if axes else evaluate(run, **options), json)
+    report(evaluate_each(run, axes, **options) if axes else evaluate(run, images=images, **options), json)
 
 
 def report(found: EvaluationResult | Sweep, json: Path | None) -> None:

@@ -23,11 +23,13 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "sample": (
         't2ikit sample runs/imagen-001 "a green cat with red eyes" "a blue fish"',
         "t2ikit sample runs/imagen-001 --prompts prompts.txt -n 2 --guidance 1 --guidance 3",
+        't2ikit sample runs/imagen-001 "a red cat" --image cat.png --strength 0.6',
     ),
     "evaluate": (
         "t2ikit evaluate runs/imagen-001 --metrics prompt-accuracy -n 1024",
         "t2ikit evaluate runs/imagen-001 --sweep guidance=1,3,5 --json sweep.json",
         "t2ikit evaluate runs/imagen-001 --ema 0.05,0.1,0.2",
+        "t2ikit evaluate --images path/to/images --data creatures",
     ),
     "compare": (
         "t2ikit compare runs/imagen-001 runs/gigagan-001 --out report.html",

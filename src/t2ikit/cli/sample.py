@@ -44,6 +44,17 @@ Settings = Annotated[
 Upscale = Annotated[
     list[Path] | None, typer.Option(help="A super-resolution run that upscales the images; may be repeated.")
 ]
+Start = Annotated[
+    Path | None, typer.Option(help="Begin at this image, on white where it is transparent, not at noise.")
+]
+Mask = Annotated[
+    Path | None, typer.Option(help="Repaint --image where this image is white, and keep it elsewhere.")
+]
+Strength = Annotated[
+    float | None,
+    typer.Option(help="Share of the steps that change --image, 0 to 1. Default: 0.8, with --mask 1."),
+]
+Negative = Annotated[str, typer.Option(help="What guidance leads away from, in place of the empty caption.")]
 Out = Annotated[
     Path | None,
     typer.Option(help="Folder for the images. Default: RUN/outputs/001; for an export, ./outputs/001."),
@@ -59,6 +70,10 @@ def command(
     guidance: Guidance = None,
     sampler: SamplerName = None,
     settings: Settings = None,
+    image: Start = None,
+    mask: Mask = None,
+    strength: Strength = None,
+    negative: Negative = "",
     upscale: Upscale = None,
     weights: WeightsName = Weights.ema,
     checkpoint: Checkpoint = None,
@@ -73,8 +88,7 @@ def command(
     from t2ikit.sampling.outputs import check_output
     from t2ikit.sampling.sample import read_prompts, sample
 
-    wanted = read_prompts(prompt or [], prompts)
-    opened = open_run(run)
+    wanted, opened = read_prompts(prompt or [], prompts), open_run(run)
     check_output(opened, out)  # before anything is computed
     samples = sample(
         opened,
@@ -84,6 +98,10 @@ def command(
         guidance=guidance,
         sampler=sampler,
         set=settings,
+        image=image,
+        mask_image=mask,
+        strength=strength,
+        negative_prompt=negative,
         upscale=upscale or (),
         weights=weights.value,
         checkpoint=checkpoint,

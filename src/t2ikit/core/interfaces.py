@@ -158,7 +158,8 @@ class Sampler(ABC):
         """Images (B, C, H, W) in [-1, 1] for the captions of `condition`.
 
         `guidance` is the weight w of e_empty + w (e_text - e_empty); 1 means none. `progress` is
-        called with (steps done, steps in all).
+        called with (steps done, steps in all). A sampler that can begin at images also takes `edit`, an
+        `ImageEdit` of B images or None, as a `DenoiserSampler` does; others are never given one.
         """
 
 

@@ -111,6 +111,8 @@ class Metric(Protocol):
     """Images to numbers. Besides the call, a metric may have any of these:
 
     - `uses_images_per_prompt = True`: it looks at `ImageSet.images_per_prompt`.
+    - `needs_prompts = False`: it pairs no image with its prompt or real image, so it can measure a folder of
+      images whose prompts are not known; `prompts` are then those of the real images.
     - `dependencies() -> dict[str, str]`: what its numbers depend on besides its options.
     - `downloads() -> list[Download]`: what it would have to fetch, empty where everything is here. Nothing is
       fetched unless the metric was asked for: until then it is named with these sizes and not called. May

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +23,7 @@ from t2ikit.evaluation.results import EvaluationOptions, EvaluationResult
 from t2ikit.metrics.downloads import Needs
 from t2ikit.metrics.identity import versions
 from t2ikit.metrics.intervals import FEWEST
-from t2ikit.metrics.selection import Failed, fetch_missing, select_metrics
+from t2ikit.metrics.selection import Failed, SelectedMetric, fetch_missing, select_metrics
 from t2ikit.recipes.compose import Model, build_sampler
 from t2ikit.recipes.recipe import SAMPLING
 from t2ikit.recipes.resolve import resolve
@@ -66,7 +66,7 @@ class Evaluator:
     ) -> None:
         self.run, self.options = as_run(run), options
         self.registry = plugins_of(self.run, plugins)
-        for_sampler, for_metrics = _sort_settings(options.settings)
+        for_sampler, for_metrics = sort_settings(options.settings)
         self._sampler, self._sampler_settings = named_sampler(options.sampler, for_sampler)
         self.metrics = select_metrics(self.registry, options.metrics, for_metrics)
         self._guides = Guides(self.run, self.registry)
@@ -88,7 +88,7 @@ class Evaluator:
         # An image depends on its prompt and the seed alone: a repeated prompt would count twice.
         self.prompts = list(dict.fromkeys(self.dataset.prompts(options.n, options.seed)))
         self.step = self.model.step or 0
-        self._notes = _few(len(self.prompts), options.n)
+        self._notes = few(len(self.prompts), options.n)
         if options.data is None and self.dataset.trained_prompts:
             self._notes.append("the prompts are captions of training images: this run held none out")
         self.metrics = fetch_missing(self.metrics, asked=bool(options.metrics))  # after all else is in order
@@ -148,20 +148,7 @@ class Evaluator:
 
     def compute(self, sampled: EvaluationResult) -> EvaluationResult:
         """Measure sampled images; a metric that fails leaves the others alone."""
-        assert sampled.image_set is not None
-        measures: dict[str, Measure] = {}
-        missing: dict[str, str] = {}
-        failed = []
-        for name, metric in self.metrics.items():
-            try:
-                with phase(f"measuring {name}"):
-                    found = metric.measure(sampled.image_set)
-            except NotMeasured as error:
-                missing[name] = str(error)
-                failed += [name] * isinstance(error, Failed)
-            else:
-                measures |= {f"{name}/{label}": measure for label, measure in found.items()}
-        return replace(sampled, measures=measures, not_measured=missing, failed=tuple(failed))
+        return measured(self.metrics, sampled)
 
     @property
     def needs(self) -> dict[str, Needs]:
@@ -229,8 +216,26 @@ class Evaluator:
         }
 
 
-def _few(count: int, asked: int) -> list[str]:
-    """What should be known of a number of prompts."""
+def measured(metrics: Mapping[str, SelectedMetric], result: EvaluationResult) -> EvaluationResult:
+    """A result with what the metrics say of its images; one that fails leaves the others alone."""
+    assert result.image_set is not None
+    measures: dict[str, Measure] = {}
+    missing: dict[str, str] = {}
+    failed = []
+    for name, metric in metrics.items():
+        try:
+            with phase(f"measuring {name}"):
+                found = metric.measure(result.image_set)
+        except NotMeasured as error:
+            missing[name] = str(error)
+            failed += [name] * isinstance(error, Failed)
+        else:
+            measures |= {f"{name}/{label}": measure for label, measure in found.items()}
+    return replace(result, measures=measures, not_measured=missing, failed=tuple(failed))
+
+
+def few(count: int, asked: int) -> list[str]:
+    """What should be known of a number of prompts or images."""
     notes = []
     if count < asked:
         notes.append(f"only {count} different captions; -n {asked} asked")
@@ -262,7 +267,7 @@ def measure_run(
     return Evaluator(run, options or EvaluationOptions(), plugins=plugins, device=device).measure()
 
 
-def _sort_settings(settings: Sequence[str]) -> tuple[list[str], dict[str, dict[str, Any]]]:
+def sort_settings(settings: Sequence[str]) -> tuple[list[str], dict[str, dict[str, Any]]]:
     """Settings of the sampler as they are, and those of metrics by their names."""
     for_sampler: list[str] = []
     for_metrics: dict[str, dict[str, Any]] = {}

@@ -10,6 +10,7 @@ from t2ikit.config.arguments import checked
 from t2ikit.errors import UserError, option
 from t2ikit.evaluation.comparison import compare_runs
 from t2ikit.evaluation.evaluator import Evaluator
+from t2ikit.evaluation.folder import measure_folder
 from t2ikit.evaluation.report import ComparisonReport, render
 from t2ikit.evaluation.results import EvaluationOptions, EvaluationResult, check_measured
 from t2ikit.evaluation.sweeps import Sweep, measure_and_write, read_axes, sweep_and_write
@@ -21,8 +22,9 @@ from t2ikit.utils.files import check_report
 
 @checked
 def evaluate(
-    run: Run | str | Path,
+    run: Run | str | Path | None = None,
     *,
+    images: str | Path | None = None,
     data: str | Path | None = None,
     metrics: str | Sequence[str] = (),
     n: int = 256,
@@ -38,16 +40,17 @@ def evaluate(
     plugins: Plugins = (),
     device: str = "auto",
 ) -> EvaluationResult:
-    """Measure a run on prompts that it was not trained on, one image for each.
+    """Measure a run on prompts that it was not trained on, one image for each; or a folder of images.
 
     Args:
         run: a run, or its folder.
+        images: in its place, a folder of image files, which are compared with `data` (`measure_folder`).
         data, n, seed, steps, guidance, sampler, weights, checkpoint, ema: as in `EvaluationOptions`.
         metrics: names, or one text with commas between them, or "all": these may download what they need;
             empty takes those that need no download.
         set: options of the sampler and of metrics, such as `{"sampler.thresholding": "static"}`, or strings
             as after `--set`.
-        write: keep images and numbers in RUN/evaluations; for an export in ./outputs.
+        write: keep images and numbers in RUN/evaluations; for an export in ./outputs; of a folder, nothing.
         plugins: files of plugins that the run or a metric needs.
         device: "auto", "cpu", "cuda" or "mps".
 
@@ -60,7 +63,9 @@ def evaluate(
         >>> result.measures["prompt-accuracy/joint"].value
     """
     options = _options(data, metrics, n, seed, steps, guidance, sampler, set, weights, checkpoint, ema)
-    evaluator = Evaluator(run, options, plugins=plugins, device=device)
+    if images is not None and run is None:
+        return measure_folder(images, options, plugins=plugins)
+    evaluator = Evaluator(_only(run, images), options, plugins=plugins, device=device)
     if write:
         return measure_and_write(evaluator)
     result = evaluator.measure()
@@ -70,7 +75,7 @@ def evaluate(
 
 @checked
 def sweep(
-    run: Run | str | Path,
+    run: Run | str | Path | None,
     axes: Mapping[str, Sequence[Any]] | Sequence[str],
     *,
     data: str | Path | None = None,
@@ -111,7 +116,7 @@ def sweep(
     """
     options = _options(data, metrics, n, seed, steps, guidance, sampler, set, weights, checkpoint, ema)
     combined = read_axes(axes)
-    return sweep_and_write(Evaluator(run, options, plugins=plugins, device=device), combined)
+    return sweep_and_write(Evaluator(_only(run, None), options, plugins=plugins, device=device), combined)
 
 
 @checked
@@ -157,6 +162,22 @@ def compare(
     if out is not None:
         report.save(out)
     return report
+
+
+def _only(run: Run | str | Path | None, images: str | Path | None) -> Run | str | Path:
+    """The run to evaluate.
+
+    Raises:
+        UserError: there is none, or a folder of images as well.
+    """
+    if run is not None and images is None:
+        return run
+    raise UserError(
+        "there is no run to evaluate" if run is None else f"{option('images')} does not go with a run",
+        expected=f"a run folder, or {option('images')} FOLDER in its place; a sweep takes a run",
+        got="no run" if run is None else f"{run} and {option('images')} {images}",
+        fix="t2ikit evaluate RUN, or t2ikit evaluate --images FOLDER --data SPEC",
+    )
 
 
 def _options(

@@ -68,7 +68,7 @@ class EvaluationResult:
     Attributes:
         measures: by metric and name, as "prompt-accuracy/colour".
         not_measured: by metric, what is missing.
-        costs: of sampling; depends on the machine.
+        costs: of sampling; depends on the machine; of no image where a folder was measured.
         settings: run, checkpoint step, data, prompts, sampler, seeds: what the numbers depend on.
         image_set: the images that were measured; of a result that was read from its folder the first of them,
             or None.
@@ -101,10 +101,11 @@ class EvaluationResult:
         """The numbers as lines of text, what was not measured and why, notes, and where the files are."""
         rows = [row(name, measure) for name, measure in self.measures.items()]
         costs = self.costs
-        milliseconds = f"{1000 * costs.seconds / costs.images:.3g} ms"
-        calls = "" if costs.calls is None else f", {costs.calls:g} network calls"
-        rows.append(["sampling an image", milliseconds + calls])
-        lines = aligned(rows)
+        if costs.images:
+            milliseconds = f"{1000 * costs.seconds / costs.images:.3g} ms"
+            calls = "" if costs.calls is None else f", {costs.calls:g} network calls"
+            rows.append(["sampling an image", milliseconds + calls])
+        lines = aligned(rows) if rows else []
         lines += unmeasured(self.not_measured, self.needs)
         lines += [f"note: {note}" for note in [*self.notes, *self._cautions()]]
         lines += [] if self.folder is None else [f"images and numbers: {self.folder}"]

@@ -13,8 +13,6 @@ from typing import Any, ClassVar
 
 import torch
 from diffusers import DiffusionPipeline, ImagePipelineOutput
-from PIL import Image
-from torch import Tensor
 from typing_extensions import Self
 
 from t2ikit.core.interfaces import Generator, TextEncoder
@@ -26,8 +24,8 @@ from t2ikit.exporters.pipeline_calls import (
     DEVICE_MAP,
     UnsupportedMethods,
     as_output,
+    called_with,
     check_sides,
-    number,
     refuse_options,
     unsupported,
     whole,
@@ -37,11 +35,11 @@ from t2ikit.exporters.pipeline_checks import (
     check_installed,
     check_parts,
     check_plugins,
-    images_to_upscale,
     one_dtype,
     prompts_of,
     text_encoder_in,
 )
+from t2ikit.exporters.pipeline_images import Images, image_options, negative_of
 from t2ikit.exporters.pipeline_model import check_size, recipe_of, text_encoder_of
 from t2ikit.recipes.compose import Model, build_sampler
 from t2ikit.recipes.recipe import SAMPLING, Part
@@ -61,7 +59,7 @@ from t2ikit.utils.quoting import one_line
 class TextToImagePipeline(UnsupportedMethods, DiffusionPipeline):
     """Prompts to images, as `t2ikit sample` makes them.
 
-    `to` places it. Options and methods of diffusers that it lacks (`negative_prompt=`, offloading) raise
+    `to` places it. Options and methods of diffusers that it lacks (`latents=`, offloading) raise
     NotImplementedError and say what to do instead.
 
     Args:
@@ -248,7 +246,7 @@ class TextToImagePipeline(UnsupportedMethods, DiffusionPipeline):
     def __call__(
         self,
         prompt: str | Sequence[str] | None = None,
-        image: Tensor | Image.Image | Sequence[Image.Image] | None = None,
+        image: Images = None,
         num_inference_steps: int | None = None,
         guidance_scale: float | None = None,
         num_images_per_prompt: int = 1,
@@ -256,6 +254,9 @@ class TextToImagePipeline(UnsupportedMethods, DiffusionPipeline):
         output_type: str = "pil",
         return_dict: bool = True,
         *,
+        mask_image: Images = None,
+        strength: float | None = None,
+        negative_prompt: str | Sequence[str] | None = None,
         height: int | None = None,
         width: int | None = None,
         **others: Any,
@@ -264,12 +265,13 @@ class TextToImagePipeline(UnsupportedMethods, DiffusionPipeline):
 
         Args:
             prompt: a caption or P captions.
-            image: what to upscale, for a model that upscales: P images of PIL, or (P, 3, h, w) in [-1, 1].
+            image: P images of PIL or (P, 3, h, w) in [-1, 1], to begin at or, with such a model, to upscale.
             num_inference_steps, guidance_scale: of the sampler; None takes the recipe's.
-            num_images_per_prompt: S, at least 1.
-            seed: of the noise.
+            num_images_per_prompt, seed: S, at least 1; of the noise.
             output_type: "pil", "np" (B, H, W, 3) in [0, 1], or "pt" (B, 3, H, W) in [-1, 1].
             return_dict: false: a tuple.
+            mask_image, strength: what of `image` is repainted, and how much it changes (`read_edit`).
+            negative_prompt: what guidance leads away from, in place of the empty caption.
             height, width: of the model, pixels; there are no others.
             **others: none; those of other pipelines of diffusers raise NotImplementedError.
 
@@ -280,16 +282,15 @@ class TextToImagePipeline(UnsupportedMethods, DiffusionPipeline):
         check_parts(self)
         check_sides(self.image_size, height=height, width=width)
         count = whole("num_images_per_prompt", num_images_per_prompt)
-        steps = None if num_inference_steps is None else whole("num_inference_steps", num_inference_steps)
-        guidance = None if guidance_scale is None else number("guidance_scale", guidance_scale)
-        prompts = prompts_of(prompt, count)
+        called = called_with(num_inference_steps, guidance_scale)
+        prompts, negative = prompts_of(prompt, count), negative_of(negative_prompt)
         model = self._sampling(self.model())
-        check_call(model, "steps", steps)
-        check_call(model, "guidance", guidance)
-        warn_of_prompts(model.encoder, model.words, prompts)
-        low_res = None if image is None else images_to_upscale(image, len(prompts), count)
-        options: dict[str, Any] = {"seed": whole("seed", seed), "steps": steps, "guidance": guidance}
-        images = sample_images(model, prompts, samples=range(count), low_res=low_res, **options)
+        check_call(model, "steps", called["steps"])
+        check_call(model, "guidance", called["guidance"])
+        warn_of_prompts(model.encoder, model.words, [*prompts, negative])
+        given = (image, mask_image, strength, negative)
+        options = {**called, **image_options(model, len(prompts), count, *given, **called)}
+        images = sample_images(model, prompts, samples=range(count), seed=whole("seed", seed), **options)
         shown = as_output(images, output_type)
         return ImagePipelineOutput(images=shown) if return_dict else (shown,)
 

@@ -21,7 +21,6 @@ BETWEEN = "nothing is called between the steps"
 UNSUPPORTED = {
     "generator": NOISE,
     "latents": NOISE,
-    "negative_prompt": "guidance leads away from the empty caption: leave it out, and choose guidance_scale=",
     "callback_on_step_end": BETWEEN,
     "callback_on_step_end_tensor_inputs": BETWEEN,
     "callback": BETWEEN,
@@ -37,15 +36,15 @@ UNSUPPORTED = {
     "max_sequence_length": EMBEDDED,
     "clean_caption": "captions are read as they are",
     "clip_skip": EMBEDDED,
-    "strength": "an image cannot be begun from another: image= is what a super-resolution model upscales",
-    "mask_image": "an image cannot be filled in",
+    "padding_mask_crop": "the whole image is worked on: crop it, edit the crop, and paste it back",
+    "masked_image_latents": "there are no latents: give image= and mask_image=",
     "ip_adapter_image": "there is no adapter for reference images",
     "cross_attention_kwargs": "attention takes no options",
 }
 """Options of diffusers' text-to-image pipelines that ours lack, and what to do instead."""
 CUSTOM = "pipeline"
 """The file of an export from which `DiffusionPipeline` takes the class, without `.py`."""
-SAME = {"negative_prompt": "", "clean_caption": False}
+SAME = {"clean_caption": False}
 """Values of these that ask for what is done anyway."""
 OFFLOADING = (
     "offloading hangs on the forward of models, which sampling does not call; these models are small: "
@@ -101,6 +100,18 @@ def number(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, Real):
         raise ValueError(f"{name}={value!r}: this option takes a number")
     return float(value)
+
+
+def called_with(num_inference_steps: object, guidance_scale: object) -> dict[str, Any]:
+    """Steps and guidance of a call, None where the sampler's own are meant.
+
+    Raises:
+        ValueError: one of them is no number.
+    """
+    return {
+        "steps": None if num_inference_steps is None else whole("num_inference_steps", num_inference_steps),
+        "guidance": None if guidance_scale is None else number("guidance_scale", guidance_scale),
+    }
 
 
 def check_sides(size: int, **sides: int | None) -> None:

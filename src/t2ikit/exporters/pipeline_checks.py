@@ -8,14 +8,11 @@ from typing import Any
 
 import torch
 from diffusers.utils import deprecation_utils
-from PIL import Image
-from torch import Tensor
 
 from t2ikit.errors import UserError
 from t2ikit.registry.registry import Registry
 from t2ikit.runs.plugins import check_present
 from t2ikit.runs.run import Run
-from t2ikit.utils.images import from_pil
 
 DTYPE = "dtype" if hasattr(deprecation_utils, "_resolve_dtype") else "torch_dtype"
 """What diffusers calls the precision of weights."""
@@ -162,36 +159,3 @@ def prompts_of(given: str | Sequence[str] | None, samples: int) -> list[str]:
             fix='call it as pipeline("a green cat with red eyes")',
         )
     return prompts
-
-
-def images_to_upscale(
-    given: Tensor | Image.Image | Sequence[Image.Image], prompts: int, samples: int
-) -> Tensor:
-    """(P * S, 3, h, w) in [-1, 1], each of the P images S times."""
-    if not isinstance(given, Tensor):
-        given = [given] if isinstance(given, Image.Image) else given
-        if not isinstance(given, Sequence) or not all(isinstance(one, Image.Image) for one in given):
-            raise _no_images(type(given).__name__)
-        shapes = [image.size for image in given]
-    elif given.ndim != 4:
-        raise _no_images(f"a tensor {tuple(given.shape)}")
-    else:
-        shapes = [tuple(image.shape) for image in given]
-    if len(shapes) != prompts or len(set(shapes)) != 1:
-        raise UserError(
-            "image= does not hold one image for each prompt, all of one size",
-            expected=f"{prompts} images",
-            got=f"{len(shapes)} of {', '.join(map(str, sorted(set(shapes))))}",
-            fix="give as many images as prompts, of the size that the model upscales",
-        )
-    images = given if isinstance(given, Tensor) else from_pil(given)
-    return images.repeat_interleave(samples, 0)
-
-
-def _no_images(got: str) -> UserError:
-    return UserError(
-        "image= takes what a super-resolution model is to upscale",
-        expected="images of PIL, one for each prompt, or a tensor (P, 3, h, w) in [-1, 1]",
-        got=got,
-        fix="leave image= out for a model that makes images from text alone",
-    )

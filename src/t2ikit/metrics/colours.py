@@ -25,6 +25,8 @@ class Colours:
     Each comes once more as `real-...`, of the real images.
     """
 
+    needs_prompts = False
+
     def __init__(self, config: PlainConfig | None = None) -> None:
         self.config = config or PlainConfig()
 

@@ -44,6 +44,8 @@ class FeatureDistance:
         readable: whether the network can make sense of the prompts' images; None: of any.
     """
 
+    needs_prompts = False
+
     def __init__(
         self,
         config: FeatureConfig,

@@ -32,6 +32,8 @@ class Neighbours:
       where the real ones are training images themselves.
     """
 
+    needs_prompts = False
+
     def __init__(self, config: PlainConfig | None = None) -> None:
         self.config = config or PlainConfig()
 

@@ -59,6 +59,11 @@ class SelectedMetric:
         return bool(getattr(self.metric, "uses_images_per_prompt", False))
 
     @property
+    def needs_prompts(self) -> bool:
+        """Whether it looks at what the images were sampled from; it does unless it says otherwise."""
+        return self.metric is not None and bool(getattr(self.metric, "needs_prompts", True))
+
+    @property
     def needs(self) -> Needs | None:
         """What it lacks that can be had."""
         return needs_of(self.error)

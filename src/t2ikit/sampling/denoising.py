@@ -19,6 +19,7 @@ from t2ikit.core.interfaces import Denoiser, Sampler
 from t2ikit.core.rng import Draws
 from t2ikit.errors import UserError
 from t2ikit.sampling.configs import SamplerConfig
+from t2ikit.sampling.editing.edit import ImageEdit, start_of
 from t2ikit.sampling.guidance import GuidedDenoiser, clamp_images, model_schedule
 
 ConfigT = TypeVar("ConfigT", bound=SamplerConfig)
@@ -26,6 +27,9 @@ ConfigT = TypeVar("ConfigT", bound=SamplerConfig)
 
 class DenoiserSampler(Sampler, Generic[ConfigT]):
     """A sampler of denoisers: what it adds is `denoise_loop`, the images after each step.
+
+    Any of them can begin at an image and repaint a part of it, since each asks the denoiser for clean images:
+    it is given the image itself in the steps that are left out, and the part that is kept in all others.
 
     Args:
         config: steps, guidance, thresholding and what the sampler itself takes.
@@ -68,22 +72,27 @@ class DenoiserSampler(Sampler, Generic[ConfigT]):
         guidance: float | None = None,
         draws: Draws,
         progress: Callable[[int, int], None] | None = None,
+        edit: ImageEdit | None = None,
     ) -> Tensor:
-        """Images (B, C, H, W) in [-1, 1]; NaN where the model gave what is not finite."""
+        """Images (B, C, H, W) in [-1, 1]; NaN where the model gave what is not finite.
+
+        `edit` holds B images to begin at and what of them is repainted; None: sampling begins at noise.
+        """
         self._check_guide()
         weight, count = self.guidance if guidance is None else guidance, steps or self.steps
         size = (model.image_size, model.image_size)
         if model.super_resolution is not None and condition.noise_level is None:
             condition = model.super_resolution.augmented(condition, size, draws, self.config.augmentation)
         schedule, beside = self.schedule(model), (self.graphs, self.guide)
-        denoiser = GuidedDenoiser(model, condition, self.config, weight, schedule, *beside)
+        denoiser = GuidedDenoiser(model, condition, self.config, weight, schedule, *beside, edit)
+        denoiser.skip = 0 if edit is None else edit.skipped(count)
         x = draws.randn(model.image_channels, *size)
         for done, reached in enumerate(self.denoise_loop(denoiser, x, count, draws), 1):
-            images = reached
+            images, denoiser.skip = reached, max(0, denoiser.skip - 1)
             if progress is not None:
                 progress(done, count)
         self.function_evaluations += denoiser.function_evaluations
-        return clamp_images(images)
+        return clamp_images(images) if edit is None else edit.kept(clamp_images(images))
 
     def _check_guide(self) -> None:
         """Refuse to sample without the guide that the options name."""
@@ -110,13 +119,14 @@ class ScheduledSampler(DenoiserSampler[ConfigT]):
         """The scheduler for a model's noise schedule, made from its `schedule_config`."""
 
     def denoise_loop(self, denoiser: GuidedDenoiser, x: Tensor, steps: int, draws: Draws) -> Iterator[Tensor]:
-        """Images after each of the scheduler's steps."""
+        """Images after each of the scheduler's steps; those that an edit leaves out change nothing."""
         scheduler = self.scheduler(denoiser.model)
         scheduler.set_timesteps(steps, device=x.device)
-        x = x * scheduler.init_noise_sigma
-        for t in scheduler.timesteps:
-            clean = denoiser.at_timestep(scheduler.scale_model_input(x, t), t)
-            x = scheduler.step(clean, t, x, **self.options(draws)).prev_sample
+        first, x = start_of(scheduler, denoiser.edit, x, steps)
+        for place, t in enumerate(scheduler.timesteps):
+            if place >= first:  # a multistep scheduler has no history of what was left out
+                clean = denoiser.at_timestep(scheduler.scale_model_input(x, t), t)
+                x = scheduler.step(clean, t, x, **self.options(draws)).prev_sample
             yield x
 
     def options(self, draws: Draws) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from t2ikit.core.batch import Condition, TextEmbedding
 from t2ikit.core.interfaces import Denoiser
 from t2ikit.nn import noise
 from t2ikit.sampling.configs import SamplerConfig
+from t2ikit.sampling.editing.edit import ImageEdit
 from t2ikit.sampling.graphs import Call, DenoiserGraphs
 
 
@@ -165,8 +166,10 @@ class GuidedDenoiser:
         schedule: (T,), the cumulative alphas that `at_timestep` means; None takes the model's own.
         graphs: replays calls of the model as CUDA graphs; None: they are made one by one.
         guide: the worse model of autoguidance; None: there is none.
+        edit: what the images begin at and what of them is kept; None: nothing.
 
     Attributes:
+        skip: steps to come in which the clean images are the edit's own, and the model is not asked.
         function_evaluations: images that networks were evaluated on; with guidance an image counts twice, and
             with autoguidance once more.
 
@@ -184,6 +187,7 @@ class GuidedDenoiser:
         schedule: Tensor | None = None,
         graphs: DenoiserGraphs | None = None,
         guide: Denoiser | None = None,
+        edit: ImageEdit | None = None,
     ) -> None:
         if schedule is None:
             schedule = model_schedule(model)
@@ -197,6 +201,7 @@ class GuidedDenoiser:
         self.guidance = config.guidance if guidance is None else guidance
         self.kind: str = model.scheduler_config["prediction_type"]
         self.previous: Tensor | None = None
+        self.edit, self.skip = edit, 0
         self.function_evaluations = 0
 
     def at_timestep(self, x: Tensor, t: Tensor) -> Tensor:
@@ -221,11 +226,14 @@ class GuidedDenoiser:
         return self._clean(x / norm.to(x), _between(ratios, ratio), alpha, ratio * alpha)
 
     def _clean(self, x: Tensor, t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+        if self.edit is not None and self.skip:
+            return self.edit.image.to(x)
         times = t.to(x.device if t.dtype == torch.int64 else x).expand(len(x))
         output = self._guided(x, times, *self._weights(float(t) / len(self.schedule))).float()
         output = _infinite_as_nan(output)  # thresholding would hide it
         clean = noise.to_clean(self.kind, output, x, alpha.to(x), sigma.to(x))
         clean = threshold(clean, self.config.thresholding, self.config.percentile, self.config.maximum)
+        clean = clean if self.edit is None else self.edit.kept(clean)
         self.previous = clean.clamp(-1, 1)
         return clean
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from t2ikit.core.out_of_memory import halving
 from t2ikit.core.rng import Draws, derive_seed
 from t2ikit.errors import UserError
 from t2ikit.recipes.compose import Model
+from t2ikit.sampling.editing.edit import ImageEdit
 from t2ikit.sampling.graphs import capturing
 from t2ikit.sampling.guidance import clamp_images
 from t2ikit.utils.devices import cpu_has_bf16
@@ -26,9 +28,11 @@ PIXELS = 64 * 64**2
 """Pixels of the images that are sampled at once by default."""
 
 
-def condition_for(model: Model, prompts: Sequence[str], low_res: Tensor | None = None) -> Condition:
-    """Encode prompts, on the model's device."""
-    text = model.encoder.encode([*prompts, ""])
+def condition_for(
+    model: Model, prompts: Sequence[str], low_res: Tensor | None = None, negative: str = ""
+) -> Condition:
+    """Encode prompts, on the model's device; guidance leads away from `negative`."""
+    text = model.encoder.encode([*prompts, negative])
     condition = Condition(tuple(prompts), text[: len(prompts)], text[len(prompts) :], low_res)
     return condition.to(model.context.device)
 
@@ -58,6 +62,8 @@ def sample_images(
     steps: int | None = None,
     guidance: float | None = None,
     low_res: Tensor | None = None,
+    edit: ImageEdit | None = None,
+    negative: str = "",
     batch: int | None = None,
     progress: Progress | None = None,
 ) -> Tensor:
@@ -73,6 +79,8 @@ def sample_images(
         seed: of the noise.
         steps, guidance: of the sampler; None takes the sampler's own.
         low_res: (P * S, 3, h, w) in [-1, 1], what each image is made from, for a model that upscales.
+        edit: P * S images to begin at and what of them is repainted, as `check_edit` allows.
+        negative: in place of the empty caption, which guidance leads away from.
         batch: images at once, halved when memory runs out; None: 64, and fewer above 64 px.
         progress: called with (sampler steps done, in all).
 
@@ -83,43 +91,56 @@ def sample_images(
         UserError: not even one image fits the memory, `low_res` is not what the model upscales, or what
             came of it is not finite.
     """
-    wanted = [(prompt, number) for prompt in prompts for number in samples]
-    check_low_res(model, low_res, len(wanted))
+    each = [prompt for prompt in prompts for _ in samples]
+    check_low_res(model, low_res, len(each))
     size = batch or max(1, min(64, PIXELS // model.context.image_size**2))
-    keys = torch.tensor([derive_seed(seed, prompt, number) for prompt, number in wanted])
-    draws = Draws(keys, "sample", model.context.device, numbers=model.context.random)
+    keys = [derive_seed(seed, prompt, number) for prompt in prompts for number in samples]
+    draws = Draws(torch.tensor(keys), "sample", model.context.device, numbers=model.context.random)
     options = {"steps": steps, "guidance": guidance}
-
-    each = [prompt for prompt, _ in wanted]
+    inputs = Inputs(each, draws, negative, low_res, edit)
     with capturing(model.sampler, torch.device(model.context.device)):
-        images = halving(
-            lambda batch: _sample_batches(model, each, low_res, draws, batch, progress, options),
-            size,
-            _too_large,
-        )
+        images = halving(lambda b: _sample_batches(model, inputs, b, progress, options), size, _too_large)
     check_finite_images(images, each)
     return images
 
 
+@dataclass(frozen=True)
+class Inputs:
+    """What N images are sampled from.
+
+    Attributes:
+        prompts: N captions.
+        draws: their noise.
+        negative: as in `sample_images`.
+        low_res, edit: of N images, as in `sample_images`.
+    """
+
+    prompts: Sequence[str]
+    draws: Draws
+    negative: str = ""
+    low_res: Tensor | None = None
+    edit: ImageEdit | None = None
+
+    def __getitem__(self, index: slice) -> Inputs:
+        low_res = None if self.low_res is None else self.low_res[index]
+        edit = None if self.edit is None else self.edit[index]
+        return Inputs(self.prompts[index], self.draws[index], self.negative, low_res, edit)
+
+
 def _sample_batches(
-    model: Model,
-    prompts: Sequence[str],
-    low_res: Tensor | None,
-    draws: Draws,
-    batch: int,
-    progress: Progress | None,
-    options: dict[str, Any],
+    model: Model, inputs: Inputs, batch: int, progress: Progress | None, options: dict[str, Any]
 ) -> Tensor:
     """One image a prompt, `batch` at once."""
-    starts = range(0, len(prompts), batch)
+    starts = range(0, len(inputs.prompts), batch)
     chunks = []
     for place, start in enumerate(starts):
-        chunk = slice(start, start + batch)
-        condition = condition_for(model, prompts[chunk], None if low_res is None else low_res[chunk])
-        chunk_done = chunk_progress(progress, place, len(starts))
+        chunk = inputs[start : start + batch]
+        condition = condition_for(model, chunk.prompts, chunk.low_res, chunk.negative)
+        done = chunk_progress(progress, place, len(starts))
+        more = {} if chunk.edit is None else {"edit": chunk.edit.to(model.context.device)}
         with autocast(model):
             images = model.sampler(
-                model.generator, condition, draws=draws[chunk], progress=chunk_done, **options
+                model.generator, condition, draws=chunk.draws, progress=done, **options, **more
             )
         chunks.append(clamp_images(images.float()).cpu())
     return torch.cat(chunks)

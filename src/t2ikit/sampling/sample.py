@@ -18,6 +18,9 @@ from t2ikit.runs.open import as_run, open_run
 from t2ikit.runs.run import Run
 from t2ikit.sampling.cascade import open_stages, upscale_images
 from t2ikit.sampling.costs import measure_costs
+from t2ikit.sampling.editing.checks import check_edit
+from t2ikit.sampling.editing.edit import ImageEdit
+from t2ikit.sampling.editing.inputs import read_edit
 from t2ikit.sampling.images import Progress, check_low_res, chunk_progress, sample_images
 from t2ikit.sampling.open import check_call, open_model
 from t2ikit.sampling.samples import Samples
@@ -67,6 +70,10 @@ def sample(
     guidance: float | Sequence[float] | None = None,
     sampler: str | None = None,
     set: Settings = None,
+    image: Any = None,
+    mask_image: Any = None,
+    strength: float | None = None,
+    negative_prompt: str = "",
     upscale: Run | str | Path | Sequence[Run | str | Path] = (),
     weights: str = "ema",
     checkpoint: int | None = None,
@@ -79,15 +86,14 @@ def sample(
     """Sample images of prompts from a run. Nothing is written: `Samples.save` does.
 
     Args:
-        run: a run or an export, or its folder.
-        prompts: a caption, or P of them; "" samples without one.
-        n: images of each prompt at each guidance.
+        run, prompts: a run, an export, or its folder; a caption, or P of them ("" samples without one).
+        n, seed: images of each prompt at each guidance, and the seed of their noise.
         steps, guidance, sampler: None takes the recipe's; guidance may be several weights.
-        set: options of the sampler, `{"sampler.eta": 0.5}`, and of stages of super-resolution,
-            `{"upscale.steps": 20}`; or strings as after `--set`.
+        set: options of the sampler and of `upscale`, `{"sampler.eta": 1, "upscale.steps": 9}`, or strings.
+        image, mask_image, strength: what to begin at, what to repaint, and how much to change (`read_edit`).
+        negative_prompt: what guidance leads away from, in place of the empty caption.
         upscale: super-resolution runs that upscale the images, in order.
         weights, checkpoint, ema: "ema" (averaged) or "raw"; its step; the average's length (`Run.model`).
-        seed: of the noise.
         device, plugins: "auto", "cpu", "cuda" or "mps"; files of plugins that the run needs.
         progress: show a bar on a terminal, or call this with (done, total).
 
@@ -95,19 +101,49 @@ def sample(
         UserError: what cannot work, before anything is sampled; or images that are not finite.
 
     Example:
-        >>> samples = t2ikit.sample("runs/imagen-001", "a green cat with red eyes", n=8)
-        >>> samples.save("cats")
+        >>> t2ikit.sample("runs/imagen-001", "a green cat with red eyes", n=8).save("cats")
     """
     wanted, scales, run = _as_prompts(prompts), _as_scales(guidance), as_run(run)
     common: dict[str, Any] = {"weights": weights, "plugins": plugins, "device": device}
     of_base, of_stages = _split(as_settings(set))
     model = open_model(run, sampler=sampler, settings=of_base, checkpoint=checkpoint, ema=ema, **common)
-    _check(model, wanted, n)
-    stages = _open_stages(model, upscale, of_stages, common)
-    scales = _checked_scales(model, steps, scales)
-    with measure_costs(model, len(wanted) * len(scales) * n, stages) as spent, _shown(progress) as update:
-        images = _columns(model, stages, wanted, scales, update, {"samples": range(n), "seed": seed}, steps)
-    return Samples(images, wanted, scales, seed, spent().seconds, spent().calls, run)
+    _check(model, wanted, n, negative_prompt)
+    stages, scales = _open_stages(model, upscale, of_stages, common), _checked_scales(model, steps, scales)
+    own = _own_options(model, len(wanted), (image, mask_image, strength), negative_prompt, steps, scales)
+    return _sampled(run, model, stages, wanted, scales, {"samples": range(n), "seed": seed}, own, progress)
+
+
+def _own_options(
+    model: Model,
+    prompts: int,
+    given: tuple[Any, Any, float | None],
+    negative: str,
+    steps: int | None,
+    scales: Sequence[float],
+) -> dict[str, Any]:
+    """Options of the base model alone, checked; `given` are image, mask and strength."""
+    edit = read_edit(*given, prompts=prompts, size=model.context.image_size)
+    check_edit(model, edit, negative, steps=steps, guidance=scales)
+    return {"steps": steps, "negative": negative, "edit": edit}
+
+
+def _sampled(
+    run: Run,
+    model: Model,
+    stages: Sequence[Model],
+    prompts: tuple[str, ...],
+    scales: tuple[float, ...],
+    which: dict[str, Any],
+    own: dict[str, Any],
+    progress: bool | Progress,
+) -> Samples:
+    """Samples of opened models, with what they cost; `which` and `own` as in `_columns`."""
+    edit: ImageEdit | None = own["edit"]
+    own = {**own, "edit": None if edit is None else edit.repeated(len(which["samples"]))}
+    count = len(prompts) * len(scales) * len(which["samples"])
+    with measure_costs(model, count, stages) as spent, _shown(progress) as update:
+        images = _columns(model, stages, prompts, scales, update, which, own)
+    return Samples(images, prompts, scales, which["seed"], spent().seconds, spent().calls, run)
 
 
 def _split(settings: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -116,11 +152,11 @@ def _split(settings: Sequence[str]) -> tuple[list[str], list[str]]:
     return [setting for setting in settings if setting not in of_stages], of_stages
 
 
-def _check(model: Model, prompts: Sequence[str], n: int) -> None:
+def _check(model: Model, prompts: Sequence[str], n: int, negative: str) -> None:
     """Refuse a base model that needs images to upscale; warn of words that it never saw."""
     if model.generator.super_resolution is not None:
         check_low_res(model, None, len(prompts) * n)
-    warn_of_prompts(model.encoder, model.words, prompts)
+    warn_of_prompts(model.encoder, model.words, [*prompts, negative])
 
 
 def _checked_scales(model: Model, steps: int | None, scales: tuple[float, ...]) -> tuple[float, ...]:
@@ -192,15 +228,18 @@ def _columns(
     scales: Sequence[float],
     progress: Progress | None,
     which: dict[str, Any],
-    steps: int | None,
+    own: dict[str, Any],
 ) -> torch.Tensor:
-    """Images (P, G, S, 3, H, W) of P prompts at G guidance weights of the base, S of each."""
+    """Images (P, G, S, 3, H, W) of P prompts at G guidance weights of the base, S of each.
+
+    `which` are samples and seed, `own` the options of the base alone.
+    """
     columns: list[torch.Tensor] = []
     parts = len(scales) * (1 + len(stages))
     for place, scale in enumerate(scales):
         first = place * (1 + len(stages))
         of_base = chunk_progress(progress, first, parts)
-        images = sample_images(model, prompts, steps=steps, guidance=scale, progress=of_base, **which)
+        images = sample_images(model, prompts, guidance=scale, progress=of_base, **which, **own)
         then = functools.partial(_stage_progress, progress, first, parts)
         images = upscale_images(stages, prompts, images, progress=then, **which)
         columns.append(images.unflatten(0, (len(prompts), -1)))
