@@ -18,8 +18,8 @@ SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 """Such as `hf:`; a single letter would be a drive."""
 PLACE = "{caption}"
 """Stands for the caption in a template."""
-FILE_ENDINGS = (".parquet", ".jsonl", ".tar", ".zip", ".csv", ".toml")
-TABLE_ENDINGS = (".parquet", ".jsonl")
+FILE_ENDINGS = (".parquet", ".jsonl", ".tar", ".zip", ".csv", ".tsv", ".toml")
+TABLE_ENDINGS = (".parquet", ".jsonl", ".csv", ".tsv")
 
 
 class CreaturesConfig(DatasetConfig):
@@ -98,7 +98,7 @@ class OpenmojiConfig(CaptionedConfig):
 
 
 class FolderConfig(SplitConfig):
-    """A folder: images with `metadata.jsonl`, `metadata.csv` or a .txt file each; .parquet; .tar."""
+    """A folder: images with `metadata.jsonl`, `.csv` or `.tsv`, or a .txt file each; .parquet; .tar."""
 
     caption_column: str | None = None
     """key of the caption in metadata; none: the first of text, caption, captions, prompt, description"""
@@ -116,7 +116,7 @@ def accepts_folder(spec: str) -> bool:
 
 
 class TableConfig(SplitConfig):
-    """A `.jsonl` or `.parquet` file with an image and its captions in each row."""
+    """A `.jsonl`, `.csv`, `.tsv` or `.parquet` file with an image and its captions in each row."""
 
     image_column: str | None = None
     """key of the image; none: the first of image, file_name, picture, img, jpg, png"""

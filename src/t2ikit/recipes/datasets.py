@@ -64,7 +64,7 @@ def find_dataset(registry: Registry, spec: str) -> Entry:
         raise _unread_file(Path(spec))
     raise UserError(
         f"--data {spec}: there is no such dataset or folder",
-        expected="a folder of captioned images, a .jsonl or .parquet file, hf:owner/name, "
+        expected="a folder of captioned images, a .jsonl, .csv or .parquet file, hf:owner/name, "
         "wds:shards-{000..099}.tar, or a name such as creatures or openmoji",
         got=spec,
         fix=did_you_mean(spec, [e.spec.name for e in known]),
@@ -73,23 +73,12 @@ def find_dataset(registry: Registry, spec: str) -> Entry:
 
 def _unread_file(path: Path) -> UserError:
     """That a file is there, but of no kind that holds a dataset, and what would be."""
-    kind, folder = path.suffix.lower(), path.expanduser().parent
-    fix = "write one of those, or give the folder that the images are in"
-    if path.name == "metadata.csv":
-        fix = f"give its folder: `{command('t2ikit', 'data', folder)}`"
-    elif kind in (".csv", ".tsv"):
-        fix = (
-            'write a .jsonl file with a line {"image": "cat.png", "text": "a cat"} for each image; or, with '
-            "commas and the columns file_name and text, name it metadata.csv in the images' folder, and give "
-            "that folder"
-        )
-    name = {".csv": "CSV", ".tsv": "TSV"}.get(kind)
+    kind = path.suffix.lower()
     return UserError(
-        f"--data {path}: the file is there, but "
-        + (f"{name} is not read" if name else "no such kind is read"),
-        expected="a .jsonl, .parquet or .tar file, or a folder of captioned images",
+        f"--data {path}: the file is there, but no such kind is read",
+        expected="a .jsonl, .csv, .tsv, .parquet or .tar file, or a folder of captioned images",
         got=f"a {kind} file" if kind else "a file without an ending",
-        fix=fix,
+        fix="write one of those, or give the folder that the images are in",
     )
 
 

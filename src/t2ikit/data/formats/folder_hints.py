@@ -10,7 +10,7 @@ from t2ikit.data.problems import SHOWN
 from t2ikit.errors import UserError
 from t2ikit.utils.quoting import visible
 
-METADATA = ("metadata.jsonl", "metadata.csv")
+METADATA = ("metadata.jsonl", "metadata.csv", "metadata.tsv")
 TAR = ("tar", "-xf", "{file}", "-C", "{folder}")
 UNPACK = {
     **dict.fromkeys((".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst"), TAR),
