@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
 from t2ikit.core.batch import Record
 from t2ikit.core.interfaces import Dataset, Split
 from t2ikit.core.rng import derive_seed
+from t2ikit.data.captions import WeightedCaptions
 from t2ikit.data.configs import PLACE, CaptionedConfig
 from t2ikit.data.decoded_cache import DecodedImages, prepare
 from t2ikit.data.problems import UNREADABLE_IMAGE
@@ -23,7 +25,65 @@ MIRRORED = "#mirrored"
 """Ends the key of a mirrored image."""
 
 
-class Captioned(Dataset):
+class CaptionedImages(Dataset):
+    """Entries with captions in two splits, whose images are read as `config` says.
+
+    Attributes:
+        config: how its images are read.
+        entries: the images of each split, sorted by name.
+    """
+
+    config: CaptionedConfig
+    entries: Mapping[Split, Sequence[Entry]]
+
+    def size(self, split: Split) -> int:
+        """Number of images; with `flip` those of training count twice."""
+        count = len(self.entries[split])
+        return 2 * count if self._mirrors(split) else count
+
+    def _mirrors(self, split: Split) -> bool:
+        return self.config.flip and split == "train"
+
+    def _entry(self, split: Split, index: int) -> tuple[Entry, bool]:
+        """The entry of an index, and whether its image is mirrored."""
+        if not 0 <= index < self.size(split):
+            raise IndexError(f"index {index} of {self.size(split)} {split} images")
+        mirrored, place = divmod(index, len(self.entries[split]))
+        return self.entries[split][place], bool(mirrored)
+
+    def record(self, split: Split, index: int) -> Record:
+        """Image `index`, (3, size, size) uint8."""
+        entry, mirrored = self._entry(split, index)
+        image, captions = self._image(entry), self._captions(entry)
+        if mirrored:
+            return Record(image.flip(-1), captions, entry.name + MIRRORED)
+        return Record(image, captions, entry.name)
+
+    @abstractmethod
+    def _image(self, entry: Entry) -> Tensor:
+        """An entry's image, (3, size, size) uint8."""
+
+    def captions(self, split: Split, index: int) -> tuple[str, ...]:
+        """All captions of image `index`, in every template."""
+        return self._captions(self._entry(split, index)[0])
+
+    def _captions(self, entry: Entry) -> tuple[str, ...]:
+        templates = self.config.templates
+        texts = [template.replace(PLACE, caption) for caption in entry.captions for template in templates]
+        if not isinstance(entry.captions, WeightedCaptions):
+            return tuple(texts)
+        weights = [weight for weight in entry.captions.weights for _ in templates]
+        return WeightedCaptions.of(dict(zip(texts, weights, strict=True)))
+
+    def prompts(self, n: int, seed: int) -> list[str]:
+        """Captions of the validation split, or of training if that is empty; all once before any repeats."""
+        entries = self.entries["validation"] or self.entries["train"]
+        captions = dict.fromkeys(c for entry in entries for c in self._captions(entry))
+        order = sorted(captions, key=lambda caption: derive_seed(seed, "prompts", caption))
+        return [order[i % len(order)] for i in range(n)]
+
+
+class Captioned(CaptionedImages):
     """The usable images of a source; the others are skipped, counted and reported.
 
     An image's split depends on its name alone, so adding images moves none. Only a split that would be empty
@@ -95,47 +155,8 @@ class Captioned(Dataset):
             return ()
         return (f"{self.source.label}: {len(problems)} skipped, {usable} images used\n{problems.summary()}",)
 
-    def size(self, split: Split) -> int:
-        """Number of images; with `flip` those of training count twice."""
-        count = len(self.entries[split])
-        return 2 * count if self._mirrors(split) else count
-
-    def _mirrors(self, split: Split) -> bool:
-        return self.config.flip and split == "train"
-
-    def _entry(self, split: Split, index: int) -> tuple[Entry, bool]:
-        """The entry of an index, and whether its image is mirrored."""
-        if not 0 <= index < self.size(split):
-            raise IndexError(f"index {index} of {self.size(split)} {split} images")
-        mirrored, place = divmod(index, len(self.entries[split]))
-        return self.entries[split][place], bool(mirrored)
-
-    def record(self, split: Split, index: int) -> Record:
-        """Image `index`, (3, size, size) uint8."""
-        entry, mirrored = self._entry(split, index)
-        image: Tensor = self.decoded.pixels[self._place[entry.name]]
-        captions = self._captions(entry)
-        if mirrored:
-            return Record(image.flip(-1), captions, entry.name + MIRRORED)
-        return Record(image, captions, entry.name)
-
-    def captions(self, split: Split, index: int) -> tuple[str, ...]:
-        """All captions of image `index`, in every template."""
-        return self._captions(self._entry(split, index)[0])
-
-    def _captions(self, entry: Entry) -> tuple[str, ...]:
-        return tuple(
-            template.replace(PLACE, caption)
-            for caption in entry.captions
-            for template in self.config.templates
-        )
-
-    def prompts(self, n: int, seed: int) -> list[str]:
-        """Captions of the validation split, or of training if that is empty; all once before any repeats."""
-        entries = self.entries["validation"] or self.entries["train"]
-        captions = dict.fromkeys(c for entry in entries for c in self._captions(entry))
-        order = sorted(captions, key=lambda caption: derive_seed(seed, "prompts", caption))
-        return [order[i % len(order)] for i in range(n)]
+    def _image(self, entry: Entry) -> Tensor:
+        return self.decoded.pixels[self._place[entry.name]]
 
     @property
     def fingerprint(self) -> str:
@@ -143,12 +164,17 @@ class Captioned(Dataset):
         c = self.config
         reading = [c.size, c.background, c.fit, c.validation, c.flip, c.templates]
         rows = [
-            [entry.name, self.decoded.digests[place], *entry.captions]
+            [entry.name, self.decoded.digests[place], *entry.captions, *_weights(entry)]
             for place, entry in enumerate(self.source.entries)
             if place not in self.decoded.bad
         ]
         named = [] if self.source.layout is None else ["named splits"]
         return hashlib.blake2b(json.dumps([reading, rows, *named]).encode(), digest_size=16).hexdigest()
+
+
+def _weights(entry: Entry) -> list[list[float]]:
+    """The weights of an entry's captions where it has any."""
+    return [list(entry.captions.weights)] if isinstance(entry.captions, WeightedCaptions) else []
 
 
 def split(entries: Sequence[Entry], validation: float) -> dict[Split, list[Entry]]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from typing_extensions import Self
 
 from t2ikit.config.base import Config, DatasetConfig
@@ -68,8 +68,7 @@ class CaptionedConfig(DatasetConfig):
     @field_validator("templates")
     @classmethod
     def _have_a_place(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if not value or any(template.count(PLACE) != 1 for template in value):
-            raise ValueError(f"each template holds {PLACE} once")
+        check_places(value)
         return value
 
 
@@ -102,8 +101,35 @@ class FolderConfig(SplitConfig):
 
     caption_column: str | None = None
     """key of the caption in metadata; none: the first of text, caption, captions, prompt, description"""
+    captions: Literal["given", "file_name", "none"] = Field("given", validate_default=True)
+    """where captions come from: metadata or .txt files; the names of files; the templates alone"""
     image_column: str | None = None
     """key of the image in .parquet files; none: the first of image, file_name, picture, img, jpg, png"""
+
+    @field_validator("templates")
+    @classmethod
+    def _have_a_place(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return value  # that depends on where captions come from
+
+    @field_validator("captions")
+    @classmethod
+    def _fit_the_templates(cls, value: str, info: ValidationInfo) -> str:
+        templates = info.data.get("templates", (PLACE,))
+        if value != "none":
+            check_places(templates)
+        elif not templates or any(PLACE in template for template in templates):
+            raise ValueError(f"with none, templates are whole captions, without {PLACE}")
+        return value
+
+
+def check_places(templates: tuple[str, ...]) -> None:
+    """Refuse templates that do not hold the caption once.
+
+    Raises:
+        ValueError: as a validator of a config says it.
+    """
+    if not templates or any(template.count(PLACE) != 1 for template in templates):
+        raise ValueError(f"each template holds {PLACE} once")
 
 
 def accepts_folder(spec: str) -> bool:

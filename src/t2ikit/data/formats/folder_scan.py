@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from t2ikit.data.captions import captions_of, tidy
+from t2ikit.data.captions import captions_of, joined, tidy
 from t2ikit.data.formats.delimited import DELIMITED, Delimited
 from t2ikit.data.formats.folder_hints import METADATA, captions_from_names, nothing_found
 from t2ikit.data.formats.rows import find_column
@@ -204,8 +204,8 @@ def _from_metadata(root: Path, metadata: list[Path], column: str | None, problem
             entry = _entry(where, row, file.parent, root, column, problems)
             if entry is not None:
                 before = found.get(entry.name)
-                captions = (*before.captions, *entry.captions) if before else entry.captions
-                found[entry.name] = Entry(entry.name, tuple(dict.fromkeys(captions)), entry.place)
+                captions = joined(before.captions, entry.captions) if before else entry.captions
+                found[entry.name] = Entry(entry.name, captions, entry.place)
     if not found and not problems:
         problems.add(", ".join(_name(root, file) for file in metadata), NO_LINES)
     return sorted(found.values(), key=lambda entry: entry.name)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from t2ikit.data.captioned import Captioned
-from t2ikit.data.captions import captions_of
+from t2ikit.data.captions import captions_of, joined
 from t2ikit.data.configs import TableConfig
 from t2ikit.data.formats.delimited import DELIMITED, Delimited
 from t2ikit.data.formats.folder_scan import find_image, read_rows, read_text
@@ -64,7 +64,7 @@ class LinesSource(FileSource):
             if image is not None and captions is not None:
                 name = composed(image.relative_to(path.parent).as_posix())
                 before = found[name].captions if name in found else ()
-                found[name] = Entry(name, tuple(dict.fromkeys((*before, *captions))), image)
+                found[name] = Entry(name, joined(before, captions), image)
         self.entries = sorted(found.values(), key=lambda entry: entry.name)
         if not self.entries and not self.problems:
             raise no_rows(self.label)
