@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from t2ikit.core.batch import Record
@@ -15,7 +17,7 @@ from t2ikit.core.rng import derive_seed
 from t2ikit.data.captions import WeightedCaptions
 from t2ikit.data.configs import PLACE, CaptionedConfig
 from t2ikit.data.decoded_cache import DecodedImages, prepare
-from t2ikit.data.problems import UNREADABLE_IMAGE
+from t2ikit.data.problems import UNREADABLE_IMAGE, Problems
 from t2ikit.data.source import Entry, Layout, Source
 from t2ikit.errors import UserError
 from t2ikit.utils.quoting import visible
@@ -112,10 +114,10 @@ class Captioned(CaptionedImages):
         for place in sorted(self.decoded.bad):
             source.problems.add(f"{source.entries[place].name} ({self.decoded.bad[place]})", UNREADABLE_IMAGE)
         usable = [entry for place, entry in enumerate(source.entries) if place not in self.decoded.bad]
-        self._check(len(usable), least or (2 if config.validation else 1))
+        check_usable(source.problems, len(usable), config, least)
         self.entries = self._split(usable)
         self._place = {entry.name: place for place, entry in enumerate(source.entries)}
-        self.warnings = self._warnings(len(usable))
+        self.warnings = warnings_of(source.problems, len(usable))
         self.trained_prompts = not self.entries["validation"]
 
     def _split(self, usable: list[Entry]) -> dict[Split, list[Entry]]:
@@ -136,24 +138,6 @@ class Captioned(CaptionedImages):
         if empty:
             self.source.problems.raise_all("a split with nothing that can be used", empty)
         return {"train": train, "validation": held_out}
-
-    def _check(self, usable: int, least: int) -> None:
-        problems, config = self.source.problems, self.config
-        if len(problems) > config.max_bad * (len(problems) + usable):
-            problems.raise_all(
-                f"{len(problems)} problems beside {usable} images that can be used, more than the share "
-                f"data.max_bad={config.max_bad:g} allows"
-            )
-        if usable < least:
-            too_few = _too_few(self.source.label, usable)
-            more = [too_few] if usable or not problems else []
-            problems.raise_all(f"{usable} image(s) that can be used, and these problems", more)
-
-    def _warnings(self, usable: int) -> tuple[str, ...]:
-        problems = self.source.problems
-        if not problems:
-            return ()
-        return (f"{self.source.label}: {len(problems)} skipped, {usable} images used\n{problems.summary()}",)
 
     def _image(self, entry: Entry) -> Tensor:
         return self.decoded.pixels[self._place[entry.name]]
@@ -177,6 +161,36 @@ def _weights(entry: Entry) -> list[list[float]]:
     return [list(entry.captions.weights)] if isinstance(entry.captions, WeightedCaptions) else []
 
 
+def check_usable(problems: Problems, usable: int, config: CaptionedConfig, least: int | None = None) -> None:
+    """Refuse data of which too little can be used.
+
+    Args:
+        problems: of what cannot be used.
+        usable: number of images that can be.
+        config: how large the unusable share may be, and whether images are held out.
+        least: how many must be usable; None: one for each split that may not be empty.
+
+    Raises:
+        UserError: they are too few, or the unusable share is larger than `max_bad`.
+    """
+    if len(problems) > config.max_bad * (len(problems) + usable):
+        problems.raise_all(
+            f"{len(problems)} problems beside {usable} images that can be used, more than the share "
+            f"data.max_bad={config.max_bad:g} allows"
+        )
+    if usable < (least or (2 if config.validation else 1)):
+        too_few = _too_few(problems.label, usable)
+        more = [too_few] if usable or not problems else []
+        problems.raise_all(f"{usable} image(s) that can be used, and these problems", more)
+
+
+def warnings_of(problems: Problems, usable: int) -> tuple[str, ...]:
+    """What was skipped, in a few lines; empty if nothing was."""
+    if not problems:
+        return ()
+    return (f"{problems.label}: {len(problems)} skipped, {usable} images used\n{problems.summary()}",)
+
+
 def split(entries: Sequence[Entry], validation: float) -> dict[Split, list[Entry]]:
     """Split entries by a hash of their names; about the fraction `validation` is held out.
 
@@ -184,14 +198,26 @@ def split(entries: Sequence[Entry], validation: float) -> dict[Split, list[Entry
         entries: at least one. A single one is for training.
         validation: fraction in [0, 1); 0: none is held out, else at least one of several.
     """
-    if validation == 0 or len(entries) < 2:
-        return {"train": list(entries), "validation": []}
-    position = {entry.name: derive_seed(SALT, entry.name) / 2**63 for entry in entries}
-    ranked = sorted(position.values())
-    limit = min(max(validation, ranked[0]), ranked[-2])
-    held_out = [entry for entry in entries if position[entry.name] <= limit]
-    kept = [entry for entry in entries if position[entry.name] > limit]
-    return {"train": kept, "validation": held_out}
+    mask = held_out((entry.name for entry in entries), len(entries), validation)
+    parts: dict[Split, list[Entry]] = {"train": [], "validation": []}
+    for entry, out in zip(entries, mask.tolist(), strict=True):
+        parts["validation" if out else "train"].append(entry)
+    return parts
+
+
+def held_out(names: Iterable[str], count: int, validation: float) -> NDArray[np.bool_]:
+    """Which of `count` names are held out, by a hash of each.
+
+    Args:
+        names: of images.
+        count: how many.
+        validation: as for `split`.
+    """
+    if validation == 0 or count < 2:
+        return np.zeros(count, dtype=bool)
+    position = np.fromiter((derive_seed(SALT, name) / 2**63 for name in names), np.float64, count)
+    least, most = position.min(), np.partition(position, -2)[-2]
+    return position <= min(max(validation, least), most)
 
 
 def layout_note(layout: Layout, train: int, validation: int) -> str:

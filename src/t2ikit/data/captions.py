@@ -98,7 +98,7 @@ def read_captions(value: Any, weights: Any = None) -> tuple[str, ...] | Problem:
     if value is None:
         return EMPTY
     parts = value if isinstance(value, (list, tuple)) else [value]
-    texts = [part.get("text") if isinstance(part, Mapping) else part for part in parts]
+    texts: list[Any] = [part.get("text") if isinstance(part, Mapping) else part for part in parts]
     given = [part.get("weight", 1) if isinstance(part, Mapping) else 1 for part in parts]
     if isinstance(weights, (list, tuple)) and isinstance(value, (list, tuple)):
         given = list(weights)

@@ -11,7 +11,9 @@ from t2ikit.config.base import DatasetConfig
 from t2ikit.config.toml import apply_settings, readable
 from t2ikit.config.validation import validate
 from t2ikit.data.configs import CaptionedConfig, before_splits
+from t2ikit.data.mixing.config import as_spec, specs_in
 from t2ikit.errors import UserError, command, did_you_mean, empty
+from t2ikit.recipes.mixes import mixed_entry
 from t2ikit.registry.registry import Entry, Registry
 
 if TYPE_CHECKING:
@@ -48,13 +50,16 @@ def open_dataset(registry: Registry, spec: str, settings: Sequence[str]) -> Data
 
 
 def find_dataset(registry: Registry, spec: str) -> Entry:
-    """The dataset that a SPEC names, or that accepts it.
+    """The dataset that a SPEC names, or that accepts it; a mix of those that several name.
 
     Raises:
         UserError: no dataset knows what to do with it.
     """
     if not spec.strip():
         raise empty("--data")
+    specs = specs_in(spec)
+    if len(specs) > 1:
+        return mixed_entry(specs, [find_dataset(registry, one) for one in specs])
     known = registry.entries("datasets")
     named = [e for e in known if spec.split(":", 1)[0] in (e.spec.name, e.canonical)]
     accepting = named or [entry for entry in known if entry.spec.accepts(spec)]
@@ -95,7 +100,7 @@ def replace_data(registry: Registry, table: Any, spec: str) -> dict[str, Any]:
     """Another dataset in place of the recipe's: the options that all datasets share stay."""
     table = table if isinstance(table, dict) else {}
     names = [name for e in registry.entries("datasets") for name in (e.spec.name, e.canonical)]
-    spec = spec if spec in names else _from_anywhere(spec)
+    spec = as_spec([one if one in names else _from_anywhere(one) for one in specs_in(spec)])
     try:
         same = find_dataset(registry, spec) == find_dataset(registry, str(table.get("spec", spec)))
     except UserError:

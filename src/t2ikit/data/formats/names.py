@@ -27,7 +27,9 @@ NO_WORDS = Problem(
     "rename it, write captions into metadata.jsonl or .txt files, or use the same caption for all: "
     """--set data.captions=none --set 'data.templates=["a photo of a cat"]'""",
 )
-_BETWEEN_WORDS = re.compile(r"""[\s_.,;:+~=#&@!?%$^*"()\[\]{}\-\u2010-\u2015]+""")
+_BETWEEN = r"""\s_.,;:+~=#&@!?%$^*"()\[\]{}\-\u2010-\u2015"""
+_BETWEEN_WORDS = re.compile(rf"[{_BETWEEN}]+")
+_A_WORD = re.compile(rf"[^{_BETWEEN}\d]")
 _CAMEL = re.compile(r"(?<=[^\W\d_A-Z])(?=[A-Z])")
 _COUNTER = re.compile(r"(?<=[^\W\d_]{2})\d+$")
 
@@ -52,11 +54,16 @@ def caption_of(name: str) -> str:
     return " ".join([*words, *_words(file.rpartition(".")[0])])
 
 
+def has_words(name: str) -> bool:
+    """Whether `caption_of` gives any, mostly without asking it."""
+    return _A_WORD.search(name.rpartition("/")[2].rpartition(".")[0]) is not None or caption_of(name) != ""
+
+
 def _words(name: str, *, counted_first: bool = False) -> list[str]:
     words = _BETWEEN_WORDS.sub(" ", _CAMEL.sub(" ", name)).split()
-    while words and words[-1].isdigit():
+    while words and words[-1].isdecimal():
         words.pop()
-    while counted_first and words and words[0].isdigit():
+    while counted_first and words and words[0].isdecimal():
         words.pop(0)
     if words:
         words[-1] = _COUNTER.sub("", words[-1])
@@ -85,6 +92,11 @@ class Names(Sequence[str]):
 
     def __len__(self) -> int:
         return len(self._ends) - 1
+
+    def digest_into(self, update: Callable[[bytes], object]) -> None:
+        """Give all that tells these names from others to a hash."""
+        update(self._ends.tobytes())
+        update(self._content)
 
     @overload
     def __getitem__(self, index: int) -> str: ...
