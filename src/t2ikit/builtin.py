@@ -65,9 +65,9 @@ def _table(config: TableConfig, context: None) -> Any:
 
 
 def _hub(config: HubConfig, context: None) -> Any:
-    from t2ikit.data.formats.hub import open_hub
+    from t2ikit.data.streams.hub_stream import open_hub_dataset
 
-    return open_hub(config)
+    return open_hub_dataset(config)
 
 
 def _shards(config: ShardsConfig, context: None) -> Any:

@@ -157,6 +157,8 @@ class HubConfig(TableConfig):
     """branch, tag or commit; none: the newest"""
     subset: str | None = None
     """which of the dataset's configurations; none: its default"""
+    stream: bool | None = None
+    """fetch its files during training, one after the other, and keep none; none: no"""
 
 
 def accepts_table(spec: str) -> bool:
