@@ -65,9 +65,9 @@ def _table(config: TableConfig, context: None) -> Any:
 
 
 def _hub(config: HubConfig, context: None) -> Any:
-    from t2ikit.data.formats.hub import open_hub
+    from t2ikit.data.streams.hub_stream import open_hub_dataset
 
-    return open_hub(config)
+    return open_hub_dataset(config)
 
 
 def _shards(config: ShardsConfig, context: None) -> Any:
@@ -187,7 +187,9 @@ def t2ikit_datasets() -> list[DatasetSpec]:
             "a folder: images with metadata.jsonl or .csv, or with .txt files beside them",
             accepts=accepts_folder,
         ),
-        DatasetSpec("table", _table, TableConfig, "a .jsonl or .parquet file", accepts=accepts_table),
+        DatasetSpec(
+            "table", _table, TableConfig, "a .jsonl, .csv, .tsv or .parquet file", accepts=accepts_table
+        ),
         DatasetSpec("hf", _hub, HubConfig, "hf:owner/name[:split], of the Hub", accepts=accepts_hub),
         DatasetSpec("wds", _shards, ShardsConfig, "wds:shards-{000..099}.tar", accepts=accepts_shards),
         DatasetSpec("openmoji", _openmoji, OpenmojiConfig, OPENMOJI_SUMMARY),

@@ -32,14 +32,13 @@ CASES = [
     *(
         mistake(
             f"{command} ./table.{kind}",
-            f"the file is there, but {kind.upper()} is not read",
-            expected="a .jsonl, .parquet or .tar file, or a folder",
-            got=f"a .{kind} file",
-            fix="name it metadata.csv in the images' folder",
-            before=files({f"table.{kind}": ""}),
+            "no column of images",
+            expected="one of image, file_name",
+            got="link_url, text",
+            fix="links are not followed",
+            before=files({f"table.{kind}": "link_url,text\nhttps://a.b/c.png,a cat\n"}),
         )
-        for command in ("data", f"{IMAGEN} --data")
-        for kind in ("csv", "tsv")
+        for command, kind in (("data", "csv"), (f"{IMAGEN} --data", "tsv"))
     ),
     mistake(
         "data notes.md",
@@ -51,10 +50,11 @@ CASES = [
     ),
     mistake(
         "data ./pics/metadata.csv",
-        "the file is there",
-        got="a .csv file",
-        fix="give its folder: `t2ikit data pics`",
-        before=files({"pics/metadata.csv": "file_name,text\n"}),
+        "no column of captions",
+        expected="one of text, caption",
+        got="file_name, says",
+        fix="--set data.caption_column=NAME",
+        before=files({"pics/metadata.csv": "file_name,says\n"}),
     ),
     *(
         mistake(command, f"{what} is empty", expected="a name or a path", got="an empty text", fix="give one")

@@ -33,7 +33,11 @@ def command(
         str | None, typer.Option(help="A recipe's name or a TOML file. Default: the plugin's default recipe.")
     ] = None,
     data: Annotated[
-        str | None, typer.Option(help="creatures, openmoji, FOLDER, FILE.parquet, hf:OWNER/NAME, wds:SHARDS.")
+        list[str] | None,
+        typer.Option(
+            help="creatures, openmoji, FOLDER, FILE.parquet, FILE.csv, hf:OWNER/NAME, wds:SHARDS; may be "
+            "repeated, to mix them: --set data.weights=[3,1]."
+        ),
     ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="KEY=VALUE, overrides the recipe; may be repeated.")
@@ -60,7 +64,13 @@ def command(
     """Train a model from a recipe, or resume a run."""
     from t2ikit.training.train import train
 
-    options: dict[str, Any] = {"recipe": recipe, "data": data, "set": settings, "out": out, "seed": seed}
+    options: dict[str, Any] = {
+        "recipe": recipe,
+        "data": data or None,
+        "set": settings,
+        "out": out,
+        "seed": seed,
+    }
     options |= {"device": device.value, "minutes": minutes, "resume": resume}
     limit = nullcontext() if memory is None else _fitted(memory, plugin or [], options)
     if dry_run:

@@ -248,12 +248,14 @@ class Dataset(ABC):
         None where a caption belongs to no image. `seed` is for datasets that draw their images.
         """
         places: dict[str, tuple[Split, int]] = {}
+        wanted = set(captions)
         splits: tuple[Split, ...] = ("validation", "train") if self.indexed_training else ("validation",)
-        for split in splits:
-            for index in range(self.size(split)):
-                for caption in self.captions(split, index):
-                    places.setdefault(caption, (split, index))
-        if not all(caption in places for caption in captions):
+        for place in ((split, index) for split in splits for index in range(self.size(split))):
+            if len(places) == len(wanted):
+                break
+            for caption in wanted.intersection(self.captions(*place)):
+                places.setdefault(caption, place)
+        if len(places) < len(wanted):
             return None
         return [self.record(*places[caption]).image for caption in captions]
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from t2ikit.core.batch import Record
 from t2ikit.core.interfaces import Dataset, Split
 from t2ikit.core.rng import derive_seed
+from t2ikit.data.captions import WeightedCaptions
 from t2ikit.data.configs import PLACE, CaptionedConfig
 from t2ikit.data.decoded_cache import DecodedImages, prepare, reading_of
-from t2ikit.data.problems import UNREADABLE_IMAGE
+from t2ikit.data.problems import UNREADABLE_IMAGE, Problems
 from t2ikit.data.source import Entry, Layout, Source
 from t2ikit.errors import UserError
 from t2ikit.utils.quoting import visible
@@ -23,7 +27,65 @@ MIRRORED = "#mirrored"
 """Ends the key of a mirrored image."""
 
 
-class Captioned(Dataset):
+class CaptionedImages(Dataset):
+    """Entries with captions in two splits, whose images are read as `config` says.
+
+    Attributes:
+        config: how its images are read.
+        entries: the images of each split, sorted by name.
+    """
+
+    config: CaptionedConfig
+    entries: Mapping[Split, Sequence[Entry]]
+
+    def size(self, split: Split) -> int:
+        """Number of images; with `flip` those of training count twice."""
+        count = len(self.entries[split])
+        return 2 * count if self._mirrors(split) else count
+
+    def _mirrors(self, split: Split) -> bool:
+        return self.config.flip and split == "train"
+
+    def _entry(self, split: Split, index: int) -> tuple[Entry, bool]:
+        """The entry of an index, and whether its image is mirrored."""
+        if not 0 <= index < self.size(split):
+            raise IndexError(f"index {index} of {self.size(split)} {split} images")
+        mirrored, place = divmod(index, len(self.entries[split]))
+        return self.entries[split][place], bool(mirrored)
+
+    def record(self, split: Split, index: int) -> Record:
+        """Image `index`, (C, size, size) uint8."""
+        entry, mirrored = self._entry(split, index)
+        image, captions = self._image(entry), self._captions(entry)
+        if mirrored:
+            return Record(image.flip(-1), captions, entry.name + MIRRORED)
+        return Record(image, captions, entry.name)
+
+    @abstractmethod
+    def _image(self, entry: Entry) -> Tensor:
+        """An entry's image, (C, size, size) uint8."""
+
+    def captions(self, split: Split, index: int) -> tuple[str, ...]:
+        """All captions of image `index`, in every template."""
+        return self._captions(self._entry(split, index)[0])
+
+    def _captions(self, entry: Entry) -> tuple[str, ...]:
+        templates = self.config.templates
+        texts = [template.replace(PLACE, caption) for caption in entry.captions for template in templates]
+        if not isinstance(entry.captions, WeightedCaptions):
+            return tuple(texts)
+        weights = [weight for weight in entry.captions.weights for _ in templates]
+        return WeightedCaptions.of(dict(zip(texts, weights, strict=True)))
+
+    def prompts(self, n: int, seed: int) -> list[str]:
+        """Captions of the validation split, or of training if that is empty; all once before any repeats."""
+        entries = self.entries["validation"] or self.entries["train"]
+        captions = dict.fromkeys(c for entry in entries for c in self._captions(entry))
+        order = sorted(captions, key=lambda caption: derive_seed(seed, "prompts", caption))
+        return [order[i % len(order)] for i in range(n)]
+
+
+class Captioned(CaptionedImages):
     """The usable images of a source; the others are skipped, counted and reported.
 
     An image's split depends on its name alone, so adding images moves none. Only a split that would be empty
@@ -52,10 +114,10 @@ class Captioned(Dataset):
         for place in sorted(self.decoded.bad):
             source.problems.add(f"{source.entries[place].name} ({self.decoded.bad[place]})", UNREADABLE_IMAGE)
         usable = [entry for place, entry in enumerate(source.entries) if place not in self.decoded.bad]
-        self._check(len(usable), least or (2 if config.validation else 1))
+        check_usable(source.problems, len(usable), config, least)
         self.entries = self._split(usable)
         self._place = {entry.name: place for place, entry in enumerate(source.entries)}
-        self.warnings = self._warnings(len(usable))
+        self.warnings = warnings_of(source.problems, len(usable))
         self.trained_prompts = not self.entries["validation"]
 
     def _split(self, usable: list[Entry]) -> dict[Split, list[Entry]]:
@@ -77,65 +139,8 @@ class Captioned(Dataset):
             self.source.problems.raise_all("a split with nothing that can be used", empty)
         return {"train": train, "validation": held_out}
 
-    def _check(self, usable: int, least: int) -> None:
-        problems, config = self.source.problems, self.config
-        if len(problems) > config.max_bad * (len(problems) + usable):
-            problems.raise_all(
-                f"{len(problems)} problems beside {usable} images that can be used, more than the share "
-                f"data.max_bad={config.max_bad:g} allows"
-            )
-        if usable < least:
-            too_few = _too_few(self.source.label, usable)
-            more = [too_few] if usable or not problems else []
-            problems.raise_all(f"{usable} image(s) that can be used, and these problems", more)
-
-    def _warnings(self, usable: int) -> tuple[str, ...]:
-        problems = self.source.problems
-        if not problems:
-            return ()
-        return (f"{self.source.label}: {len(problems)} skipped, {usable} images used\n{problems.summary()}",)
-
-    def size(self, split: Split) -> int:
-        """Number of images; with `flip` those of training count twice."""
-        count = len(self.entries[split])
-        return 2 * count if self._mirrors(split) else count
-
-    def _mirrors(self, split: Split) -> bool:
-        return self.config.flip and split == "train"
-
-    def _entry(self, split: Split, index: int) -> tuple[Entry, bool]:
-        """The entry of an index, and whether its image is mirrored."""
-        if not 0 <= index < self.size(split):
-            raise IndexError(f"index {index} of {self.size(split)} {split} images")
-        mirrored, place = divmod(index, len(self.entries[split]))
-        return self.entries[split][place], bool(mirrored)
-
-    def record(self, split: Split, index: int) -> Record:
-        """Image `index`, (C, size, size) uint8."""
-        entry, mirrored = self._entry(split, index)
-        image: Tensor = self.decoded.pixels[self._place[entry.name]]
-        captions = self._captions(entry)
-        if mirrored:
-            return Record(image.flip(-1), captions, entry.name + MIRRORED)
-        return Record(image, captions, entry.name)
-
-    def captions(self, split: Split, index: int) -> tuple[str, ...]:
-        """All captions of image `index`, in every template."""
-        return self._captions(self._entry(split, index)[0])
-
-    def _captions(self, entry: Entry) -> tuple[str, ...]:
-        return tuple(
-            template.replace(PLACE, caption)
-            for caption in entry.captions
-            for template in self.config.templates
-        )
-
-    def prompts(self, n: int, seed: int) -> list[str]:
-        """Captions of the validation split, or of training if that is empty; all once before any repeats."""
-        entries = self.entries["validation"] or self.entries["train"]
-        captions = dict.fromkeys(c for entry in entries for c in self._captions(entry))
-        order = sorted(captions, key=lambda caption: derive_seed(seed, "prompts", caption))
-        return [order[i % len(order)] for i in range(n)]
+    def _image(self, entry: Entry) -> Tensor:
+        return self.decoded.pixels[self._place[entry.name]]
 
     @property
     def fingerprint(self) -> str:
@@ -144,12 +149,47 @@ class Captioned(Dataset):
         size, background, fit, *channels = reading_of(c)
         reading = [size, background, fit, c.validation, c.flip, c.templates, *channels]
         rows = [
-            [entry.name, self.decoded.digests[place], *entry.captions]
+            [entry.name, self.decoded.digests[place], *entry.captions, *_weights(entry)]
             for place, entry in enumerate(self.source.entries)
             if place not in self.decoded.bad
         ]
         named = [] if self.source.layout is None else ["named splits"]
         return hashlib.blake2b(json.dumps([reading, rows, *named]).encode(), digest_size=16).hexdigest()
+
+
+def _weights(entry: Entry) -> list[list[float]]:
+    """The weights of an entry's captions where it has any."""
+    return [list(entry.captions.weights)] if isinstance(entry.captions, WeightedCaptions) else []
+
+
+def check_usable(problems: Problems, usable: int, config: CaptionedConfig, least: int | None = None) -> None:
+    """Refuse data of which too little can be used.
+
+    Args:
+        problems: of what cannot be used.
+        usable: number of images that can be.
+        config: how large the unusable share may be, and whether images are held out.
+        least: how many must be usable; None: one for each split that may not be empty.
+
+    Raises:
+        UserError: they are too few, or the unusable share is larger than `max_bad`.
+    """
+    if len(problems) > config.max_bad * (len(problems) + usable):
+        problems.raise_all(
+            f"{len(problems)} problems beside {usable} images that can be used, more than the share "
+            f"data.max_bad={config.max_bad:g} allows"
+        )
+    if usable < (least or (2 if config.validation else 1)):
+        too_few = _too_few(problems.label, usable)
+        more = [too_few] if usable or not problems else []
+        problems.raise_all(f"{usable} image(s) that can be used, and these problems", more)
+
+
+def warnings_of(problems: Problems, usable: int) -> tuple[str, ...]:
+    """What was skipped, in a few lines; empty if nothing was."""
+    if not problems:
+        return ()
+    return (f"{problems.label}: {len(problems)} skipped, {usable} images used\n{problems.summary()}",)
 
 
 def split(entries: Sequence[Entry], validation: float) -> dict[Split, list[Entry]]:
@@ -159,14 +199,26 @@ def split(entries: Sequence[Entry], validation: float) -> dict[Split, list[Entry
         entries: at least one. A single one is for training.
         validation: fraction in [0, 1); 0: none is held out, else at least one of several.
     """
-    if validation == 0 or len(entries) < 2:
-        return {"train": list(entries), "validation": []}
-    position = {entry.name: derive_seed(SALT, entry.name) / 2**63 for entry in entries}
-    ranked = sorted(position.values())
-    limit = min(max(validation, ranked[0]), ranked[-2])
-    held_out = [entry for entry in entries if position[entry.name] <= limit]
-    kept = [entry for entry in entries if position[entry.name] > limit]
-    return {"train": kept, "validation": held_out}
+    mask = held_out((entry.name for entry in entries), len(entries), validation)
+    parts: dict[Split, list[Entry]] = {"train": [], "validation": []}
+    for entry, out in zip(entries, mask.tolist(), strict=True):
+        parts["validation" if out else "train"].append(entry)
+    return parts
+
+
+def held_out(names: Iterable[str], count: int, validation: float) -> NDArray[np.bool_]:
+    """Which of `count` names are held out, by a hash of each.
+
+    Args:
+        names: of images.
+        count: how many.
+        validation: as for `split`.
+    """
+    if validation == 0 or count < 2:
+        return np.zeros(count, dtype=bool)
+    position = np.fromiter((derive_seed(SALT, name) / 2**63 for name in names), np.float64, count)
+    least, most = position.min(), np.partition(position, -2)[-2]
+    return position <= min(max(validation, least), most)
 
 
 def layout_note(layout: Layout, train: int, validation: int) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from typing_extensions import Self
 
 from t2ikit.config.base import Config, DatasetConfig
@@ -18,8 +18,8 @@ SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 """Such as `hf:`; a single letter would be a drive."""
 PLACE = "{caption}"
 """Stands for the caption in a template."""
-FILE_ENDINGS = (".parquet", ".jsonl", ".tar", ".zip", ".csv", ".toml")
-TABLE_ENDINGS = (".parquet", ".jsonl")
+FILE_ENDINGS = (".parquet", ".jsonl", ".tar", ".zip", ".csv", ".tsv", ".toml")
+TABLE_ENDINGS = (".parquet", ".jsonl", ".csv", ".tsv")
 
 
 class CreaturesConfig(DatasetConfig):
@@ -75,8 +75,7 @@ class CaptionedConfig(DatasetConfig):
     @field_validator("templates")
     @classmethod
     def _have_a_place(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if not value or any(template.count(PLACE) != 1 for template in value):
-            raise ValueError(f"each template holds {PLACE} once")
+        check_places(value)
         return value
 
 
@@ -105,12 +104,39 @@ class OpenmojiConfig(CaptionedConfig):
 
 
 class FolderConfig(SplitConfig):
-    """A folder: images with `metadata.jsonl`, `metadata.csv` or a .txt file each; .parquet; .tar."""
+    """A folder: images with `metadata.jsonl`, `.csv` or `.tsv`, or a .txt file each; .parquet; .tar."""
 
     caption_column: str | None = None
     """key of the caption in metadata; none: the first of text, caption, captions, prompt, description"""
+    captions: Literal["given", "file_name", "none"] = Field("given", validate_default=True)
+    """where captions come from: metadata or .txt files; the names of files; the templates alone"""
     image_column: str | None = None
     """key of the image in .parquet files; none: the first of image, file_name, picture, img, jpg, png"""
+
+    @field_validator("templates")
+    @classmethod
+    def _have_a_place(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return value  # that depends on where captions come from
+
+    @field_validator("captions")
+    @classmethod
+    def _fit_the_templates(cls, value: str, info: ValidationInfo) -> str:
+        templates = info.data.get("templates", (PLACE,))
+        if value != "none":
+            check_places(templates)
+        elif not templates or any(PLACE in template for template in templates):
+            raise ValueError(f"with none, templates are whole captions, without {PLACE}")
+        return value
+
+
+def check_places(templates: tuple[str, ...]) -> None:
+    """Refuse templates that do not hold the caption once.
+
+    Raises:
+        ValueError: as a validator of a config says it.
+    """
+    if not templates or any(template.count(PLACE) != 1 for template in templates):
+        raise ValueError(f"each template holds {PLACE} once")
 
 
 def accepts_folder(spec: str) -> bool:
@@ -123,7 +149,7 @@ def accepts_folder(spec: str) -> bool:
 
 
 class TableConfig(SplitConfig):
-    """A `.jsonl` or `.parquet` file with an image and its captions in each row."""
+    """A `.jsonl`, `.csv`, `.tsv` or `.parquet` file with an image and its captions in each row."""
 
     image_column: str | None = None
     """key of the image; none: the first of image, file_name, picture, img, jpg, png"""
@@ -138,6 +164,8 @@ class HubConfig(TableConfig):
     """branch, tag or commit; none: the newest"""
     subset: str | None = None
     """which of the dataset's configurations; none: its default"""
+    stream: bool | None = None
+    """fetch its files during training, one after the other, and keep none; none: no"""
 
 
 def accepts_table(spec: str) -> bool:

@@ -175,7 +175,7 @@ class BatchLoader:
         if captions is None:
             if len(self._known) >= KNOWN_CAPTIONS:
                 self._known.clear()
-            captions = self._known[index] = tuple(self.dataset.captions(self.split, index))
+            captions = self._known[index] = self.dataset.captions(self.split, index)
         return captions
 
     def _record(self, index: int) -> Record:

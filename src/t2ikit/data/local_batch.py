@@ -13,6 +13,7 @@ from torch import Tensor
 from t2ikit.core.batch import Batch, number_captions
 from t2ikit.core.interfaces import TextEncoder
 from t2ikit.core.rng import derive_seed
+from t2ikit.data.captions import WeightedCaptions
 from t2ikit.data.feed.inputs import Assembly, Inputs, assemble, to_device
 
 SMALL = 1 << 16
@@ -136,5 +137,8 @@ def caption_fields(
 
 
 def choose_caption(captions: Sequence[str], seed: int, purpose: str, key: int) -> str:
-    """One of an image's captions, the same for the same seed, purpose and key."""
-    return captions[derive_seed(seed, purpose, key) % len(captions)]
+    """One of an image's captions by their weights, the same for the same seed, purpose and key."""
+    number = derive_seed(seed, purpose, key)
+    if isinstance(captions, WeightedCaptions):
+        return captions.at(number / 2**63)
+    return captions[number % len(captions)]

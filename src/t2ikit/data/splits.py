@@ -6,6 +6,7 @@ Everything else is left out, since it may be a test set.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
@@ -39,24 +40,43 @@ def by_folder(entries: list[Entry], wanted: bool) -> tuple[list[Entry], Layout |
         entries: sorted by name.
         wanted: whether to keep splits.
     """
-    parts = [entry.name.split("/")[:-1] for entry in entries]
-    common = 0
-    while parts and all(len(part) > common and part[common] == parts[0][common] for part in parts):
-        common += 1
+    above = shared_folder([entry.name for entry in entries])
     groups: dict[str, list[Entry]] = {}
-    for entry, part in zip(entries, parts, strict=True):
-        groups.setdefault(part[common] if len(part) > common else "", []).append(entry)
+    for entry in entries:
+        groups.setdefault(folder_in(entry.name, above), []).append(entry)
     found = named_splits(groups) if wanted else None
     if found is None:
         return entries, None
-    above = "".join(f"{name}/" for name in parts[0][:common])
     train, validation = (groups.pop(name) for name in found)
     kept = [replace(entry, split="train") for entry in train]
     kept += [replace(entry, split="validation") for entry in validation]
-    places = {name: f"{above}{name}/" if name else f"beside {found[0]}/" for name in groups}
-    unused = {places[name]: len(rest) for name, rest in groups.items()}
-    layout = Layout(f"{above}{found[0]}/", f"{above}{found[1]}/", unused)
+    layout = layout_of(found, {name: len(rest) for name, rest in groups.items()}, above)
     return sorted(kept, key=lambda entry: entry.name), layout
+
+
+def shared_folder(names: Sequence[str]) -> str:
+    """The deepest folder that all names have in common, with a slash at its end; "" if there is none.
+
+    Args:
+        names: sorted, with forward slashes.
+    """
+    if not names:
+        return ""
+    pairs = zip(names[0].split("/")[:-1], names[-1].split("/")[:-1], strict=False)
+    return "".join(f"{a}/" for a, _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+def folder_in(name: str, above: str) -> str:
+    """The folder directly in `above` that a name leads through; "" if it is in `above` itself."""
+    folder, slash, _ = name[len(above) :].partition("/")
+    return folder if slash else ""
+
+
+def layout_of(found: tuple[str, str], rest: Mapping[str, int], above: str) -> Layout:
+    """The layout whose splits are two folders of `above`; `rest` are the numbers of images in the others."""
+    places = {name: f"{above}{name}/" if name else f"beside {found[0]}/" for name in rest}
+    unused = {places[name]: count for name, count in rest.items()}
+    return Layout(f"{above}{found[0]}/", f"{above}{found[1]}/", unused)
 
 
 def split_of(path: Path, root: Path) -> str | None:

@@ -53,7 +53,7 @@ def forecast_training(
     plugin: Plugins = (),
     *,
     recipe: str | Path | None = None,
-    data: str | Path | None = None,
+    data: str | Path | Sequence[str | Path] | None = None,
     set: Settings = None,
     out: str | Path | None = None,
     seed: int | None = None,

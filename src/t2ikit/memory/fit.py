@@ -88,7 +88,7 @@ def fit_training(
     *,
     memory: str,
     recipe: str | Path | None = None,
-    data: str | Path | None = None,
+    data: str | Path | Sequence[str | Path] | None = None,
     set: Settings = None,
     out: str | Path | None = None,
     seed: int | None = None,

@@ -11,7 +11,9 @@ from t2ikit.config.base import DatasetConfig
 from t2ikit.config.toml import apply_settings, readable
 from t2ikit.config.validation import validate
 from t2ikit.data.configs import CaptionedConfig, before_splits
+from t2ikit.data.mixing.config import as_spec, specs_in
 from t2ikit.errors import UserError, command, did_you_mean, empty
+from t2ikit.recipes.mixes import mixed_entry
 from t2ikit.registry.registry import Entry, Registry
 
 if TYPE_CHECKING:
@@ -48,13 +50,16 @@ def open_dataset(registry: Registry, spec: str, settings: Sequence[str]) -> Data
 
 
 def find_dataset(registry: Registry, spec: str) -> Entry:
-    """The dataset that a SPEC names, or that accepts it.
+    """The dataset that a SPEC names, or that accepts it; a mix of those that several name.
 
     Raises:
         UserError: no dataset knows what to do with it.
     """
     if not spec.strip():
         raise empty("--data")
+    specs = specs_in(spec)
+    if len(specs) > 1:
+        return mixed_entry(specs, [find_dataset(registry, one) for one in specs])
     known = registry.entries("datasets")
     named = [e for e in known if spec.split(":", 1)[0] in (e.spec.name, e.canonical)]
     accepting = named or [entry for entry in known if entry.spec.accepts(spec)]
@@ -64,7 +69,7 @@ def find_dataset(registry: Registry, spec: str) -> Entry:
         raise _unread_file(Path(spec))
     raise UserError(
         f"--data {spec}: there is no such dataset or folder",
-        expected="a folder of captioned images, a .jsonl or .parquet file, hf:owner/name, "
+        expected="a folder of captioned images, a .jsonl, .csv or .parquet file, hf:owner/name, "
         "wds:shards-{000..099}.tar, or a name such as creatures or openmoji",
         got=spec,
         fix=did_you_mean(spec, [e.spec.name for e in known]),
@@ -73,23 +78,12 @@ def find_dataset(registry: Registry, spec: str) -> Entry:
 
 def _unread_file(path: Path) -> UserError:
     """That a file is there, but of no kind that holds a dataset, and what would be."""
-    kind, folder = path.suffix.lower(), path.expanduser().parent
-    fix = "write one of those, or give the folder that the images are in"
-    if path.name == "metadata.csv":
-        fix = f"give its folder: `{command('t2ikit', 'data', folder)}`"
-    elif kind in (".csv", ".tsv"):
-        fix = (
-            'write a .jsonl file with a line {"image": "cat.png", "text": "a cat"} for each image; or, with '
-            "commas and the columns file_name and text, name it metadata.csv in the images' folder, and give "
-            "that folder"
-        )
-    name = {".csv": "CSV", ".tsv": "TSV"}.get(kind)
+    kind = path.suffix.lower()
     return UserError(
-        f"--data {path}: the file is there, but "
-        + (f"{name} is not read" if name else "no such kind is read"),
-        expected="a .jsonl, .parquet or .tar file, or a folder of captioned images",
+        f"--data {path}: the file is there, but no such kind is read",
+        expected="a .jsonl, .csv, .tsv, .parquet or .tar file, or a folder of captioned images",
         got=f"a {kind} file" if kind else "a file without an ending",
-        fix=fix,
+        fix="write one of those, or give the folder that the images are in",
     )
 
 
@@ -106,7 +100,7 @@ def replace_data(registry: Registry, table: Any, spec: str) -> dict[str, Any]:
     """Another dataset in place of the recipe's: the options that all datasets share stay."""
     table = table if isinstance(table, dict) else {}
     names = [name for e in registry.entries("datasets") for name in (e.spec.name, e.canonical)]
-    spec = spec if spec in names else _from_anywhere(spec)
+    spec = as_spec([one if one in names else _from_anywhere(one) for one in specs_in(spec)])
     try:
         same = find_dataset(registry, spec) == find_dataset(registry, str(table.get("spec", spec)))
     except UserError:

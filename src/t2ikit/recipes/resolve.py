@@ -8,6 +8,7 @@ from typing import Any
 from t2ikit.config.base import Config
 from t2ikit.config.renamed import with_new_keys
 from t2ikit.config.validation import Problems
+from t2ikit.data.mixing.config import as_spec
 from t2ikit.errors import UserError, did_you_mean
 from t2ikit.recipes.datasets import find_dataset
 from t2ikit.recipes.recipe import PARTS, TABLES, LossUse, Part, Recipe
@@ -70,6 +71,8 @@ class _Reader:
     def data(self) -> Part | None:
         """The dataset, found by its SPEC."""
         table = self.table("data")
+        if isinstance(table.get("spec"), list) and table["spec"]:
+            table["spec"] = as_spec(table["spec"])
         try:
             entry = find_dataset(self.registry, str(table.get("spec", "")))
         except UserError as error:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from t2ikit.config.toml import dump_toml
+from t2ikit.data.mixing.config import as_spec, specs_in
 from t2ikit.errors import UserError, command
 from t2ikit.recipes.recipe import SAMPLING, Recipe
 from t2ikit.registry.registry import Registry
@@ -43,6 +44,9 @@ def _without_folders(value: Any) -> Any:
         return [_without_folders(inner) for inner in value]
     if not isinstance(value, str):
         return value
+    specs = specs_in(value)
+    if len(specs) > 1:
+        return as_spec(_without_folders(specs))
     scheme = "wds:" if value.startswith("wds:") else ""
     path = value.removeprefix(scheme)
     return scheme + Path(path).name if os.path.isabs(path) else value

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from t2ikit.config.arguments import checked
+from t2ikit.data.mixing.config import as_spec
 from t2ikit.errors import UserError, option
 from t2ikit.recipes import read
 from t2ikit.recipes.recipe import Recipe
@@ -23,7 +24,7 @@ def train(
     plugin: Plugins = (),
     *,
     recipe: str | Path | None = None,
-    data: str | Path | None = None,
+    data: str | Path | Sequence[str | Path] | None = None,
     set: Settings = None,
     out: str | Path | None = None,
     seed: int | None = None,
@@ -43,7 +44,8 @@ def train(
     Args:
         plugin: a plugin's name or the path of a file, or several; one of them gives the recipe.
         recipe: its name or a TOML file; None takes the plugin's default.
-        data: creatures, openmoji, a folder, a file, hf:OWNER/NAME or wds:SHARDS, in place of the recipe's.
+        data: creatures, openmoji, a folder, a file, hf:OWNER/NAME or wds:SHARDS, in place of the
+            recipe's; or several of them, to be mixed as `data.weights` says.
         set: settings laid over the recipe: a mapping such as {"train.steps": 500}, or "KEY=VALUE" strings.
         out: the new run folder; None takes runs/PLUGIN-001, 002, and so on.
         seed, device: the setting train.seed; auto, cpu, cuda or mps.
@@ -92,7 +94,7 @@ def read_recipe(
     recipe: str | Path | None = None,
     *,
     plugin: Plugins = (),
-    data: str | Path | None = None,
+    data: str | Path | Sequence[str | Path] | None = None,
     set: Settings = None,
     registry: Registry | None = None,
 ) -> Recipe:
@@ -110,7 +112,7 @@ def read_recipe(
     """
     registry = registry or load_registry(plugin)
     name = str(recipe) if recipe is not None else None
-    spec = str(data) if data is not None else None
+    spec = as_spec(data) if data is not None else None
     return read.read_recipe(registry, name, data=spec, settings=as_settings(set))
 
 

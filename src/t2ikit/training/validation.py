@@ -9,7 +9,7 @@ from torch import Tensor
 
 from t2ikit.core.batch import Batch, Record
 from t2ikit.core.interfaces import Dataset, Split
-from t2ikit.data.formats.shard_stream import ShardStream
+from t2ikit.data.formats.shard_stream import StreamedFiles
 from t2ikit.data.loader import BatchLoader
 from t2ikit.errors import UserError
 from t2ikit.recipes.compose import Components
@@ -61,7 +61,7 @@ def validation_data(dataset: Dataset) -> Dataset:
     """
     if dataset.size("validation"):
         return dataset
-    if isinstance(dataset, ShardStream):
+    if isinstance(dataset, StreamedFiles):
         return TrainingImages(dataset.first)
     if not dataset.indexed_training:
         raise UserError(

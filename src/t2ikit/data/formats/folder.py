@@ -7,9 +7,12 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from t2ikit.data.captioned import Captioned
+from t2ikit.data.captioned import Captioned, CaptionedImages
 from t2ikit.data.configs import FolderConfig
+from t2ikit.data.formats.folder_hints import nothing_found
 from t2ikit.data.formats.folder_scan import scan, unread_captions, visible_files
+from t2ikit.data.formats.large_folder import LARGE, LargeFolder
+from t2ikit.data.formats.names import NamedSource, caption_of, image_names, no_caption
 from t2ikit.data.formats.parquet import ParquetSource
 from t2ikit.data.formats.shards import ShardSource
 from t2ikit.data.problems import Problems
@@ -41,13 +44,15 @@ class FolderSource(FileSource):
         self.entries, self.layout = by_folder(found, splits)
 
 
-def open_folder(config: FolderConfig) -> Captioned:
+def open_folder(config: FolderConfig) -> CaptionedImages:
     """The dataset that a folder's config describes: images, or else .parquet files or tar shards.
 
     Raises:
         UserError: the folder is missing, or has too few usable images.
     """
     root = existing_folder(config.spec)
+    if config.captions != "given":
+        return _open_named(config, root)
     files = visible_files(root)
     packed = _packed(root, files, config)
     try:
@@ -57,6 +62,17 @@ def open_folder(config: FolderConfig) -> Captioned:
             raise
         return Captioned(config, packed())
     return Captioned(config, source if source.entries or packed is None else packed())
+
+
+def _open_named(config: FolderConfig, root: Path) -> CaptionedImages:
+    """A folder whose captions come from names, or from the templates alone."""
+    names = image_names(root)
+    if not names:
+        raise nothing_found(root, visible_files(root))
+    caption = caption_of if config.captions == "file_name" else no_caption
+    if len(names) >= LARGE:
+        return LargeFolder(config, root, names, caption)
+    return Captioned(config, NamedSource(root, names, caption, splits=config.splits))
 
 
 def _packed(root: Path, files: list[Path], config: FolderConfig) -> Callable[[], Source] | None:

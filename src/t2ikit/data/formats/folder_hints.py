@@ -10,7 +10,7 @@ from t2ikit.data.problems import SHOWN
 from t2ikit.errors import UserError
 from t2ikit.utils.quoting import visible
 
-METADATA = ("metadata.jsonl", "metadata.csv")
+METADATA = ("metadata.jsonl", "metadata.csv", "metadata.tsv")
 TAR = ("tar", "-xf", "{file}", "-C", "{folder}")
 UNPACK = {
     **dict.fromkeys((".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst"), TAR),
@@ -51,6 +51,7 @@ def captions_from_names(root: Path, images: list[Path]) -> str:
     code = FROM_NAMES.format(endings=json.dumps(endings), name="i.parent.name" if by_folder else "i.stem")
     what, command = "folders" if by_folder else "files", shlex.join(["python", "-c", code, str(root)])
     return (
+        "take them from the names of files and folders: --set data.captions=file_name; or "
         f"write a .txt beside each, or {METADATA[0]}; this writes it from the names of the {what}, "
         f"to be edited: `{command}`"
     )

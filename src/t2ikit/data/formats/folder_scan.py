@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
+import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from t2ikit.data.captions import captions_of, tidy
+from t2ikit.data.captions import captions_of, joined, tidy
+from t2ikit.data.formats.delimited import DELIMITED, Delimited
 from t2ikit.data.formats.folder_hints import METADATA, captions_from_names, nothing_found
+from t2ikit.data.formats.rows import find_column
 from t2ikit.data.image_files import SUFFIXES
 from t2ikit.data.problems import Problem, Problems
 from t2ikit.data.source import Entry
@@ -58,11 +59,17 @@ OUTSIDE = Problem(
     "images inside the folder",
     "move the image into the folder, and write its path relative to the metadata file",
 )
+LINK = Problem(
+    "a link in place of a file",
+    "paths of image files, relative to the table",
+    "links are not followed: download the images first, and write their paths in place of the links",
+)
 ABSENT = Problem(
     "metadata names a file that is not there",
     "every file_name to be an image, relative to the metadata file",
     "put the images in place, or remove their lines",
 )
+_LINK = re.compile(r"\s*([a-z][a-z0-9+.-]+://|data:)", re.IGNORECASE)
 ENCODINGS = "UTF-8, or UTF-16 or UTF-32 with a byte-order mark"
 NOT_UTF8 = Problem("text that is not UTF-8", ENCODINGS, "save the file as UTF-8")
 HAS_NUL = Problem(
@@ -76,7 +83,7 @@ def scan(
 ) -> tuple[list[Entry], list[str]]:
     """Find the captioned images among the files under `root`, sorted by name.
 
-    If there is a `metadata.jsonl` or `metadata.csv`, it alone says which images there are. Otherwise every
+    If there is a `metadata.jsonl`, `.csv` or `.tsv`, it alone says which images there are. Otherwise every
     image needs a .txt or .caption file of the same stem beside it, with a caption on each line.
 
     Returns:
@@ -197,21 +204,18 @@ def _from_metadata(root: Path, metadata: list[Path], column: str | None, problem
             entry = _entry(where, row, file.parent, root, column, problems)
             if entry is not None:
                 before = found.get(entry.name)
-                captions = (*before.captions, *entry.captions) if before else entry.captions
-                found[entry.name] = Entry(entry.name, tuple(dict.fromkeys(captions)), entry.place)
+                captions = joined(before.captions, entry.captions) if before else entry.captions
+                found[entry.name] = Entry(entry.name, captions, entry.place)
     if not found and not problems:
         problems.add(", ".join(_name(root, file) for file in metadata), NO_LINES)
     return sorted(found.values(), key=lambda entry: entry.name)
 
 
 def read_rows(file: Path, name: str, problems: Problems) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The rows of a .jsonl or .csv file with where they are, for messages."""
+    """The rows of a .jsonl, .csv or .tsv file with where they are, for messages."""
     text = read_text(file, name, problems) or ""
-    if file.suffix.lower() == ".csv":
-        reader = csv.DictReader(io.StringIO(text, newline=""))
-        for row in reader:
-            cells = {key: value for key, value in row.items() if key is not None and value is not None}
-            yield f"{name}:{reader.line_num}", cells
+    if file.suffix.lower() in DELIMITED:
+        yield from Delimited(text, name).rows(problems)
         return
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
@@ -233,8 +237,9 @@ def _entry(
     where: str, row: dict[str, Any], folder: Path, root: Path, column: str | None, problems: Problems
 ) -> Entry | None:
     """The entry of one line; None if it has a problem, which is noted."""
-    path = find_image(where, row, "file_name", folder, root, problems)
-    captions, problem = captions_of(row, column, ("file_name",))
+    key = find_column(row.keys(), None, ("file_name", "image")) or "file_name"
+    path = find_image(where, row, key, folder, root, problems)
+    captions, problem = captions_of(row, column, (key,))
     if problem is not None:
         problems.add(where + problem[1], problem[0])
     if path is None or captions is None:
@@ -249,6 +254,9 @@ def find_image(
     name = row.get(key)
     if not isinstance(name, str) or not name.strip():
         problems.add(f"{where} (has {', '.join(sorted(row)) or 'no keys'})", NO_NAME)
+        return None
+    if _LINK.match(name):
+        problems.add(f"{where} ({name[:80]})", LINK)
         return None
     path = Path(os.path.normpath(folder / name.replace("\\", "/")))
     if not path.is_relative_to(root):

@@ -32,7 +32,7 @@ def open_hub(config: HubConfig) -> Captioned:
     name, _, split = config.spec.removeprefix("hf:").partition(":")
     label = f"hf:{name}"
     if name.lower() in WITHDRAWN:
-        raise _withdrawn(label, name.lower())
+        raise withdrawn(label, name.lower())
     found = load(label, name, config)
     parts = named_splits(list(found)) if config.splits and not split else None
     if parts is None:
@@ -86,7 +86,7 @@ def load(label: str, name: str, config: HubConfig) -> Any:
         with offline, SCREEN.pause():
             found = datasets.load_dataset(name, config.subset, revision=config.revision)
     except (*refusals(), datasets.exceptions.DatasetsError) as error:
-        raise _unreachable(label, name, silent or reason(error)) from error
+        raise cannot_load(label, name, silent or reason(error)) from error
     return found
 
 
@@ -107,7 +107,8 @@ def _rows_of(label: str, found: Any, split: str) -> Any:
     return found[split or ("train" if "train" in splits else splits[0])]
 
 
-def _unreachable(label: str, name: str, why: str) -> UserError:
+def cannot_load(label: str, name: str, why: str) -> UserError:
+    """The error of a dataset that the Hub does not give."""
     return UserError(
         f"{label}: this dataset cannot be loaded",
         expected=f"the dataset {name} on the Hub, or what an earlier run kept of it on this machine",
@@ -116,7 +117,8 @@ def _unreachable(label: str, name: str, why: str) -> UserError:
     )
 
 
-def _withdrawn(label: str, name: str) -> UserError:
+def withdrawn(label: str, name: str) -> UserError:
+    """The error of a dataset of `WITHDRAWN`."""
     return UserError(
         f"{label}: this dataset is no longer on the Hub",
         expected="a dataset that can be loaded",

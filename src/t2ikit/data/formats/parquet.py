@@ -28,6 +28,7 @@ class ParquetSource(Rows):
         files: in the order of their rows.
         image_column, caption_column: names of columns; None: the usual ones.
         splits: keep the splits that the folders in the images' paths are named after.
+        origin: the address that a file was fetched from, by which the cache knows it.
 
     Raises:
         UserError: one is not a parquet file, or has not the columns.
@@ -41,8 +42,9 @@ class ParquetSource(Rows):
         caption_column: str | None,
         *,
         splits: bool = True,
+        origin: str | None = None,
     ) -> None:
-        self._tables = [_Table(path, image_column, caption_column) for path in files]
+        self._tables = [_Table(path, image_column, caption_column, origin) for path in files]
         self._starts = list(itertools.accumulate((table.count for table in self._tables), initial=0))
         rows = itertools.chain.from_iterable(table.rows() for table in self._tables)
         super().__init__(label, rows, self._tables[0].caption, splits=splits)
@@ -69,10 +71,13 @@ class ParquetSource(Rows):
 class _Table:
     """One file: its small columns read once, its images a row group at a time, by any thread."""
 
-    def __init__(self, path: Path, image_column: str | None, caption_column: str | None) -> None:
+    def __init__(
+        self, path: Path, image_column: str | None, caption_column: str | None, origin: str | None = None
+    ) -> None:
         self.path = path
         stat = path.stat()
-        self.identity = f"{path} {stat.st_size} {stat.st_mtime_ns}"
+        where = f"{path} {stat.st_size} {stat.st_mtime_ns}"
+        self.identity = where if origin is None else f"{origin} {stat.st_size}"
         schema = self._file.schema_arrow
         self.image, self.caption = choose_columns(str(path), schema.names, image_column, caption_column)
         self._named = "path" in _fields(schema.field(self.image))

@@ -67,16 +67,16 @@ def cell_bytes(cell: Any) -> bytes:
 
 
 def choose_columns(
-    label: str, names: Sequence[str], image: str | None, caption: str | None
+    label: str, names: Sequence[str], image: str | None, caption: str | None, hint: str = ""
 ) -> tuple[str, str]:
-    """Which columns hold images and captions.
+    """Which columns hold images and captions; `hint` is what else to do where one is missing.
 
     Raises:
         UserError: none of the usual columns is there, or not the given one.
     """
     return (
-        _column(label, names, image, IMAGE_KEYS, "image"),
-        _column(label, names, caption, CAPTION_KEYS, "caption"),
+        _column(label, names, image, IMAGE_KEYS, "image", hint),
+        _column(label, names, caption, CAPTION_KEYS, "caption", hint),
     )
 
 
@@ -85,15 +85,22 @@ def find_column(names: Collection[str], given: str | None, usual: Sequence[str])
     return next((name for name in ((given,) if given else usual) if name in names), None)
 
 
-def _column(label: str, names: Sequence[str], given: str | None, usual: Sequence[str], what: str) -> str:
+def _column(
+    label: str, names: Sequence[str], given: str | None, usual: Sequence[str], what: str, hint: str
+) -> str:
     found = find_column(names, given, usual)
     if found is not None:
         return found
+    fix = f"--set data.{what}_column=NAME; " + did_you_mean(given or usual[0], names) + hint
+    if what == "image" and given is None and any("url" in name.lower() for name in names):
+        fix = (
+            "links are not followed: download the images first, and give their paths or the images themselves"
+        )
     raise UserError(
         f"{label}: no column of {what}s" if given is None else f"{label}: no column {given!r}",
         expected=given or "one of " + ", ".join(usual),
         got=", ".join(names),
-        fix=f"--set data.{what}_column=NAME; " + did_you_mean(given or usual[0], names),
+        fix=fix,
     )
 
 

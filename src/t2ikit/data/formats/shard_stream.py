@@ -13,6 +13,7 @@ import json
 import shutil
 import tempfile
 import warnings
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,9 @@ from t2ikit.core.batch import Record
 from t2ikit.core.interfaces import Dataset, Split, StreamingDataset
 from t2ikit.core.rng import derive_seed
 from t2ikit.data.captioned import Captioned
-from t2ikit.data.configs import ShardsConfig
+from t2ikit.data.configs import HubConfig, ShardsConfig
 from t2ikit.data.formats.shards import ShardSource, existing_shards, expand, is_remote
+from t2ikit.data.streams.fetching import Unreachable, download
 from t2ikit.errors import T2ikitWarning, UserError
 from t2ikit.utils.extras import import_extra
 from t2ikit.utils.quoting import one_line
@@ -47,54 +49,55 @@ def open_shards(config: ShardsConfig) -> Dataset:
     return Captioned(config, ShardSource(pattern, existing_shards(pattern), config.caption_column))
 
 
-class ShardStream(StreamingDataset):
-    """The samples of shards that are too many to be indexed before training.
+class StreamedFiles(StreamingDataset):
+    """The samples of files that are too many to be looked at before training.
 
-    Validation is a part of the first shard, chosen by a hash of the names (none with data.validation=0);
-    everything else is for training.
+    A subclass calls `begin` in its constructor.
 
-    Args:
-        config: the pattern, and how images are read.
-
-    Raises:
-        UserError: a local shard is missing, or the first has no usable image.
+    Attributes:
+        label: for messages.
+        config: how images are read.
+        urls: of the files.
+        first: whose images are held out.
     """
 
-    def __init__(self, config: ShardsConfig) -> None:
-        self.config = config
-        self.pattern = config.spec.removeprefix("wds:")
-        self.urls = expand(self.pattern)
-        if not any(map(is_remote, self.urls)):
-            existing_shards(self.pattern)
+    label: str
+    config: ShardsConfig | HubConfig
+    urls: list[str]
+    first: Captioned
+
+    def begin(self, held_out: Captioned | None = None) -> None:
+        """Open what is held out.
+
+        Args:
+            held_out: of which all images are, as its own "train" split; None: a part of the first file,
+                chosen by a hash of the names (none with data.validation=0).
+        """
         self.skipped: set[int] = set()
-        self.first = self._open(0)
+        self.first = self._open(0) if held_out is None else held_out
+        self._held_out: Split = "validation" if held_out is None else "train"
         self.warnings = self.first.warnings
-        self.trained_prompts = self.first.trained_prompts
+        self.trained_prompts = held_out is None and self.first.trained_prompts
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_open"}
 
     @functools.cached_property
     def _open(self) -> Callable[[int], Captioned]:
-        return functools.lru_cache(maxsize=2 * GROUP)(self._prepare)
+        return functools.lru_cache(maxsize=2 * GROUP)(self.prepare)
 
-    def _prepare(self, number: int) -> Captioned:
-        """One shard's usable samples, resized and cached, so that the next epoch decodes nothing."""
-        url, column = self.urls[number], self.config.caption_column
-        least = 1 if number else None  # nothing is held out of the later shards
-        if not is_remote(url):
-            path = Path(url)
-            return Captioned(self.config, ShardSource(path.name, [path], column), least=least)
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / f"shard-{number:06d}.tar"
-            fetch(url, path)
-            return Captioned(self.config, ShardSource(url, [path], column, origin=url), least=least)
+    @abstractmethod
+    def prepare(self, number: int) -> Captioned:
+        """One file's usable samples, resized and cached, so that the next epoch decodes nothing."""
 
     def _samples(self, number: int) -> list[tuple[int, Split, int]]:
         """A shard's training samples; empty if none is usable."""
-        splits: tuple[Split, ...] = ("train",) if number == 0 else ("train", "validation")
+        partly = number == 0 and self._held_out == "validation"
+        splits: tuple[Split, ...] = ("train",) if partly else ("train", "validation")
         try:
             shard = self._open(number)
+        except Unreachable:
+            raise  # another try may succeed: a run that skipped it would not be resumed as the same
         except UserError as error:
             if number not in self.skipped:
                 skipped = f"{self.urls[number]}: this shard is skipped: {error}"
@@ -113,22 +116,22 @@ class ShardStream(StreamingDataset):
         """
         if split == "train":
             raise UserError(
-                f"wds:{self.pattern}: the number of training images of a stream is not known",
+                f"{self.label}: the number of training images of a stream is not known",
                 expected="a dataset that was looked at whole",
                 got="data.stream=true",
                 fix="leave data.stream out where the shards are on this machine",
             )
-        return self.first.size(split)
+        return self.first.size(self._held_out)
 
     def record(self, split: Split, index: int) -> Record:
         """Validation image `index`."""
         self.size(split)
-        return self.first.record(split, index)
+        return self.first.record(self._held_out, index)
 
     def captions(self, split: Split, index: int) -> tuple[str, ...]:
         """The captions of validation image `index`."""
         self.size(split)
-        return self.first.captions(split, index)
+        return self.first.captions(self._held_out, index)
 
     def prompts(self, n: int, seed: int) -> list[str]:
         """Captions of the validation split, or of the first shard if that is empty."""
@@ -140,7 +143,7 @@ class ShardStream(StreamingDataset):
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the shards' names, the first shard's content and how images are read."""
+        """Hash of the files' names, the content of what is held out and how images are read."""
         names = json.dumps([self.urls, self.first.fingerprint])
         return hashlib.blake2b(names.encode(), digest_size=16).hexdigest()
 
@@ -152,7 +155,7 @@ class ShardStream(StreamingDataset):
         """
         if len(self.urls) < world:
             raise UserError(
-                f"wds:{self.pattern}: fewer shards than processes",
+                f"{self.label}: fewer shards than processes",
                 expected=f"at least {world} shards, one a process",
                 got=len(self.urls),
                 fix="write smaller shards, or start fewer processes",
@@ -178,12 +181,49 @@ class ShardStream(StreamingDataset):
         return [mine[at : at + GROUP] for at in range(0, len(mine), GROUP)]
 
 
+class ShardStream(StreamedFiles):
+    """The samples of tar shards.
+
+    Args:
+        config: the pattern, and how images are read.
+
+    Raises:
+        UserError: a local shard is missing, or the first has no usable image.
+    """
+
+    config: ShardsConfig
+
+    def __init__(self, config: ShardsConfig) -> None:
+        self.config = config
+        self.pattern = config.spec.removeprefix("wds:")
+        self.label = f"wds:{self.pattern}"
+        self.urls = expand(self.pattern)
+        if not any(map(is_remote, self.urls)):
+            existing_shards(self.pattern)
+        self.begin()
+
+    def prepare(self, number: int) -> Captioned:
+        """One shard's usable samples."""
+        url, column = self.urls[number], self.config.caption_column
+        least = 1 if number else None  # nothing is held out of the later shards
+        if not is_remote(url):
+            path = Path(url)
+            return Captioned(self.config, ShardSource(path.name, [path], column), least=least)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"shard-{number:06d}.tar"
+            fetch(url, path)
+            return Captioned(self.config, ShardSource(url, [path], column, origin=url), least=least)
+
+
 def fetch(url: str, path: Path) -> None:
     """Download a remote shard to a file.
 
     Raises:
         UserError: it cannot be fetched.
     """
+    if url.startswith(("http://", "https://")):
+        download(url, path)
+        return
     gopen = import_extra("webdataset.gopen", "webdataset", f"wds:{url}")
     try:
         with gopen.gopen(url, "rb") as source, path.open("wb") as target:
@@ -193,5 +233,5 @@ def fetch(url: str, path: Path) -> None:
             f"wds:{url}: this shard cannot be fetched",
             expected="a tar file there",
             got=one_line(error, 160),
-            fix="check the address; https:// needs curl, other schemes the program webdataset calls for them",
+            fix="check the address; each scheme needs the program that webdataset calls for it",
         ) from error

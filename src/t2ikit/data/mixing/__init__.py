@@ -1,0 +1,1 @@
+"""Several sources as one dataset, shown as often as their weights say."""

@@ -1,0 +1,1 @@
+"""What is fetched while training goes on: files over http(s), and datasets of the Hub."""
