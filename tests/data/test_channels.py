@@ -138,3 +138,26 @@ def test_a_generator_of_rgb_alone_is_refused(folder, tmp_path):
             str(TOYS), recipe="toys/denoiser", set=["data.channels=rgba", "train.steps=1"], data=str(folder),
             out=tmp_path / "run", device="cpu",
         )  # fmt: skip
+
+
+def test_datasets_of_different_channels_do_not_mix(folder):
+    with pytest.raises(UserError, match="different channels"):
+        t2ikit.train(
+            "imagen", set=[*UNET, *SHORT, "data.channels=rgba"], data=[str(folder), "creatures"], device="cpu"
+        )
+
+
+def test_a_sprite_is_edited_with_its_alpha(folder, tmp_path):
+    run = t2ikit.train(
+        "imagen",
+        set=[*UNET, *SHORT, "data.channels=rgba"],
+        data=str(folder),
+        out=tmp_path / "r",
+        device="cpu",
+    )
+    sprite = disc(16)
+    kept = t2ikit.sample(run, ["disc"], n=1, image=sprite, strength=0, device="cpu").pil()[0]
+    alpha = np.asarray(sprite)[..., 3]
+    assert (np.asarray(kept)[..., 3] == alpha).all()
+    shown = alpha > 128
+    assert np.abs(np.asarray(kept)[shown].astype(int) - np.asarray(sprite)[shown]).max() <= 2

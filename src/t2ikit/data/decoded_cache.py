@@ -102,6 +102,11 @@ def _workers() -> int:
     return min(8, os.cpu_count() or 1)
 
 
+def how_to_read(config: CaptionedConfig) -> tuple[int, str, str, int]:
+    """What `read_image` takes besides the file."""
+    return config.size, config.background, config.fit, config.image_channels
+
+
 def reading_of(config: CaptionedConfig) -> list[Any]:
     """The options that decide about pixels. Channels came later: old caches are of RGB."""
     channels = [] if config.channels == "rgb" else [config.channels]
@@ -155,8 +160,7 @@ def _decode_all(source: Source, config: CaptionedConfig, pixels: np.memmap) -> d
             content_digest = digest(content)
             with open_image(io.BytesIO(content)) as opened:
                 size = opened.size
-            how = (config.size, config.background, config.fit, config.image_channels)
-            pixels[place] = read_image(io.BytesIO(content), *how).numpy()
+            pixels[place] = read_image(io.BytesIO(content), *how_to_read(config)).numpy()
         except UNREADABLE as error:
             return content_digest, (0, 0), reason(error)
         return content_digest, size, None

@@ -22,7 +22,7 @@ from t2ikit import __version__
 from t2ikit.config.toml import parse_setting
 from t2ikit.core.interfaces import Dataset, Split
 from t2ikit.core.metric import ImageSet, NotMeasured
-from t2ikit.data.image_files import SUFFIXES, UNREADABLE, open_image, square, to_rgb
+from t2ikit.data.image_files import SUFFIXES, UNREADABLE, open_image, square, to_channels
 from t2ikit.errors import UserError, option
 from t2ikit.evaluation.evaluator import few, measured, sort_settings
 from t2ikit.evaluation.images import training_images
@@ -159,7 +159,7 @@ def _without_prompts(
 def _read(file: Path) -> Image.Image:
     try:
         with open_image(file) as image:
-            return to_rgb(image)
+            return to_channels(image)
     except UNREADABLE as error:
         raise UserError(
             f"{file}: this image cannot be read",

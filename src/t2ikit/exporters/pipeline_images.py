@@ -39,7 +39,9 @@ def image_options(
     """
     low_res, edit = None, None
     if model.generator.super_resolution is None:
-        edit = read_edit(image, mask_image, strength, prompts=prompts, size=model.context.image_size)
+        size, channels = model.context.image_size, model.context.image_channels
+        given = (image, mask_image, strength)
+        edit = read_edit(*given, prompts=prompts, size=size, channels=channels)
         edit = None if edit is None else edit.repeated(samples)
     else:
         refuse_alone("a super-resolution model upscales its image, whole", mask_image, strength)

@@ -122,7 +122,8 @@ def _own_options(
     scales: Sequence[float],
 ) -> dict[str, Any]:
     """Options of the base model alone, checked; `given` are image, mask and strength."""
-    edit = read_edit(*given, prompts=prompts, size=model.context.image_size)
+    size, channels = model.context.image_size, model.context.image_channels
+    edit = read_edit(*given, prompts=prompts, size=size, channels=channels)
     check_edit(model, edit, negative, steps=steps, guidance=scales)
     return {"steps": steps, "negative": negative, "edit": edit}
 

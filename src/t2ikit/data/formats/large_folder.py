@@ -19,7 +19,7 @@ from torch import Tensor
 
 from t2ikit.data.captioned import CaptionedImages, check_usable, held_out, layout_note, warnings_of
 from t2ikit.data.configs import FolderConfig
-from t2ikit.data.decoded_cache import reason
+from t2ikit.data.decoded_cache import how_to_read, reading_of, reason
 from t2ikit.data.formats.names import NO_WORDS, Names, has_words, no_caption
 from t2ikit.data.formats.rows import composed
 from t2ikit.data.image_files import UNREADABLE, read_image
@@ -97,7 +97,7 @@ class LargeFolder(CaptionedImages):
         path = self.root / entry.place
         try:
             content = io.BytesIO(path.read_bytes())
-            return read_image(content, self.config.size, self.config.background, self.config.fit)
+            return read_image(content, *how_to_read(self.config))
         except UNREADABLE as error:
             raise UserError(
                 f"{path}: {UNREADABLE_IMAGE.what}",
@@ -111,7 +111,7 @@ class LargeFolder(CaptionedImages):
         """Hash of names and how images are read; their contents are not read."""
         c = self.config
         assert isinstance(c, FolderConfig)
-        reading = [c.size, c.background, c.fit, c.validation, c.flip, c.templates, c.splits, c.captions]
+        reading = [*reading_of(c), c.validation, c.flip, c.templates, c.splits, c.captions]
         found = hashlib.blake2b(f"names 1 {reading}".encode(), digest_size=16)
         self._names.digest_into(found.update)
         return found.hexdigest()

@@ -50,7 +50,9 @@ class MixConfig(DatasetConfig):
             raise ValueError(f"{len(self.parts)} datasets need as many weights, not {len(weights)}")
         if weights is not None and not all(0 < weight < math.inf for weight in weights):
             raise ValueError("weights are finite numbers above 0")
-        self.part_configs()
+        channels = [config.image_channels for config in self.part_configs()]
+        if len(set(channels)) > 1:
+            raise ValueError(f"the datasets have images of different channels: {channels}")
         return self
 
     def part_configs(self) -> list[DatasetConfig]:

@@ -3,39 +3,45 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from numbers import Real
 from pathlib import Path
 from typing import Any
 
+import torch
 from PIL import Image
 from torch import Tensor
 
-from t2ikit.data.image_files import UNREADABLE, open_image, square, to_rgb
+from t2ikit.data.image_files import UNREADABLE, open_image, square, to_channels, to_tensor
 from t2ikit.errors import UserError, option
 from t2ikit.sampling.editing.edit import ImageEdit
 from t2ikit.utils.console import log
-from t2ikit.utils.images import from_pil, to_pil
+from t2ikit.utils.images import from_uint8, to_pil
 from t2ikit.utils.quoting import one_line, shortened
 
 STRENGTH, STRENGTH_WITH_MASK = 0.8, 1.0
 """What diffusers takes where none is given, without a mask and with one."""
+MASK = 0
+"""Stands for the channels of a mask, which is gray whatever the model's images are."""
 ALIKE = 0.02
 """By how much the sides' ratio of a mask may differ from its image's, for both are whole pixels."""
-KINDS = "a file, an image of Pillow, a tensor (3, H, W) in [-1, 1], or a list with one of them a prompt"
+KINDS = "a file, an image of Pillow, a tensor (C, H, W) in [-1, 1], or a list with one of them a prompt"
 MASKS = "a file, an image of Pillow, a tensor (H, W) in [0, 1], or a list with one of them a prompt"
 
 
-def read_edit(image: Any, mask: Any, strength: float | None, *, prompts: int, size: int) -> ImageEdit | None:
+def read_edit(
+    image: Any, mask: Any, strength: float | None, *, prompts: int, size: int, channels: int = 3
+) -> ImageEdit | None:
     """The edit that arguments ask for, with an image for each prompt; None where they ask for none.
 
     Args:
-        image: a file, an image of Pillow or a tensor (3, H, W) in [-1, 1] for all prompts, or a list or
-            tensor of them with one for each; on white where it is transparent.
+        image: a file, an image of Pillow or a tensor (C, H, W) in [-1, 1] for all prompts, or a list or
+            tensor of them with one for each; on white where it is transparent, unless C is 4.
         mask: the same, grey, white where it is repainted; a tensor is (H, W) in [0, 1].
         strength: in [0, 1]; None: 0.8, with a mask 1.
         prompts: P.
         size: height and width of the model's images: others are cut to their centre square and resized.
+        channels: C of the model's images.
 
     Raises:
         UserError: a file that cannot be read, a mask of another shape or without an image, a strength that is
@@ -45,14 +51,14 @@ def read_edit(image: Any, mask: Any, strength: float | None, *, prompts: int, si
         refuse_alone("there is no image to begin at", mask, strength)
         return None
     share = _checked_strength(strength, STRENGTH if mask is None else STRENGTH_WITH_MASK)
-    originals = _listed("image", image, prompts, _rgb)
-    edited = from_pil([_sized("image", one, name, size) for one, name in originals])
+    originals = _listed("image", image, prompts, channels)
+    edited = _as_tensor([_sized("image", one, name, size) for one, name in originals])
     if mask is None:
         return ImageEdit(edited.expand(prompts, -1, -1, -1).contiguous(), None, share)
-    masks = _listed("mask_image", mask, prompts, _grey)
+    masks = _listed("mask_image", mask, prompts, MASK)
     for place, (one, name) in enumerate(masks):
         _check_shape(one, name, originals[min(place, len(originals) - 1)][0])
-    white = from_pil([_sized("mask_image", one, name, size).convert("L") for one, name in masks])[:, :1] >= 0
+    white = _as_tensor([_sized("mask_image", one, name, size) for one, name in masks]) >= 0
     shape = (prompts, -1, -1, -1)
     return ImageEdit(edited.expand(shape).contiguous(), white.expand(shape).contiguous(), share)
 
@@ -91,11 +97,10 @@ Named = tuple[Image.Image, str]
 """An image of Pillow, and what messages call it."""
 
 
-def _listed(name: str, given: Any, prompts: int, of_tensor: Callable[[Tensor], Image.Image]) -> list[Named]:
-    """The given images as RGB of Pillow: one, or one for each prompt."""
-    dimensions = 3 if of_tensor is _rgb else 2
+def _listed(name: str, given: Any, prompts: int, channels: int) -> list[Named]:
+    """The given images of Pillow, with so many channels: one, or one for each prompt."""
     several = isinstance(given, (list, tuple)) or (
-        isinstance(given, Tensor) and given.ndim == 4 and given.shape[1] in (1, 3)
+        isinstance(given, Tensor) and given.ndim == 4 and given.shape[1] in (1, channels)
     )
     ones: Sequence[Any] = list(given) if several else [given]
     if len(ones) not in (1, prompts):
@@ -105,30 +110,44 @@ def _listed(name: str, given: Any, prompts: int, of_tensor: Callable[[Tensor], I
             got=len(ones),
             fix="give one image, or as many as prompts",
         )
-    return [_opened(name, one, dimensions, of_tensor) for one in ones]
+    return [_opened(name, one, channels) for one in ones]
 
 
-def _opened(name: str, given: Any, dimensions: int, of_tensor: Callable[[Tensor], Image.Image]) -> Named:
+def _opened(name: str, given: Any, channels: int) -> Named:
     if isinstance(given, (str, Path)):
-        return _read(name, Path(given).expanduser()), str(given)
+        return _read(name, Path(given).expanduser(), channels), str(given)
     try:
         if isinstance(given, Image.Image):
-            return to_rgb(given), option(name)
-        if isinstance(given, Tensor) and given.ndim in (dimensions, 3):
-            return of_tensor(given.detach().cpu()), option(name)
+            return _with_channels(given, channels), option(name)
+        if isinstance(given, Tensor) and given.ndim in (2 if channels == MASK else 3, 3):
+            shown = (
+                _grey(given.detach().cpu())
+                if channels == MASK
+                else _of_tensor(given.detach().cpu(), channels)
+            )
+            return _with_channels(shown, channels), option(name)
     except UNREADABLE as error:
         raise _unread(name, option(name), one_line(error)) from error
     got = f"a tensor {tuple(given.shape)}" if isinstance(given, Tensor) else type(given).__name__
     raise _unread(name, option(name), got)
 
 
-def _read(name: str, path: Path) -> Image.Image:
-    """A file as RGB, upright, on white."""
+def _with_channels(image: Image.Image, channels: int) -> Image.Image:
+    return to_channels(image, "white", 1 if channels == MASK else channels)
+
+
+def _as_tensor(images: Sequence[Image.Image]) -> Tensor:
+    """Images of one size as (N, C, H, W) in [-1, 1]."""
+    return from_uint8(torch.stack([to_tensor(image) for image in images]))
+
+
+def _read(name: str, path: Path, channels: int) -> Image.Image:
+    """A file, upright, on white where it is transparent unless the model knows transparency."""
     if not path.is_file():
         raise _unread(name, f"{option(name)} {path}", "a folder" if path.is_dir() else "no such file")
     try:
         with open_image(path) as image:
-            return to_rgb(image)
+            return _with_channels(image, channels)
     except UNREADABLE as error:
         raise _unread(name, f"{option(name)} {path}", one_line(error)) from error
 
@@ -142,9 +161,9 @@ def _unread(name: str, what: str, got: str) -> UserError:
     )
 
 
-def _rgb(image: Tensor) -> Image.Image:
-    """A tensor (3, H, W) in [-1, 1] of Pillow."""
-    if image.shape[0] != 3 or not image.is_floating_point() or not bool((image.abs() <= 1.001).all()):
+def _of_tensor(image: Tensor, channels: int) -> Image.Image:
+    """A tensor (C, H, W) in [-1, 1] of Pillow."""
+    if image.shape[0] != channels or not image.is_floating_point() or not bool((image.abs() <= 1.001).all()):
         raise ValueError(f"a tensor {tuple(image.shape)} of {image.dtype}, or with values beyond [-1, 1]")
     return to_pil(image[None])[0]
 
