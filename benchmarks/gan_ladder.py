@@ -57,7 +57,7 @@ class Rung:
         recipe: `gigagan/ladder-RECIPE`; where there are changes, only the name of the row.
         title: what the table calls it.
         clip: whether it takes a CLIP.
-        changes: of the recipe `gigagan/default`, as after `--set`.
+        changes: of the recipe `gigagan/plain`, as after `--set`.
     """
 
     recipe: str
@@ -125,7 +125,7 @@ class Ladder:
         if run.is_dir():
             call([*T2IKIT, "train", "--resume", run])
         else:
-            recipe = "default" if rung.changes else f"ladder-{rung.recipe}"
+            recipe = "plain" if rung.changes else f"ladder-{rung.recipe}"
             call([*T2IKIT, "train", "--plugin", "gigagan", "--recipe", f"gigagan/{recipe}",
                   "--out", run, "--seed", seed, *self.settings(rung, rate)])  # fmt: skip
         found = measure(run, self.n, self.clip("judge", 1))

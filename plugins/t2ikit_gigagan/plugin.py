@@ -218,6 +218,7 @@ def t2ikit_recipes() -> list[RecipeSpec]:
     hub = "openai/clip-vit-base-patch32 from the Hub (605 MB), or --set losses.clip.weight=0"
     return [
         RecipeSpec("default", RECIPES / "default.toml", "32 px, creatures, minutes on a CPU"),
+        RecipeSpec("plain", RECIPES / "plain.toml", "the default without what reads word by word"),
         RecipeSpec("sr-32-64", RECIPES / "sr-32-64.toml", "32 to 64 px, creatures, minutes on a CPU"),
         RecipeSpec("gigagan-64", RECIPES / "gigagan-64.toml", "64 px with everything on, for one GPU", hub),
         RecipeSpec(

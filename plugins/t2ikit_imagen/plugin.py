@@ -141,6 +141,7 @@ def t2ikit_recipes() -> list[RecipeSpec]:
     return [
         RecipeSpec("default", RECIPES / "default.toml", "32 px, creatures, minutes on a CPU"),
         RecipeSpec("long", RECIPES / "long.toml", "32 px, creatures, nearly three times as long"),
+        RecipeSpec("creatures", RECIPES / "creatures.toml", "32 px, the packaged model, five times as long"),
         RecipeSpec("imagen-64", RECIPES / "imagen-64.toml", "the reference configuration, for a GPU"),
         RecipeSpec("imagen-64-v", RECIPES / "imagen-64-v.toml", "the same size with better settings"),
         RecipeSpec(

@@ -22,6 +22,7 @@ GAN = [
     "generator.channels=[8,8,8]",
     "generator.filters=[1,1,1]",
     "generator.attention=[false,true,false]",
+    "generator.text_attention=[]",
     "generator.head_width=8",
     "critics.multiscale.channels=[8,8,8]",
     "critics.multiscale.attention=[false,true,false]",

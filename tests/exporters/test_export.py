@@ -51,6 +51,7 @@ GAN = [
     "generator.channels=[16,16,16]",
     "generator.filters=[1,1,1]",
     "generator.attention=[false,true,false]",
+    "generator.text_attention=[]",
     "generator.head_width=16",
     "critics.multiscale.channels=[16,16,16]",
     "critics.multiscale.attention=[false,true,false]",

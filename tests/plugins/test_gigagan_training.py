@@ -29,6 +29,7 @@ GAN = [
     "generator.channels=[32, 32, 16]",
     "generator.filters=[1, 2, 4]",
     "generator.attention=[false, true, true]",
+    "generator.text_attention=[]",
     "generator.head_width=16",
     "critics.multiscale.channels=[32, 32, 16]",
     "critics.multiscale.attention=[false, true, false]",

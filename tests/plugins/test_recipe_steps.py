@@ -35,7 +35,7 @@ RECIPES = sorted(
 )
 RECIPES += ["t2ikit/distil"]  # of which gigagan/distil is made, with the critic of gigagan/default
 BATCH = 2
-OPERATIONS = {"imagen/default": 1_500, "gigagan/default": 3_400}
+OPERATIONS = {"imagen/default": 1_500, "gigagan/plain": 3_400, "gigagan/default": 4_200}
 """At most so many are launched in a step."""
 CAPTURED = [
     "imagen/default",

@@ -455,7 +455,16 @@ def runs(tmp_path_factory):
     ]
     wanted = {
         "diffusion": ("imagen/default", ["data.size=16", "sampler.steps=2", *DENOISER]),
-        "gan": ("gigagan/default", ["data.size=16", *gan, *critic, "generator.attention=[false,true,false]"]),
+        "gan": (
+            "gigagan/default",
+            [
+                "data.size=16",
+                *gan,
+                *critic,
+                "generator.attention=[false,true,false]",
+                "generator.text_attention=[]",
+            ],
+        ),
         "diffusion-sr": (
             "imagen/sr-32-64",
             ["data.size=32", *DENOISER, "generator.layers=1", "generator.crop=16", "text.width=32"],

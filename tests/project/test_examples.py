@@ -173,6 +173,7 @@ def test_schedulers_are_drawn_with_side_by_side_or_a_sentence_says_why_not(tmp_p
     gan = ["generator.channels=[16,16,16]", "generator.filters=[1,1,1]", "generator.head_width=16"]
     gan += ["generator.attention=[false,true,false]"]
     gan += [f"critics.multiscale.{setting.split('.')[1]}" for setting in gan if "filters" not in setting]
+    gan += ["generator.text_attention=[]"]
     for name, recipe, settings in (
         ("imagen", "imagen/default", denoiser),
         ("flow", "imagen/default", [*denoiser, "sampler.use=flow"]),

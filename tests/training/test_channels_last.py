@@ -22,6 +22,7 @@ GIGAGAN = (
     "generator.channels=[32, 32, 16]",
     "generator.filters=[1, 2, 2]",
     "generator.attention=[true, false, false]",
+    "generator.text_attention=[]",
     "critics.multiscale.channels=[32, 32, 16]",
     "critics.multiscale.attention=[true, false, false]",
 )
