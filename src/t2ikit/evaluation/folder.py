@@ -187,7 +187,7 @@ def _image_set(images: Sequence[Image.Image], dataset: Dataset, seed: int) -> tu
     others = sum(image.size != (side, side) for image in images)
     notes += [f"{others} images are cut to squares or resized to {side} px"] * bool(others)
     shown = from_pil([one if one.size == (side, side) else square(one, side) for one in images])
-    return ImageSet(shown, captions, dataset, real, None, training_images(dataset)), notes
+    return ImageSet(shown.contiguous(), captions, dataset, real, None, training_images(dataset)), notes
 
 
 def _real(dataset: Dataset, count: int, seed: int) -> tuple[list[str], Tensor]:
