@@ -36,6 +36,7 @@ METAVARS = {
     "folder": "FOLDER",
     "format": "NAME",
     "guidance": "W",
+    "init": "RUN",
     "json": "FILE",
     "metrics": "NAME,NAME",
     "minutes": "M",
@@ -63,6 +64,7 @@ METAVARS = {
 NAMED = (
     "data",
     "folder",
+    "init",
     "json",
     "out",
     "plugin",
@@ -75,6 +77,9 @@ NAMED = (
     "upscale",
 )
 """Parameters that take a path or a name, which is never empty."""
+
+A_RUN = "A run folder, an export, hf:OWNER/NAME or creatures."
+"""Help of what stands for a run."""
 
 NARROW = 60
 """Columns below which a description stands under its name."""

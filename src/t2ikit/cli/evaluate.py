@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from t2ikit.cli.command import A_RUN
 from t2ikit.cli.output import echo, print_error
 from t2ikit.cli.sample import Checkpoint, SamplerName, Steps, Weights, WeightsName
 from t2ikit.cli.train import Device
@@ -41,7 +42,7 @@ Sweeps = Annotated[
 
 
 def command(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    run: Annotated[Path, typer.Argument(help=A_RUN)],
     data: Annotated[
         str | None, typer.Option(help="Take the prompts from this dataset, not the run's own.")
     ] = None,

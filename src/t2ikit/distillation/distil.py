@@ -159,7 +159,7 @@ def _beginning(run: Run, model: Model) -> Callable[[Components], dict[str, Any]]
             load_state(network, weights, run.path)
         return {
             "kind": "distilled",
-            "run": run.path.resolve().name,
+            "run": run.name,
             "step": model.step,
             "generator": run.table["generator"]["use"],
             "data": run.info["data_fingerprint"],

@@ -47,7 +47,7 @@ def write_model_card(run: Run, out: Path, opened_with: str, model: Model, option
     held = (out / ENCODER).is_dir()
     data = portable(run.table, encoder=held)["data"]
     sampling = {key: run.table[key] for key in sorted(SAMPLING) if key in run.table}
-    name = visible(run.path.resolve().name)
+    name = visible(run.name)
     lines = [
         *_metadata(name, model),
         f"# {escaped(name)}",

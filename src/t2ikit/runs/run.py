@@ -41,6 +41,7 @@ class Run:
         info: what run.json holds: versions, plugins, data fingerprint, seed, device.
         registry: where `model` looks parts up; None: the installed plugins.
         ema: length of the average that `model` takes where it is told none; None: the one that training kept.
+        known_as: hf:OWNER/NAME or the name of a model that comes with t2ikit; None: a folder of the user's.
     """
 
     path: Path
@@ -48,6 +49,12 @@ class Run:
     info: dict[str, Any]
     registry: Registry | None = field(default=None, repr=False, compare=False)
     ema: float | None = None
+    known_as: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What it is called: that of its folder, or what it is known as."""
+        return self.known_as or self.path.resolve().name
 
     @property
     def image_size(self) -> int:
@@ -175,6 +182,11 @@ class Run:
     def exported(self) -> bool:
         """It is what `t2ikit export --format diffusers` wrote: the averaged weights, and no checkpoints."""
         return (self.path / "model_index.json").is_file()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing is to be written into its folder: it is an export, or not the user's own."""
+        return self.exported or self.known_as is not None
 
     @property
     def steps(self) -> list[int]:

@@ -50,7 +50,7 @@ def read_prompts(typed: Sequence[str], path: Path | None) -> list[str]:
     if not prompts:
         raise UserError(
             "there is no prompt to sample",
-            expected="captions after the run folder, or --prompts FILE",
+            expected="captions after the run, or --prompts FILE",
             got="nothing" if path is None else f"nothing in {path}",
             fix='t2ikit sample RUN "a green cat with red eyes"',
         )
@@ -79,7 +79,7 @@ def sample(
     """Sample images of prompts from a run. Nothing is written: `Samples.save` does.
 
     Args:
-        run: a run or an export, or its folder.
+        run: a run or an export, its folder, hf:OWNER/NAME or creatures.
         prompts: a caption, or P of them; "" samples without one.
         n: images of each prompt at each guidance.
         steps, guidance, sampler: None takes the recipe's; guidance may be several weights.

@@ -15,7 +15,7 @@ from accelerate.utils import broadcast_object_list
 from t2ikit.config.toml import parse_setting, readable
 from t2ikit.core.interfaces import Split, StreamingDataset
 from t2ikit.data.feed.resident import stays_on_device
-from t2ikit.errors import UserError, raise_together
+from t2ikit.errors import UserError, command, raise_together
 from t2ikit.nn.ema import EMA
 from t2ikit.recipes.compose import Components, build_components
 from t2ikit.recipes.read import steps_or_minutes
@@ -23,7 +23,7 @@ from t2ikit.recipes.recipe import Recipe
 from t2ikit.registry.registry import Registry
 from t2ikit.runs.commands import resume_command
 from t2ikit.runs.create import check_new, create_run, next_run_folder
-from t2ikit.runs.locking import lock_run
+from t2ikit.runs.files import lock_run
 from t2ikit.runs.open import open_run
 from t2ikit.runs.run import Run
 from t2ikit.text.vocabulary import cut_prompts
@@ -136,6 +136,13 @@ def resumed_recipe(registry: Registry, path: Path, settings: Sequence[str]) -> t
         UserError: it is no run, a plugin is missing, or a setting cannot change now.
     """
     run = open_run(path)
+    if run.is_closed:
+        raise UserError(
+            f"{run.name}: there is no training to go on with",
+            expected="a run folder with checkpoints, as `t2ikit train` makes them",
+            got=f"the trained model alone, in {run.path}",
+            fix=f"start a new run from its weights: `{command('t2ikit', 'train', '--init', path)}`",
+        )
     run.check_plugins(registry, training=True)
     with readable(settings) as good:
         chosen = tuple(steps_or_minutes(good))
@@ -221,7 +228,7 @@ def _train(
         return session.run
 
     try:
-        lock = lock_run(run) if accelerator.is_main_process else None
+        lock = lock_run(run.path) if accelerator.is_main_process else None
         for warning in components.dataset.warnings:
             display.log(f"warning: {warning}")
         for note in components.dataset.notes:
