@@ -17,7 +17,7 @@ from t2ikit.cli import completion, main
 from t2ikit.exporters.export import export
 from t2ikit.runs import named
 from t2ikit.utils import hub
-from training_support import no_curves, train_toy  # noqa: F401
+from training_support import export_of, no_curves, train_toy  # noqa: F401
 
 NAME = "hf:me/toy"
 
@@ -30,13 +30,7 @@ def run(tmp_path_factory):
 @pytest.fixture(scope="module")
 def exported(run):
     """An export, with files in it that nobody should fetch."""
-    out = run.path.parent / "export"
-    shutil.copytree(run.path, out)
-    (out / "model_index.json").write_text("{}")
-    checkpoint = out / "checkpoints" / "step-00000001"
-    (out / "generator").mkdir()
-    shutil.copy(checkpoint / "ema.safetensors", out / "generator" / "model.safetensors")
-    shutil.rmtree(out / "checkpoints")
+    out = export_of(run, run.path.parent / "export")
     (out / "pipeline.py").write_text("raise SystemExit('code of an export was run')")
     (out / "model.bin").write_bytes(b"pickle")
     return out

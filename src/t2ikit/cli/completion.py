@@ -88,6 +88,7 @@ COMPLETIONS: dict[str, Names] = {
     "spec": data_specs,
     "run": run_names,
     "runs": run_names,
+    "init": run_names,
     "resume": run_folders,
     "upscale": run_folders,
     "train.settings": setting_keys,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from t2ikit.cli.command import A_RUN
 from t2ikit.cli.output import echo, print_command, print_result
 from t2ikit.utils.console import log
 
@@ -46,6 +47,15 @@ def command(
         typer.Option(help="Train for this many minutes instead of train.steps; then sample a last grid."),
     ] = None,
     resume: Annotated[Path | None, typer.Option(help="Resume this run.")] = None,
+    init: Annotated[
+        Path | None, typer.Option(help=f"Begin with the averaged weights, and the recipe, of this. {A_RUN}")
+    ] = None,
+    init_partial: Annotated[
+        bool, typer.Option("--init-partial", help="Take the weights that fit; the rest begin at random.")
+    ] = False,
+    lora: Annotated[
+        int | None, typer.Option(metavar="RANK", help="Sets train.lora: adapt the run of --init by LoRA.")
+    ] = None,
     memory: Annotated[
         str | None,
         typer.Option(
@@ -57,11 +67,13 @@ def command(
         typer.Option("--dry-run", help="Check everything and predict memory and time; no run is written."),
     ] = False,
 ) -> None:
-    """Train a model from a recipe, or resume a run."""
+    """Train a model from a recipe or from the weights of another run, or resume a run."""
     from t2ikit.training.train import train
 
-    options: dict[str, Any] = {"recipe": recipe, "data": data, "set": settings, "out": out, "seed": seed}
+    chosen = [*(settings or []), *([] if lora is None else [f"train.lora={lora}"])]
+    options: dict[str, Any] = {"recipe": recipe, "data": data, "set": chosen, "out": out, "seed": seed}
     options |= {"device": device.value, "minutes": minutes, "resume": resume}
+    options |= {"init": init, "init_partial": init_partial}
     limit = nullcontext() if memory is None else _fitted(memory, plugin or [], options)
     if dry_run:
         from t2ikit.memory.dry_run import forecast_training
@@ -83,7 +95,7 @@ def _fitted(memory: str, plugin: list[str], options: dict[str, Any]) -> Abstract
     asked = {name: value for name, value in options.items() if name != "device"}
     fitted = fit_training(plugin, memory=memory, **asked)
     log(fitted.describe())
-    options["set"] = [*(options["set"] or []), *fitted.settings]
+    options["set"] = [*options["set"], *fitted.settings]
     return capped(fitted, options["device"])
 
 

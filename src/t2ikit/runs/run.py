@@ -14,7 +14,7 @@ from t2ikit.config.toml import apply_settings
 from t2ikit.core.interfaces import TextEncoder
 from t2ikit.core.rng import Numbers
 from t2ikit.errors import T2ikitWarning, UserError
-from t2ikit.nn.weights import another_checkpoint, check_finite, exported_weights, load_state
+from t2ikit.nn.weights import another_checkpoint, check_finite, exported_weights, load_state, merge_lora
 from t2ikit.recipes.compose import Model, build_model
 from t2ikit.recipes.datasets import data_of_run
 from t2ikit.recipes.recipe import SAMPLING, TABLES, Recipe
@@ -173,10 +173,11 @@ class Run:
     def weights(
         self, snapshot: ckpt.Snapshot, weights: str = "ema", ema: float | None = None
     ) -> dict[str, Tensor]:
-        """The generator's weights at a checkpoint, chosen as in `model`."""
+        """The generator's weights at a checkpoint, chosen as in `model`; adapters of LoRA are merged."""
         if ema is not None:
-            return synthesised(self.path, snapshot, ema)
-        return snapshot.tensors["ema" if weights == "ema" and "ema" in snapshot.tensors else "generator"]
+            return merge_lora(synthesised(self.path, snapshot, ema))
+        part = "ema" if weights == "ema" and "ema" in snapshot.tensors else "generator"
+        return merge_lora(snapshot.tensors[part])
 
     @property
     def exported(self) -> bool:

@@ -29,6 +29,7 @@ from t2ikit.runs.run import Run
 from t2ikit.text.vocabulary import cut_prompts
 from t2ikit.training.accelerator import describe_precision, in_precision, lay_out, make_accelerator
 from t2ikit.training.display import Display, Silent, make_display
+from t2ikit.training.finetuning.lora import add_lora
 from t2ikit.training.player import Player, make_players
 from t2ikit.training.session import Session
 from t2ikit.training.trackers import check_trackers
@@ -37,9 +38,9 @@ from t2ikit.training.validation import validation_data
 from t2ikit.utils.files import unwritable
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
-Begin = Callable[[Components], Mapping[str, Any]]
+Begin = Callable[[Components, Callable[[str], None]], Mapping[str, Any]]
 _AVERAGES = ("ema_decay", "ema_snapshots")
-FIXED_ON_RESUME = ("batch", "precision", "seed", *_AVERAGES, "prompts", "samples", "log_every")
+FIXED_ON_RESUME = ("batch", "precision", "seed", "lora", *_AVERAGES, "prompts", "samples", "log_every")
 
 
 def start_run(
@@ -59,7 +60,7 @@ def start_run(
         out: the new folder.
         device: auto, cpu, cuda or mps.
         progress: show on standard error how far it is.
-        begin: gives the built parts the weights they begin with; what run.json is to say of these.
+        begin: gives the built parts the weights they begin with, and logs; what run.json is to say of these.
 
     Raises:
         UserError: what cannot work, before anything is computed.
@@ -71,7 +72,7 @@ def start_run(
     validation_data(components.dataset)
     stays_on_device(recipe.parts["data"].config, components.dataset, accelerator.device)
     check_trackers(recipe.train.trackers)
-    origin = begin(components) if begin is not None else None
+    origin = begin(components, display.log) if begin is not None else None
     if accelerator.is_main_process:
         create_run(
             folder,
@@ -193,14 +194,15 @@ def make_trainer(
     recipe: Recipe, components: Components, accelerator: Accelerator, display: Display | None = None
 ) -> Trainer:
     """A trainer of built parts: players, optimisers and averaged weights."""
-    model = components.model
+    model, log = components.model, (display or Silent()).log
+    if recipe.train.lora:
+        add_lora(model.generator, recipe.train.lora, recipe.train.seed, log)
     players: list[Player] = make_players(
         model.generator, components.critics, components.losses, recipe.train.seed, model.context.random
     )
     lay_out(players, accelerator)
     decay = recipe.train.ema_decay
     ema = EMA(model.generator, decay) if decay else None
-    log = (display or Silent()).log
     return Trainer(players, recipe.train, dict(recipe.optimizer), accelerator, ema, log)
 
 
