@@ -26,6 +26,27 @@ class Device(str, Enum):
     mps = "mps"
 
 
+Init = Annotated[
+    Path | None, typer.Option(help=f"Begin with the averaged weights, and the recipe, of this. {A_RUN}")
+]
+InitPartial = Annotated[
+    bool, typer.Option("--init-partial", help="Take the weights that fit; the rest begin at random.")
+]
+Lora = Annotated[
+    int | None, typer.Option(metavar="RANK", help="Sets train.lora: adapt the run of --init by LoRA.")
+]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE", help="Fit into so much GPU memory, such as 12GB: sets micro-batch, checkpointing."
+    ),
+]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Check everything and predict memory and time; no run is written."),
+]
+
+
 def command(
     plugin: Annotated[
         list[str] | None, typer.Option(help="A plugin's name or ./file.py; may be repeated.")
@@ -47,25 +68,11 @@ def command(
         typer.Option(help="Train for this many minutes instead of train.steps; then sample a last grid."),
     ] = None,
     resume: Annotated[Path | None, typer.Option(help="Resume this run.")] = None,
-    init: Annotated[
-        Path | None, typer.Option(help=f"Begin with the averaged weights, and the recipe, of this. {A_RUN}")
-    ] = None,
-    init_partial: Annotated[
-        bool, typer.Option("--init-partial", help="Take the weights that fit; the rest begin at random.")
-    ] = False,
-    lora: Annotated[
-        int | None, typer.Option(metavar="RANK", help="Sets train.lora: adapt the run of --init by LoRA.")
-    ] = None,
-    memory: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SIZE", help="Fit into so much GPU memory, such as 12GB: sets micro-batch, checkpointing."
-        ),
-    ] = None,
-    dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Check everything and predict memory and time; no run is written."),
-    ] = False,
+    init: Init = None,
+    init_partial: InitPartial = False,
+    lora: Lora = None,
+    memory: Memory = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Train a model from a recipe or from the weights of another run, or resume a run."""
     from t2ikit.training.train import train

@@ -64,16 +64,21 @@ def train(
     settings = training_settings(set, seed, minutes)
     how: dict[str, Any] = {"device": device, "progress": progress}
     if resume is not None:
-        from t2ikit.training.start import resume_run
-
-        registry = registry_for(plugin, resume)
-        with observing(registry, callbacks):
-            return resume_run(registry, run_folder(resume), settings=settings, **how)
+        return _go_on(plugin, resume, callbacks, settings=settings, **how)
     registry, chosen, begin = new_training(plugin, recipe, data, settings, init, init_partial)
     from t2ikit.training.start import start_run
 
     with observing(registry, callbacks):
         return start_run(registry, chosen, as_path(out), begin=begin, **how)
+
+
+def _go_on(plugin: Plugins, resume: Run | str | Path, callbacks: Sequence[object], **options: Any) -> Run:
+    """Go on with a run, with the options of `resume_run`."""
+    registry = registry_for(plugin, resume)
+    from t2ikit.training.start import resume_run
+
+    with observing(registry, callbacks):
+        return resume_run(registry, run_folder(resume), **options)
 
 
 def new_training(
