@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import t2ikit
 from conftest import TOYS
 from t2ikit.runs import checkpoint as ckpt
 from t2ikit.runs.log import TIMED, read_log
+from t2ikit.text.vocabulary import write_words
 
 SMALL = {
     "train.batch": 4,
@@ -40,6 +42,18 @@ def train_toy(out: Path | str | None = None, set=None, recipe="toys/denoiser", *
     return t2ikit.train(
         TOYS, **kind, set=settings, out=out, **{"device": "cpu", "progress": False, **options}
     )
+
+
+def export_of(run, out: Path) -> Path:
+    """What an export of a toy would be, which none can be as its plugin is a file."""
+    shutil.copytree(run.path, out, ignore=shutil.ignore_patterns("checkpoints", "samples", "*.jsonl"))
+    (out / "model_index.json").write_text("{}")
+    (out / "generator").mkdir()
+    last = ckpt.checkpoints(run.path)[-1]
+    shutil.copy(last / "ema.safetensors", out / "generator" / "model.safetensors")
+    write_words(out, ckpt.load(last).state.get("words"))
+    (out / "run.json").write_text(json.dumps({**info_of(run.path), "step": run.steps_done}))
+    return out
 
 
 class At:

@@ -72,6 +72,8 @@ def test_training_commands_of_the_docs_make_a_recipe(page, tmp_path, monkeypatch
                 assert key in {*TrainConfig.model_fields} - {*FIXED_ON_RESUME}
         elif name in ("train", "memory") and not str(recipe).endswith(".toml"):
             plugins = [value for option, value in itertools.pairwise(words) if option == "--plugin"]
+            if "--init" in words and recipe is None:
+                plugins.append("imagen")  # of which the run would be
             there = [str(ROOT / one) if one.endswith(".py") else one for one in plugins]
             registry = Registry.load(there)
             read_recipe(registry, recipe, data=given.get("--data"), settings=settings_of(words))

@@ -16,8 +16,8 @@ from filelock import FileLock
 from t2ikit import UserError
 from t2ikit.cli import main
 from t2ikit.runs import listing as run_listing
+from t2ikit.runs.files import lock_run
 from t2ikit.runs.listing import age, list_runs, row, summarise
-from t2ikit.runs.locking import lock_run
 from training_support import interrupted, no_curves, train_toy
 
 __all__ = ["no_curves"]
@@ -110,14 +110,12 @@ def test_running_is_a_lock_that_is_held(runs):
 def test_looking_keeps_no_training_from_beginning(runs):
     fcntl = pytest.importorskip("fcntl")
 
-    class Run:
-        path = runs / "short"
-
-    handle = os.open(Run.path / ".training.lock", os.O_RDONLY)
+    run = runs / "short"
+    handle = os.open(run / ".training.lock", os.O_RDONLY)
     fcntl.flock(handle, fcntl.LOCK_SH)  # as `t2ikit runs` does for an instant
     thread = threading.Timer(0.2, os.close, [handle])
     thread.start()
-    lock = lock_run(Run)  # type: ignore[arg-type]
+    lock = lock_run(run)
     thread.join()
     assert lock.is_locked
     lock.release()

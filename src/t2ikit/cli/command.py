@@ -38,6 +38,7 @@ METAVARS = {
     "guidance": "W",
     "image": "FILE",
     "images": "FOLDER",
+    "init": "RUN",
     "json": "FILE",
     "mask": "FILE",
     "metrics": "NAME,NAME",
@@ -70,6 +71,7 @@ NAMED = (
     "folder",
     "image",
     "images",
+    "init",
     "json",
     "mask",
     "out",
@@ -83,6 +85,9 @@ NAMED = (
     "upscale",
 )
 """Parameters that take a path or a name, which is never empty."""
+
+A_RUN = "A run folder, an export, hf:OWNER/NAME or creatures."
+"""Help of what stands for a run."""
 
 NARROW = 60
 """Columns below which a description stands under its name."""

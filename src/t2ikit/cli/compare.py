@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
+from t2ikit.cli.command import A_RUN
 from t2ikit.cli.output import print_result
 from t2ikit.cli.train import Device
 
 
 def command(
-    runs: Annotated[list[Path], typer.Argument(help="Two or more run folders.")],
+    runs: Annotated[list[Path], typer.Argument(help=f"Two or more. {A_RUN}")],
     out: Annotated[Path, typer.Option(help="HTML file to write.")],
     prompts: Annotated[Path | None, typer.Option(help="A text file of prompts, one per line.")] = None,
     data: Annotated[

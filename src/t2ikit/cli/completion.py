@@ -62,6 +62,13 @@ def run_folders(incomplete: str) -> list[str]:
     return sorted(path.parent.as_posix() for path in Path("runs").glob("*/recipe.toml"))
 
 
+def run_names(incomplete: str) -> list[str]:
+    """The runs of this folder, and the models that come with t2ikit."""
+    from t2ikit.runs.named import packaged_names
+
+    return [*run_folders(incomplete), *packaged_names()]
+
+
 def setting_keys(incomplete: str) -> list[str]:
     """What can be set of training."""
     from t2ikit.recipes.schema import SECTIONS
@@ -79,8 +86,9 @@ COMPLETIONS: dict[str, Names] = {
     "metrics": metric_names,
     "data": data_specs,
     "spec": data_specs,
-    "run": run_folders,
-    "runs": run_folders,
+    "run": run_names,
+    "runs": run_names,
+    "init": run_names,
     "resume": run_folders,
     "upscale": run_folders,
     "train.settings": setting_keys,

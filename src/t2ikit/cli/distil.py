@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
+from t2ikit.cli.command import A_RUN
 from t2ikit.cli.train import Device, report
 
 
 def command(
-    run: Annotated[Path, typer.Argument(help="The run folder of a denoiser.")],
+    run: Annotated[Path, typer.Argument(help=f"A denoiser: {A_RUN[0].lower()}{A_RUN[1:]}")],
     out: Annotated[Path | None, typer.Option(help="New run folder. Default: runs/distil-001.")] = None,
     steps: Annotated[int | None, typer.Option(help="Sets train.steps.", min=1)] = None,
     calls: Annotated[

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from t2ikit.cli.command import A_RUN
 from t2ikit.cli.output import echo, print_error
 from t2ikit.cli.sample import Checkpoint, SamplerName, Steps, Weights, WeightsName
 from t2ikit.cli.train import Device
@@ -45,7 +46,7 @@ Sweeps = Annotated[
 
 
 def command(
-    run: Annotated[Path | None, typer.Argument(help="A run folder.")] = None,
+    run: Annotated[Path | None, typer.Argument(help=A_RUN)] = None,
     images: Images = None,
     data: Data = None,
     metrics: Metrics = None,

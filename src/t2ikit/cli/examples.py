@@ -10,6 +10,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "train": (
         "t2ikit train --plugin imagen --data path/to/images --set train.steps=4000",
         "t2ikit train --plugin imagen --minutes 10",
+        "t2ikit train --init runs/imagen-001 --data path/to/images",
         "t2ikit train --resume runs/imagen-001 --set train.steps=2000",
     ),
     "distil": (

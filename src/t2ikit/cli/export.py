@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from t2ikit.cli.command import A_RUN
 from t2ikit.cli.output import print_result
 from t2ikit.cli.sample import Ema
 from t2ikit.utils.progress import phase
@@ -22,7 +23,7 @@ class Stored(str, Enum):
 
 
 def command(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    run: Annotated[Path, typer.Argument(help=A_RUN)],
     format: Annotated[str, typer.Option(help="diffusers, if, or a plugin's format.")],
     out: Annotated[Path, typer.Option(help="Folder to write.")],
     plugin: Annotated[

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from t2ikit.cli.command import A_RUN
 from t2ikit.cli.output import print_result
 from t2ikit.cli.train import Device
 
@@ -62,7 +63,7 @@ Out = Annotated[
 
 
 def command(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    run: Annotated[Path, typer.Argument(help=A_RUN)],
     prompt: Prompt = None,
     prompts: Prompts = None,
     n: Annotated[int, typer.Option("-n", min=1, help="Images per prompt.")] = 4,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from t2ikit.cli.command import A_RUN
 from t2ikit.cli.output import echo, print_command, print_result
 from t2ikit.utils.console import log
 
@@ -23,6 +24,27 @@ class Device(str, Enum):
     cpu = "cpu"
     cuda = "cuda"
     mps = "mps"
+
+
+Init = Annotated[
+    Path | None, typer.Option(help=f"Begin with the averaged weights, and the recipe, of this. {A_RUN}")
+]
+InitPartial = Annotated[
+    bool, typer.Option("--init-partial", help="Take the weights that fit; the rest begin at random.")
+]
+Lora = Annotated[
+    int | None, typer.Option(metavar="RANK", help="Sets train.lora: adapt the run of --init by LoRA.")
+]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE", help="Fit into so much GPU memory, such as 12GB: sets micro-batch, checkpointing."
+    ),
+]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Check everything and predict memory and time; no run is written."),
+]
 
 
 def command(
@@ -50,28 +72,25 @@ def command(
         typer.Option(help="Train for this many minutes instead of train.steps; then sample a last grid."),
     ] = None,
     resume: Annotated[Path | None, typer.Option(help="Resume this run.")] = None,
-    memory: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SIZE", help="Fit into so much GPU memory, such as 12GB: sets micro-batch, checkpointing."
-        ),
-    ] = None,
-    dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Check everything and predict memory and time; no run is written."),
-    ] = False,
+    init: Init = None,
+    init_partial: InitPartial = False,
+    lora: Lora = None,
+    memory: Memory = None,
+    dry_run: DryRun = False,
 ) -> None:
-    """Train a model from a recipe, or resume a run."""
+    """Train a model from a recipe or from the weights of another run, or resume a run."""
     from t2ikit.training.train import train
 
+    chosen = [*(settings or []), *([] if lora is None else [f"train.lora={lora}"])]
     options: dict[str, Any] = {
         "recipe": recipe,
         "data": data or None,
-        "set": settings,
+        "set": chosen,
         "out": out,
         "seed": seed,
     }
     options |= {"device": device.value, "minutes": minutes, "resume": resume}
+    options |= {"init": init, "init_partial": init_partial}
     limit = nullcontext() if memory is None else _fitted(memory, plugin or [], options)
     if dry_run:
         from t2ikit.memory.dry_run import forecast_training
@@ -93,7 +112,7 @@ def _fitted(memory: str, plugin: list[str], options: dict[str, Any]) -> Abstract
     asked = {name: value for name, value in options.items() if name != "device"}
     fitted = fit_training(plugin, memory=memory, **asked)
     log(fitted.describe())
-    options["set"] = [*(options["set"] or []), *fitted.settings]
+    options["set"] = [*options["set"], *fitted.settings]
     return capped(fitted, options["device"])
 
 

@@ -49,7 +49,7 @@ def distil(
     Distribution matching (arXiv 2311.18828). `t2ikit.train(resume=student)` goes on with a student.
 
     Args:
-        run: a run of a denoiser, its folder, or an export.
+        run: a run of a denoiser or an export, its folder, hf:OWNER/NAME or creatures.
         out: the new run folder; None takes runs/distil-001, 002, and so on.
         steps: the setting train.steps.
         calls: network calls for an image, the setting generator.calls, 1 to 8.
@@ -82,7 +82,7 @@ def _prepared(
     name: str,
     data: str | None,
     settings: list[str],
-) -> tuple[Registry, Recipe, Callable[[Components], dict[str, Any]]]:
+) -> tuple[Registry, Recipe, Callable[..., dict[str, Any]]]:
     """Where parts are looked up, the student's recipe, and what loads the teacher's weights."""
     from t2ikit.runs.open import as_run, plugins_of
 
@@ -141,10 +141,10 @@ def completed_by(
     return complete
 
 
-def _beginning(run: Run, model: Model) -> Callable[[Components], dict[str, Any]]:
+def _beginning(run: Run, model: Model) -> Callable[..., dict[str, Any]]:
     """What loads the teacher's weights into student, teacher and score network."""
 
-    def begin(components: Components) -> dict[str, Any]:
+    def begin(components: Components, log: Callable[[str], None]) -> dict[str, Any]:
         from t2ikit.distillation.score import ScoreCritic
         from t2ikit.distillation.student import Student
         from t2ikit.nn.weights import load_state
@@ -159,7 +159,7 @@ def _beginning(run: Run, model: Model) -> Callable[[Components], dict[str, Any]]
             load_state(network, weights, run.path)
         return {
             "kind": "distilled",
-            "run": run.path.resolve().name,
+            "run": run.name,
             "step": model.step,
             "generator": run.table["generator"]["use"],
             "data": run.info["data_fingerprint"],

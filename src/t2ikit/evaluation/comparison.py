@@ -97,7 +97,7 @@ def compare_runs(
     a metric failed in it; `t2ikit evaluate` makes it anew, as where something was missing then.
 
     Args:
-        runs: at least two runs, or their folders.
+        runs: at least two runs, or their folders or names.
         options: for all of them.
         prompts: to sample side by side, at most 200; empty takes the first of the first run's evaluation.
         plugins, device: as in `evaluate`.
@@ -106,7 +106,7 @@ def compare_runs(
     Raises:
         UserError: too few or too many runs or prompts, or a run that cannot be evaluated.
     """
-    paths = [run.path if isinstance(run, Run) else Path(run) for run in runs]
+    paths = [Path(run.known_as or run.path) if isinstance(run, Run) else Path(run) for run in runs]
     _check(paths)
     _check_prompts(prompts)
     evaluators = [Evaluator(run, options, plugins=plugins, device=device) for run in runs]

@@ -44,7 +44,7 @@ class Evaluator:
     """A run that is opened once and measured any number of times, as a sweep does.
 
     Args:
-        run: a run, or its folder.
+        run: a run, its folder or name.
         options: what to sample and measure.
         plugins: ./file.py plugins that the run or a metric needs.
         device: where to compute.
@@ -194,7 +194,7 @@ class Evaluator:
         model, call = self.sampling_model(changes or {}), self._call(changes or {})
         ema = self._lengths.of(changes or {})
         return {
-            "run": self.run.path.resolve().name,
+            "run": self.run.name,
             "step": self.step,
             "weights": self.options.weights,
             **({} if ema is None else {"ema": ema}),

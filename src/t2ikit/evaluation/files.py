@@ -36,7 +36,7 @@ def make_folder(run: Run) -> Path:
     """
     folder = evaluations_of(run)
     try:
-        folder.mkdir(parents=run.exported, exist_ok=True)
+        folder.mkdir(parents=run.is_closed, exist_ok=True)
     except OSError as error:
         raise unwritable_numbers(folder, error) from error
     return folder

@@ -43,7 +43,7 @@ def evaluate(
     """Measure a run on prompts that it was not trained on, one image for each; or a folder of images.
 
     Args:
-        run: a run, or its folder.
+        run: a run, its folder, hf:OWNER/NAME or creatures.
         images: in its place, a folder of image files, which are compared with `data` (`measure_folder`).
         data, n, seed, steps, guidance, sampler, weights, checkpoint, ema: as in `EvaluationOptions`.
         metrics: names, or one text with commas between them, or "all": these may download what they need;
@@ -97,7 +97,7 @@ def sweep(
     Each evaluation is written into the run's folder as soon as it is made, and read where it was made before.
 
     Args:
-        run: a run, or its folder.
+        run: a run, its folder, hf:OWNER/NAME or creatures.
         axes: options of the sampler with their values, `{"guidance": [1, 3, 5]}`, or strings as after
             `--sweep`; `ema` is the length of the average. The first changes slowest.
         data, metrics, n, seed, steps, guidance, sampler, set, weights, checkpoint, ema, plugins, device: as
@@ -138,7 +138,7 @@ def compare(
     Each run is evaluated as `evaluate` does, unless it was before with the same options.
 
     Args:
-        runs: two to twelve runs, or their folders.
+        runs: two to twelve runs, their folders, or such names.
         out: HTML file to write; None writes none.
         prompts: to sample side by side; empty takes some of those that are measured.
         data, metrics, n, seed, set, plugins, device: as in `evaluate`.

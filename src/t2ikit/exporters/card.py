@@ -47,7 +47,7 @@ def write_model_card(run: Run, out: Path, opened_with: str, model: Model, option
     held = (out / ENCODER).is_dir()
     data = portable(run.table, encoder=held)["data"]
     sampling = {key: run.table[key] for key in sorted(SAMPLING) if key in run.table}
-    name = visible(run.path.resolve().name)
+    name = visible(run.name)
     lines = [
         *_metadata(name, model),
         f"# {escaped(name)}",
@@ -144,12 +144,15 @@ def _weights(run: Run, model: Model) -> list[str]:
 
 
 def _origin(run: Run) -> list[str]:
-    """The run whose weights it began with."""
-    origin = run.info.get("origin")
-    if not isinstance(origin, Mapping):
-        return []
-    generator, step = (escaped(str(origin.get(key))) for key in ("generator", "step"))
-    return [f"Distilled from {code(str(origin.get('run')))} ({generator}) at step {step}.", ""]
+    """The run whose weights it began with, the run that one began with, and so on."""
+    lines, origin, what = [], run.info.get("origin"), ""
+    while isinstance(origin, Mapping):
+        generator, step = (escaped(str(origin.get(key))) for key in ("generator", "step"))
+        kind = "Fine-tuned" if origin.get("kind") == "fine-tuned" else "Distilled"
+        data = f", trained on data with fingerprint {code(str(origin.get('data')))}"
+        lines += [f"{kind}{what} from {code(str(origin.get('run')))} ({generator}) at step {step}{data}.", ""]
+        origin, what = origin.get("origin"), " before that"
+    return lines
 
 
 def _numbers(run: Run, model: Model) -> list[str]:

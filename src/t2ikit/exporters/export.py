@@ -56,7 +56,7 @@ def export(
     """Write a run as a folder that other programs open.
 
     Args:
-        run: a run, or its folder.
+        run: a run, its folder, hf:OWNER/NAME or creatures.
         format: "diffusers", "if", or a plugin's; one of the run's own plugin comes first.
         out: folder to make.
         ema: length of the average, as in `sample`; None takes the average that training kept.

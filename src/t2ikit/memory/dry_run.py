@@ -29,12 +29,12 @@ from t2ikit.runs.run import Run
 from t2ikit.training import snapshots
 from t2ikit.training.accelerator import in_precision, training_batches
 from t2ikit.training.sample_grids import SampleGrids
-from t2ikit.training.start import check_data, check_left, make_trainer, prepare, resumed_recipe
+from t2ikit.training.start import Begin, check_data, check_left, make_trainer, prepare, resumed_recipe
 from t2ikit.training.trackers import check_trackers
 from t2ikit.training.train import (
     as_path,
     check_options,
-    read_recipe,
+    new_training,
     registry_for,
     run_folder,
     training_settings,
@@ -60,6 +60,8 @@ def forecast_training(
     device: str = "auto",
     minutes: float | None = None,
     resume: Run | str | Path | None = None,
+    init: Run | str | Path | None = None,
+    init_partial: bool = False,
     progress: bool = True,
 ) -> DryRun:
     """What `t2ikit.train` with the same arguments would do, and what it would take; no run is made.
@@ -67,13 +69,14 @@ def forecast_training(
     Raises:
         UserError: what cannot work.
     """
-    check_options(resume, recipe=recipe, data=data, out=out, seed=seed)
-    registry = registry_for(plugin, resume)
+    check_options(resume, recipe=recipe, data=data, out=out, seed=seed, init=init)
     settings = training_settings(set, seed, minutes)
     if resume is not None:
+        registry = registry_for(plugin, resume)
         return dry_resume(registry, run_folder(resume), settings=settings, device=device, progress=progress)
-    chosen = read_recipe(recipe, data=data, set=settings, registry=registry)
-    return dry_run(registry, chosen, as_path(out), device=device, progress=progress)
+    with nothing_downloaded():
+        registry, chosen, begin = new_training(plugin, recipe, data, settings, init, init_partial)
+    return dry_run(registry, chosen, as_path(out), device=device, progress=progress, begin=begin)
 
 
 def dry_run(
@@ -83,6 +86,7 @@ def dry_run(
     *,
     device: str = "auto",
     progress: bool = True,
+    begin: Begin | None = None,
 ) -> DryRun:
     """Check that a recipe can be trained here, and forecast what it takes.
 
@@ -95,7 +99,7 @@ def dry_run(
     folder = out or next_run_folder(recipe.parts["generator"].entry.plugin)
     check_free(folder)
     _check_writable(folder)
-    return _forecast(registry, recipe, device, progress, f"would be {folder}")
+    return _forecast(registry, recipe, device, progress, f"would be {folder}", begin=begin)
 
 
 def dry_resume(
@@ -132,7 +136,13 @@ def _check_writable(folder: Path) -> None:
 
 
 def _forecast(
-    registry: Registry, recipe: Recipe, device: str, progress: bool, place: str, run: Run | None = None
+    registry: Registry,
+    recipe: Recipe,
+    device: str,
+    progress: bool,
+    place: str,
+    run: Run | None = None,
+    begin: Begin | None = None,
 ) -> DryRun:
     check_trackers(recipe.train.trackers)
     before = words.cached_files(recipe)
@@ -144,6 +154,8 @@ def _forecast(
         said = [f"warning: {warning}" for warning in components.dataset.warnings] + list(
             components.dataset.notes
         )
+        if begin is not None:
+            begin(components, said.append)
         trainer = make_trainer(recipe, components, accelerator, display)
         done = 0 if run is None else _restored(run, recipe, components, trainer, said)
         prompts = SampleGrids(components, trainer).prompts

@@ -18,9 +18,10 @@ from t2ikit.memory.forecast import Forecast, forecast
 from t2ikit.recipes.recipe import Recipe
 from t2ikit.recipes.settings import Plugins, Settings
 from t2ikit.registry.registry import Registry
+from t2ikit.runs.open import as_run
 from t2ikit.runs.run import Run
 from t2ikit.training.start import resumed_recipe
-from t2ikit.training.train import check_options, read_recipe, registry_for, run_folder, training_settings
+from t2ikit.training.train import check_options, new_training, registry_for, run_folder, training_settings
 from t2ikit.utils.devices import find_device
 from t2ikit.utils.progress import phase
 
@@ -94,6 +95,8 @@ def fit_training(
     seed: int | None = None,
     minutes: float | None = None,
     resume: Run | str | Path | None = None,
+    init: Run | str | Path | None = None,
+    init_partial: bool = False,
 ) -> Fitted:
     """How `t2ikit.train` with the same arguments fits into the memory of one GPU.
 
@@ -104,15 +107,16 @@ def fit_training(
     """
     count = parse_memory(memory)
     _check_alone()
-    check_options(resume, recipe=recipe, data=data, out=out, seed=seed)
-    registry = registry_for(plugin, resume)
+    check_options(resume, recipe=recipe, data=data, out=out, seed=seed, init=init)
     settings = training_settings(set, seed, minutes)
+    begins = None if init is None else as_run(init)
 
     def read(more: Sequence[str]) -> Recipe:
         if resume is not None:
             return resumed_recipe(registry, run_folder(resume), [*settings, *more])[1]
-        return read_recipe(recipe, data=data, set=[*settings, *more], registry=registry)
+        return new_training(plugin, recipe, data, [*settings, *more], begins, init_partial)[1]
 
+    registry = registry_for(plugin, begins if resume is None else resume)
     with phase(f"fitting into {gigabytes(count)}"):
         return fit(read, registry, count, resumed=resume is not None)
 

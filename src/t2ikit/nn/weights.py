@@ -34,6 +34,23 @@ def exported_weights(path: Path) -> dict[str, Tensor]:
     return {key.removeprefix("generator."): tensor for key, tensor in tensors.items()}
 
 
+def merge_lora(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights with the LoRA adapters of peft added to the layers they are of: W + B A; others as they are.
+
+    Source: arXiv 2106.09685, equation 3, with alpha = r.
+    """
+    merged = {}
+    for name, own in tensors.items():
+        if ".lora_" in name:
+            continue
+        layer, base, rest = name.rpartition(".base_layer.")
+        down, up = (tensors.get(f"{layer}.lora_{which}.default.weight") for which in "AB")
+        if base and rest == "weight" and down is not None and up is not None:
+            own = (own.double() + up.double() @ down.double()).to(own.dtype)
+        merged[f"{layer}.{rest}" if base else name] = own
+    return merged
+
+
 def _damaged_export(path: Path, got: object) -> UserError:
     return UserError(
         f"{path} is damaged",

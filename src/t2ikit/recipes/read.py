@@ -24,6 +24,7 @@ def read_recipe(
     data: str | None = None,
     settings: Sequence[str] = (),
     complete: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+    base: Mapping[str, Any] | None = None,
 ) -> Recipe:
     """Find, overlay and check a recipe.
 
@@ -33,14 +34,15 @@ def read_recipe(
         data: a SPEC that replaces the recipe's data; the image size stays.
         settings: `key=value` strings, applied last.
         complete: adds tables that the recipe leaves open, before data and settings.
+        base: the recipe's tables, where it is none that `name` finds but only called so.
 
     Raises:
         UserErrors: everything that is wrong, together.
     """
-    raw = _extended(registry, name if name is not None else registry.default_recipe().canonical, ())
+    title = name if name is not None else registry.default_recipe().canonical
+    raw = _extended(registry, title, ()) if base is None else dict(base)
     if complete is not None:
         raw = complete(raw)
-    title = name or registry.default_recipe().canonical
     if data is not None:
         raw["data"] = replace_data(registry, raw.get("data", {}), data)
     with readable(settings) as settings:

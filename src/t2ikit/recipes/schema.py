@@ -37,6 +37,9 @@ class TrainConfig(Config):
     ema_snapshots: int = Field(0, ge=0, le=100)
     """store averages at up to so many steps, so that the length of the EMA can be chosen after training
     (`--ema 0.1`); 12 are enough; 0: none"""
+    lora: int = Field(0, ge=0, le=256)
+    """rank of LoRA adapters of the attention layers, which alone are trained, from the weights of another run
+    (`--init`); 0: train all weights"""
     num_workers: Literal["auto"] | Annotated[int, Field(ge=0, le=64)] = "auto"
     """processes that prepare data, one for a stream; 0: none; auto: up to 8 on CUDA, else for streams"""
     log_every: int = Field(10, ge=1)

@@ -1,4 +1,4 @@
-"""What can be read off a run folder's files without torch: how far it is."""
+"""What can be read off a run folder's files without torch: how far it is, and whether a process trains it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
+
+from t2ikit.errors import UserError
 
 _NAME = re.compile(r"step-\d{8,}")
+LOCK = ".training.lock"
 
 
 def checkpoints(run: Path, folder: str = "checkpoints") -> list[Path]:
@@ -61,12 +64,31 @@ def is_over(done: int, train: Mapping[str, Any], state: Mapping[str, Any]) -> bo
     return share >= 1 or float(kept.get("seconds", 0)) >= 60 * minutes
 
 
+def lock_run(run: Path) -> BaseFileLock:
+    """Keep other processes from training the same run; the system lets go of it when this one ends.
+
+    Raises:
+        UserError: another one is training it.
+    """
+    lock = FileLock(run / LOCK)
+    try:
+        lock.acquire(timeout=1)  # `t2ikit runs` holds it for an instant
+    except Timeout as error:
+        raise UserError(
+            f"{run}: another process is training this run",
+            expected="one process a run",
+            got="a lock that is held",
+            fix="wait for it, or stop it",
+        ) from error
+    return lock
+
+
 def is_locked(run: Path) -> bool:
     """Whether a process is training the run, found out without getting in its way.
 
     Where a shared lock can be had it is let go at once; `t2ikit train` waits that long for its own.
     """
-    lock = run / ".training.lock"
+    lock = run / LOCK
     if not lock.is_file():
         return False
     if sys.platform == "win32":

@@ -1,4 +1,4 @@
-"""From a path to a run: a run folder, or what was exported from one."""
+"""From a path or a name to a run: a run folder, or what was exported from one."""
 
 from __future__ import annotations
 
@@ -11,20 +11,24 @@ from t2ikit.config.toml import load_toml
 from t2ikit.errors import UserError
 from t2ikit.recipes.settings import Plugins
 from t2ikit.registry.registry import Registry
+from t2ikit.runs.named import accepted, find_run
 from t2ikit.runs.run import ENCODER, Run, damaged
 
 
 def open_run(path: str | Path) -> Run:
     """Look into a run folder.
 
+    Args:
+        path: the folder, or hf:OWNER/NAME, or the name of a model that comes with t2ikit.
+
     Raises:
         UserError: it is none, or a file of it is damaged.
     """
-    path = Path(path).expanduser()
+    path, known_as = find_run(path)
     recipe, info = path / "recipe.toml", path / "run.json"
     if not recipe.is_file() or not info.is_file():
         raise _no_run(path)
-    run = Run(path, with_new_keys(load_toml(recipe), str(recipe)), _read_info(info))
+    run = Run(path, with_new_keys(load_toml(recipe), str(recipe)), _read_info(info), known_as=known_as)
     try:
         _ = run.image_size, run.table["data"]["spec"], run.table["train"]
         _settle(run)
@@ -42,7 +46,7 @@ def _settle(run: Run) -> None:
 
 
 def as_run(run: Run | str | Path) -> Run:
-    """A run as it is, or the one whose folder is named.
+    """A run as it is, or the one that is named.
 
     Raises:
         UserError: it is none, or a file of it is damaged.
@@ -74,7 +78,7 @@ def _no_run(path: Path) -> UserError:
         )
     return UserError(
         f"{path} is not a run folder",
-        expected="a folder with recipe.toml and run.json, as `t2ikit train` makes them",
+        expected=f"a folder with recipe.toml and run.json, as `t2ikit train` makes them; {accepted()}",
         got=got,
         fix=fix,
     )

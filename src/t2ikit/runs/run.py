@@ -14,7 +14,7 @@ from t2ikit.config.toml import apply_settings
 from t2ikit.core.interfaces import TextEncoder
 from t2ikit.core.rng import Numbers
 from t2ikit.errors import T2ikitWarning, UserError
-from t2ikit.nn.weights import another_checkpoint, check_finite, exported_weights, load_state
+from t2ikit.nn.weights import another_checkpoint, check_finite, exported_weights, load_state, merge_lora
 from t2ikit.recipes.compose import Model, build_model
 from t2ikit.recipes.datasets import data_of_run
 from t2ikit.recipes.recipe import SAMPLING, TABLES, Recipe
@@ -41,6 +41,7 @@ class Run:
         info: what run.json holds: versions, plugins, data fingerprint, seed, device.
         registry: where `model` looks parts up; None: the installed plugins.
         ema: length of the average that `model` takes where it is told none; None: the one that training kept.
+        known_as: hf:OWNER/NAME or the name of a model that comes with t2ikit; None: a folder of the user's.
     """
 
     path: Path
@@ -48,6 +49,12 @@ class Run:
     info: dict[str, Any]
     registry: Registry | None = field(default=None, repr=False, compare=False)
     ema: float | None = None
+    known_as: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What it is called: that of its folder, or what it is known as."""
+        return self.known_as or self.path.resolve().name
 
     @property
     def image_size(self) -> int:
@@ -172,15 +179,21 @@ class Run:
     def weights(
         self, snapshot: ckpt.Snapshot, weights: str = "ema", ema: float | None = None
     ) -> dict[str, Tensor]:
-        """The generator's weights at a checkpoint, chosen as in `model`."""
+        """The generator's weights at a checkpoint, chosen as in `model`; adapters of LoRA are merged."""
         if ema is not None:
-            return synthesised(self.path, snapshot, ema)
-        return snapshot.tensors["ema" if weights == "ema" and "ema" in snapshot.tensors else "generator"]
+            return merge_lora(synthesised(self.path, snapshot, ema))
+        part = "ema" if weights == "ema" and "ema" in snapshot.tensors else "generator"
+        return merge_lora(snapshot.tensors[part])
 
     @property
     def exported(self) -> bool:
         """It is what `t2ikit export --format diffusers` wrote: the averaged weights, and no checkpoints."""
         return (self.path / "model_index.json").is_file()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing is to be written into its folder: it is an export, or not the user's own."""
+        return self.exported or self.known_as is not None
 
     @property
     def steps(self) -> list[int]:

@@ -31,7 +31,7 @@ class SamplerConfig(Config):
     guidance_interval: tuple[Fraction, Fraction] = (0.0, 1.0)
     """range of noise levels t/T with guidance and autoguidance, weight 1 elsewhere (arXiv 2404.07724)"""
     guidance_model: str = ""
-    """autoguidance: a worse model to guide away from: a run folder, or self for this run; then :STEP, :raw or
+    """autoguidance: a worse model to guide away from: another run, or self for this run; then :STEP, :raw or
     :ema=WIDTH for other than its newest EMA weights (runs/small, self:500, self:ema=0.2); empty: none"""
     autoguidance: float = Field(2.0, ge=0, le=50)
     """weight of autoguidance beside that of guidance; 1: none (arXiv 2406.02507)"""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import re
 from pathlib import Path
 
 from t2ikit.errors import UserError
@@ -16,17 +17,18 @@ OUTPUTS = "outputs"
 def evaluations_of(run: Run) -> Path:
     """The folder of a run's evaluations: in the run, or ./outputs/NAME-DIGEST/evaluations for an export.
 
-    The digest is of the export's recipe and weights, so that no other model's evaluation is taken for its.
+    The digest is of its recipe and weights, so that no other model's evaluation is taken for its.
     """
     base = run.path
-    if run.exported:
-        base = Path(OUTPUTS) / f"{run.path.resolve().name}-{_digest(run.path)}"
+    if run.is_closed:
+        name = re.sub(r"[^\w.-]+", "-", run.name) if run.known_as else run.name
+        base = Path(OUTPUTS) / f"{name}-{_digest(run.path)}"
     return base / "evaluations"
 
 
 def _digest(export: Path) -> str:
     found = hashlib.blake2b(digest_size=4)
-    weights = sorted((export / "generator").glob("*.safetensors"))
+    weights = sorted([*export.glob("generator/*.safetensors"), *export.glob("checkpoints/*/manifest.json")])
     for path in (export / "recipe.toml", export / "run.json", *weights):
         with path.open("rb") as file:
             while block := file.read(1 << 20):
@@ -70,7 +72,7 @@ def make_output(run: Run, out: Path | None = None) -> Path:
 
 
 def _numbered(run: Run) -> Path:
-    return Path(OUTPUTS) if run.exported else run.path / OUTPUTS
+    return Path(OUTPUTS) if run.is_closed else run.path / OUTPUTS
 
 
 def unwritable_images(folder: Path, error: OSError) -> UserError:

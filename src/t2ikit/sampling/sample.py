@@ -53,7 +53,7 @@ def read_prompts(typed: Sequence[str], path: Path | None) -> list[str]:
     if not prompts:
         raise UserError(
             "there is no prompt to sample",
-            expected="captions after the run folder, or --prompts FILE",
+            expected="captions after the run, or --prompts FILE",
             got="nothing" if path is None else f"nothing in {path}",
             fix='t2ikit sample RUN "a green cat with red eyes"',
         )
@@ -86,7 +86,8 @@ def sample(
     """Sample images of prompts from a run. Nothing is written: `Samples.save` does.
 
     Args:
-        run, prompts: a run, an export, or its folder; a caption, or P of them ("" samples without one).
+        run: a run or an export, its folder, hf:OWNER/NAME or creatures.
+        prompts: a caption, or P of them ("" samples without one).
         n, seed: images of each prompt at each guidance, and the seed of their noise.
         steps, guidance, sampler: None takes the recipe's; guidance may be several weights.
         set: options of the sampler and of `upscale`, `{"sampler.eta": 1, "upscale.steps": 9}`, or strings.

@@ -44,11 +44,12 @@ class Vocabulary:
 
     Args:
         encoder: splits captions into words; nothing is counted if it cannot.
+        before: the counts of the run whose weights this one begins with.
     """
 
-    def __init__(self, encoder: TextEncoder) -> None:
+    def __init__(self, encoder: TextEncoder, before: Mapping[str, int] | None = None) -> None:
         self._encoder = encoder
-        self._counts: Counter[str] | None = None if encoder.words("") is None else Counter()
+        self._counts: Counter[str] | None = None if encoder.words("") is None else Counter(before or {})
         self._captions: Counter[str] = Counter()
 
     def see(self, captions: Sequence[str], step: int) -> None:

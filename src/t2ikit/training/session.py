@@ -70,7 +70,7 @@ class Session:
         self.latest: dict[str, float] = {}
         self.interrupts = Interrupts(display.log)
         self.trackers: Trackers | None = None
-        self.vocabulary = Vocabulary(components.model.encoder)
+        self.vocabulary = Vocabulary(components.model.encoder, components.model.words)
         self.averages = RunAverages(components.model.generator, run.path, self.config)
         self.done = self.saved = 0
 

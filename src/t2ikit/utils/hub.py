@@ -240,7 +240,6 @@ def download(repository: str, **options: Any) -> Path:
     Raises:
         Exception: one of `refusals()`; a ConnectionError, soon, where the Hub does not answer.
     """
-    import huggingface_hub
     from huggingface_hub.utils import validate_repo_id
 
     validate_repo_id(repository)  # before anything is asked
@@ -250,6 +249,17 @@ def download(repository: str, **options: Any) -> Path:
         raise ConnectionError(f"it is not on this machine, and a forecast downloads nothing: {command}{size}")
     require(endpoint())
     log(f"downloading {repository}{size} to {cache()}")
+    return snapshot(repository, **options)
+
+
+def snapshot(repository: str, **options: Any) -> Path:
+    """The same without a word or a look at the network first.
+
+    Raises:
+        Exception: one of `refusals()`.
+    """
+    import huggingface_hub
+
     with SCREEN.pause():
         return Path(huggingface_hub.snapshot_download(repository, **{"allow_patterns": FILES, **options}))
 
