@@ -2,7 +2,7 @@
 
     python benchmarks/packaged.py --out runs/packaged [--seed 0] [--into src/t2ikit/packaged] [-n 1024]
 
-Trains `imagen/hour` (about an hour on two cores), distils it, measures both on prompts that training never
+Trains `imagen/creatures` (under an hour on one core), distils it, measures both on prompts that training never
 showed, and exports them; the cards hold the recipe, the seed and the figures. What is there already is not
 done again: stop it and start it again as you like.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import t2ikit
 
-RECIPE = "imagen/hour"
+RECIPE = "imagen/creatures"
 MODELS = ("creatures", "creatures-one-step")
 METRICS = ("prompt-accuracy", "reader-distance", "reader-diversity")
 MIB = 2**20

@@ -32,6 +32,7 @@ METAVARS = {
     "batch": "N",
     "checkpoint": "STEP",
     "data": "SPEC",
+    "dtype": "DTYPE",
     "ema": "LENGTH",
     "folder": "FOLDER",
     "format": "NAME",

@@ -30,7 +30,9 @@ def command(
         list[str] | None, typer.Option(help="A plugin that the run or the format needs.")
     ] = None,
     ema: Ema = None,
-    dtype: Annotated[Stored, typer.Option(help="Precision of the stored weights.")] = Stored.float32,
+    dtype: Annotated[
+        Stored, typer.Option(help="Precision of the stored weights: float32, float16 or bfloat16.")
+    ] = Stored.float32,
     push_to: Annotated[str | None, typer.Option(help="Also upload to OWNER/NAME on the Hub.")] = None,
     private: Annotated[bool, typer.Option("--private", help="Upload to a private repository.")] = False,
 ) -> None:

@@ -26,6 +26,16 @@ class Device(str, Enum):
     mps = "mps"
 
 
+Data = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="creatures, openmoji, FOLDER, FILE.parquet, FILE.csv, hf:OWNER/NAME, wds:SHARDS; may be "
+        "repeated, to mix them: --set data.weights=[3,1]."
+    ),
+]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="KEY=VALUE, overrides the recipe; may be repeated.")
+]
 Init = Annotated[
     Path | None, typer.Option(help=f"Begin with the averaged weights, and the recipe, of this. {A_RUN}")
 ]
@@ -54,16 +64,8 @@ def command(
     recipe: Annotated[
         str | None, typer.Option(help="A recipe's name or a TOML file. Default: the plugin's default recipe.")
     ] = None,
-    data: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="creatures, openmoji, FOLDER, FILE.parquet, FILE.csv, hf:OWNER/NAME, wds:SHARDS; may be "
-            "repeated, to mix them: --set data.weights=[3,1]."
-        ),
-    ] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", help="KEY=VALUE, overrides the recipe; may be repeated.")
-    ] = None,
+    data: Data = None,
+    settings: Settings = None,
     out: Annotated[Path | None, typer.Option(help="New run folder. Default: runs/NAME-001.")] = None,
     seed: Annotated[int | None, typer.Option(help="Sets train.seed.")] = None,
     device: Annotated[Device, typer.Option(help="Device to compute on.")] = Device.auto,

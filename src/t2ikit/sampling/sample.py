@@ -86,8 +86,7 @@ def sample(
     """Sample images of prompts from a run. Nothing is written: `Samples.save` does.
 
     Args:
-        run: a run or an export, its folder, hf:OWNER/NAME or creatures.
-        prompts: a caption, or P of them ("" samples without one).
+        run: a run or an export, its folder, hf:OWNER/NAME or creatures; `prompts` are P captions, or one.
         n, seed: images of each prompt at each guidance, and the seed of their noise.
         steps, guidance, sampler: None takes the recipe's; guidance may be several weights.
         set: options of the sampler and of `upscale`, `{"sampler.eta": 1, "upscale.steps": 9}`, or strings.

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import ValidationError, create_model, model_validator
 from typing_extensions import Self
@@ -83,7 +83,8 @@ def mix_config(parts: Sequence[tuple[str, type[DatasetConfig]]]) -> type[MixConf
     bases = [
         one for one in classes if not any(other is not one and issubclass(other, one) for other in classes)
     ]
-    made: type[MixConfig] = create_model("MixedDataConfig", __base__=(MixConfig, *bases))
+    all_bases: tuple[type[Any], ...] = (MixConfig, *bases)
+    made: type[MixConfig] = create_model("MixedDataConfig", __base__=all_bases)
     made.parts = tuple(parts)
     made.__doc__ = MixConfig.__doc__
     return made
