@@ -2,9 +2,9 @@
 
     python benchmarks/packaged.py --out runs/packaged [--seed 0] [--into src/t2ikit/packaged] [-n 1024]
 
-Trains `imagen/creatures` (under an hour on one core), distils it, measures both on prompts that training never
-showed, and exports them; the cards hold the recipe, the seed and the figures. What is there already is not
-done again: stop it and start it again as you like.
+Trains `imagen/creatures` (under an hour on one core), distils it, measures both on prompts that training
+never showed, and exports them; the cards hold the recipe, the seed and the figures. What is there already
+is not done again: stop it and start it again as you like.
 """
 
 from __future__ import annotations
