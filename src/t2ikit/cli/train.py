@@ -25,6 +25,15 @@ class Device(str, Enum):
     mps = "mps"
 
 
+Data = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="creatures, openmoji, FOLDER, FILE.parquet, FILE.csv, hf:OWNER/NAME, wds:SHARDS; may be "
+        "repeated, to mix them: --set data.weights=[3,1]."
+    ),
+]
+
+
 def command(
     plugin: Annotated[
         list[str] | None, typer.Option(help="A plugin's name or ./file.py; may be repeated.")
@@ -32,13 +41,7 @@ def command(
     recipe: Annotated[
         str | None, typer.Option(help="A recipe's name or a TOML file. Default: the plugin's default recipe.")
     ] = None,
-    data: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="creatures, openmoji, FOLDER, FILE.parquet, FILE.csv, hf:OWNER/NAME, wds:SHARDS; may be "
-            "repeated, to mix them: --set data.weights=[3,1]."
-        ),
-    ] = None,
+    data: Data = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="KEY=VALUE, overrides the recipe; may be repeated.")
     ] = None,
@@ -64,14 +67,8 @@ def command(
     """Train a model from a recipe, or resume a run."""
     from t2ikit.training.train import train
 
-    options: dict[str, Any] = {
-        "recipe": recipe,
-        "data": data or None,
-        "set": settings,
-        "out": out,
-        "seed": seed,
-    }
-    options |= {"device": device.value, "minutes": minutes, "resume": resume}
+    options: dict[str, Any] = {"recipe": recipe, "set": settings, "out": out, "seed": seed}
+    options |= {"data": data or None, "device": device.value, "minutes": minutes, "resume": resume}
     limit = nullcontext() if memory is None else _fitted(memory, plugin or [], options)
     if dry_run:
         from t2ikit.memory.dry_run import forecast_training

@@ -44,8 +44,7 @@ def train(
     Args:
         plugin: a plugin's name or the path of a file, or several; one of them gives the recipe.
         recipe: its name or a TOML file; None takes the plugin's default.
-        data: creatures, openmoji, a folder, a file, hf:OWNER/NAME or wds:SHARDS, in place of the
-            recipe's; or several of them, to be mixed as `data.weights` says.
+        data: creatures, openmoji, a folder, a file, hf:OWNER/NAME, wds:SHARDS, or several, to be mixed.
         set: settings laid over the recipe: a mapping such as {"train.steps": 500}, or "KEY=VALUE" strings.
         out: the new run folder; None takes runs/PLUGIN-001, 002, and so on.
         seed, device: the setting train.seed; auto, cpu, cuda or mps.

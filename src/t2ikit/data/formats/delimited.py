@@ -48,7 +48,7 @@ class Delimited:
         told = _FIRST_LINE.match(text)
         self._name, self._lines_before = name, 0 if told is None else 1
         self._text = text if told is None else text[told.end() :]
-        delimiters = DELIMITERS if told is None else (told[1],)
+        delimiters: tuple[str, ...] = DELIMITERS if told is None else (told[1],)
         if name.lower().endswith(".tsv"):
             delimiters = tuple(sorted(delimiters, key=lambda delimiter: delimiter != "\t"))
         self._dialect = _sniffed(self._text, delimiters, {column for column in like if column})
