@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import overload
 
@@ -82,13 +82,10 @@ class Names(Sequence[str]):
         names: in their order.
     """
 
-    def __init__(self, names: Iterator[str] | Sequence[str]) -> None:
-        content = bytearray()
-        ends = [0]
-        for name in names:
-            content += os.fsencode(name)
-            ends.append(len(content))
-        self._content, self._ends = bytes(content), np.array(ends, dtype=np.int64)
+    def __init__(self, names: Sequence[str]) -> None:
+        parts = [os.fsencode(name) for name in names]
+        lengths = np.fromiter(map(len, parts), np.int64, len(parts))
+        self._content, self._ends = b"".join(parts), np.concatenate([[0], np.cumsum(lengths)])
 
     def __len__(self) -> int:
         return len(self._ends) - 1
@@ -123,7 +120,7 @@ def image_names(root: Path) -> list[str]:
                     continue
                 if item.is_dir(follow_symlinks=False):
                     left.append((f"{prefix}{name}/", item.path))
-                elif os.path.splitext(name)[1].lower() in SUFFIXES:
+                elif name[name.rfind(".") :].lower() in SUFFIXES:
                     found.append(prefix + name)
     return sorted(found, key=composed)
 

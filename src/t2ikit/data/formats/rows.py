@@ -106,7 +106,8 @@ def _column(
 
 def composed(name: str) -> str:
     """A file's name in the form that is the same on every system: forward slashes, Unicode composed."""
-    return unicodedata.normalize("NFC", name.replace("\\", "/"))
+    name = name.replace("\\", "/")
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 def no_rows(label: str) -> UserError:

@@ -79,7 +79,7 @@ def mix_config(parts: Sequence[tuple[str, type[DatasetConfig]]]) -> type[MixConf
     Args:
         parts: the SPEC and config class of each.
     """
-    classes = dict.fromkeys(config_class for _, config_class in parts)
+    classes: dict[Any, None] = dict.fromkeys(config_class for _, config_class in parts)
     bases = [
         one for one in classes if not any(other is not one and issubclass(other, one) for other in classes)
     ]
