@@ -31,7 +31,7 @@ RECIPES = sorted(
     f"{folder.parent.name.removeprefix('t2ikit_')}/{path.stem}"
     for folder in PLUGINS.glob("*/recipes")
     for path in folder.glob("*.toml")
-    if path.stem != "distil"
+    if path.stem not in ("distil", "long", "creatures", "plain")  # whose steps are other recipes'
 )
 RECIPES += ["t2ikit/distil"]  # of which gigagan/distil is made, with the critic of gigagan/default
 BATCH = 2
