@@ -137,7 +137,9 @@ def _sample_batches(
         chunk = inputs[start : start + batch]
         condition = condition_for(model, chunk.prompts, chunk.low_res, chunk.negative)
         done = chunk_progress(progress, place, len(starts))
-        more: dict[str, Any] = {} if chunk.edit is None else {"edit": chunk.edit.to(model.context.device)}
+        more: dict[str, Any] = {}
+        if chunk.edit is not None:  # only for samplers that take one
+            more["edit"] = chunk.edit.to(model.context.device)
         with autocast(model):
             images = model.sampler(
                 model.generator, condition, draws=chunk.draws, progress=done, **options, **more
