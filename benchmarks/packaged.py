@@ -32,7 +32,7 @@ def finished(run: Path) -> bool:
 
 def trained(out: Path, seed: int) -> list[Path]:
     """The folders of teacher and student, which are trained where they are not."""
-    teacher, student = out / "teacher", out / "student"
+    teacher, student = (out / name for name in MODELS)
     if not finished(teacher):
         t2ikit.train("imagen", recipe=RECIPE, seed=seed, out=teacher, device="cpu")
     if not finished(student):

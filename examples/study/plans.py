@@ -67,7 +67,7 @@ LADDER = (
     Rung("clip", "+ CLIP", "gigagan/ladder-clip", clip=True),
     Rung("multiscale", "+ multi-scale", "gigagan/ladder-multiscale", clip=True),
     Rung("filter-bank", "+ filter bank", "gigagan/ladder-filter-bank", clip=True),
-    Rung("gan", "the GAN's default: matching, contrastive", "gigagan/default"),
+    Rung("gan", "the plain GAN: matching, contrastive", "gigagan/plain"),
 )
 DENOISER = Rung("diffusion", "diffusion", "imagen/default")
 
