@@ -11,8 +11,10 @@ from PIL import Image
 
 import t2ikit
 from conftest import TOYS
+from t2ikit.cli import main
 from t2ikit.data.image_files import read_image
 from t2ikit.errors import UserError
+from t2ikit.testing import check_dataset
 from t2ikit.utils.grids import CHECK_LEVELS, fit
 from t2ikit.utils.images import as_rgb, flattened, from_uint8, to_pil
 
@@ -162,3 +164,17 @@ def test_a_sprite_is_edited_with_its_alpha(folder, tmp_path):
     assert (np.asarray(kept)[..., 3] == alpha).all()
     shown = alpha > 128
     assert np.abs(np.asarray(kept)[shown].astype(int) - np.asarray(sprite)[shown]).max() <= 2
+
+
+@pytest.mark.parametrize("kind", ["rgba", "gray"])
+def test_what_looks_at_the_data_takes_them(folder, tmp_path, capsys, kind):
+    settings = ["--set", f"data.channels={kind}", "--set", "data.size=16"]
+    assert main(["data", str(folder), *settings, "--out", str(tmp_path / "sheet.png")]) == 0
+    assert Image.open(tmp_path / "sheet.png").mode == "RGB"
+    pngs = tmp_path / "pngs"
+    pngs.mkdir()
+    for number in range(3):
+        disc(16, (40 * number, 90, 90)).save(pngs / f"{number}.png")
+    words = ["evaluate", "--images", str(pngs), "--data", str(folder), "--metrics", "neighbours", *settings]
+    assert main(words) == 0
+    check_dataset("folder", spec=str(folder), channels=kind, size=16)

@@ -14,6 +14,7 @@ from t2ikit.core.interfaces import Dataset, Split, TextEncoder
 from t2ikit.core.rng import derive_seed
 from t2ikit.data.captioned import Captioned
 from t2ikit.utils.grids import contact_sheet
+from t2ikit.utils.images import from_uint8, to_pil
 from t2ikit.utils.quoting import quoted, shortened, visible
 
 LOOKED_AT = 20_000
@@ -61,7 +62,7 @@ def sheet(dataset: Dataset, count: int, seed: int = 0) -> Image.Image:
         else [derive_seed(seed, "sheet", i) % size for i in range(count)]
     )
     records = [dataset.record("train", index) for index in indices]
-    images = [Image.fromarray(record.image.permute(1, 2, 0).numpy()) for record in records]
+    images = [to_pil(from_uint8(record.image[None]))[0] for record in records]
     return contact_sheet(images, [record.captions[0] for record in records])
 
 

@@ -33,7 +33,7 @@ from t2ikit.recipes.datasets import open_dataset
 from t2ikit.recipes.settings import Plugins
 from t2ikit.registry.registry import Registry
 from t2ikit.sampling.costs import Costs
-from t2ikit.utils.images import from_pil, from_uint8
+from t2ikit.utils.images import as_rgb, from_pil, from_uint8
 from t2ikit.utils.progress import phase
 from t2ikit.utils.quoting import one_line
 
@@ -187,7 +187,9 @@ def _image_set(images: Sequence[Image.Image], dataset: Dataset, seed: int) -> tu
     others = sum(image.size != (side, side) for image in images)
     notes += [f"{others} images are cut to squares or resized to {side} px"] * bool(others)
     shown = from_pil([one if one.size == (side, side) else square(one, side) for one in images])
-    return ImageSet(shown.contiguous(), captions, dataset, real, None, training_images(dataset)), notes
+    train = training_images(dataset)
+    train = None if train is None else as_rgb(train)
+    return ImageSet(shown.contiguous(), captions, dataset, real, None, train), notes
 
 
 def _real(dataset: Dataset, count: int, seed: int) -> tuple[list[str], Tensor]:
@@ -195,13 +197,13 @@ def _real(dataset: Dataset, count: int, seed: int) -> tuple[list[str], Tensor]:
     prompts = list(dict.fromkeys(dataset.prompts(count, seed)))
     found = dataset.images(prompts, seed) if len(prompts) == count else None
     if found is not None:
-        return prompts, from_uint8(torch.stack(found))
+        return prompts, as_rgb(from_uint8(torch.stack(found)))
     places = _places(dataset, "validation", count)
     if dataset.indexed_training:
         places += _places(dataset, "train", count - len(places))
     records = [dataset.record(*place) for place in places]
     captions = [(*record.captions, "")[0] for record in records]
-    return captions, from_uint8(torch.stack([record.image for record in records]))
+    return captions, as_rgb(from_uint8(torch.stack([record.image for record in records])))
 
 
 def _places(dataset: Dataset, split: Split, most: int) -> list[tuple[Split, int]]:

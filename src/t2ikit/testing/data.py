@@ -12,7 +12,7 @@ from t2ikit.core.interfaces import Dataset, Split, TextEncoder
 from t2ikit.core.metric import Download, ImageSet, Measure
 from t2ikit.registry.registry import Registry
 from t2ikit.testing.support import Subject, close, explained, finite, require, subject
-from t2ikit.utils.images import from_uint8
+from t2ikit.utils.images import as_rgb, from_uint8
 
 SPLITS: tuple[Split, ...] = ("train", "validation")
 LOOKED_AT = 100
@@ -54,7 +54,7 @@ def _check_split(part: Subject, first: Dataset, second: Dataset, split: Split) -
     for index in range(0, size, math.ceil(size / LOOKED_AT) or 1):
         title = f"{part.title}: image {index} of {split}"
         record, again = first.record(split, index), second.record(split, index)
-        _check_record(title, record, part.config.size)
+        _check_record(title, record, (part.config.image_channels, part.config.size, part.config.size))
         same = torch.equal(record.image, again.image) and record.captions == again.captions
         require(same and record.key == again.key, f"{title} is not the same the second time")
         require(
@@ -66,12 +66,12 @@ def _check_split(part: Subject, first: Dataset, second: Dataset, split: Split) -
     return set(keys)
 
 
-def _check_record(title: str, record: Record, size: int) -> None:
+def _check_record(title: str, record: Record, shape: tuple[int, ...]) -> None:
     require(isinstance(record, Record), f"{title} must be a t2ikit.Record")
     image, captions = record.image, record.captions
     require(
-        image.dtype == torch.uint8 and tuple(image.shape) == (3, size, size),
-        f"{title} must be (3, {size}, {size}) uint8, is {tuple(image.shape)} {image.dtype}",
+        image.dtype == torch.uint8 and tuple(image.shape) == shape,
+        f"{title} must be {shape} uint8, is {tuple(image.shape)} {image.dtype}",
     )
     texts = isinstance(captions, tuple) and bool(captions) and all(isinstance(c, str) for c in captions)
     require(texts, f"{title}: captions must be a tuple of at least one text, is {captions!r}")
@@ -174,7 +174,7 @@ def check_metric(
     dataset = dataset or subject("datasets", "t2ikit/creatures", part.registry, {"spec": "creatures"}).build()
     count = min(16, dataset.size("validation"))
     records = [dataset.record("validation", index) for index in range(count)]
-    images = from_uint8(torch.stack([record.image for record in records]))
+    images = as_rgb(from_uint8(torch.stack([record.image for record in records])))
     before = images.clone()
     real = images.flip(0)
     prompts = [record.captions[0] for record in records]
