@@ -102,9 +102,9 @@ def test_captions_that_a_metadata_file_leaves_out_are_noted(tmp_path: Path) -> N
         (tmp_path / f"{name}.txt").write_text(name)
     (tmp_path / "sub" / "metadata.csv").write_text("file_name,text\nc.png,sea\n../d.png,dee\n")
     dataset = load(tmp_path)
-    (note,) = dataset.notes
+    (note,) = (note for note in dataset.notes if "caption" in note)
     assert "2 caption files (.txt) beside images were not read" in note
     assert "sub/metadata.csv alone says" in note
     assert ("note", note) in survey(dataset, default_encoder()).rows
     (tmp_path / "sub" / "metadata.csv").unlink()
-    assert load(tmp_path, max_bad=1).notes == ()
+    assert not any("caption" in note for note in load(tmp_path, max_bad=1).notes)

@@ -179,7 +179,7 @@ def test_templates_and_fit(registry, images, tmp_path) -> None:
         if empty:
             edge = image[:, :empty] if height < width else image[:, :, :empty]
             assert (edge == 255).all()
-    for wrong in ('data.templates=["no place"]', "data.templates=[]", "data.fit=stretch", "train.steps=3"):
+    for wrong in ('data.templates=["no place"]', "data.templates=[]", "data.fit=squeeze", "train.steps=3"):
         with pytest.raises(UserError):
             open_dataset(registry, spec, [wrong])
 

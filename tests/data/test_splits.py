@@ -15,6 +15,7 @@ from PIL import Image
 from conftest import TOYS
 from t2ikit.core.interfaces import Split
 from t2ikit.data.captioned import Captioned
+from t2ikit.data.image_files import read_image
 from t2ikit.data.survey import survey
 from t2ikit.errors import UserError
 from t2ikit.evaluation.data import evaluation_data
@@ -309,3 +310,24 @@ def test_a_dataset_of_the_hub_keeps_its_splits(tmp_path: Path, monkeypatch: pyte
     assert alone.notes == ()
     assert captions(alone, "train") | captions(alone, "validation") == captions(dataset, "train")
     assert load("hf:owner/name", "data.splits=false").fingerprint == alone.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("fit", "done"),
+    [("crop", "cropped to their centre; --set data.fit=pad keeps all of them"), ("pad", "padded")],
+)
+def test_what_is_done_to_images_that_are_not_square_is_said(tmp_path, fit, done):
+    for name, size in {"a": (20, 10), "b": (10, 10), "c": (10, 30)}.items():
+        Image.new("RGB", size, "red").save(tmp_path / f"{name}.png")
+        (tmp_path / f"{name}.txt").write_text(name)
+    dataset = load(str(tmp_path), "data.size=8", f"data.fit={fit}")
+    assert dataset.notes == (f"2 of 3 images are not square: {done}",)
+
+
+def test_stretched_images_keep_their_edges(tmp_path):
+    image = Image.new("RGB", (40, 10), "white")
+    image.paste("red", (0, 0, 10, 10))
+    image.save(tmp_path / "wide.png")
+    pixels = read_image(tmp_path / "wide.png", 16, fit="stretch")
+    assert pixels[1, :, :3].eq(0).all()  # the red quarter is still a quarter
+    assert pixels[1, :, 5:].eq(255).all()

@@ -27,6 +27,10 @@ MIRRORED = "#mirrored"
 """Ends the key of a mirrored image."""
 
 
+FITTED = {"crop": "cropped to their centre", "pad": "padded", "stretch": "stretched"}
+"""What is done to images that are not square, by `data.fit`."""
+
+
 class CaptionedImages(Dataset):
     """Entries with captions in two splits, whose images are read as `config` says.
 
@@ -116,6 +120,7 @@ class Captioned(CaptionedImages):
         usable = [entry for place, entry in enumerate(source.entries) if place not in self.decoded.bad]
         check_usable(source.problems, len(usable), config, least)
         self.entries = self._split(usable)
+        self.notes = (*fit_note(self.decoded, config.fit), *self.notes)
         self._place = {entry.name: place for place, entry in enumerate(source.entries)}
         self.warnings = warnings_of(source.problems, len(usable))
         self.trained_prompts = not self.entries["validation"]
@@ -190,6 +195,16 @@ def warnings_of(problems: Problems, usable: int) -> tuple[str, ...]:
     if not problems:
         return ()
     return (f"{problems.label}: {len(problems)} skipped, {usable} images used\n{problems.summary()}",)
+
+
+def fit_note(decoded: DecodedImages, fit: str) -> tuple[str, ...]:
+    """What is done to images that are not square, in one line; none where all of them are."""
+    shapes = [size for place, size in enumerate(decoded.sizes) if place not in decoded.bad]
+    oblong = sum(width != height for width, height in shapes)
+    if not oblong:
+        return ()
+    more = "; --set data.fit=pad keeps all of them" if fit == "crop" else ""
+    return (f"{oblong:,} of {len(shapes):,} images are not square: {FITTED[fit]}{more}",)
 
 
 def split(entries: Sequence[Entry], validation: float) -> dict[Split, list[Entry]]:

@@ -48,8 +48,8 @@ class CaptionedConfig(DatasetConfig):
     """colour behind transparent pixels and of the padding: a name or #rrggbb"""
     channels: Literal["rgb", "rgba", "gray"] = "rgb"
     """rgba: learn transparency, too, with nothing behind it; gray: one channel"""
-    fit: Literal["crop", "pad"] = "crop"
-    """images that are not square: crop the centre, or pad with the background"""
+    fit: Literal["crop", "pad", "stretch"] = "crop"
+    """images that are not square: crop the centre, pad with the background, or stretch"""
     flip: bool = False
     """add a mirrored copy of each training image; not where captions say left or right"""
     templates: tuple[str, ...] = (PLACE,)

@@ -111,6 +111,15 @@ def padded(image: Image.Image, size: int, background: str = "white") -> Image.Im
     return paper
 
 
+def fitted(image: Image.Image, size: int, background: str, fit: str) -> Image.Image:
+    """An image brought to `size` x `size`: "crop", "pad" or "stretch"."""
+    if fit == "pad":
+        return padded(image, size, background)
+    if fit == "stretch":
+        return image.resize((size, size), Image.Resampling.BICUBIC)
+    return square(image, size)
+
+
 def to_tensor(image: Image.Image) -> Tensor:
     """An image of C channels as (C, H, W) uint8."""
     pixels = np.array(image)
@@ -125,7 +134,9 @@ def read_image(
     fit: str = "crop",
     channels: int = 3,
 ) -> Tensor:
-    """Decode one file to (C, size, size) uint8; `fit` is "crop" or "pad", for images that are not square.
+    """Decode one file to (C, size, size) uint8.
+
+    `fit` is "crop", "pad" or "stretch", for images that are not square.
 
     Raises:
         one of `UNREADABLE`: the file is not a whole image.
@@ -134,4 +145,4 @@ def read_image(
         if fit == "crop":  # an oblong image to be padded may be decoded too small
             image.draft(None, (DRAFT * size, DRAFT * size))
         whole = to_channels(image, background, channels)
-        return to_tensor(square(whole, size) if fit == "crop" else padded(whole, size, background))
+        return to_tensor(fitted(whole, size, background, fit))

@@ -12,7 +12,7 @@ from PIL import Image
 
 from t2ikit.core.interfaces import Dataset, Split, TextEncoder
 from t2ikit.core.rng import derive_seed
-from t2ikit.data.captioned import Captioned
+from t2ikit.data.captioned import FITTED, Captioned, fit_note
 from t2ikit.utils.grids import contact_sheet
 from t2ikit.utils.images import from_uint8, to_pil
 from t2ikit.utils.quoting import quoted, shortened, visible
@@ -44,7 +44,8 @@ def survey(dataset: Dataset, encoder: TextEncoder) -> Survey:
     if isinstance(dataset, Captioned):
         rows += _images(dataset)
     rows += _captions(dataset, encoder)
-    rows += [("note", note) for note in dataset.notes]
+    told = fit_note(dataset.decoded, dataset.config.fit) if isinstance(dataset, Captioned) else ()
+    rows += [("note", note) for note in dataset.notes if note not in told]
     rows.append(("fingerprint", dataset.fingerprint))
     problems = []
     if isinstance(dataset, Captioned):
@@ -74,7 +75,7 @@ def _images(dataset: Captioned) -> list[tuple[str, str]]:
     oblong = sum(width != height for width, height in sizes)
     small = sum(min(size) < dataset.config.size for size in sizes)
     smallest, middle, largest = (f"{w} x {h}" for w, h in (sizes[0], sizes[len(sizes) // 2], sizes[-1]))
-    what = "cropped to the middle" if dataset.config.fit == "crop" else "padded"
+    what = FITTED[dataset.config.fit]
     rows = [
         (
             "sizes",
