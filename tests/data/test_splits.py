@@ -331,3 +331,17 @@ def test_stretched_images_keep_their_edges(tmp_path):
     pixels = read_image(tmp_path / "wide.png", 16, fit="stretch")
     assert pixels[1, :, :3].eq(0).all()  # the red quarter is still a quarter
     assert pixels[1, :, 5:].eq(255).all()
+
+
+def test_images_whose_captions_say_left_are_not_mirrored(tmp_path):
+    for name, caption in {"a": "a cat", "b": "a cat to the Left", "c": "leftovers", "d": "a dog"}.items():
+        Image.new("RGB", (8, 8), "red").save(tmp_path / f"{name}.png")
+        (tmp_path / f"{name}.txt").write_text(caption)
+    settings = ["data.size=8", "data.validation=0", "data.flip=true"]
+    dataset = load(str(tmp_path), *settings)
+    keys = [dataset.record("train", index).key for index in range(dataset.size("train"))]
+    mirrored = [key.split(".")[0] for key in keys if key.endswith("#mirrored")]
+    assert (len(keys), mirrored) == (7, ["a", "c", "d"])
+    every = load(str(tmp_path), *settings, "data.no_flip=[]")
+    assert every.size("train") == 8
+    assert every.fingerprint != dataset.fingerprint

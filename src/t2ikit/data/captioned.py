@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
+import re
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -25,6 +27,7 @@ from t2ikit.utils.quoting import visible
 SALT = "t2ikit folder split 1"
 MIRRORED = "#mirrored"
 """Ends the key of a mirrored image."""
+_WORD = re.compile(r"\w+")
 
 
 FITTED = {"crop": "cropped to their centre", "pad": "padded", "stretch": "stretched"}
@@ -43,19 +46,29 @@ class CaptionedImages(Dataset):
     entries: Mapping[Split, Sequence[Entry]]
 
     def size(self, split: Split) -> int:
-        """Number of images; with `flip` those of training count twice."""
-        count = len(self.entries[split])
-        return 2 * count if self._mirrors(split) else count
+        """Number of images; with `flip` those of training that may be mirrored count twice."""
+        return len(self.entries[split]) + (len(self._mirrored) if split == "train" else 0)
 
-    def _mirrors(self, split: Split) -> bool:
-        return self.config.flip and split == "train"
+    @functools.cached_property
+    def _mirrored(self) -> Sequence[int]:
+        """Places of the training images that are shown mirrored, too."""
+        entries, words = self.entries["train"], {word.lower() for word in self.config.no_flip}
+        if not self.config.flip:
+            return ()
+        kept = [
+            place
+            for place, entry in enumerate(entries)
+            if not any(words & set(_WORD.findall(caption.lower())) for caption in entry.captions)
+        ]
+        return range(len(entries)) if len(kept) == len(entries) else kept
 
     def _entry(self, split: Split, index: int) -> tuple[Entry, bool]:
         """The entry of an index, and whether its image is mirrored."""
         if not 0 <= index < self.size(split):
             raise IndexError(f"index {index} of {self.size(split)} {split} images")
-        mirrored, place = divmod(index, len(self.entries[split]))
-        return self.entries[split][place], bool(mirrored)
+        beyond = index - len(self.entries[split])
+        place = index if beyond < 0 else self._mirrored[beyond]
+        return self.entries[split][place], beyond >= 0
 
     def record(self, split: Split, index: int) -> Record:
         """Image `index`, (C, size, size) uint8."""
@@ -159,6 +172,8 @@ class Captioned(CaptionedImages):
             if place not in self.decoded.bad
         ]
         named = [] if self.source.layout is None else ["named splits"]
+        if c.flip and len(self._mirrored) < len(self.entries["train"]):
+            named.append(f"mirrored: {len(self._mirrored)}")
         return hashlib.blake2b(json.dumps([reading, rows, *named]).encode(), digest_size=16).hexdigest()
 
 

@@ -51,7 +51,9 @@ class CaptionedConfig(DatasetConfig):
     fit: Literal["crop", "pad", "stretch"] = "crop"
     """images that are not square: crop the centre, pad with the background, or stretch"""
     flip: bool = False
-    """add a mirrored copy of each training image; not where captions say left or right"""
+    """add a mirrored copy of each training image, but of those whose captions say a word of `no_flip`"""
+    no_flip: tuple[str, ...] = ("left", "right", "letter", "letters", "text", "word", "words")
+    """words of captions whose images are wrong when mirrored; upper case does not matter"""
     templates: tuple[str, ...] = (PLACE,)
     """templates, each makes one caption of every caption: ["{caption}", "a drawing of {caption}"]"""
     max_bad: float = Field(0.5, ge=0, le=1)
