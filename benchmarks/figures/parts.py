@@ -141,8 +141,24 @@ _ALL = (
         (
             "t2ikit train --plugin gigagan --out runs/gan",
             f"t2ikit evaluate runs/gan {ACCURACY} -n 1024 --json numbers/gan.json",
+            "python benchmarks/variants.py --plugin gigagan --out runs/gan-seeds --seeds 0 1 2 "
+            "--variant as-it-is -n 1024 --table numbers/gan-seeds.md",
         ),
         {"docs/gan-grid.png": "runs/gan/samples/step-*.png"},
+    ),
+    Part(
+        "packaged",
+        "the packaged models: accuracy, distance, diversity (what the package carries stays as it is)",
+        ("docs/distil.md",),
+        ("python benchmarks/packaged.py --out runs/packaged --into packaged",),
+    ),
+    Part(
+        "editing",
+        "what of a creature changes at which strength",
+        ("docs/editing.md",),
+        ("python benchmarks/editing.py runs/default runs/default-seed-1 -n 32 --json editing.json",),
+        {"benchmarks/results/editing.json": "editing.json"},
+        after=("default", "seed-1"),
     ),
     Part(
         "unet-peers",
