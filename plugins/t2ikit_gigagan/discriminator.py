@@ -195,7 +195,7 @@ class GigaCritic(Critic):
                 f"word_side: no features of the critic are {side} pixels wide",
                 expected=f"one of {self.sizes[1:]}",
                 got=side,
-                fix=f"--set critics.NAME.word_side={min(8, self.sizes[1])}",
+                fix=f"--set critics.NAME.word_side={min(8, self.sizes[1]):d}",
             )
         return self.sizes.index(side * 2)
 

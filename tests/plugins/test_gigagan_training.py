@@ -36,6 +36,7 @@ GAN = [
     "critics.multiscale.head_width=16",
     "losses.r1.every=2",
 ]
+LOSSES = {"adversarial", "adversarial-critic", "matching", "contrastive", "words", "r1"}
 IMAGEN = [
     *SMALL,
     "generator.channels=[16, 32]",
@@ -84,7 +85,7 @@ def test_a_gan_trains_with_everything_on(tmp_path, clip, precision, multiscale):
         f"losses.clip.model={clip}",
         "critics.multiscale.augment.translation=0.1",
     )
-    assert set(found) == {"adversarial", "adversarial-critic", "matching", "contrastive", "r1", "clip"}
+    assert set(found) == {*LOSSES, "clip"}
     assert len(found["r1"]) == 3  # lazy: every second step
     assert len(found["adversarial"]) == 6
     result = measure_run(
@@ -116,6 +117,7 @@ def test_an_unconditional_gan_ignores_the_text(tmp_path):
         "critics.multiscale.text=false",
         "losses.matching.weight=0",
         "losses.contrastive.weight=0",
+        "losses.words.weight=0",
     )
     assert set(found) == {"adversarial", "adversarial-critic", "r1"}
 
@@ -125,7 +127,7 @@ def test_the_vision_aided_critic_beside_the_multiscale_one(tmp_path, clip):
         tmp_path / "run", "gigagan", *GAN, "critics.vision.use=gigagan/vision-aided",
         f"critics.vision.model={clip}", "critics.vision.depths=2",
     )  # fmt: skip
-    assert set(found) == {"adversarial", "adversarial-critic", "matching", "contrastive", "r1"}
+    assert set(found) == LOSSES
 
 
 def test_a_denoiser_with_the_clip_loss(tmp_path, clip):

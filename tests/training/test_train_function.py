@@ -162,13 +162,15 @@ def test_the_command_line_calls_it_with_the_same_options(monkeypatch, tmp_path, 
     assert told == {
         "plugin": ["imagen", "./a.py"],
         "recipe": "r",
-        "data": "d",
+        "data": ["d"],
         "set": ["a.b=1,2"],
         "out": Path("o"),
         "seed": 4,
         "device": "cpu",
         "minutes": 2.5,
         "resume": None,
+        "init": None,
+        "init_partial": False,
     }
     assert set(told) <= set(parameters)
 

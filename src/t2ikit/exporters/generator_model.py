@@ -69,6 +69,9 @@ class GeneratorModel(ModelMixin, ConfigMixin):
         config = validate(entry.spec.config, options, where="config.json", key="options")
         sizes = (image_size, text_width, text_length, torch.device("cpu"), 0)
         context = Context(*sizes, registry=registry, image_channels=image_channels)
+        if image_channels == 3:  # what configs without the key mean: earlier versions open it, too
+            kept = {key: value for key, value in self.config.items() if key != "image_channels"}
+            self._internal_dict = FrozenDict(kept)
         self.generator: Generator = entry.spec.build(config, context)
         for module in self.generator.modules():
             if isinstance(module, (torch.nn.LayerNorm, torch.nn.GroupNorm)):
