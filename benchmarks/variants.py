@@ -20,7 +20,7 @@ from t2ikit.metrics.prompt_accuracy import NAMES
 
 HEADER = (
     "| variant | seeds | colour | species | action | eyes | joint, mean | joint, worst | joint of each seed "
-    "| kd-reader | minutes |\n|" + "---|" * 11
+    "| kd-reader | diversity per prompt | minutes |\n|" + "---|" * 12
 )
 
 
@@ -39,12 +39,14 @@ def row(name: str, runs: list[Path], n: int) -> str:
     joint = [table["prompt-accuracy/joint"] for table in tables]
     means = [statistics.mean(table[f"prompt-accuracy/{one}"] for table in tables) for one in NAMES]
     distance = statistics.mean(table["reader-distance/kd-reader"] for table in tables)
+    diversity = statistics.mean(table["reader-diversity/per-prompt"] for table in tables)
     minutes = statistics.mean(map(minutes_of, runs))
     cells = [name, str(len(runs)), *(f"{mean:.1f}" for mean in means), f"{statistics.mean(joint):.1f}"]
     cells += [
         f"{min(joint):.1f}",
         " ".join(f"{one:.1f}" for one in joint),
         f"{distance:.4g}",
+        f"{diversity:.3f}",
         f"{minutes:.1f}",
     ]
     return "| " + " | ".join(cells) + " |"

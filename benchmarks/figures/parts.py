@@ -143,6 +143,8 @@ _ALL = (
             f"t2ikit evaluate runs/gan {ACCURACY} -n 1024 --json numbers/gan.json",
             "python benchmarks/variants.py --plugin gigagan --out runs/gan-seeds --seeds 0 1 2 "
             "--variant as-it-is -n 1024 --table numbers/gan-seeds.md",
+            "t2ikit train --plugin gigagan --recipe gigagan/plain --out runs/gan-plain",
+            f"t2ikit evaluate runs/gan-plain {ACCURACY} -n 1024 --json numbers/gan-plain.json",
         ),
         {"docs/gan-grid.png": "runs/gan/samples/step-*.png"},
     ),

@@ -12,6 +12,8 @@ import torch
 from PIL import Image, ImageColor, ImageOps
 from torch import Tensor
 
+from t2ikit.utils.images import flattened
+
 SUFFIXES = frozenset(
     (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".ppm", ".pgm")
 )
@@ -30,7 +32,6 @@ UNREADABLE = (
 )
 """What Pillow raises for damaged files."""
 
-TRANSPARENT = frozenset(("RGBA", "LA", "PA", "La", "RGBa"))
 SIXTEEN_BIT = frozenset(("I", "I;16", "I;16L", "I;16B", "I;16N"))
 DRAFT = 3
 """A JPEG is decoded at its smallest scale that has at least this many times the wanted side."""
@@ -69,14 +70,10 @@ def to_channels(image: Image.Image, background: str = "white", channels: int = 3
         raise ValueError("floating-point pixels, whose range is not known")
     if image.mode in SIXTEEN_BIT:
         image = _from_sixteen_bits(image)
-    if image.mode in TRANSPARENT or "transparency" in image.info or channels == 4:
-        image = image.convert("RGBA")
     if channels == 4:
-        return image.convert("RGBa")
-    if image.mode == "RGBA":
-        behind = Image.new("RGBA", image.size, (*ImageColor.getrgb(background)[:3], 255))
-        image = Image.alpha_composite(behind, image)
-    return image.convert("RGB") if channels == 3 else image.convert("RGB").convert("L")
+        return image.convert("RGBA").convert("RGBa")
+    rgb = flattened(image, background)
+    return rgb if channels == 3 else rgb.convert("L")
 
 
 def _from_sixteen_bits(image: Image.Image) -> Image.Image:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageColor
 from torch import Tensor
 
 
@@ -56,12 +56,13 @@ def from_pil(images: Sequence[Image.Image]) -> Tensor:
     return from_uint8(torch.from_numpy(pixels).permute(0, 3, 1, 2))
 
 
-def flattened(image: Image.Image) -> Image.Image:
-    """An image as RGB, on white where it is transparent."""
+def flattened(image: Image.Image, background: str = "white") -> Image.Image:
+    """An image as RGB, on a colour where it is transparent."""
     if not image.has_transparency_data:
         return image.convert("RGB")
     image = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    behind = Image.new("RGBA", image.size, (*ImageColor.getrgb(background)[:3], 255))
+    return Image.alpha_composite(behind, image).convert("RGB")
 
 
 def as_rgb(images: Tensor) -> Tensor:
