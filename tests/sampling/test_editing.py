@@ -16,7 +16,7 @@ from test_super_resolution import DENOISER, TINY
 
 import t2ikit
 from imagen_support import CAPTIONS, exact_output, make_condition
-from t2ikit import DenoiserSampler, Draws, OneStepSampler, Sampler, SamplerConfig, UserError
+from t2ikit import Draws, OneStepSampler, Sampler, SamplerConfig, UserError
 from t2ikit.recipes.read import read_recipe
 from t2ikit.registry.registry import Registry
 from t2ikit.sampling.editing.checks import check_edit
@@ -28,6 +28,7 @@ from t2ikit.training.start import start_run
 from t2ikit.utils.images import from_uint8, to_pil, to_uint8
 from t2ikit_imagen import DDIMConfig, DDIMSampler, FlowConfig, FlowSampler
 from t2ikit_imagen.pipeline import GivenScheduler
+from toys.authors import Straight
 
 LEVELS = torch.randint(0, 256, (3, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(4))
 MASK = (torch.arange(16) >= 9).expand(3, 1, 16, 16)
@@ -53,17 +54,6 @@ def sample(sampler, model=MODEL, index=slice(None), **more):
 def own(name, **changes):
     kind, config = SAMPLERS[name]
     return kind(config(**{"steps": 5, **changes}))
-
-
-class Third(DenoiserSampler[SamplerConfig]):
-    """A sampler as someone else writes it, who knows of no edits."""
-
-    def denoise_loop(self, denoiser, x, steps, draws):
-        for step in range(steps):
-            sigma, after = 1 - step / steps, 1 - (step + 1) / steps
-            clean = denoiser.at_flow(x, sigma)
-            x = clean + after / sigma * (x - clean)
-            yield x
 
 
 # ---------------------------------------------------------------- every sampler
@@ -121,7 +111,7 @@ def test_deterministic_samplers_go_on_from_the_noised_image_along_the_probabilit
     if name in given:
         sampler = GivenScheduler(SamplerConfig(**asked), given[name](), model)
     else:
-        sampler = Third(SamplerConfig(**asked)) if name == "third" else own(name, **asked)
+        sampler = Straight(SamplerConfig(**asked)) if name == "third" else own(name, **asked)
     found = sample(sampler, model, edit=edit(strength, None)).double()
     noise, image = Draws(KEYS, "s").randn(3, 16, 16).double(), from_uint8(LEVELS).double()
     if name in ("flow", "third"):
@@ -159,7 +149,7 @@ def test_keeping_a_part_of_the_clean_images_is_blending_at_each_step():
 
 def test_a_sampler_of_someone_else_takes_edits_as_flow_does():
     asked = {"steps": 5, "guidance": 2.0, "thresholding": "static"}
-    found = sample(Third(SamplerConfig(**asked)), edit=edit(0.6))
+    found = sample(Straight(SamplerConfig(**asked)), edit=edit(0.6))
     expected = sample(FlowSampler(FlowConfig(**asked, shift=1.0)), edit=edit(0.6))
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
