@@ -91,7 +91,8 @@ class Condition:
     Attributes:
         captions: B strings.
         text: their embedding.
-        empty: the embedding of the empty caption, one row; what caption dropout and guidance use.
+        empty: the embedding of the empty caption, one row, or one of negative prompts for each caption; what
+            caption dropout and guidance use.
         low_res: (B, C, h, w) in [-1, 1], the images to upscale; None unless super-resolution. With noise:
             (B, C, H, W), upscaled, with noise.
         noise_level: (B,) in [0, 1], the level of the noise added to `low_res`; None: no noise yet.
@@ -113,6 +114,7 @@ class Condition:
             self,
             captions=self.captions[index],
             text=self.text[index],
+            empty=self.empty if len(self.empty) == 1 else self.empty[index],
             low_res=None if self.low_res is None else self.low_res[index],
             noise_level=None if self.noise_level is None else self.noise_level[index],
         )

@@ -6,41 +6,32 @@ give it the name of their family and what is theirs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from diffusers import DiffusionPipeline, ImagePipelineOutput
+from diffusers import ImagePipelineOutput
 from typing_extensions import Self
 
 from t2ikit.core.interfaces import Generator, TextEncoder
-from t2ikit.core.out_of_memory import is_out_of_memory
 from t2ikit.errors import UserError
-from t2ikit.exporters.generator_model import GeneratorModel, without_place
+from t2ikit.exporters.generator_model import GeneratorModel
 from t2ikit.exporters.pipeline_calls import (
-    CUSTOM,
-    DEVICE_MAP,
     UnsupportedMethods,
     as_output,
     called_with,
     check_sides,
+    noise_of,
     refuse_options,
-    unsupported,
     whole,
 )
-from t2ikit.exporters.pipeline_checks import (
-    check_index,
-    check_installed,
-    check_parts,
-    check_plugins,
-    one_dtype,
-    prompts_of,
-    text_encoder_in,
-)
+from t2ikit.exporters.pipeline_checks import check_installed, check_parts, prompts_of
+from t2ikit.exporters.pipeline_files import PipelineFiles
 from t2ikit.exporters.pipeline_images import Images, image_options, negative_of
 from t2ikit.exporters.pipeline_model import check_size, recipe_of, text_encoder_of
+from t2ikit.exporters.pipeline_steps import IMAGES, StepCallback, call_between_steps, step_bar
 from t2ikit.recipes.compose import Model, build_sampler
 from t2ikit.recipes.recipe import SAMPLING, Part
 from t2ikit.registry.registry import Registry
@@ -50,13 +41,10 @@ from t2ikit.runs.open import open_run
 from t2ikit.runs.run import Run
 from t2ikit.sampling.images import sample_images
 from t2ikit.sampling.open import check_call
-from t2ikit.text.model_files import name_tokenizers
-from t2ikit.text.vocabulary import read_words, warn_of_prompts, write_words
-from t2ikit.utils.hub import folder_of
-from t2ikit.utils.quoting import one_line
+from t2ikit.text.vocabulary import warn_of_prompts
 
 
-class TextToImagePipeline(UnsupportedMethods, DiffusionPipeline):
+class TextToImagePipeline(UnsupportedMethods, PipelineFiles):
     """Prompts to images, as `t2ikit sample` makes them.
 
     `to` places it. Options and methods of diffusers that it lacks (`latents=`, offloading) raise
@@ -73,6 +61,9 @@ class TextToImagePipeline(UnsupportedMethods, DiffusionPipeline):
     family: ClassVar[Any] = Generator
     """The kind of generator it holds."""
     _optional_components = ["text_encoder", "tokenizer"]
+    _callback_tensor_inputs = [IMAGES]
+    _interrupt = False
+    _num_timesteps = 0
 
     def __init__(
         self,
@@ -85,80 +76,6 @@ class TextToImagePipeline(UnsupportedMethods, DiffusionPipeline):
         self.register_modules(generator=generator, text_encoder=text_encoder, tokenizer=tokenizer)
         self.register_to_config(recipe=recipe or {})
         self._encoder: tuple[tuple[Any, ...], TextEncoder] | None = None
-        self._trained: tuple[int | None, tuple[str, ...], Mapping[str, int] | None] = (None, (), None)
-
-    @classmethod
-    def from_pretrained(cls, path: Any, **options: Any) -> Self:
-        """Open a folder that `save_pretrained` or `t2ikit export --format diffusers` wrote.
-
-        Args:
-            path: a folder, or OWNER/NAME on the Hub.
-            **options: diffusers' own; `torch_dtype` may be bfloat16, on a GPU float16, too. Weights are
-                safetensors, whatever `use_safetensors` says, and no code of a folder is run, whatever
-                `trust_remote_code` says.
-
-        Raises:
-            UserError: a file is missing or damaged, the Hub does not give it, or the folder names code that
-                is not installed.
-            NotImplementedError: `device_map` is given.
-        """
-        one_dtype(options)
-        if options.get("device_map") is not None:
-            raise unsupported("device_map=", DEVICE_MAP)
-        folder = folder_of(path, options)
-        fixed = {"use_safetensors": True, "trust_remote_code": False, "custom_pipeline": None}
-        try:
-            index = cls.load_config(folder)  # with the class's name alone, whatever file it is in
-            check_plugins(path, index)
-            check_index(cls, folder, index, options)
-            text = text_encoder_in(folder, index, options)
-            opened = without_place(super().from_pretrained(folder, **{**options, **fixed, **text}))
-            opened._trained = (None, (), read_words(folder))
-            return opened
-        except Exception as error:  # a damaged file of a library may end in any
-            if isinstance(error, UserError) or is_out_of_memory(error):
-                raise
-            raise UserError(
-                f"{path} cannot be opened as a pipeline",
-                expected="what `t2ikit export --format diffusers` wrote, whole; weights in safetensors alone",
-                got=one_line(error),
-                fix="check the options that were given; if they are right, export the run again",
-            ) from error
-
-    @classmethod
-    def load_config(cls, *given: Any, **options: Any) -> Any:
-        """What model_index.json holds, as diffusers gives it.
-
-        An export names its class as one of `pipeline.py`, for `DiffusionPipeline`; that file is not run here.
-        """
-        config = super().load_config(*given, **options)
-        index = config[0] if isinstance(config, tuple) else config
-        if isinstance(index, dict) and isinstance(named := index.get("_class_name"), list):
-            index["_class_name"] = named[1] if named[:1] == [CUSTOM] and len(named) == 2 else named
-        return config
-
-    def save_pretrained(self, folder: str | Path, *given: Any, **options: Any) -> None:
-        """Write a folder that `from_pretrained` opens, with transformers 4 as well as 5.
-
-        Args:
-            folder: to make.
-            *given, **options: diffusers' own; `push_to_hub=True` uploads it to `repo_id`, or to a repository
-                of the folder's name.
-        """
-        if options.get("push_to_hub"):
-            options.setdefault("repo_id", Path(folder).resolve().name)
-        super().save_pretrained(str(folder), *given, **options)
-        self._complete(Path(folder))
-
-    def _upload_folder(self, working_dir: Any, *given: Any, **options: Any) -> Any:
-        """What diffusers calls at the end of `save_pretrained(..., push_to_hub=True)`."""
-        self._complete(Path(working_dir))
-        return super()._upload_folder(working_dir, *given, **options)
-
-    def _complete(self, folder: Path) -> None:
-        """Add to a saved folder what diffusers does not know of."""
-        name_tokenizers(folder)
-        write_words(folder, self._trained[2])
 
     @classmethod
     def from_run(cls, run: str | Path | Run, *, weights: str = "ema", checkpoint: int | None = None) -> Self:
@@ -201,6 +118,16 @@ class TextToImagePipeline(UnsupportedMethods, DiffusionPipeline):
                 fix="take the pipeline of its own plugin (--format diffusers), or TextToImagePipeline "
                 "(--format t2ikit/diffusers), which holds any",
             )
+
+    @property
+    def interrupt(self) -> bool:
+        """Whether sampling ends after this step: a `callback_on_step_end` may set `_interrupt`."""
+        return self._interrupt
+
+    @property
+    def num_timesteps(self) -> int:
+        """Steps of the current or last call, of a sampler that has steps."""
+        return self._num_timesteps
 
     @property
     def image_size(self) -> int:
@@ -254,6 +181,9 @@ class TextToImagePipeline(UnsupportedMethods, DiffusionPipeline):
         output_type: str = "pil",
         return_dict: bool = True,
         *,
+        generator: torch.Generator | Sequence[torch.Generator] | None = None,
+        callback_on_step_end: StepCallback | None = None,
+        callback_on_step_end_tensor_inputs: Sequence[str] = (IMAGES,),
         mask_image: Images = None,
         strength: float | None = None,
         negative_prompt: str | Sequence[str] | None = None,
@@ -261,38 +191,52 @@ class TextToImagePipeline(UnsupportedMethods, DiffusionPipeline):
         width: int | None = None,
         **others: Any,
     ) -> Any:
-        """Sample images, all of the first prompt first; the same as `t2ikit sample` for the same seed.
+        """Sample images, all of the first prompt first; those of `t2ikit sample` for the same seed.
 
         Args:
-            prompt: a caption or P captions.
+            prompt, negative_prompt: a caption or P; what guidance leads away from, P texts or one for all.
             image: P images of PIL or (P, 3, h, w) in [-1, 1], to begin at or, with such a model, to upscale.
             num_inference_steps, guidance_scale: of the sampler; None takes the recipe's.
-            num_images_per_prompt, seed: S, at least 1; of the noise.
-            output_type: "pil", "np" (B, H, W, 3) in [0, 1], or "pt" (B, 3, H, W) in [-1, 1].
-            return_dict: false: a tuple.
+            num_images_per_prompt, seed, generator: S; of the noise: one generator, or one for each image.
+            callback_on_step_end, callback_on_step_end_tensor_inputs: called after each step; see
+                `call_between_steps`.
+            output_type, return_dict: "pil", "np" (B, H, W, 3) in [0, 1], or "pt" (B, 3, H, W) in [-1, 1].
             mask_image, strength: what of `image` is repainted, and how much it changes (`read_edit`).
-            negative_prompt: what guidance leads away from, in place of the empty caption.
             height, width: of the model, pixels; there are no others.
-            **others: none; those of other pipelines of diffusers raise NotImplementedError.
 
         Raises:
             UserError, ValueError: there is no prompt, or an option does not fit the model or its sampler.
+            NotImplementedError: other pipelines of diffusers have this option.
         """
-        refuse_options(others, type(self).__call__)
-        check_parts(self)
-        check_sides(self.image_size, height=height, width=width)
+        self._check_call(others, height=height, width=width)
         count = whole("num_images_per_prompt", num_images_per_prompt)
         called = called_with(num_inference_steps, guidance_scale)
-        prompts, negative = prompts_of(prompt, count), negative_of(negative_prompt)
-        model = self._sampling(self.model())
-        check_call(model, "steps", called["steps"])
-        check_call(model, "guidance", called["guidance"])
-        warn_of_prompts(model.encoder, model.words, [*prompts, negative])
-        given = (image, mask_image, strength, negative)
-        options = {**called, **image_options(model, len(prompts), count, *given, **called)}
-        images = sample_images(model, prompts, samples=range(count), seed=whole("seed", seed), **options)
-        shown = as_output(images, output_type)
+        prompts = prompts_of(prompt, count)
+        negative = negative_of(negative_prompt, len(prompts))
+        noise = noise_of(seed, generator, len(prompts) * count)
+        model = self._model_for_call([*prompts, *negative], **called)
+        call_between_steps(self, model.sampler, callback_on_step_end, callback_on_step_end_tensor_inputs)
+        images = image_options(model, len(prompts), count, image, mask_image, strength, negative, **called)
+        shown = as_output(self._sample(model, prompts, count, called | noise | images), output_type)
         return ImagePipelineOutput(images=shown) if return_dict else (shown,)
+
+    def _check_call(self, others: dict[str, Any], **sides: int | None) -> None:
+        refuse_options(others, type(self).__call__)
+        check_parts(self)
+        check_sides(self.image_size, **sides)
+
+    def _sample(self, model: Model, prompts: list[str], count: int, options: dict[str, Any]) -> torch.Tensor:
+        with step_bar(self.progress_bar) as progress:
+            return sample_images(model, prompts, samples=range(count), progress=progress, **options)
+
+    def _model_for_call(self, texts: Sequence[str], steps: int | None, guidance: float | None) -> Model:
+        """The model, once it is known to sample with these steps and guidance."""
+        model = self._sampling(self.model())
+        check_call(model, "steps", steps)
+        check_call(model, "guidance", guidance)
+        warn_of_prompts(model.encoder, model.words, texts)
+        self._interrupt, self._num_timesteps = False, steps or model.sampler.steps
+        return model
 
     def _sampling(self, model: Model) -> Model:
         """The model with the sampler of its family; here the recipe's."""

@@ -5,24 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from inspect import Parameter, signature
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
 from t2ikit.errors import UserError, did_you_mean
 from t2ikit.utils.images import to_pil
 
-NOISE = "an image depends on its seed, prompt and number alone: give an integer as seed="
+NOISE = "an image's noise is made from numbers: give seed= or generator="
 PLACED = "the sampler's settings are the recipe's: give num_inference_steps=, or assign pipeline.scheduler"
 EMBEDDED = "captions are encoded by the pipeline's own text encoder: give them as text, prompt="
-BETWEEN = "nothing is called between the steps"
+BETWEEN = "it is diffusers' older name: give callback_on_step_end="
 UNSUPPORTED = {
-    "generator": NOISE,
     "latents": NOISE,
-    "callback_on_step_end": BETWEEN,
-    "callback_on_step_end_tensor_inputs": BETWEEN,
     "callback": BETWEEN,
     "callback_steps": BETWEEN,
     "timesteps": PLACED,
@@ -112,6 +110,28 @@ def called_with(num_inference_steps: object, guidance_scale: object) -> dict[str
         "steps": None if num_inference_steps is None else whole("num_inference_steps", num_inference_steps),
         "guidance": None if guidance_scale is None else number("guidance_scale", guidance_scale),
     }
+
+
+def noise_of(seed: object, generator: object, images: int) -> dict[str, Any]:
+    """What the noise of so many images is made from, as `sample_images` takes it.
+
+    A list of generators gives each image the noise that its generator alone would give it.
+
+    Raises:
+        ValueError: neither a seed nor one generator or as many as images, or both.
+    """
+    if generator is None:
+        return {"seed": whole("seed", seed)}
+    if seed != 0:
+        raise ValueError("seed= and generator= both say where the noise comes from: give one of them")
+    each = [generator] if isinstance(generator, torch.Generator) else list(cast(Any, generator))
+    if not all(isinstance(one, torch.Generator) for one in each) or len(each) not in (1, images):
+        raise ValueError(
+            f"generator= takes one torch.Generator or {images}, one for each image, not {len(each)}"
+        )
+    count = images // len(each)
+    drawn = [torch.randint(2**63 - 1, (count,), generator=one, device=one.device) for one in each]
+    return {"keys": torch.cat([numbers.cpu() for numbers in drawn]).tolist()}
 
 
 def check_sides(size: int, **sides: int | None) -> None:

@@ -25,7 +25,7 @@ def image_options(
     image: Images,
     mask_image: Images,
     strength: float | None,
-    negative: str,
+    negative: Sequence[str],
     *,
     steps: int | None,
     guidance: float | None,
@@ -46,24 +46,26 @@ def image_options(
     else:
         refuse_alone("a super-resolution model upscales its image, whole", mask_image, strength)
         low_res = None if image is None else images_to_upscale(image, prompts, samples)
+    if len(set(negative)) == 1:
+        (negative,) = set(negative)
     check_edit(model, edit, negative, steps=steps, guidance=() if guidance is None else (guidance,))
     return {"low_res": low_res, "edit": edit, "negative": negative}
 
 
-def negative_of(given: str | Sequence[str] | None) -> str:
-    """The negative prompt of a call, one for all prompts; None is the empty one.
+def negative_of(given: str | Sequence[str] | None, prompts: int) -> list[str]:
+    """The negative prompts of a call, one for each of P prompts; None is the empty one.
 
     Raises:
-        UserError: several, or what is no text.
+        UserError: neither one nor P, or what is no text.
     """
-    texts = {given} if isinstance(given, str) else set(given or [""])
-    if len(texts) == 1 and isinstance(text := texts.pop(), str):
-        return text
+    texts = [given] if isinstance(given, str) else list(given or [""])
+    if len(texts) in (1, prompts) and all(isinstance(text, str) for text in texts):
+        return texts * (prompts // len(texts))
     raise UserError(
-        "negative_prompt= is not one text for all prompts",
-        expected='a text, such as "blurry"',
+        "negative_prompt= is neither one text for all prompts nor one for each",
+        expected=f'a text, such as "blurry", or {prompts} of them',
         got=given,
-        fix="call the pipeline once for each negative prompt",
+        fix="give as many as there are prompts; the empty text leads away from nothing in particular",
     )
 
 

@@ -22,6 +22,9 @@ from t2ikit.sampling.configs import SamplerConfig
 from t2ikit.sampling.editing.edit import ImageEdit, start_of
 from t2ikit.sampling.guidance import GuidedDenoiser, clamp_images, model_schedule
 
+StepHook = Callable[[int, float, Tensor], bool]
+"""Called after a step with its number from 0, the timestep, and the noisy images (B, C, H, W), which it may
+change in place; false ends sampling there."""
 ConfigT = TypeVar("ConfigT", bound=SamplerConfig)
 
 
@@ -37,6 +40,7 @@ class DenoiserSampler(Sampler, Generic[ConfigT]):
     Attributes:
         guide: the worse model that autoguidance guides away from, which `config.guidance_model` names and
             whoever opens the run gives; None: there is none.
+        on_step: called after each step that is taken, batch by batch; None: nothing is.
 
     Example:
         >>> class Euler(DenoiserSampler[SamplerConfig]):
@@ -49,6 +53,7 @@ class DenoiserSampler(Sampler, Generic[ConfigT]):
     """
 
     guide: Denoiser | None = None
+    on_step: StepHook | None = None
 
     def __init__(self, config: ConfigT) -> None:
         self.config = config
@@ -86,11 +91,15 @@ class DenoiserSampler(Sampler, Generic[ConfigT]):
         schedule, beside = self.schedule(model), (self.graphs, self.guide)
         denoiser = GuidedDenoiser(model, condition, self.config, weight, schedule, *beside, edit)
         denoiser.skip = 0 if edit is None else edit.skipped(count)
-        x = draws.randn(model.image_channels, *size)
-        for done, reached in enumerate(self.denoise_loop(denoiser, x, count, draws), 1):
-            images, denoiser.skip = reached, max(0, denoiser.skip - 1)
+        x, skipped = draws.randn(model.image_channels, *size), denoiser.skip
+        for done, images in enumerate(self.denoise_loop(denoiser, x, count, draws), 1):
+            denoiser.skip = max(0, denoiser.skip - 1)
             if progress is not None:
                 progress(done, count)
+            if self.on_step is None or done <= skipped:
+                continue
+            if not self.on_step(done - 1 - skipped, denoiser.timestep, images):
+                break
         self.function_evaluations += denoiser.function_evaluations
         return clamp_images(images) if edit is None else edit.kept(clamp_images(images))
 

@@ -170,6 +170,7 @@ class GuidedDenoiser:
 
     Attributes:
         skip: steps to come in which the clean images are the edit's own, and the model is not asked.
+        timestep: the last one that was asked for, on the model's schedule.
         function_evaluations: images that networks were evaluated on; with guidance an image counts twice, and
             with autoguidance once more.
 
@@ -202,6 +203,7 @@ class GuidedDenoiser:
         self.kind: str = model.scheduler_config["prediction_type"]
         self.previous: Tensor | None = None
         self.edit, self.skip = edit, 0
+        self.timestep = 0.0
         self.function_evaluations = 0
 
     def at_timestep(self, x: Tensor, t: Tensor) -> Tensor:
@@ -228,8 +230,9 @@ class GuidedDenoiser:
     def _clean(self, x: Tensor, t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
         if self.edit is not None and self.skip:
             return self.edit.image.to(x)
+        self.timestep = float(t)
         times = t.to(x.device if t.dtype == torch.int64 else x).expand(len(x))
-        output = self._guided(x, times, *self._weights(float(t) / len(self.schedule))).float()
+        output = self._guided(x, times, *self._weights(self.timestep / len(self.schedule))).float()
         output = _infinite_as_nan(output)  # thresholding would hide it
         clean = noise.to_clean(self.kind, output, x, alpha.to(x), sigma.to(x))
         clean = threshold(clean, self.config.thresholding, self.config.percentile, self.config.maximum)

@@ -29,10 +29,10 @@ PIXELS = 64 * 64**2
 
 
 def condition_for(
-    model: Model, prompts: Sequence[str], low_res: Tensor | None = None, negative: str = ""
+    model: Model, prompts: Sequence[str], low_res: Tensor | None = None, negative: str | Sequence[str] = ""
 ) -> Condition:
-    """Encode prompts, on the model's device; guidance leads away from `negative`."""
-    text = model.encoder.encode([*prompts, negative])
+    """Encode prompts, on the model's device; guidance leads away from `negative`, one or one for each."""
+    text = model.encoder.encode([*prompts, *([negative] if isinstance(negative, str) else negative)])
     condition = Condition(tuple(prompts), text[: len(prompts)], text[len(prompts) :], low_res)
     return condition.to(model.context.device)
 
@@ -63,24 +63,25 @@ def sample_images(
     guidance: float | None = None,
     low_res: Tensor | None = None,
     edit: ImageEdit | None = None,
-    negative: str = "",
+    negative: str | Sequence[str] = "",
+    keys: Sequence[int] | None = None,
     batch: int | None = None,
     progress: Progress | None = None,
 ) -> Tensor:
     """Sample images; they are returned on the CPU.
 
-    An image depends on (seed, prompt, sample number) and the settings, not on what else is sampled, but
-    for rounding that differs with the batch size.
+    An image depends on (seed, prompt, sample number), or its key, and the settings, not on what else is
+    sampled, but for rounding that differs with the batch size.
 
     Args:
         model: a generator with its encoder and sampler.
         prompts: P captions.
-        samples: S sample numbers, one image of each prompt for each.
-        seed: of the noise.
+        samples, seed: S sample numbers, one image of each prompt for each; of the noise.
         steps, guidance: of the sampler; None takes the sampler's own.
         low_res: (P * S, 3, h, w) in [-1, 1], what each image is made from, for a model that upscales.
         edit: P * S images to begin at and what of them is repainted, as `check_edit` allows.
-        negative: in place of the empty caption, which guidance leads away from.
+        negative: in place of the empty caption, which guidance leads away from; one, or P.
+        keys: P * S numbers in [0, 2^63) that the noise is made from, in place of `seed`.
         batch: images at once, halved when memory runs out; None: 64, and fewer above 64 px.
         progress: called with (sampler steps done, in all).
 
@@ -94,14 +95,19 @@ def sample_images(
     each = [prompt for prompt in prompts for _ in samples]
     check_low_res(model, low_res, len(each))
     size = batch or max(1, min(64, PIXELS // model.context.image_size**2))
-    keys = [derive_seed(seed, prompt, number) for prompt in prompts for number in samples]
+    keys = keys or [derive_seed(seed, prompt, number) for prompt in prompts for number in samples]
     draws = Draws(torch.tensor(keys), "sample", model.context.device, numbers=model.context.random)
     options = {"steps": steps, "guidance": guidance}
-    inputs = Inputs(each, draws, negative, low_res, edit)
+    inputs = Inputs(each, draws, _each(negative, samples), low_res, edit)
     with capturing(model.sampler, torch.device(model.context.device)):
         images = halving(lambda b: _sample_batches(model, inputs, b, progress, options), size, _too_large)
     check_finite_images(images, each)
     return images
+
+
+def _each(negative: str | Sequence[str], samples: Sequence[int]) -> str | tuple[str, ...]:
+    """One negative prompt as it is, several for each of the samples."""
+    return negative if isinstance(negative, str) else tuple(text for text in negative for _ in samples)
 
 
 @dataclass(frozen=True)
@@ -111,20 +117,21 @@ class Inputs:
     Attributes:
         prompts: N captions.
         draws: their noise.
-        negative: as in `sample_images`.
+        negative: one text, or N.
         low_res, edit: of N images, as in `sample_images`.
     """
 
     prompts: Sequence[str]
     draws: Draws
-    negative: str = ""
+    negative: str | tuple[str, ...] = ""
     low_res: Tensor | None = None
     edit: ImageEdit | None = None
 
     def __getitem__(self, index: slice) -> Inputs:
         low_res = None if self.low_res is None else self.low_res[index]
         edit = None if self.edit is None else self.edit[index]
-        return Inputs(self.prompts[index], self.draws[index], self.negative, low_res, edit)
+        negative = self.negative if isinstance(self.negative, str) else self.negative[index]
+        return Inputs(self.prompts[index], self.draws[index], negative, low_res, edit)
 
 
 def _sample_batches(

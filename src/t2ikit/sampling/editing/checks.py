@@ -14,7 +14,7 @@ from t2ikit.utils.console import warn
 def check_edit(
     model: Model,
     edit: ImageEdit | None,
-    negative: str,
+    negative: str | Sequence[str],
     *,
     steps: int | None = None,
     guidance: Sequence[float] = (),
@@ -24,7 +24,8 @@ def check_edit(
     Args:
         model: what samples, with its sampler.
         edit: what it begins at; None: at noise.
-        negative: what guidance leads away from; "": from the empty caption, as always.
+        negative: what guidance leads away from; "": from the empty caption, as always; or one
+            for each prompt.
         steps: of the sampler; None takes its own.
         guidance: the weights that are sampled with; none: the sampler's own.
 
@@ -32,7 +33,8 @@ def check_edit(
         UserError: the model is no denoiser, or upscales images; its sampler begins at noise alone; or the
             strength leaves no step.
     """
-    asked = [option("image")] * (edit is not None) + [option("negative_prompt")] * bool(negative)
+    negated = any([negative] if isinstance(negative, str) else negative)
+    asked = [option("image")] * (edit is not None) + [option("negative_prompt")] * negated
     if asked and not isinstance(model.generator, Denoiser):
         raise UserError(
             f"{', '.join(asked)}: this model makes an image from noise and a caption in one go",
@@ -42,7 +44,7 @@ def check_edit(
         )
     if edit is not None:
         _check_edit(model, edit, model.sampler.steps if steps is None else steps)
-    if negative and set(guidance or [model.sampler.guidance]) == {1}:
+    if negated and set(guidance or [model.sampler.guidance]) == {1}:
         warn(f"{option('negative_prompt')} changes nothing at guidance 1, which leads away from nothing")
 
 
