@@ -119,6 +119,9 @@ class DenoiseConfig(Config):
     """squared error, absolute error, or squared when small and absolute when large"""
     huber_delta: float = Field(0.1, gt=0)
     """error at which the Huber loss changes from squared to absolute"""
+    gradient: float = Field(0.0, ge=0)
+    """weight of the error of image gradients (differences between neighbouring pixels) beside that of pixels:
+    small and sharp parts, such as eyes, are learnt earlier (arXiv 1511.05440)"""
     weighting: Literal["min_snr", "soft_min_snr", "snr_plus_one", "none"] = "min_snr"
     """weighting of noise levels: min-SNR (arXiv 2303.09556), its smooth form (arXiv 2401.11605), SNR + 1
     capped at gamma (arXiv 2202.00512), or none"""

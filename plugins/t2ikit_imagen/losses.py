@@ -1,7 +1,7 @@
-"""The denoising loss: an error, weighted by noise level.
+"""The denoising loss: an error, of pixels and of image gradients, weighted by noise level.
 
-Sources: min-SNR weighting, arXiv 2303.09556 (section 3.4); soft min-SNR, arXiv 2401.11605 (section 3.3);
-SNR + 1: arXiv 2202.00512 (section 4).
+Sources: the error of image gradients: arXiv 1511.05440 (section 3.2); min-SNR weighting: arXiv 2303.09556
+(section 3.4); soft min-SNR: arXiv 2401.11605 (section 3.3); SNR + 1: arXiv 2202.00512 (section 4).
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class DenoiseLoss(nn.Module):
     """Mean over samples of weight x mean error of the prediction.
 
     Args:
-        config: error, weighting and gamma.
+        config: error, weight of image gradients, weighting and gamma.
     """
 
     def __init__(self, config: DenoiseConfig) -> None:
@@ -64,7 +64,18 @@ class DenoiseLoss(nn.Module):
         self.config = config
 
     def error(self, output: Tensor, target: Tensor) -> Tensor:
-        """Mean error of each sample, (B,), of images (B, 3, H, W)."""
+        """Mean error of each sample, (B,), of images (B, 3, H, W).
+
+        Beside that of pixels, `gradient` times that of the differences between neighbours, along columns and
+        rows: what is small and sharp weighs more.
+        """
+        error = self._mean(output, target)
+        if self.config.gradient:
+            of_gradients = [self._mean(output.diff(dim=d), target.diff(dim=d)) for d in (-1, -2)]
+            error = error + self.config.gradient * sum(of_gradients)
+        return error
+
+    def _mean(self, output: Tensor, target: Tensor) -> Tensor:
         if self.config.kind == "huber":
             error = F.huber_loss(output, target, reduction="none", delta=self.config.huber_delta)
         else:

@@ -89,6 +89,26 @@ def test_the_loss_and_its_gradient_equal_a_float64_reference(kind, weighting):
     )
 
 
+@pytest.mark.parametrize("kind", ["l2", "l1", "huber"])
+def test_the_error_of_image_gradients_equals_a_float64_reference(kind):
+    config = DenoiseConfig(kind=kind, huber_delta=0.5, gradient=0.7)
+    random = torch.Generator().manual_seed(0)
+    output, target = torch.randn(2, 2, 3, 4, 5, generator=random, dtype=torch.float64)
+    expected = []
+    for o, y in zip(output.tolist(), target.tolist(), strict=True):
+        off = [[[a - b for a, b in zip(*rows)] for rows in zip(*planes)] for planes in zip(o, y)]
+        pixels = [d for plane in off for row in plane for d in row]
+        across = [row[i + 1] - row[i] for plane in off for row in plane for i in range(4)]
+        down = [plane[i + 1][j] - plane[i][j] for plane in off for i in range(3) for j in range(5)]
+        means = [sum(_error(kind, 0.5, d) for d in some) / len(some) for some in (pixels, across, down)]
+        expected.append(means[0] + 0.7 * (means[1] + means[2]))
+    loss = DenoiseLoss(config)
+    torch.testing.assert_close(loss.error(output, target), torch.tensor(expected, dtype=torch.float64))
+    assert torch.autograd.gradcheck(lambda o: loss.error(o, target), output.requires_grad_(True))
+    plain = DenoiseLoss(config.model_copy(update={"gradient": 0.0}))
+    assert (plain.error(output, target) < loss.error(output, target)).all()
+
+
 def test_a_weighted_loss_must_know_what_was_predicted():
     model, batch = make_model(), make_batch()
     prediction = replace(model(batch, Draws(batch.keys, 0)), prediction_type=None)
