@@ -54,6 +54,9 @@ class UNetConfig(Config):
     """distribution of the timesteps in training: uniform, or mostly in the middle (arXiv 2403.03206)"""
     timestep_shift: float = Field(1.0, ge=0.1, le=10)
     """above 1: more of the noisy levels, where shapes form; u becomes s u / (1 + (s - 1) u) (same source)"""
+    low_discrepancy: bool = False
+    """spread the timesteps of a batch evenly, rather than drawing each by itself: less noise in the gradients
+    (arXiv 2107.00630)"""
     caption_dropout: float = Field(0.1, ge=0, lt=1)
     """share of samples trained on the empty caption; guidance needs it above 0"""
     self_conditioning: float = Field(0.0, ge=0, le=1)

@@ -156,6 +156,7 @@ class ImagenDenoiser(Denoiser):
             prediction=config.prediction,
             sampling=config.timestep_sampling,
             shift=config.timestep_shift,
+            low_discrepancy=config.low_discrepancy,
         )
 
     def _first_estimate(

@@ -122,7 +122,7 @@ def test_everything_that_tells_numbers_apart_does():
 def test_compiled_without_a_break_or_recompilation():
     def made(keys):
         draws = Draws(keys, "0/generator").named("x")
-        return draws.randn(3, 5, 5), draws.rand(), draws.named("y")[1:3].randint(9, 2)
+        return draws.randn(3, 5, 5), draws.rand(), draws.spread(), draws.named("y")[1:3].randint(9, 2)
 
     compiled = torch.compile(made, fullgraph=True, backend="aot_eager")
     with torch._dynamo.config.patch(error_on_recompile=True):
@@ -137,6 +137,32 @@ def test_uniform_numbers():
     assert (u * 2**24).frac().abs().max() == 0
     assert stats.kstest(u.flatten().numpy(), "uniform").pvalue > 1e-3
     assert stats.kstest(u[:, 0].numpy(), "uniform").pvalue > 1e-3  # across samples, at one place
+
+
+def test_spread_numbers_are_evenly_spread_and_belong_to_the_sample():
+    keys = torch.arange(2**31 - 500, 2**31 + 500)
+    draws = Draws(keys, "u")
+    found = draws.spread()
+    assert found.dtype == torch.float32
+    assert torch.equal(found, draws.spread())
+    assert torch.equal(found[7:23], draws[7:23].spread())
+    for stream in (draws.named("x"), Draws(keys, "v"), Draws(keys, 0)):
+        assert (found - stream.spread()).abs().min() > 0
+    # The golden ratio's multiples, in float64, from wherever they begin.
+    steps = torch.arange(1000, dtype=torch.float64) * (math.sqrt(5) - 1) / 2
+    offset = found[0].double()
+    torch.testing.assert_close(found.double(), (steps + offset).frac(), atol=1e-6, rtol=0)
+    # Each of 8 intervals holds 1 to 3 of 16 samples; by chance, one of them would often be empty.
+    for start in range(0, 984, 41):
+        counts = torch.histc(found[start : start + 16], 8, 0, 1)
+        assert counts.min() >= 1
+        assert counts.max() <= 3
+
+
+def test_a_mean_over_spread_numbers_has_less_variance():
+    keys = torch.arange(16 * 500)
+    means = [x.reshape(500, 16).mean(1).var() for x in (Draws(keys, "u").spread(), Draws(keys, "u").rand())]
+    assert means[0] < 0.2 * means[1]
 
 
 def test_normal_numbers():

@@ -139,9 +139,11 @@ def test_a_weight_keeps_the_clean_images_gradient_small_at_every_timestep():
     assert slope.abs().max() < 1
 
 
+@pytest.mark.parametrize("spread", [False, True])
 @pytest.mark.parametrize("prediction", ["v_prediction", "flow_prediction"])
-def test_logit_normal_timesteps_crowd_in_the_middle(prediction):
-    model = make_model(options(prediction=prediction, timestep_sampling="logit_normal"))
+def test_logit_normal_timesteps_crowd_in_the_middle(prediction, spread):
+    distribution = {"timestep_sampling": "logit_normal", "low_discrepancy": spread}
+    model = make_model(options(prediction=prediction, **distribution))
     t = model._timesteps(Draws(torch.arange(4000), "t")).double() / 1000
     assert t.min() >= 0
     assert t.max() <= 0.999 or prediction == "flow_prediction"
@@ -150,13 +152,14 @@ def test_logit_normal_timesteps_crowd_in_the_middle(prediction):
     assert float(logits.std()) == pytest.approx(1, abs=0.05)
 
 
+@pytest.mark.parametrize(("spread", "off"), [(False, 0.03), (True, 0.002)])
 @pytest.mark.parametrize("shift", [0.5, 1.0, 3.0])
-def test_shifted_timesteps_follow_their_distribution(shift):
+def test_shifted_timesteps_follow_their_distribution(shift, spread, off):
     """P(place <= p) is the even draw that is moved to p: p / (s - (s - 1) p)."""
-    model = make_model(options(timestep_shift=shift))
+    model = make_model(options(timestep_shift=shift, low_discrepancy=spread))
     place = (model._timesteps(Draws(torch.arange(4000), "t")).double() + 0.5) / 1000
     for p in (0.1, 0.3, 0.5, 0.8):
-        assert float((place <= p).double().mean()) == pytest.approx(p / (shift - (shift - 1) * p), abs=0.03)
+        assert float((place <= p).double().mean()) == pytest.approx(p / (shift - (shift - 1) * p), abs=off)
 
 
 def test_self_conditioning_leaves_the_target_alone():

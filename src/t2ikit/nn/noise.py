@@ -6,7 +6,8 @@ timesteps; on the straight path of flow matching alpha = 1 - sigma and t = sigma
 Sources: linear schedule, arXiv 2006.11239; cosine, arXiv 2102.09672 (equation 17); sigmoid, arXiv 2212.11972
 (section 3.2, with start -3, end 3, temperature 1); zero terminal SNR, arXiv 2305.08891 (algorithm 1);
 v-prediction, arXiv 2202.00512 (appendix D); flow matching, arXiv 2210.02747; logit-normal and shifted
-timesteps, arXiv 2403.03206 (section 3.1 and equation 23); caption dropout, arXiv 2207.12598.
+timesteps, arXiv 2403.03206 (section 3.1 and equation 23); timesteps of low
+discrepancy, arXiv 2107.00630 (appendix I.1); caption dropout, arXiv 2207.12598.
 """
 
 from __future__ import annotations
@@ -156,6 +157,7 @@ def random_timesteps(
     prediction: str = "v_prediction",
     sampling: Literal["uniform", "logit_normal"] = "uniform",
     shift: float = 1.0,
+    low_discrepancy: bool = False,
 ) -> Tensor:
     """Timesteps (B,) to train at: integers below `timesteps`, or for a flow model any number in (0, T).
 
@@ -165,8 +167,13 @@ def random_timesteps(
         prediction: what the model predicts.
         sampling: evenly, or mostly in the middle ("logit_normal").
         shift: above 1 gives more of the noisy levels: u becomes s u / (1 + (s - 1) u).
+        low_discrepancy: spread the timesteps of a step's samples evenly, rather than drawing each by itself;
+            gradients then have less variance.
     """
-    place = torch.sigmoid(draws.randn()) if sampling == "logit_normal" else draws.rand()
+    if sampling == "logit_normal":
+        place = torch.sigmoid(torch.special.ndtri(draws.spread()) if low_discrepancy else draws.randn())
+    else:
+        place = draws.spread() if low_discrepancy else draws.rand()
     place = shift * place / (1 + (shift - 1) * place)
     scaled = place * timesteps
     return scaled if prediction == FLOW else scaled.long().clamp(max=timesteps - 1)
