@@ -25,8 +25,8 @@ from t2ikit.exporters.pipeline_calls import (
     UnsupportedMethods,
     as_output,
     called_with,
-    check_sides,
     refuse_options,
+    shape_called,
     unsupported,
     whole,
 )
@@ -40,7 +40,7 @@ from t2ikit.exporters.pipeline_checks import (
     text_encoder_in,
 )
 from t2ikit.exporters.pipeline_images import Images, image_options, negative_of
-from t2ikit.exporters.pipeline_model import check_size, recipe_of, text_encoder_of
+from t2ikit.exporters.pipeline_model import check_size, extra_of, recipe_of, text_encoder_of
 from t2ikit.recipes.compose import Model, build_sampler
 from t2ikit.recipes.recipe import SAMPLING, Part
 from t2ikit.registry.registry import Registry
@@ -177,7 +177,6 @@ class TextToImagePipeline(UnsupportedMethods, DiffusionPipeline):
         if encoder is not None:
             encoder.to("cpu")  # where the generator is; the run's own may be on a GPU
         tables = portable({key: run.table[key] for key in sorted(SAMPLING)}, encoder=encoder is not None)
-        more = {"image_size": run.image_size, "plugins": run.sampled_with, "random": run.random}
         options = {key: value for key, value in tables["generator"].items() if key != "use"}
         sizes = (run.image_size, text.width, text.length, run.image_channels)
         wrapped = GeneratorModel(tables["generator"]["use"], options, *sizes)
@@ -186,7 +185,7 @@ class TextToImagePipeline(UnsupportedMethods, DiffusionPipeline):
             wrapped.eval(),
             text_encoder=encoder,
             tokenizer=tokenizer,
-            recipe={**tables, **more},
+            recipe={**tables, **extra_of(run)},
         )
         pipeline._trained = model.step, model.notes, model.words
         return pipeline
@@ -228,6 +227,7 @@ class TextToImagePipeline(UnsupportedMethods, DiffusionPipeline):
             self.config.recipe.get("random", "torch"),  # earlier versions did not record it
             registry,
             self.generator.config.get("image_channels", 3),
+            tuple((height, width) for height, width in self.config.recipe.get("image_shapes", ())),
         )
         network = self.generator.generator.eval()
         sampler = build_sampler(recipe.parts["sampler"], context, network)
@@ -272,7 +272,7 @@ class TextToImagePipeline(UnsupportedMethods, DiffusionPipeline):
             return_dict: false: a tuple.
             mask_image, strength: what of `image` is repainted, and how much it changes (`read_edit`).
             negative_prompt: what guidance leads away from, in place of the empty caption.
-            height, width: of the model, pixels; there are no others.
+            height, width: pixels; None is the model's own. A denoiser of squares alone has no others.
             **others: none; those of other pipelines of diffusers raise NotImplementedError.
 
         Raises:
@@ -280,7 +280,7 @@ class TextToImagePipeline(UnsupportedMethods, DiffusionPipeline):
         """
         refuse_options(others, type(self).__call__)
         check_parts(self)
-        check_sides(self.image_size, height=height, width=width)
+        shape = shape_called(self.image_size, self.generator.generator, height=height, width=width)
         count = whole("num_images_per_prompt", num_images_per_prompt)
         called = called_with(num_inference_steps, guidance_scale)
         prompts, negative = prompts_of(prompt, count), negative_of(negative_prompt)
@@ -288,7 +288,7 @@ class TextToImagePipeline(UnsupportedMethods, DiffusionPipeline):
         check_call(model, "steps", called["steps"])
         check_call(model, "guidance", called["guidance"])
         warn_of_prompts(model.encoder, model.words, [*prompts, negative])
-        given = (image, mask_image, strength, negative)
+        given = (image, mask_image, strength, negative, shape)
         options = {**called, **image_options(model, len(prompts), count, *given, **called)}
         images = sample_images(model, prompts, samples=range(count), seed=whole("seed", seed), **options)
         shown = as_output(images, output_type)
