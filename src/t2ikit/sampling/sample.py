@@ -97,7 +97,7 @@ def sample(
         negative_prompt, aspect: what guidance leads away from; width to height, such as "3:2" (None: square).
         upscale: super-resolution runs that upscale the images, in order.
         weights, checkpoint, ema: "ema" (averaged) or "raw"; its step; the average's length (`Run.model`).
-        device, plugins, progress: "auto", "cpu", "cuda" or "mps"; plugin files; a bar, or a call(done, all).
+        device, plugins, progress: "auto", "cpu", "cuda" or "mps"; plugin files; a bar, or call (done, total).
 
     Raises:
         UserError: what cannot work, before anything is sampled; or images that are not finite.
