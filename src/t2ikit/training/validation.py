@@ -146,8 +146,8 @@ class Validation:
             "whole": whole,
         }
         found: list[Batch] = []
-        for images, own in _by_shape(dataset, count):
-            loader = BatchLoader(images, config.seed, own, **options)
+        for part, own in _by_shape(dataset, count):
+            loader = BatchLoader(part, config.seed, own, **options)
             batch = loader[0].batch(self.components.model.encoder, self.trainer.accelerator.device)
             found.append(replace(batch, keys=-1 - sum(map(len, found)) - batch.keys))
         return found
