@@ -294,7 +294,7 @@ def refused(match, data, plugin, recipe, **settings):
     registry = Registry.load([plugin] if plugin == str(TOYS) else ())
     words = [f"{key}={json.dumps(value)}" for key, value in {**BUCKETS, **settings}.items()]
     with pytest.raises(UserError, match=match) as error:
-        start_run(registry, read_recipe(registry, recipe, data=data, settings=words), device="cpu")
+        start_run(registry, read_recipe(registry, recipe, data=str(data), settings=words), device="cpu")
     return str(error.value)
 
 
@@ -317,7 +317,7 @@ def test_what_cannot_work_is_refused(data, monkeypatch):
         opened(data, captions="file_name", templates=("a {caption}",))
 
 
-def test_models_of_squares_know_no_aspect(run, data, tmp_path, capsys):
+def test_models_of_squares_know_no_aspect(data, tmp_path):
     gan = train_toy(tmp_path / "gan", {"train.steps": 1, "train.sample_every": 9}, recipe="toys/gan")
     with pytest.raises(UserError, match="makes squares alone"):
         t2ikit.sample(gan, "a red square", aspect="2:1", device="cpu", plugins=TOYS, progress=False)
