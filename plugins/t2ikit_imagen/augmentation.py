@@ -20,7 +20,7 @@ x and y (in half images)."""
 
 
 def augment(images: Tensor, chance: float, draws: Draws) -> tuple[Tensor, Tensor]:
-    """Flip, scale, turn and shift images (B, 3, H, W), each with probability `chance`.
+    """Flip, scale, turn and shift images (B, C, H, W), each with probability `chance`.
 
     Images are continued beyond their edges by reflection.
 
@@ -35,9 +35,10 @@ def augment(images: Tensor, chance: float, draws: Draws) -> tuple[Tensor, Tensor
     shift = 0.125 * normal[:, 1:] * applied[:, 3:]  # (B, 2)
     grow = torch.exp2(-size)  # from places in the result to places in the source
     cos, sin, side = angle.cos() * grow, angle.sin() * grow, 1 - 2 * flip
+    wide = images.shape[-1] / images.shape[-2]  # places are shares of width and of height
     rows = [
-        torch.stack([side * cos, -side * sin, -side * shift[:, 0]], 1),
-        torch.stack([sin, cos, -shift[:, 1]], 1),
+        torch.stack([side * cos, -side * sin / wide, -side * shift[:, 0]], 1),
+        torch.stack([sin * wide, cos, -shift[:, 1]], 1),
     ]
     grid = F.affine_grid(torch.stack(rows, 1), list(images.shape), align_corners=False)
     changed = F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)

@@ -6,6 +6,7 @@ predicted: `t2ikit.nn.noise`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -67,6 +68,7 @@ class ImagenDenoiser(Denoiser):
         super().__init__()
         self.config, self.image_size, self.image_channels = config, image_size, image_channels
         self.caption_dropout = config.caption_dropout
+        self.shape_multiple = self._step
         self.self_conditioning = config.self_conditioning > 0
         self._build(text_width, text_length)
         exclude_from_muon(self.unet.conv_in.weight, self.unet.conv_out.weight)
@@ -99,19 +101,24 @@ class ImagenDenoiser(Denoiser):
         pooled = text.pooled if labels is None else text.pooled + self.labels(labels)
         x, pooled = self._with_images(x, pooled, condition, previous)
         folded = F.pixel_unshuffle(x, self.config.patch)  # (B, C patch², H / patch, W / patch)
-        tokens, mask = self._told_apart(text.tokens, text.mask, folded.shape[-1])
+        tokens, mask = self._told_apart(text.tokens, text.mask, folded.shape[-2:])
         output = self.unet(
             folded, t, encoder_hidden_states=tokens, encoder_attention_mask=mask, class_labels=pooled
         ).sample
         return F.pixel_shuffle(output, self.config.patch)
 
+    @property
+    def _step(self) -> int:
+        """Of which height and width are multiples."""
+        return self.config.patch * 2 ** (len(self.config.channels) - 1)
+
     def _check_size(self, x: Tensor) -> None:
-        if x.shape[-2:] != (self.image_size, self.image_size):
+        if x.shape[-1] % self._step or x.shape[-2] % self._step:
             raise UserError(
-                "the denoiser was given images of another size",
-                expected=f"(B, {self.image_channels}, {self.image_size}, {self.image_size})",
+                "the denoiser was given images of a size that cannot be halved often enough",
+                expected=f"multiples of {self._step} pixels",
                 got=tuple(x.shape),
-                fix="resize the images, or build the model for their size",
+                fix="cut or resize the images",
             )
 
     def _with_images(
@@ -122,14 +129,15 @@ class ImagenDenoiser(Denoiser):
             x = torch.cat([x, torch.zeros_like(x) if previous is None else previous.to(x.dtype)], 1)
         return x, pooled
 
-    def _told_apart(self, tokens: Tensor, mask: Tensor, side: int) -> tuple[Tensor, Tensor]:
+    def _told_apart(self, tokens: Tensor, mask: Tensor, folded: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Tokens (B, L, D) and mask (B, L), one masked token longer where L is a level's number of pixels.
 
-        `side` is that of the folded images.
+        `folded` is height and width of the folded images.
 
         There diffusers' attention takes the text's mask for one of text and pixels together.
         """
-        pixels = {(side >> level) ** 2 for level in range(len(self.config.channels))}
+        height, width = folded
+        pixels = {(height >> level) * (width >> level) for level in range(len(self.config.channels))}
         if mask.shape[1] not in pixels:
             return tokens, mask
         return F.pad(tokens, (0, 0, 0, 1)), F.pad(mask, (0, 1))

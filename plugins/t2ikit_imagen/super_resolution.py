@@ -71,6 +71,7 @@ class ImagenUpsampler(ImagenDenoiser):
             )
         super().__init__(config, image_size, text_width, text_length, image_channels)
         self.super_resolution = SuperResolution(config.ratio, config.crop, config.augmentation)
+        self.shape_multiple = 0  # crops of the small images are squares
         self.level_embedding = NoiseLevelEmbedding(config.text_width)
 
     @property
@@ -98,16 +99,6 @@ class ImagenUpsampler(ImagenDenoiser):
         images, level = prepare_low_res(condition, (x.shape[-2], x.shape[-1]))
         kept = (level * (math.pi / 2)).cos().to(output)[:, None, None, None]
         return output + kept * tints(images).to(output)
-
-    def _check_size(self, x: Tensor) -> None:
-        step = self.config.patch * 2 ** (len(self.config.channels) - 1)
-        if x.shape[-1] % step or x.shape[-2] % step:
-            raise UserError(
-                "the denoiser was given images of a size that cannot be halved often enough",
-                expected=f"multiples of {step} pixels",
-                got=tuple(x.shape),
-                fix="cut or resize the images",
-            )
 
     def _with_images(
         self, x: Tensor, pooled: Tensor, condition: Condition, previous: Tensor | None

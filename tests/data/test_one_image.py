@@ -8,7 +8,7 @@ from PIL import Image
 import t2ikit
 from conftest import TOYS
 from t2ikit import UserError
-from t2ikit.training.validation import TrainingImages, validation_data
+from t2ikit.training.validation import SelectedImages, validation_data
 from training_support import no_curves, train_toy
 
 __all__ = ["no_curves"]
@@ -43,7 +43,7 @@ def test_the_first_training_images_stand_in_for_held_out_ones(folder):
     part = t2ikit.read_recipe("toys/denoiser", set={"data.validation": 0.0}, **options).parts["data"]
     dataset = part.entry.spec.build(part.config, None)
     seen = validation_data(dataset)
-    assert isinstance(seen, TrainingImages)
+    assert isinstance(seen, SelectedImages)
     assert seen.size("validation") == dataset.size("train") == 4
     assert (seen.record("validation", 2).image == dataset.record("train", 2).image).all()
     assert seen.captions("validation", 0) == dataset.captions("train", 0)
@@ -53,11 +53,11 @@ def test_the_first_training_images_stand_in_for_held_out_ones(folder):
 
 
 def test_a_stream_without_held_out_images_is_refused(folder):
-    class Stream(TrainingImages):
+    class Stream(SelectedImages):
         indexed_training = False
 
         def size(self, split):
             return 0
 
     with pytest.raises(UserError, match=r"data\.validation: a stream holds no image out"):
-        validation_data(Stream(None))
+        validation_data(Stream(None, "train", ()))

@@ -6,6 +6,7 @@ import inspect
 import json
 import shutil
 import sys
+from types import SimpleNamespace
 
 import diffusers
 import numpy as np
@@ -18,7 +19,7 @@ from test_super_resolution import DENOISER, TINY
 import t2ikit
 from t2ikit import UserError
 from t2ikit.exporters.export import export
-from t2ikit.exporters.pipeline_calls import UNSUPPORTED
+from t2ikit.exporters.pipeline_calls import UNSUPPORTED, shape_called
 from t2ikit.pipeline import TextToImagePipeline
 from t2ikit.recipes.read import read_recipe
 from t2ikit.registry.registry import Registry
@@ -101,8 +102,12 @@ def test_what_is_done_anyway_may_be_asked_for(pipeline):
 
 @pytest.mark.parametrize("side", ["height", "width"])
 def test_another_size_is_refused(pipeline, side):
+    with pytest.raises(ValueError, match=rf"{side}=62: this model makes images of multiples of 4") as error:
+        pipeline(PROMPT, **{side: 62})
+    refusal(error)
+    square = SimpleNamespace(shape_multiple=0)
     with pytest.raises(ValueError, match=rf"{side}=64: this model makes images of 16 x 16 pixels") as error:
-        pipeline(PROMPT, **{side: 64})
+        shape_called(16, square, **{"height": 16, "width": None, side: 64})
     refusal(error)
 
 

@@ -230,6 +230,27 @@ def test_augmentation_does_what_its_labels_say():
             assert float(image[1, 13, 18]) == pytest.approx(at_y, abs=0.02)
 
 
+def test_wide_images_are_turned_without_distortion():
+    """The middle of a wide image is changed as a square of it alone, where nothing beyond is seen."""
+
+    class All:
+        """Flip, scale and turn, but no shift."""
+
+        def rand(self, *shape):
+            return torch.tensor([[0.0, 0.0, 0.0, 1.0]]) if shape else torch.tensor([0.6])
+
+        def randn(self, *shape):
+            return torch.tensor([[-0.5, 0.0, 0.0]])
+
+    wide = torch.rand(1, 3, 32, 64, generator=torch.Generator().manual_seed(0))
+    (turned, labels), (alone, same) = augment(wide, 0.5, All()), augment(wide[..., 16:48], 0.5, All())
+    assert torch.equal(labels, same)
+    y, x = torch.meshgrid(torch.arange(32) - 15.5, torch.arange(32) - 15.5, indexing="ij")
+    inside = (y.square() + x.square()).sqrt() < 13
+    torch.testing.assert_close(turned[..., 16:48][..., inside], alone[..., inside], atol=1e-4, rtol=0)
+    assert not torch.allclose(alone[..., inside], wide[..., 16:48][..., inside], atol=0.1)
+
+
 def test_augmented_images_are_what_the_step_shows_as_real():
     model, batch = make_model(options(augment=1.0)), make_batch()
     p = model(batch, Draws(batch.keys, 0))
@@ -294,8 +315,8 @@ def test_sizes_that_do_not_fit_are_refused(change, size, message):
 
 
 def test_images_of_another_size_are_refused():
-    with pytest.raises(UserError, match="another size"):
-        make_model().denoise(torch.zeros(3, 3, 8, 8), torch.zeros(3).long(), make_condition())
+    with pytest.raises(UserError, match="halved often enough"):
+        make_model().denoise(torch.zeros(3, 3, 16, 9), torch.zeros(3).long(), make_condition())
 
 
 @pytest.mark.parametrize("length", [4, 16, 64])

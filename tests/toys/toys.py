@@ -132,7 +132,7 @@ class Ancestral(Sampler):
     steps = 3
 
     def __call__(self, model, condition, *, steps=None, guidance=None, draws, progress=None):
-        x = draws.randn(3, model.image_size, model.image_size)
+        x = draws.randn(3, *model.shape_of(condition))
         with torch.no_grad():
             for level in torch.linspace(900, 100, steps or self.steps):
                 x = x - 0.3 * model.denoise(x, level.long().expand(len(x)), condition)

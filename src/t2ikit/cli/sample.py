@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -55,6 +55,10 @@ Strength = Annotated[
     float | None,
     typer.Option(help="Share of the steps that change --image, 0 to 1. Default: 0.8, with --mask 1."),
 ]
+Aspect = Annotated[
+    str | None,
+    typer.Option(help="Width to height of the images, such as 3:2, for a denoiser. Default: squares."),
+]
 Negative = Annotated[str, typer.Option(help="What guidance leads away from, in place of the empty caption.")]
 Out = Annotated[
     Path | None,
@@ -75,6 +79,7 @@ def command(
     mask: Mask = None,
     strength: Strength = None,
     negative: Negative = "",
+    aspect: Aspect = None,
     upscale: Upscale = None,
     weights: WeightsName = Weights.ema,
     checkpoint: Checkpoint = None,
@@ -89,6 +94,7 @@ def command(
     from t2ikit.sampling.outputs import check_output
     from t2ikit.sampling.sample import read_prompts, sample
 
+    how: dict[str, Any] = {"image": image, "mask_image": mask, "strength": strength, "aspect": aspect}
     wanted, opened = read_prompts(prompt or [], prompts), open_run(run)
     check_output(opened, out)  # before anything is computed
     samples = sample(
@@ -99,9 +105,6 @@ def command(
         guidance=guidance,
         sampler=sampler,
         set=settings,
-        image=image,
-        mask_image=mask,
-        strength=strength,
         negative_prompt=negative,
         upscale=upscale or (),
         weights=weights.value,
@@ -110,5 +113,6 @@ def command(
         seed=seed,
         device=device.value,
         plugins=plugin or (),
+        **how,
     )
     print_result([("grid", samples.save(out))])

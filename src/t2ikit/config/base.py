@@ -31,3 +31,8 @@ class DatasetConfig(Config):
     def image_channels(self) -> int:
         """Channels of its images: 3 is RGB, 4 RGB times alpha and alpha, 1 gray; others are its own."""
         return 3
+
+    @property
+    def image_shapes(self) -> tuple[tuple[int, int], ...]:
+        """Height and width that its images may have: of several, each batch is of one."""
+        return ((self.size, self.size),)

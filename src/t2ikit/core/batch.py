@@ -97,6 +97,7 @@ class Condition:
             (B, C, H, W), upscaled, with noise.
         noise_level: (B,) in [0, 1], the level of the noise added to `low_res`; None: no noise yet.
         prepared: whether the texts are a model's own (`Denoiser.prepare`), no longer the encoder's.
+        shape: height and width of the images to sample, pixels; None: the model's own. Training has images.
     """
 
     captions: tuple[str, ...]
@@ -105,6 +106,7 @@ class Condition:
     low_res: Tensor | None = None
     prepared: bool = False
     noise_level: Tensor | None = None
+    shape: tuple[int, int] | None = None
 
     def __len__(self) -> int:
         return len(self.captions)

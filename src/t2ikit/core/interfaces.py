@@ -20,12 +20,15 @@ class Generator(nn.Module, ABC):
     Attributes:
         caption_dropout: the share of samples trained on the empty caption, in [0, 1); guidance needs
             it above 0.
+        shape_multiple: its images may be of any height and width that are multiples of it; 0: they are
+            squares of one size.
         image_channels: C of its images; a generator of any kind of image takes it from its `Context`.
         super_resolution: how a super-resolution model is trained: its batches and conditions have `low_res`;
             None: it samples from the text alone.
     """
 
     caption_dropout: float = 0.0
+    shape_multiple: int = 0
     image_channels: int = 3
     super_resolution: SuperResolution | None = None
 
@@ -46,13 +49,17 @@ class Denoiser(Generator):
     Attributes:
         scheduler_config: what a diffusers scheduler is built from (`num_train_timesteps`,
             `prediction_type`, `beta_schedule`, `rescale_betas_zero_snr`, ...).
-        image_size: height and width of its images, pixels.
+        image_size: height and width of its images, pixels, where a condition names no others.
         self_conditioning: whether `denoise` takes the last estimate of the clean images.
     """
 
     scheduler_config: dict[str, Any]
     image_size: int
     self_conditioning: bool = False
+
+    def shape_of(self, condition: Condition) -> tuple[int, int]:
+        """Height and width of the images of a condition; a sampler's noise has them."""
+        return condition.shape or (self.image_size, self.image_size)
 
     def prepare(self, condition: Condition) -> Condition:
         """Do once what every sampling step would repeat (the text tower), and mark it `prepared`."""
@@ -241,6 +248,13 @@ class Dataset(ABC):
     @abstractmethod
     def prompts(self, n: int, seed: int) -> list[str]:
         """`n` captions to judge a model on, not seen in training as far as the dataset can say."""
+
+    def shapes(self, split: Split) -> Sequence[tuple[int, int]] | None:
+        """Height and width of each image, where they differ: each batch is then of one shape.
+
+        None: all are squares of the size that was asked for.
+        """
+        return None
 
     def images(self, captions: Sequence[str], seed: int) -> list[Tensor] | None:
         """A real image (C, H, W) uint8 of each caption, a held-out one where there is a choice.

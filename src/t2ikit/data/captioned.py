@@ -16,9 +16,10 @@ from torch import Tensor
 from t2ikit.core.batch import Record
 from t2ikit.core.interfaces import Dataset, Split
 from t2ikit.core.rng import derive_seed
+from t2ikit.core.shapes import Shape
 from t2ikit.data.captions import WeightedCaptions
 from t2ikit.data.configs import PLACE, CaptionedConfig
-from t2ikit.data.decoded_cache import DecodedImages, prepare, reading_of
+from t2ikit.data.decoded_cache import DecodedImages, fit_note, prepare, reading_of
 from t2ikit.data.problems import UNREADABLE_IMAGE, Problems
 from t2ikit.data.source import Entry, Layout, Source
 from t2ikit.errors import UserError
@@ -28,10 +29,6 @@ SALT = "t2ikit folder split 1"
 MIRRORED = "#mirrored"
 """Ends the key of a mirrored image."""
 _WORD = re.compile(r"\w+")
-
-
-FITTED = {"crop": "cropped to their centre", "pad": "padded", "stretch": "stretched"}
-"""What is done to images that are not square, by `data.fit`."""
 
 
 class CaptionedImages(Dataset):
@@ -158,7 +155,14 @@ class Captioned(CaptionedImages):
         return {"train": train, "validation": held_out}
 
     def _image(self, entry: Entry) -> Tensor:
-        return self.decoded.pixels[self._place[entry.name]]
+        return self.decoded.image(self._place[entry.name])
+
+    def shapes(self, split: Split) -> list[Shape] | None:
+        """Height and width of each image, where they are in buckets."""
+        if not self.decoded.shapes:
+            return None
+        indices = range(self.size(split))
+        return [self.decoded.shapes[self._place[self._entry(split, index)[0].name]] for index in indices]
 
     @property
     def fingerprint(self) -> str:
@@ -210,16 +214,6 @@ def warnings_of(problems: Problems, usable: int) -> tuple[str, ...]:
     if not problems:
         return ()
     return (f"{problems.label}: {len(problems)} skipped, {usable} images used\n{problems.summary()}",)
-
-
-def fit_note(decoded: DecodedImages, fit: str) -> tuple[str, ...]:
-    """What is done to images that are not square, in one line; none where all of them are."""
-    shapes = [size for place, size in enumerate(decoded.sizes) if place not in decoded.bad]
-    oblong = sum(width != height for width, height in shapes)
-    if not oblong:
-        return ()
-    more = "; --set data.fit=pad keeps all of them" if fit == "crop" else ""
-    return (f"{oblong:,} of {len(shapes):,} images are not square: {FITTED[fit]}{more}",)
 
 
 def split(entries: Sequence[Entry], validation: float) -> dict[Split, list[Entry]]:

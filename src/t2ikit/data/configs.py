@@ -48,8 +48,10 @@ class CaptionedConfig(DatasetConfig):
     """colour behind transparent pixels and of the padding: a name or #rrggbb"""
     channels: Literal["rgb", "rgba", "gray"] = "rgb"
     """rgba: learn transparency, too, with nothing behind it; gray: one channel"""
-    fit: Literal["crop", "pad", "stretch"] = "crop"
-    """images that are not square: crop the centre, pad with the background, or stretch"""
+    fit: Literal["crop", "pad", "stretch", "buckets"] = "crop"
+    """images that are not square: crop the centre, pad with the background, stretch, or buckets by shape"""
+    bucket_step: int = Field(8, ge=1, le=256)
+    """with fit=buckets: height and width are multiples of it, and about as many pixels as size x size"""
     flip: bool = False
     """add a mirrored copy of each training image, but of those whose captions say a word of `no_flip`"""
     no_flip: tuple[str, ...] = ("left", "right", "letter", "letters", "text", "word", "words")
@@ -65,6 +67,19 @@ class CaptionedConfig(DatasetConfig):
     def image_channels(self) -> int:
         """1, 3 or 4."""
         return {"gray": 1, "rgb": 3, "rgba": 4}[self.channels]
+
+    @property
+    def image_shapes(self) -> tuple[tuple[int, int], ...]:
+        """The square, or the buckets."""
+        from t2ikit.core.shapes import bucket_shapes
+
+        return bucket_shapes(self.size, self.bucket_step) if self.fit == "buckets" else super().image_shapes
+
+    @model_validator(mode="after")
+    def _is_a_bucket(self) -> Self:
+        if self.fit == "buckets" and self.size % self.bucket_step:
+            raise ValueError(f"with fit=buckets, size {self.size} is a multiple of bucket_step")
+        return self
 
     @field_validator("background")
     @classmethod

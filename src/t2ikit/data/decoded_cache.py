@@ -24,6 +24,7 @@ from filelock import FileLock
 from numpy.lib.format import open_memmap
 from torch import Tensor
 
+from t2ikit.core.shapes import Shape, shown
 from t2ikit.data.configs import CaptionedConfig
 from t2ikit.data.image_files import UNREADABLE, open_image, read_image
 from t2ikit.data.source import Entry, Source, digest
@@ -35,17 +36,27 @@ from t2ikit.utils.quoting import one_line
 VERSION = 1
 """Raise it whenever decoding or resizing changes."""
 
+FITTED = {
+    "crop": "cropped to their centre",
+    "pad": "padded",
+    "stretch": "stretched",
+    "buckets": "in buckets of about their shape",
+}
+"""What is done to images that are not square, by `data.fit`."""
+
 
 @dataclass(frozen=True)
 class DecodedImages:
     """The decoded images of a source.
 
     Attributes:
-        pixels: (N, C, size, size) uint8, in the order of the source's entries; zeros where `bad`.
+        pixels: (N, C, size, size) uint8, in the order of the source's entries; zeros where `bad`. Of images
+            in buckets (N, C, M): the pixels of a channel row by row, and zeros after them.
         digests: a hash of each image file, "" if it could not be read at all.
         sizes: original width and height of each image, pixels; 0, 0 where `bad`.
         bad: why an image is unusable, by its place.
         path: the file of the pixels.
+        shapes: height and width of each decoded image in buckets, pixels; empty where all are squares.
     """
 
     pixels: Tensor
@@ -53,6 +64,14 @@ class DecodedImages:
     sizes: tuple[tuple[int, int], ...]
     bad: dict[int, str]
     path: Path
+    shapes: tuple[Shape, ...] = ()
+
+    def image(self, place: int) -> Tensor:
+        """One image, (C, H, W) uint8."""
+        if not self.shapes:
+            return self.pixels[place]
+        height, width = self.shapes[place]
+        return self.pixels[place, :, : height * width].unflatten(1, (height, width))
 
 
 def prepare(source: Source, config: CaptionedConfig) -> DecodedImages:
@@ -102,15 +121,16 @@ def _workers() -> int:
     return min(8, os.cpu_count() or 1)
 
 
-def how_to_read(config: CaptionedConfig) -> tuple[int, str, str, int]:
+def how_to_read(config: CaptionedConfig) -> tuple[int, str, str, int, tuple[Shape, ...]]:
     """What `read_image` takes besides the file."""
-    return config.size, config.background, config.fit, config.image_channels
+    return config.size, config.background, config.fit, config.image_channels, config.image_shapes
 
 
 def reading_of(config: CaptionedConfig) -> list[Any]:
     """The options that decide about pixels. Channels came later: old caches are of RGB."""
     channels = [] if config.channels == "rgb" else [config.channels]
-    return [config.size, config.background, config.fit, *channels]
+    shapes = [config.image_shapes] if config.fit == "buckets" else []
+    return [config.size, config.background, config.fit, *channels, *shapes]
 
 
 def _open(path: Path, shape: tuple[int, ...]) -> DecodedImages | None:
@@ -121,12 +141,13 @@ def _open(path: Path, shape: tuple[int, ...]) -> DecodedImages | None:
         digests = tuple(facts["digests"])
         sizes = tuple((width, height) for width, height in facts["sizes"])
         bad = {int(place): why for place, why in facts["bad"].items()}
+        shapes = tuple((height, width) for height, width in facts.get("shapes", ()))
     except (OSError, AttributeError, KeyError, TypeError, ValueError):
         return None
     count = len(digests)
     if pixels.dtype != np.uint8 or pixels.shape != shape or max(count, 1) != len(pixels):
         return None
-    return DecodedImages(torch.from_numpy(pixels)[:count], digests, sizes, bad, path)
+    return DecodedImages(torch.from_numpy(pixels)[:count], digests, sizes, bad, path, shapes)
 
 
 def _write(path: Path, source: Source, config: CaptionedConfig) -> None:
@@ -146,12 +167,15 @@ def _write(path: Path, source: Source, config: CaptionedConfig) -> None:
 
 def _shape(source: Source, config: CaptionedConfig) -> tuple[int, ...]:
     count = max(len(source.entries), 1)  # nothing cannot be mapped
+    if config.fit == "buckets":
+        return (count, config.image_channels, max(height * width for height, width in config.image_shapes))
     return (count, config.image_channels, config.size, config.size)
 
 
 def _decode_all(source: Source, config: CaptionedConfig, pixels: np.memmap) -> dict[str, Any]:
     """Fill in the pixels; returns the contents of the JSON."""
     entries = source.entries
+    shapes: list[Shape] = [(config.size, config.size)] * len(entries)
 
     def decode(place: int) -> tuple[str, tuple[int, int], str | None]:
         content_digest = ""
@@ -160,7 +184,12 @@ def _decode_all(source: Source, config: CaptionedConfig, pixels: np.memmap) -> d
             content_digest = digest(content)
             with open_image(io.BytesIO(content)) as opened:
                 size = opened.size
-            pixels[place] = read_image(io.BytesIO(content), *how_to_read(config)).numpy()
+            image = read_image(io.BytesIO(content), *how_to_read(config)).numpy()
+            if config.fit == "buckets":
+                shapes[place] = image.shape[1:]
+                pixels[place, :, : image[0].size] = image.reshape(len(image), -1)
+            else:
+                pixels[place] = image
         except UNREADABLE as error:
             return content_digest, (0, 0), reason(error)
         return content_digest, size, None
@@ -173,7 +202,8 @@ def _decode_all(source: Source, config: CaptionedConfig, pixels: np.memmap) -> d
             if why is not None:
                 bad[place] = why
             progress(done, len(entries))
-    return {"digests": digests, "sizes": sizes, "bad": bad}
+    found = {"digests": digests, "sizes": sizes, "bad": bad}
+    return found | ({"shapes": shapes} if config.fit == "buckets" else {})
 
 
 def reason(error: BaseException) -> str:
@@ -182,3 +212,41 @@ def reason(error: BaseException) -> str:
     if "cannot identify image file" in text:
         return "not an image that Pillow knows"
     return text
+
+
+def refuse_buckets(config: CaptionedConfig, label: str, why: str) -> None:
+    """Refuse images in buckets where their shapes are not known before training.
+
+    Raises:
+        UserError: they are asked for.
+    """
+    if config.fit == "buckets":
+        raise UserError(
+            f"{label}: data.fit=buckets cannot be had here: {why}",
+            expected="data that is looked at whole before training",
+            got="data.fit=buckets",
+            fix="--set data.fit=pad, which keeps whole images, too",
+        )
+
+
+def fit_note(decoded: DecodedImages, fit: str) -> tuple[str, ...]:
+    """What is done to images that are not square, in one line; none where all of them are."""
+    shapes = [size for place, size in enumerate(decoded.sizes) if place not in decoded.bad]
+    oblong = sum(width != height for width, height in shapes)
+    if not oblong:
+        return ()
+    more = "; --set data.fit=pad keeps all of them" if fit == "crop" else ""
+    if fit == "buckets":
+        buckets = ", ".join(map(shown, sorted(set(decoded.shapes))))
+        more = f" ({buckets} px), at most {_cut(decoded):.0%} of a side cut off"
+    return (f"{oblong:,} of {len(shapes):,} images are not square: {FITTED[fit]}{more}",)
+
+
+def _cut(decoded: DecodedImages) -> float:
+    """The greatest share of a side that buckets cut off; a file may hold its image on its side."""
+    lengths = [
+        (max(size) / min(size), max(shape) / min(shape))
+        for place, (size, shape) in enumerate(zip(decoded.sizes, decoded.shapes, strict=True))
+        if place not in decoded.bad
+    ]
+    return max(1 - min(pair) / max(pair) for pair in lengths)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
@@ -12,6 +13,7 @@ import torch
 from PIL import Image, ImageColor, ImageOps
 from torch import Tensor
 
+from t2ikit.core.shapes import Shape, nearest
 from t2ikit.utils.images import flattened
 
 SUFFIXES = frozenset(
@@ -82,15 +84,19 @@ def _from_sixteen_bits(image: Image.Image) -> Image.Image:
     return Image.fromarray(np.round(values / 257).astype(np.uint8))
 
 
-def square(image: Image.Image, size: int) -> Image.Image:
-    """The centre square, resized with antialiasing (bicubic) to `size` x `size`.
+def covering(image: Image.Image, shape: Shape) -> Image.Image:
+    """The centre of the ratio of `shape` (H, W), resized with antialiasing (bicubic) to it.
 
-    Equal to resizing the short side and cropping the centre, without the long image in between.
+    Equal to resizing until it is covered and cropping the centre, without the long image in between.
     """
-    side = min(image.size)
-    left, top = (image.width - side) / 2, (image.height - side) / 2
-    box = (left, top, left + side, top + side)
-    return image.resize((size, size), Image.Resampling.BICUBIC, box=box)
+    height, width = shape
+    if image.width * height >= image.height * width:
+        across, down = image.height * width / height, float(image.height)
+    else:
+        across, down = float(image.width), image.width * height / width
+    left, top = (image.width - across) / 2, (image.height - down) / 2
+    box = (left, top, left + across, top + down)
+    return image.resize((width, height), Image.Resampling.BICUBIC, box=box)
 
 
 def padded(image: Image.Image, size: int, background: str = "white") -> Image.Image:
@@ -108,13 +114,17 @@ def padded(image: Image.Image, size: int, background: str = "white") -> Image.Im
     return paper
 
 
-def fitted(image: Image.Image, size: int, background: str, fit: str) -> Image.Image:
-    """An image brought to `size` x `size`: "crop", "pad" or "stretch"."""
+def fitted(
+    image: Image.Image, size: int, background: str, fit: str, shapes: Sequence[Shape] = ()
+) -> Image.Image:
+    """An image brought to `size` x `size`: "crop", "pad" or "stretch"; with "buckets" to one of `shapes`."""
+    if fit == "buckets":
+        return covering(image, nearest(image.width / image.height, shapes))
     if fit == "pad":
         return padded(image, size, background)
     if fit == "stretch":
         return image.resize((size, size), Image.Resampling.BICUBIC)
-    return square(image, size)
+    return covering(image, (size, size))
 
 
 def to_tensor(image: Image.Image) -> Tensor:
@@ -130,16 +140,17 @@ def read_image(
     background: str = "white",
     fit: str = "crop",
     channels: int = 3,
+    shapes: Sequence[Shape] = (),
 ) -> Tensor:
-    """Decode one file to (C, size, size) uint8.
+    """Decode one file to (C, size, size) uint8; with "buckets" to that of `shapes` (H, W) which is nearest.
 
-    `fit` is "crop", "pad" or "stretch", for images that are not square.
+    `fit` is "crop", "pad", "stretch" or "buckets", for images that are not square.
 
     Raises:
         one of `UNREADABLE`: the file is not a whole image.
     """
     with open_image(source) as image:
-        if fit == "crop":  # an oblong image to be padded may be decoded too small
+        if fit in ("crop", "buckets"):  # an oblong image to be padded may be decoded too small
             image.draft(None, (DRAFT * size, DRAFT * size))
         whole = to_channels(image, background, channels)
-        return to_tensor(fitted(whole, size, background, fit))
+        return to_tensor(fitted(whole, size, background, fit, shapes))

@@ -21,6 +21,7 @@ from t2ikit.core.interfaces import Dataset, Split, StreamingDataset
 from t2ikit.core.rng import derive_seed
 from t2ikit.core.super_resolution import SuperResolution
 from t2ikit.data.feed.hard_negatives import HardNegatives, known_captions
+from t2ikit.data.feed.order import visiting_order
 from t2ikit.data.local_batch import IndexedBatch, LocalBatch, caption_fields, choose_caption
 from t2ikit.data.workers import MOST_OF_A_STREAM, prepared
 
@@ -41,8 +42,8 @@ class BatchLoader:
         rank, world: which process this is, of how many; `world` divides `batch`.
         num_workers: processes that prepare batches for `steps`; 0: this one does.
         cache_bytes: memory for decoded images on this machine, shared by all processes.
-        split: "train" is visited in a new random order every epoch, "validation" in its own order
-            with captions that stay the same.
+        split: "train" is visited in a new random order every epoch, each batch of one shape, "validation" in
+            its own order with captions that stay the same.
         super_resolution: how a super-resolution model is trained; None: it is none.
         whole: give a super-resolution model whole images, not crops.
         hard_negatives: share of the wrong captions that are nearly right.
@@ -66,6 +67,7 @@ class BatchLoader:
         self.dataset, self.seed, self.batch, self.split = dataset, seed, batch, split
         self.rank, self.local_batch_size, self.num_workers = rank, batch // world, num_workers
         self.count = dataset.size(split)
+        self._index = visiting_order(dataset, split, seed, batch)
         self._records: dict[int, Record] = {}
         self._known: dict[int, tuple[str, ...]] = {}
         self._room = cache_bytes // (world * max(1, num_workers))
@@ -151,12 +153,6 @@ class BatchLoader:
         image = self._record(self._index(key)).image
         return image if self.cropping is None else self.cropping.random_crop(image, self.seed, key)
 
-    def _index(self, key: int) -> int:
-        epoch, place = divmod(key, self.count)
-        if self.split == "validation":
-            return place
-        return int(_order(self.seed, epoch, self.count)[place])
-
     def _caption(self, key: int) -> str:
         return choose_caption(self._captions_of(self._index(key)), self.seed, "caption", key)
 
@@ -188,12 +184,6 @@ class BatchLoader:
                 self._room -= size
                 self._records[index] = record
         return record
-
-
-@functools.lru_cache(maxsize=2)
-def _order(seed: int, epoch: int, count: int) -> Tensor:
-    generator = torch.Generator().manual_seed(derive_seed(seed, "order", epoch))
-    return torch.randperm(count, generator=generator)
 
 
 def _alone(captions: list[tuple[str, ...]]) -> list[list[tuple[str, ...]]]:

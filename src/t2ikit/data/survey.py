@@ -12,7 +12,9 @@ from PIL import Image
 
 from t2ikit.core.interfaces import Dataset, Split, TextEncoder
 from t2ikit.core.rng import derive_seed
-from t2ikit.data.captioned import FITTED, Captioned, fit_note
+from t2ikit.core.shapes import shown
+from t2ikit.data.captioned import Captioned
+from t2ikit.data.decoded_cache import FITTED, fit_note
 from t2ikit.utils.grids import contact_sheet
 from t2ikit.utils.images import from_uint8, to_pil
 from t2ikit.utils.quoting import quoted, shortened, visible
@@ -82,12 +84,21 @@ def _images(dataset: Captioned) -> list[tuple[str, str]]:
             f"{smallest} to {largest}, median {middle}; resized to {dataset.config.size}",
         ),
         ("not square", f"{oblong:,} ({what})"),
+        *_buckets(dataset),
         ("upscaled", f"{small:,} are smaller than {dataset.config.size} pixels"),
         ("same image", _repeats(dataset, good)),
     ]
     if dataset.source.unused:
         rows.append(("without caption", f"{len(dataset.source.unused):,} images are not in the metadata"))
     return rows
+
+
+def _buckets(dataset: Captioned) -> list[tuple[str, str]]:
+    """How many images are in each bucket."""
+    counts = Counter(shape for split in SPLITS for shape in dataset.shapes(split) or ())
+    return [("buckets", ", ".join(f"{count:,} of {shown(s)}" for s, count in sorted(counts.items())))] * bool(
+        counts
+    )
 
 
 def _repeats(dataset: Captioned, good: Sequence[int]) -> str:

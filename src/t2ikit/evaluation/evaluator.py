@@ -9,7 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from t2ikit import __version__
@@ -17,7 +16,7 @@ from t2ikit.config.toml import parse_setting
 from t2ikit.core.metric import Measure, NotMeasured
 from t2ikit.errors import UserError
 from t2ikit.evaluation.data import evaluation_data
-from t2ikit.evaluation.images import sample_image_set, training_images
+from t2ikit.evaluation.images import canvas_of, described, sample_image_set, stacked, training_images
 from t2ikit.evaluation.lengths import EMA, Lengths
 from t2ikit.evaluation.results import EvaluationOptions, EvaluationResult
 from t2ikit.metrics.downloads import Needs
@@ -33,7 +32,6 @@ from t2ikit.runs.run import Run
 from t2ikit.sampling.costs import measure_costs
 from t2ikit.sampling.low_res import real_images
 from t2ikit.sampling.open import Guides, check_call, named_sampler, open_model, sampling_table
-from t2ikit.utils.images import from_uint8
 from t2ikit.utils.progress import phase
 
 ENOUGH = 100
@@ -88,7 +86,8 @@ class Evaluator:
         # An image depends on its prompt and the seed alone: a repeated prompt would count twice.
         self.prompts = list(dict.fromkeys(self.dataset.prompts(options.n, options.seed)))
         self.step = self.model.step or 0
-        self._notes = few(len(self.prompts), options.n)
+        self._canvas = canvas_of(self.model, self.dataset, self.prompts, options.seed)
+        self._notes = few(len(self.prompts), options.n) + described(self._canvas)
         if options.data is None and self.dataset.trained_prompts:
             self._notes.append("the prompts are captions of training images: this run held none out")
         self.metrics = fetch_missing(self.metrics, asked=bool(options.metrics))  # after all else is in order
@@ -132,9 +131,10 @@ class Evaluator:
         model, options = self.sampling_model(changes or {}), self._call(changes or {})
         compared = (self.prompts, self.dataset, self._real, self._train)
         repeats = (self.repeated_prompts, self.options.images_per_prompt)
+        options |= {"seed": self.options.seed, "repeats": repeats, "canvas": self._canvas}
         weights = self._lengths.averaged(changes or {})
         with weights, measure_costs(model, len(self.prompts) + repeats[0] * repeats[1]) as spent:
-            images = sample_image_set(model, *compared, repeats=repeats, seed=self.options.seed, **options)
+            images = sample_image_set(model, *compared, **options)
         return EvaluationResult(
             measures={},
             not_measured={},
@@ -168,19 +168,19 @@ class Evaluator:
         found = self.dataset.images(self.prompts, seed)
         if found is None:  # which a model that upscales images cannot do without
             return real_images(self.model.generator, self.dataset, self.prompts, seed)
-        return from_uint8(torch.stack(found))
+        return stacked(found, self._canvas)
 
     @cached_property
     def _train(self) -> Tensor | None:
         """Training images of the run, whatever data the prompts are of; None where they cannot be opened."""
         if self.options.data is None:
-            return training_images(self.dataset)
+            return training_images(self.dataset, self._canvas)
         try:
             own = evaluation_data(self.run, self.registry, None)
         except UserError as error:
             self._notes.append(f"the run's own data cannot be opened: {error.what}")
             return None
-        return training_images(own)
+        return training_images(own, self._canvas)
 
     def _call(self, changes: dict[str, str]) -> dict[str, Any]:
         """Steps and guidance for one call of the sampler; None where the sampler's own are meant."""

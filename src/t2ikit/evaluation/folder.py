@@ -22,7 +22,7 @@ from t2ikit import __version__
 from t2ikit.config.toml import parse_setting
 from t2ikit.core.interfaces import Dataset, Split
 from t2ikit.core.metric import ImageSet, NotMeasured
-from t2ikit.data.image_files import SUFFIXES, UNREADABLE, open_image, square, to_channels
+from t2ikit.data.image_files import SUFFIXES, UNREADABLE, covering, open_image, to_channels
 from t2ikit.errors import UserError, option
 from t2ikit.evaluation.evaluator import few, measured, sort_settings
 from t2ikit.evaluation.images import training_images
@@ -69,6 +69,7 @@ def measure_folder(
     metrics = _without_prompts(select_metrics(registry, options.metrics, for_metrics), options.metrics)
     images = [_read(file) for file in files]
     dataset = open_dataset(registry, str(options.data), _with_size(for_data, images))
+    _check_squares(dataset)
     image_set, more = _image_set(images, dataset, options.seed)
     count = len(image_set.images)
     metrics = fetch_missing(metrics, asked=bool(options.metrics))  # after all else is in order
@@ -177,6 +178,17 @@ def _with_size(settings: Sequence[str], images: Sequence[Image.Image]) -> list[s
     return [*settings, f"data.size={min(max(side, 8), 1024)}"]
 
 
+def _check_squares(dataset: Dataset) -> None:
+    """Refuse data in buckets, whose images are not all of the shape that the folder's are brought to."""
+    if dataset.shapes("validation") is not None:
+        raise UserError(
+            f"{option('images')}: images are compared with squares",
+            expected="data.fit=crop, pad or stretch",
+            got="data.fit=buckets",
+            fix=f"{option('set')} data.fit=pad",
+        )
+
+
 def _image_set(images: Sequence[Image.Image], dataset: Dataset, seed: int) -> tuple[ImageSet, list[str]]:
     """Images of any size and as many real ones, and what should be known."""
     captions, real = _real(dataset, len(images), seed)
@@ -186,7 +198,7 @@ def _image_set(images: Sequence[Image.Image], dataset: Dataset, seed: int) -> tu
         images = images[: len(real)]
     others = sum(image.size != (side, side) for image in images)
     notes += [f"{others} images are cut to squares or resized to {side} px"] * bool(others)
-    shown = from_pil([one if one.size == (side, side) else square(one, side) for one in images])
+    shown = from_pil([one if one.size == (side, side) else covering(one, (side, side)) for one in images])
     train = training_images(dataset)
     train = None if train is None else as_rgb(train)
     return ImageSet(shown.contiguous(), captions, dataset, real, None, train), notes

@@ -16,6 +16,7 @@ from huggingface_hub import ModelCardData
 
 from t2ikit import __version__
 from t2ikit.config.toml import dump_toml
+from t2ikit.core.shapes import shown
 from t2ikit.recipes.compose import Model
 from t2ikit.recipes.recipe import SAMPLING
 from t2ikit.registry.registry import Registry
@@ -104,6 +105,12 @@ def _what_it_does(run: Run, model: Model) -> list[str]:
         f"Upscales {small} x {small} to {size} x {size} pixels, guided by a caption of the image"
         if small
         else f"A text-to-image model of {size} x {size} pixels"
+    )
+    trained_on = [
+        shown((height, width)) for height, width, count in run.info.get("image_shapes", ()) if count
+    ]
+    what += (
+        f", trained on images of {', '.join(trained_on)} pixels (`height=`, `width=`)" if trained_on else ""
     )
     trained_with = run.info.get("versions", {}).get("t2ikit", __version__)
     return [f"{what}; trained with t2ikit {escaped(trained_with)}.", ""]

@@ -16,21 +16,22 @@ from diffusers import ImagePipelineOutput
 from typing_extensions import Self
 
 from t2ikit.core.interfaces import Generator, TextEncoder
+from t2ikit.core.shapes import Shape
 from t2ikit.errors import UserError
 from t2ikit.exporters.generator_model import GeneratorModel
 from t2ikit.exporters.pipeline_calls import (
     UnsupportedMethods,
     as_output,
     called_with,
-    check_sides,
     noise_of,
     refuse_options,
+    shape_called,
     whole,
 )
 from t2ikit.exporters.pipeline_checks import check_installed, check_parts, prompts_of
 from t2ikit.exporters.pipeline_files import PipelineFiles
 from t2ikit.exporters.pipeline_images import Images, image_options, negative_of
-from t2ikit.exporters.pipeline_model import check_size, recipe_of, text_encoder_of
+from t2ikit.exporters.pipeline_model import check_size, extra_of, recipe_of, text_encoder_of
 from t2ikit.exporters.pipeline_steps import IMAGES, StepCallback, call_between_steps, step_bar
 from t2ikit.recipes.compose import Model, build_sampler
 from t2ikit.recipes.recipe import SAMPLING, Part
@@ -94,7 +95,6 @@ class TextToImagePipeline(UnsupportedMethods, PipelineFiles):
         if encoder is not None:
             encoder.to("cpu")  # where the generator is; the run's own may be on a GPU
         tables = portable({key: run.table[key] for key in sorted(SAMPLING)}, encoder=encoder is not None)
-        more = {"image_size": run.image_size, "plugins": run.sampled_with, "random": run.random}
         options = {key: value for key, value in tables["generator"].items() if key != "use"}
         sizes = (run.image_size, text.width, text.length, run.image_channels)
         wrapped = GeneratorModel(tables["generator"]["use"], options, *sizes)
@@ -103,7 +103,7 @@ class TextToImagePipeline(UnsupportedMethods, PipelineFiles):
             wrapped.eval(),
             text_encoder=encoder,
             tokenizer=tokenizer,
-            recipe={**tables, **more},
+            recipe={**tables, **extra_of(run)},
         )
         pipeline._trained = model.step, model.notes, model.words
         return pipeline
@@ -155,6 +155,7 @@ class TextToImagePipeline(UnsupportedMethods, PipelineFiles):
             self.config.recipe.get("random", "torch"),  # earlier versions did not record it
             registry,
             self.generator.config.get("image_channels", 3),
+            tuple((height, width) for height, width in self.config.recipe.get("image_shapes", ())),
         )
         network = self.generator.generator.eval()
         sampler = build_sampler(recipe.parts["sampler"], context, network)
@@ -202,13 +203,13 @@ class TextToImagePipeline(UnsupportedMethods, PipelineFiles):
                 `call_between_steps`.
             output_type, return_dict: "pil", "np" (B, H, W, 3) in [0, 1], or "pt" (B, 3, H, W) in [-1, 1].
             mask_image, strength: what of `image` is repainted, and how much it changes (`read_edit`).
-            height, width: of the model, pixels; there are no others.
+            height, width: pixels; None is the model's own. A denoiser of squares alone has no others.
 
         Raises:
             UserError, ValueError: there is no prompt, or an option does not fit the model or its sampler.
             NotImplementedError: other pipelines of diffusers have this option.
         """
-        self._check_call(others, height=height, width=width)
+        shape = self._check_call(others, height=height, width=width)
         count = whole("num_images_per_prompt", num_images_per_prompt)
         called = called_with(num_inference_steps, guidance_scale)
         prompts = prompts_of(prompt, count)
@@ -216,14 +217,15 @@ class TextToImagePipeline(UnsupportedMethods, PipelineFiles):
         noise = noise_of(seed, generator, len(prompts) * count)
         model = self._model_for_call([*prompts, *negative], **called)
         call_between_steps(self, model.sampler, callback_on_step_end, callback_on_step_end_tensor_inputs)
-        images = image_options(model, len(prompts), count, image, mask_image, strength, negative, **called)
+        given = (image, mask_image, strength, negative, shape)
+        images = image_options(model, len(prompts), count, *given, **called)
         shown = as_output(self._sample(model, prompts, count, called | noise | images), output_type)
         return ImagePipelineOutput(images=shown) if return_dict else (shown,)
 
-    def _check_call(self, others: dict[str, Any], **sides: int | None) -> None:
+    def _check_call(self, others: dict[str, Any], **sides: int | None) -> Shape | None:
         refuse_options(others, type(self).__call__)
         check_parts(self)
-        check_sides(self.image_size, **sides)
+        return shape_called(self.image_size, self.generator.generator, **sides)
 
     def _sample(self, model: Model, prompts: list[str], count: int, options: dict[str, Any]) -> torch.Tensor:
         with step_bar(self.progress_bar) as progress:

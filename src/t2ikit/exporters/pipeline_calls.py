@@ -12,6 +12,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from t2ikit.core.interfaces import Generator
+from t2ikit.core.shapes import Shape
 from t2ikit.errors import UserError, did_you_mean
 from t2ikit.utils.images import to_pil
 
@@ -134,18 +136,30 @@ def noise_of(seed: object, generator: object, images: int) -> dict[str, Any]:
     return {"keys": torch.cat([numbers.cpu() for numbers in drawn]).tolist()}
 
 
-def check_sides(size: int, **sides: int | None) -> None:
-    """Refuse a height or width that is not the model's own; None is the model's own.
+def shape_called(size: int, generator: Generator, **sides: int | None) -> Shape | None:
+    """The height and width of a call; None is the model's own.
+
+    Args:
+        size: of the model's own.
+        generator: which may take others.
+        **sides: height and width.
 
     Raises:
-        ValueError: it is another.
+        ValueError: the model does not make them.
     """
+    multiple = generator.shape_multiple
     for name, side in sides.items():
-        if side not in (None, size):
+        if side in (None, size):
+            continue
+        if not multiple:
             raise ValueError(
                 f"{name}={side}: this model makes images of {size} x {size} pixels alone; leave height= and "
                 "width= out, and upscale with a super-resolution run"
             )
+        if whole(name, side) < multiple or whole(name, side) % multiple:
+            raise ValueError(f"{name}={side}: this model makes images of multiples of {multiple} pixels")
+    height, width = (side or size for side in sides.values())
+    return None if height == width == size else (height, width)
 
 
 def as_output(images: Tensor, output_type: str) -> list[Image.Image] | np.ndarray[Any, Any] | Tensor:

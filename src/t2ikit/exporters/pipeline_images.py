@@ -8,6 +8,7 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
+from t2ikit.core.shapes import Shape
 from t2ikit.errors import UserError
 from t2ikit.recipes.compose import Model
 from t2ikit.sampling.editing.checks import check_edit
@@ -26,20 +27,22 @@ def image_options(
     mask_image: Images,
     strength: float | None,
     negative: Sequence[str],
+    shape: Shape | None = None,
     *,
     steps: int | None,
     guidance: float | None,
 ) -> dict[str, Any]:
     """What `sample_images` takes besides prompts, from the options of a call, S images for each of P prompts.
 
-    `image` is what a super-resolution model upscales, and what any other denoiser begins at.
+    `image` is what a super-resolution model upscales, and what any other denoiser begins at; `shape` is
+    height and width of the images, where they are not the model's own.
 
     Raises:
         UserError: the model cannot use them, or they are no images.
     """
     low_res, edit = None, None
     if model.generator.super_resolution is None:
-        size, channels = model.context.image_size, model.context.image_channels
+        size, channels = shape or model.context.image_size, model.context.image_channels
         given = (image, mask_image, strength)
         edit = read_edit(*given, prompts=prompts, size=size, channels=channels)
         edit = None if edit is None else edit.repeated(samples)
@@ -49,7 +52,7 @@ def image_options(
     if len(set(negative)) == 1:
         (negative,) = set(negative)
     check_edit(model, edit, negative, steps=steps, guidance=() if guidance is None else (guidance,))
-    return {"low_res": low_res, "edit": edit, "negative": negative}
+    return {"low_res": low_res, "edit": edit, "negative": negative, "shape": shape}
 
 
 def negative_of(given: str | Sequence[str] | None, prompts: int) -> list[str]:

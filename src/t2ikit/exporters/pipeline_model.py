@@ -13,12 +13,19 @@ from t2ikit.errors import UserError
 from t2ikit.recipes.recipe import SAMPLING, Part, Recipe
 from t2ikit.recipes.resolve import resolve
 from t2ikit.registry.registry import Registry
+from t2ikit.runs.run import Run
 from t2ikit.text.pretrained import LoadedTextEncoder
 
-EXTRA = ("image_size", "plugins", "random")
+EXTRA = ("image_size", "image_shapes", "plugins", "random")
 """What a pipeline's recipe holds besides tables."""
 PRECISIONS = {torch.bfloat16: "bf16", torch.float16: "fp16"}
 """What sampling computes in where the weights are not float32."""
+
+
+def extra_of(run: Run) -> dict[str, Any]:
+    """What a pipeline's recipe holds of a run besides tables."""
+    shapes = {"image_shapes": [list(shape) for shape in run.image_shapes]} if run.image_shapes else {}
+    return {"image_size": run.image_size, "plugins": run.sampled_with, "random": run.random, **shapes}
 
 
 def recipe_of(

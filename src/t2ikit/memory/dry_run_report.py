@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from t2ikit.core.shapes import shown
 from t2ikit.memory.report import size
 from t2ikit.recipes.compose import Components
 from t2ikit.recipes.recipe import Recipe
@@ -37,7 +38,7 @@ def data(components: Components, recipe: Recipe) -> str:
     dataset, data = components.dataset, recipe.parts["data"].config
     train = f"{dataset.size('train'):,}" if dataset.indexed_training else "a stream of"
     images = f"{train} training and {dataset.size('validation'):,} validation images"
-    return f"{data.spec}: {images} of {data.size} x {data.size} pixels"
+    return f"{data.spec}: {images} of {', '.join(map(shown, data.image_shapes))} pixels"
 
 
 def parts(recipe: Recipe) -> str:

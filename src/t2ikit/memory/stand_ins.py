@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -32,10 +33,11 @@ def make_batch(
     captions: tuple[str, ...] = (),
     super_resolution: SuperResolution | None = None,
 ) -> Batch:
-    """A batch of `size` samples; its captions are `captions`, repeated, or one of our own."""
+    """A batch of `size` samples of the largest shape, with `captions`, repeated, or one of our own."""
     captions = captions or (CAPTION,)
     pool = tuple(captions[i % len(captions)] for i in range(size))
     side = (super_resolution.crop if super_resolution else 0) or context.image_size
+    shape = max(context.image_shapes, key=math.prod, default=(side, side))
     channels = context.image_channels
     low_res = (
         torch.empty(size, channels, side // super_resolution.ratio, side // super_resolution.ratio)
@@ -43,7 +45,7 @@ def make_batch(
         else None
     )
     return Batch(
-        images=torch.empty(size, channels, side, side),
+        images=torch.empty(size, channels, *shape),
         condition=Condition(pool, _text(size, context), _text(1, context), low_res),
         wrong=_text(size, context),
         mismatch_mask=torch.ones(size),

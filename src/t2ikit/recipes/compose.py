@@ -11,8 +11,10 @@ import torch
 
 from t2ikit.core.interfaces import Critic, Dataset, Denoiser, Generator, OneStep, Sampler, TextEncoder
 from t2ikit.core.rng import Numbers, derive_seed
+from t2ikit.core.shapes import Shape
 from t2ikit.core.step import WeightedLoss
 from t2ikit.errors import UserError, UserErrors, command, option, reworded
+from t2ikit.recipes.images import check_channels, check_shapes, several_shapes
 from t2ikit.recipes.recipe import Part, Recipe
 from t2ikit.registry.registry import Registry
 from t2ikit.registry.specs import GRADIENTS, NEEDS, Context
@@ -59,6 +61,7 @@ def build_model(
     image_size: int,
     random: Numbers = "counter",
     image_channels: int = 3,
+    image_shapes: tuple[Shape, ...] = (),
 ) -> Model:
     """Build text encoder, generator and sampler.
 
@@ -71,26 +74,24 @@ def build_model(
     encoder: TextEncoder = text.entry.spec.build(text.config, None)
     seed = recipe.train.seed
     context = Context(
-        image_size, encoder.width, encoder.length, device, seed, random, registry, image_channels
+        image_size,
+        encoder.width,
+        encoder.length,
+        device,
+        seed,
+        random,
+        registry,
+        image_channels,
+        image_shapes,
     )
     generator = _seeded(recipe.parts["generator"], context, "generator").to(device)
-    _check_channels(recipe, generator, image_channels)
+    check_channels(recipe, generator, image_channels)
     sampler = build_sampler(recipe.parts["sampler"], context, generator)
     count = sum(parameter.numel() for parameter in generator.parameters())
     for name in ("text", "generator", "sampler"):
         more = f", {count:,} parameters" if name == "generator" else ""
         detail(f"{name}: {recipe.parts[name].entry.canonical}{more}")
     return Model(recipe, context, encoder, generator, sampler)
-
-
-def _check_channels(recipe: Recipe, generator: Generator, channels: int) -> None:
-    if generator.image_channels != channels:
-        raise UserError(
-            f"data.channels: {recipe.parts['generator'].entry.canonical} makes images of other channels",
-            expected=f"{generator.image_channels} channels",
-            got=f"{channels}, which the data have",
-            fix="--set data.channels=rgb, or another generator",
-        )
 
 
 def build_sampler(part: Part, context: Context, generator: Generator) -> Sampler:
@@ -172,7 +173,9 @@ def build_components(
     _check_no_guide(recipe)
     data = recipe.parts["data"]
     dataset: Dataset = data.entry.spec.build(data.config, None)
-    model = build_model(recipe, registry, device, data.config.size, random, data.config.image_channels)
+    kind = (random, data.config.image_channels, several_shapes(data.config))
+    model = build_model(recipe, registry, device, data.config.size, *kind)
+    check_shapes(recipe, model.context, model.generator)
     _check_needs(recipe, model.generator)
     super_resolution = model.generator.super_resolution
     side = super_resolution.crop if super_resolution and super_resolution.crop else model.context.image_size

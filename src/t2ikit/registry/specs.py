@@ -55,6 +55,7 @@ class Context:
         random: how the run's random numbers are made, as `Draws` takes it.
         registry: where a part looks up the parts that it is made of; None: the installed plugins.
         image_channels: C of the images: 3 is RGB, 4 RGB times alpha and alpha, 1 gray.
+        image_shapes: height and width of the images, where they are trained in several; empty: squares.
     """
 
     image_size: int
@@ -65,6 +66,7 @@ class Context:
     random: Literal["counter", "torch"] = "counter"
     registry: Any = None
     image_channels: int = 3
+    image_shapes: tuple[tuple[int, int], ...] = ()
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

@@ -6,11 +6,13 @@ import importlib.metadata
 import os
 import platform
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from t2ikit.config.toml import dump_toml
+from t2ikit.core.shapes import Shape
 from t2ikit.data.mixing.config import as_spec, specs_in
 from t2ikit.errors import UserError, command
 from t2ikit.recipes.recipe import SAMPLING, Recipe
@@ -64,17 +66,17 @@ def create_run(
     upscales: bool = False,
     chosen: Mapping[str, Any] | None = None,
     origin: Mapping[str, Any] | None = None,
+    shapes: Sequence[Shape] | None = None,
 ) -> Run:
     """Make a new run folder with its recipe.toml and run.json.
 
     Args:
-        path: the folder.
-        recipe: as it was asked for.
+        path, recipe: the folder, and the recipe as it was asked for.
         registry: that the recipe was read with.
         data, text: fingerprints of the dataset and of the text encoder.
         device, processes, upscales: where and in how many it is trained; whether the model is given images.
         chosen: what the settings that say "auto" came to.
-        origin: the run whose weights it begins with; None: none.
+        origin, shapes: the run whose weights it begins with; height and width of training images in buckets.
 
     Raises:
         UserError: the folder exists and is not empty, or cannot be written.
@@ -92,7 +94,7 @@ def create_run(
         "text_fingerprint": text,
         "versions": {"python": platform.python_version(), **_versions()},
         "plugins": record(recipe, registry),
-        **_channels(recipe),
+        **_channels(recipe) | _shapes(recipe, shapes),
         **({"origin": dict(origin)} if origin else {}),
     }
     try:
@@ -104,10 +106,18 @@ def create_run(
     return Run(path, recipe.table(), info)
 
 
-def _channels(recipe: Recipe) -> dict[str, int]:
+def _channels(recipe: Recipe) -> dict[str, Any]:
     """What says that images are not RGB."""
     channels = recipe.parts["data"].config.image_channels
     return {} if channels == 3 else {"image_channels": channels}
+
+
+def _shapes(recipe: Recipe, shapes: Sequence[Shape] | None) -> dict[str, list[list[int]]]:
+    """What says that images are in buckets: height and width of each, and how many there are to train on."""
+    if shapes is None:
+        return {}
+    counts, known = Counter(shapes), recipe.parts["data"].config.image_shapes
+    return {"image_shapes": [[*shape, counts[shape]] for shape in dict.fromkeys((*known, *counts))]}
 
 
 def check_free(path: Path, fix: str | None = None) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 from t2ikit.config.toml import apply_settings
 from t2ikit.core.interfaces import TextEncoder
 from t2ikit.core.rng import Numbers
+from t2ikit.core.shapes import Shape
 from t2ikit.errors import T2ikitWarning, UserError
 from t2ikit.nn.weights import another_checkpoint, check_finite, exported_weights, load_state, merge_lora
 from t2ikit.recipes.compose import Model, build_model
@@ -65,6 +66,11 @@ class Run:
     def image_channels(self) -> int:
         """Channels of the images; earlier versions, which did not record it, knew RGB alone."""
         return int(self.info.get("image_channels", 3))
+
+    @property
+    def image_shapes(self) -> tuple[Shape, ...]:
+        """Height and width of the images, where it is trained in several shapes; empty: squares."""
+        return tuple((height, width) for height, width, _ in self.info.get("image_shapes", ()))
 
     @property
     def random(self) -> Numbers:
@@ -152,7 +158,7 @@ class Run:
         registry = registry or self.registry or Registry.load()
         self.check_plugins(registry, training=False)
         recipe = self.recipe(registry, sampling=True)
-        kind = (self.image_size, self.random, self.image_channels)
+        kind = (self.image_size, self.random, self.image_channels, self.image_shapes)
         model = build_model(recipe, registry, torch.device(device), *kind)
         self.check_text(model.encoder)
         snapshot = self.snapshot(checkpoint)

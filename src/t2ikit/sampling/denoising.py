@@ -85,7 +85,7 @@ class DenoiserSampler(Sampler, Generic[ConfigT]):
         """
         self._check_guide()
         weight, count = self.guidance if guidance is None else guidance, steps or self.steps
-        size = (model.image_size, model.image_size)
+        size = model.shape_of(condition)
         if model.super_resolution is not None and condition.noise_level is None:
             condition = model.super_resolution.augmented(condition, size, draws, self.config.augmentation)
         schedule, beside = self.schedule(model), (self.graphs, self.guide)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -13,7 +14,8 @@ from torch import Tensor
 from t2ikit.core.batch import Condition
 from t2ikit.core.out_of_memory import halving
 from t2ikit.core.rng import Draws, derive_seed
-from t2ikit.errors import UserError
+from t2ikit.core.shapes import Shape, shown
+from t2ikit.errors import UserError, option
 from t2ikit.recipes.compose import Model
 from t2ikit.sampling.editing.edit import ImageEdit
 from t2ikit.sampling.graphs import capturing
@@ -29,11 +31,15 @@ PIXELS = 64 * 64**2
 
 
 def condition_for(
-    model: Model, prompts: Sequence[str], low_res: Tensor | None = None, negative: str | Sequence[str] = ""
+    model: Model,
+    prompts: Sequence[str],
+    low_res: Tensor | None = None,
+    negative: str | Sequence[str] = "",
+    shape: Shape | None = None,
 ) -> Condition:
     """Encode prompts, on the model's device; guidance leads away from `negative`, one or one for each."""
     text = model.encoder.encode([*prompts, *([negative] if isinstance(negative, str) else negative)])
-    condition = Condition(tuple(prompts), text[: len(prompts)], text[len(prompts) :], low_res)
+    condition = Condition(tuple(prompts), text[: len(prompts)], text[len(prompts) :], low_res, shape=shape)
     return condition.to(model.context.device)
 
 
@@ -65,6 +71,7 @@ def sample_images(
     edit: ImageEdit | None = None,
     negative: str | Sequence[str] = "",
     keys: Sequence[int] | None = None,
+    shape: Shape | None = None,
     batch: int | None = None,
     progress: Progress | None = None,
 ) -> Tensor:
@@ -74,14 +81,14 @@ def sample_images(
     sampled, but for rounding that differs with the batch size.
 
     Args:
-        model: a generator with its encoder and sampler.
-        prompts: P captions.
+        model, prompts: a generator with its encoder and sampler, and P captions.
         samples, seed: S sample numbers, one image of each prompt for each; of the noise.
         steps, guidance: of the sampler; None takes the sampler's own.
         low_res: (P * S, 3, h, w) in [-1, 1], what each image is made from, for a model that upscales.
         edit: P * S images to begin at and what of them is repainted, as `check_edit` allows.
         negative: in place of the empty caption, which guidance leads away from; one, or P.
         keys: P * S numbers in [0, 2^63) that the noise is made from, in place of `seed`.
+        shape: height and width, pixels, of a model that takes them; None: the model's own square.
         batch: images at once, halved when memory runs out; None: 64, and fewer above 64 px.
         progress: called with (sampler steps done, in all).
 
@@ -89,16 +96,15 @@ def sample_images(
         (P * S, 3, H, W) in [-1, 1], all samples of the first prompt first.
 
     Raises:
-        UserError: not even one image fits the memory, `low_res` is not what the model upscales, or what
-            came of it is not finite.
+        UserError: one image exceeds the memory, `low_res` is not what the model upscales, or NaN comes out.
     """
     each = [prompt for prompt in prompts for _ in samples]
     check_low_res(model, low_res, len(each))
-    size = batch or max(1, min(64, PIXELS // model.context.image_size**2))
+    size = batch or max(1, min(64, PIXELS // math.prod(shape or model.context.image_shape[1:])))
     keys = keys or [derive_seed(seed, prompt, number) for prompt in prompts for number in samples]
     draws = Draws(torch.tensor(keys), "sample", model.context.device, numbers=model.context.random)
     options = {"steps": steps, "guidance": guidance}
-    inputs = Inputs(each, draws, _each(negative, samples), low_res, edit)
+    inputs = Inputs(each, draws, _each(negative, samples), low_res, edit, shape)
     with capturing(model.sampler, torch.device(model.context.device)):
         images = halving(lambda b: _sample_batches(model, inputs, b, progress, options), size, _too_large)
     check_finite_images(images, each)
@@ -119,6 +125,7 @@ class Inputs:
         draws: their noise.
         negative: one text, or N.
         low_res, edit: of N images, as in `sample_images`.
+        shape: of the images; None: the model's own.
     """
 
     prompts: Sequence[str]
@@ -126,12 +133,13 @@ class Inputs:
     negative: str | tuple[str, ...] = ""
     low_res: Tensor | None = None
     edit: ImageEdit | None = None
+    shape: Shape | None = None
 
     def __getitem__(self, index: slice) -> Inputs:
         low_res = None if self.low_res is None else self.low_res[index]
         edit = None if self.edit is None else self.edit[index]
         negative = self.negative if isinstance(self.negative, str) else self.negative[index]
-        return Inputs(self.prompts[index], self.draws[index], negative, low_res, edit)
+        return Inputs(self.prompts[index], self.draws[index], negative, low_res, edit, self.shape)
 
 
 def _sample_batches(
@@ -142,7 +150,7 @@ def _sample_batches(
     chunks = []
     for place, start in enumerate(starts):
         chunk = inputs[start : start + batch]
-        condition = condition_for(model, chunk.prompts, chunk.low_res, chunk.negative)
+        condition = condition_for(model, chunk.prompts, chunk.low_res, chunk.negative, chunk.shape)
         done = chunk_progress(progress, place, len(starts))
         more: dict[str, Any] = {}
         if chunk.edit is not None:  # only for samplers that take one
@@ -151,8 +159,49 @@ def _sample_batches(
             images = model.sampler(
                 model.generator, condition, draws=chunk.draws, progress=done, **options, **more
             )
+        _check_shape_of(images, model, chunk.shape)
         chunks.append(clamp_images(images.float()).cpu())
     return torch.cat(chunks)
+
+
+def sample_shapes(
+    model: Model,
+    prompts: Sequence[str],
+    shapes: Sequence[Shape],
+    *,
+    samples: Sequence[int] = (0,),
+    **options: Any,
+) -> list[Tensor]:
+    """P * S images (3, H, W), each prompt's of its own shape; otherwise as `sample_images`."""
+    found: list[Tensor | None] = [None] * (len(prompts) * len(samples))
+    progress, low_res = options.pop("progress", None), options.pop("low_res", None)
+    groups = list(dict.fromkeys(shapes))
+    for number, shape in enumerate(groups):
+        own = [place for place, one in enumerate(shapes) if one == shape]
+        places = [place * len(samples) + i for place in own for i in range(len(samples))]
+        images = sample_images(
+            model,
+            [prompts[place] for place in own],
+            samples=samples,
+            shape=shape,
+            low_res=None if low_res is None else low_res[places],
+            progress=chunk_progress(progress, number, len(groups)),
+            **options,
+        )
+        for place, image in zip(places, images, strict=True):
+            found[place] = image
+    return cast(list[Tensor], found)
+
+
+def _check_shape_of(images: Tensor, model: Model, shape: Shape | None) -> None:
+    """Refuse a sampler that knows squares alone."""
+    if shape is not None and images.shape[-2:] != shape:
+        raise UserError(
+            f"the sampler {type(model.sampler).__name__} makes images of the model's own size alone",
+            expected=f"{shown(shape)} px, which `condition.shape` asks for (`Denoiser.shape_of`)",
+            got=f"{shown((images.shape[-2], images.shape[-1]))} px",
+            fix=f"choose another with {option('sampler')}",
+        )
 
 
 def check_low_res(model: Model, low_res: Tensor | None, count: int) -> None:

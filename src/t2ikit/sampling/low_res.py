@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from t2ikit.core.interfaces import Dataset, Generator
+from t2ikit.core.shapes import Shape
 from t2ikit.core.super_resolution import shrink
 from t2ikit.errors import UserError
+from t2ikit.recipes.compose import Model
 from t2ikit.utils.images import from_uint8
 
 
@@ -30,6 +32,17 @@ def real_images(generator: Generator, dataset: Dataset, prompts: Sequence[str], 
             fix="leave train.prompts or --prompts out, or take captions of the data",
         )
     return from_uint8(torch.stack(found))
+
+
+def shapes_of(model: Model, dataset: Dataset, prompts: Sequence[str], seed: int) -> list[Shape]:
+    """Height and width for an image of each prompt: those of its real image where the model knows several.
+
+    Prompts without one, and models of squares, get squares.
+    """
+    found = dataset.images(prompts, seed) if model.context.image_shapes else None
+    if found is None:
+        return [(model.context.image_size, model.context.image_size)] * len(prompts)
+    return [(image.shape[-2], image.shape[-1]) for image in found]
 
 
 def low_res_images(generator: Generator, real: Tensor | None, samples: int = 1) -> Tensor | None:

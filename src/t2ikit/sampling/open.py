@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,6 +13,7 @@ import torch
 from t2ikit.config.toml import apply_settings, parse_setting, readable
 from t2ikit.config.validation import validate
 from t2ikit.core.interfaces import Denoiser
+from t2ikit.core.shapes import Shape, aspect_ratio, bucket_shapes, nearest, shown
 from t2ikit.errors import UserError, option, raise_together
 from t2ikit.recipes.compose import Model, build_sampler, check_augmentation, check_guidance, check_steps
 from t2ikit.recipes.recipe import SAMPLING
@@ -21,11 +23,15 @@ from t2ikit.registry.registry import Registry
 from t2ikit.runs.open import open_run, plugins_of
 from t2ikit.runs.run import Run
 from t2ikit.sampling.denoising import DenoiserSampler
+from t2ikit.utils.console import log, warn
 from t2ikit.utils.devices import find_device
 from t2ikit.utils.quoting import one_line
 
 GUIDE = re.compile(r"(?P<run>.+?)(:(?P<which>\d+|raw|ema=\d*\.?\d+))?")
 """A sampler's `guidance_model`: self or a run folder, and which of its weights."""
+
+NEAR = 0.01
+"""By how much a shape's ratio may differ, in logarithms, from the one asked for without a word."""
 
 
 def open_model(
@@ -214,6 +220,36 @@ def with_sampler(registry: Registry, now: dict[str, Any], name: str) -> dict[str
     usual = registry.find("samplers", now["use"]).spec.config.model_construct().model_dump(mode="json")
     changed = {key: value for key, value in now.items() if key in known and value != usual.get(key)}
     return {**changed, "use": entry.canonical}
+
+
+def shape_for(model: Model, aspect: str | float | None) -> Shape | None:
+    """Height and width for "3:2" or a number: of the shapes that a model knows, the one that comes nearest.
+
+    Those are the buckets it was trained in, and else the shapes that training in buckets would have. None: no
+    ratio is asked for, and images are the model's own squares.
+
+    Raises:
+        UserError: the model makes squares alone, or the ratio is none.
+    """
+    if aspect is None:
+        return None
+    ratio, size, multiple = aspect_ratio(aspect), model.context.image_size, model.generator.shape_multiple
+    if not multiple:
+        raise UserError(
+            f"{option('aspect')} {aspect}: this model makes squares alone",
+            expected="a denoiser that takes images of any shape, such as imagen/unet",
+            got=f"{type(model.generator).__name__} of {size} x {size} px",
+            fix=f"leave {option('aspect')} out",
+        )
+    trained = model.context.image_shapes
+    if not trained:
+        warn(
+            f"{option('aspect')}: this model was trained on squares alone (data.fit=buckets trains on others)"
+        )
+    shape = nearest(ratio, trained or bucket_shapes(size, multiple))
+    if abs(math.log(shape[1] / shape[0] / ratio)) > NEAR:
+        log(f"{option('aspect')} {aspect}: the nearest shape is {shown(shape)} px")
+    return shape
 
 
 def check_call(model: Model, name: Literal["steps", "guidance"], value: float | None) -> None:

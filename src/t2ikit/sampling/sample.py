@@ -11,7 +11,8 @@ from typing import Any
 import torch
 
 from t2ikit.config.arguments import checked
-from t2ikit.errors import UserError
+from t2ikit.core.shapes import Shape, shown
+from t2ikit.errors import UserError, option
 from t2ikit.recipes.compose import Model
 from t2ikit.recipes.settings import Plugins, Settings, as_settings
 from t2ikit.runs.open import as_run, open_run
@@ -22,9 +23,10 @@ from t2ikit.sampling.editing.checks import check_edit
 from t2ikit.sampling.editing.edit import ImageEdit
 from t2ikit.sampling.editing.inputs import read_edit
 from t2ikit.sampling.images import Progress, check_low_res, chunk_progress, sample_images
-from t2ikit.sampling.open import check_call, open_model
+from t2ikit.sampling.open import check_call, open_model, shape_for
 from t2ikit.sampling.samples import Samples
 from t2ikit.text.vocabulary import warn_of_prompts
+from t2ikit.utils.console import warn
 from t2ikit.utils.files import decoded
 from t2ikit.utils.progress import progress_bar
 
@@ -74,6 +76,7 @@ def sample(
     mask_image: Any = None,
     strength: float | None = None,
     negative_prompt: str = "",
+    aspect: str | float | None = None,
     upscale: Run | str | Path | Sequence[Run | str | Path] = (),
     weights: str = "ema",
     checkpoint: int | None = None,
@@ -91,11 +94,10 @@ def sample(
         steps, guidance, sampler: None takes the recipe's; guidance may be several weights.
         set: options of the sampler and of `upscale`, `{"sampler.eta": 1, "upscale.steps": 9}`, or strings.
         image, mask_image, strength: what to begin at, what to repaint, and how much to change (`read_edit`).
-        negative_prompt: what guidance leads away from, in place of the empty caption.
+        negative_prompt, aspect: what guidance leads away from; width to height, such as "3:2" (None: square).
         upscale: super-resolution runs that upscale the images, in order.
         weights, checkpoint, ema: "ema" (averaged) or "raw"; its step; the average's length (`Run.model`).
-        device, plugins: "auto", "cpu", "cuda" or "mps"; files of plugins that the run needs.
-        progress: show a bar on a terminal, or call this with (done, total).
+        device, plugins, progress: "auto", "cpu", "cuda" or "mps"; plugin files; a bar, or call (done, total).
 
     Raises:
         UserError: what cannot work, before anything is sampled; or images that are not finite.
@@ -109,23 +111,40 @@ def sample(
     model = open_model(run, sampler=sampler, settings=of_base, checkpoint=checkpoint, ema=ema, **common)
     _check(model, wanted, n, negative_prompt)
     stages, scales = _open_stages(model, upscale, of_stages, common), _checked_scales(model, steps, scales)
-    own = _own_options(model, len(wanted), (image, mask_image, strength), negative_prompt, steps, scales)
+    own = _of_base(model, len(wanted), (image, mask_image, strength, aspect), negative_prompt, steps, scales)
     return _sampled(run, model, stages, wanted, scales, {"samples": range(n), "seed": seed}, own, progress)
 
 
-def _own_options(
+def _of_base(
     model: Model,
     prompts: int,
-    given: tuple[Any, Any, float | None],
+    given: tuple[Any, Any, float | None, str | float | None],
     negative: str,
     steps: int | None,
     scales: Sequence[float],
 ) -> dict[str, Any]:
-    """Options of the base model alone, checked; `given` are image, mask and strength."""
-    size, channels = model.context.image_size, model.context.image_channels
-    edit = read_edit(*given, prompts=prompts, size=size, channels=channels)
+    """Options of the base model alone, checked; `given` are image, mask, strength and aspect."""
+    shape = shape_for(model, given[3])
+    size, channels = shape or model.context.image_size, model.context.image_channels
+    edit = read_edit(*given[:3], prompts=prompts, size=size, channels=channels)
     check_edit(model, edit, negative, steps=steps, guidance=scales)
-    return {"steps": steps, "negative": negative, "edit": edit}
+    return {"steps": steps, "negative": negative, "edit": edit, "shape": shape}
+
+
+def _check_shape(run: Run, stages: Sequence[Model], shape: Shape | None) -> None:
+    """Refuse images that are not square where a stage of super-resolution follows, which makes squares.
+
+    Warn of a bucket that no training image was in.
+    """
+    if shape is not None and [*shape, 0] in run.info.get("image_shapes", ()):
+        warn(f"{option('aspect')}: no image of {shown(shape)} px was trained on")
+    if shape is not None and shape[0] != shape[1] and stages:
+        raise UserError(
+            f"{option('aspect')}: super-resolution runs upscale squares alone",
+            expected=f"{option('aspect')} or {option('upscale')}",
+            got="both",
+            fix=f"leave {option('upscale')} out",
+        )
 
 
 def _sampled(
@@ -139,6 +158,7 @@ def _sampled(
     progress: bool | Progress,
 ) -> Samples:
     """Samples of opened models, with what they cost; `which` and `own` as in `_columns`."""
+    _check_shape(run, stages, own["shape"])
     edit: ImageEdit | None = own["edit"]
     own = {**own, "edit": None if edit is None else edit.repeated(len(which["samples"]))}
     count = len(prompts) * len(scales) * len(which["samples"])

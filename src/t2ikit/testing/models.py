@@ -132,6 +132,23 @@ def _check_independence(title: str, model: Generator, batch: Batch) -> None:
     )
 
 
+def _check_shapes(title: str, model: Denoiser, batch: Batch, last: int) -> None:
+    """Whether a model that says it takes images of any shape does."""
+    multiple = model.shape_multiple
+    if not multiple:
+        return
+    require(
+        model.image_size % multiple == 0,
+        f"{title}: image_size must be a multiple of shape_multiple, {multiple}",
+    )
+    wide = batch.images.new_zeros(*batch.images.shape[:-1], model.image_size + multiple)
+    made = model.denoise(wide, torch.full((len(batch),), last), batch.condition)
+    require(
+        made.shape == wide.shape and finite(made),
+        f"{title}: with shape_multiple {multiple}, denoise must take images {tuple(wide.shape)}",
+    )
+
+
 @torch.no_grad()
 def _check_sampling(title: str, model: Generator, batch: Batch) -> None:
     """What samplers call."""
@@ -143,6 +160,7 @@ def _check_sampling(title: str, model: Generator, batch: Batch) -> None:
         last = int(model.scheduler_config["num_train_timesteps"]) - 1
         made = model.denoise(batch.images, torch.full((len(batch),), last), batch.condition)
         require(tuple(made.shape) == shape and finite(made), f"{title}: denoise must give {shape}, finite")
+        _check_shapes(title, model, batch, last)
     if isinstance(model, OneStep):
         drawn = model.generate(batch.condition, _draws(batch))
         require(tuple(drawn[-1].shape) == shape, f"{title}: generate must end at {shape}")

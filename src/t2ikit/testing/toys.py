@@ -43,6 +43,7 @@ class ToyDenoiser(Denoiser):
     """
 
     caption_dropout = 0.1
+    shape_multiple = 1
     alphas_cumprod: Tensor
 
     def __init__(self, text_width: int, image_size: int, width: int = 8) -> None:

@@ -26,6 +26,7 @@ from t2ikit.training import snapshots
 from t2ikit.training.accelerator import training_batches
 from t2ikit.training.display import Display, summary
 from t2ikit.training.interrupts import Interrupts
+from t2ikit.training.launching.choice import for_shapes
 from t2ikit.training.sample_grids import SampleGrids
 from t2ikit.training.schedule import scheduled_rate
 from t2ikit.training.trainer import Trainer
@@ -120,7 +121,7 @@ class Session:
 
     def _begin(self, start: int) -> None:
         """Open the trackers and record what goes on otherwise than before."""
-        self.trainer.choose_launching(self.config.compile)
+        self.trainer.choose_launching(for_shapes(self.config.compile, self.grids.model, self.display.log))
         before, self.run = self.run, amended(self.run, self.config, start)
         if self.main and self.config.trackers:
             from t2ikit.training.trackers import Trackers
@@ -262,7 +263,7 @@ class Session:
                 self._show(done, images)
         self.accelerator.wait_for_everyone()
 
-    def _show(self, done: int, images: torch.Tensor) -> None:
+    def _show(self, done: int, images: list[torch.Tensor]) -> None:
         grid = self.grids.grid(images)
         save_image(grid, self.run.grid_at(done))
         if self.trackers is not None:

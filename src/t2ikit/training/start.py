@@ -34,7 +34,7 @@ from t2ikit.training.player import Player, make_players
 from t2ikit.training.session import Session
 from t2ikit.training.trackers import check_trackers
 from t2ikit.training.trainer import Trainer
-from t2ikit.training.validation import validation_data
+from t2ikit.training.validation import training_shapes, validation_data
 from t2ikit.utils.files import unwritable
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
@@ -85,6 +85,7 @@ def start_run(
             upscales=components.model.generator.super_resolution is not None,
             chosen={"precision": recipe.train.precision},
             origin=origin,
+            shapes=training_shapes(components.dataset),
         )
     accelerator.wait_for_everyone()
     return _train(open_run(folder), registry, recipe, components, accelerator, display, resume=False)

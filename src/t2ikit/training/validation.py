@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from torch import Tensor
 
 from t2ikit.core.batch import Batch, Record
 from t2ikit.core.interfaces import Dataset, Split
+from t2ikit.core.shapes import Shape
 from t2ikit.data.formats.shard_stream import StreamedFiles
 from t2ikit.data.loader import BatchLoader
 from t2ikit.errors import UserError
@@ -17,27 +19,35 @@ from t2ikit.registry.specs import Needs
 from t2ikit.training.trainer import Trainer
 
 
-class TrainingImages(Dataset):
-    """A dataset whose training images are its validation images too.
+class SelectedImages(Dataset):
+    """Some images of a dataset, the same for both splits.
 
     Args:
-        dataset: one without held-out images.
+        dataset: of which they are.
+        split: in which they are.
+        indices: which of them; None: all.
     """
 
-    def __init__(self, dataset: Dataset) -> None:
-        self.dataset = dataset
+    def __init__(self, dataset: Dataset, split: Split, indices: Sequence[int] | None = None) -> None:
+        self.dataset, self.split = dataset, split
+        self.indices = range(dataset.size(split)) if indices is None else indices
 
     def size(self, split: Split) -> int:
-        """Number of training images."""
-        return self.dataset.size("train")
+        """How many they are."""
+        return len(self.indices)
 
     def record(self, split: Split, index: int) -> Record:
-        """Training image `index`."""
-        return self.dataset.record("train", index)
+        """Image `index` of them."""
+        return self.dataset.record(self.split, self.indices[index])
 
     def captions(self, split: Split, index: int) -> tuple[str, ...]:
-        """The captions of training image `index`."""
-        return self.dataset.captions("train", index)
+        """The captions of image `index` of them."""
+        return self.dataset.captions(self.split, self.indices[index])
+
+    def shapes(self, split: Split) -> list[Shape] | None:
+        """As the dataset has them."""
+        shapes = self.dataset.shapes(self.split)
+        return None if shapes is None else [shapes[index] for index in self.indices]
 
     def prompts(self, n: int, seed: int) -> list[str]:
         """As the dataset gives them."""
@@ -62,7 +72,7 @@ def validation_data(dataset: Dataset) -> Dataset:
     if dataset.size("validation"):
         return dataset
     if isinstance(dataset, StreamedFiles):
-        return TrainingImages(dataset.first)
+        return SelectedImages(dataset.first, "train")
     if not dataset.indexed_training:
         raise UserError(
             "data.validation: a stream holds no image out to validate on",
@@ -70,7 +80,23 @@ def validation_data(dataset: Dataset) -> Dataset:
             got="none",
             fix="--set data.validation=0.1, or any other share above 0",
         )
-    return TrainingImages(dataset)
+    return SelectedImages(dataset, "train")
+
+
+def _by_shape(dataset: Dataset, count: int) -> list[tuple[Dataset, int]]:
+    """The first `count` validation images by shape: a dataset that begins with them, and their number."""
+    shapes = dataset.shapes("validation")
+    if shapes is None:
+        return [(dataset, count)]
+    groups: dict[Shape, list[int]] = {}
+    for index, shape in enumerate(shapes[:count]):
+        groups.setdefault(shape, []).append(index)
+    return [(SelectedImages(dataset, "validation", own), len(own)) for own in groups.values()]
+
+
+def training_shapes(dataset: Dataset) -> Sequence[Shape] | None:
+    """Height and width of each training image; None where all are squares."""
+    return dataset.shapes("train") if dataset.indexed_training else None
 
 
 class Validation:
@@ -106,7 +132,7 @@ class Validation:
         )
 
     def _batches(self, log: Callable[[str], None]) -> list[Batch]:
-        """Held-out images with draws that stay the same: keys below 0 are never training's."""
+        """Held-out images, one batch a shape, with draws that stay the same: their keys are below 0."""
         dataset, config = validation_data(self.components.dataset), self.trainer.config
         count = min(config.validation_images, dataset.size("validation"))
         if dataset is not self.components.dataset:
@@ -114,11 +140,17 @@ class Validation:
             log(f"no image is held out: validation losses are measured on {images}")
         super_resolution = self.components.model.generator.super_resolution
         whole = not self.components.critics or bool(self.left_out)
-        batches = BatchLoader(
-            dataset, config.seed, count, split="validation", super_resolution=super_resolution, whole=whole
-        )
-        batch = batches[0].batch(self.components.model.encoder, self.trainer.accelerator.device)
-        return [replace(batch, keys=-1 - batch.keys)]
+        options: dict[str, Any] = {
+            "split": "validation",
+            "super_resolution": super_resolution,
+            "whole": whole,
+        }
+        found: list[Batch] = []
+        for part, own in _by_shape(dataset, count):
+            loader = BatchLoader(part, config.seed, own, **options)
+            batch = loader[0].batch(self.components.model.encoder, self.trainer.accelerator.device)
+            found.append(replace(batch, keys=-1 - sum(map(len, found)) - batch.keys))
+        return found
 
     def measure(self, done: int) -> dict[str, float]:
         """The losses when `done` steps are done, by name."""

@@ -57,6 +57,10 @@ def stays_on_device(config: DatasetConfig, dataset: Dataset, device: torch.devic
         if config.keep_on == "device":
             raise _streamed(config)
         return False
+    if len(config.image_shapes) > 1:
+        if config.keep_on == "device":
+            raise _of_several_shapes(config)
+        return False
     if config.keep_on == "auto":
         return device.type == "cuda" and SHARE * _bytes(config, dataset) <= free_memory(device)
     free, wanted = free_memory(device), _bytes(config, dataset)
@@ -89,6 +93,15 @@ def limited(spare: int) -> Iterator[None]:
         yield
     finally:
         _spare.reset(token)
+
+
+def _of_several_shapes(config: DatasetConfig) -> UserError:
+    return UserError(
+        "data.keep_on: images of several shapes cannot be kept on the device",
+        expected="auto or host with data.fit=buckets",
+        got=f"device, with {config.spec}",
+        fix="--set data.keep_on=auto, or data.fit=pad",
+    )
 
 
 def _streamed(config: DatasetConfig) -> UserError:

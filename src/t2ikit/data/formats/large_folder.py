@@ -19,7 +19,7 @@ from torch import Tensor
 
 from t2ikit.data.captioned import CaptionedImages, check_usable, held_out, layout_note, warnings_of
 from t2ikit.data.configs import FolderConfig
-from t2ikit.data.decoded_cache import how_to_read, reading_of, reason
+from t2ikit.data.decoded_cache import how_to_read, reading_of, reason, refuse_buckets
 from t2ikit.data.formats.names import NO_WORDS, Names, has_words, no_caption
 from t2ikit.data.formats.rows import composed
 from t2ikit.data.image_files import UNREADABLE, read_image
@@ -48,6 +48,9 @@ class LargeFolder(CaptionedImages):
     def __init__(
         self, config: FolderConfig, root: Path, names: Sequence[str], caption: Callable[[str], str]
     ) -> None:
+        refuse_buckets(
+            config, str(root), "its images are opened one by one, and their shapes not known before"
+        )
         self.config, self.root = config, root
         problems = Problems(str(root))
         if caption is not no_caption:

@@ -26,6 +26,7 @@ from t2ikit.core.interfaces import Dataset, Split, StreamingDataset
 from t2ikit.core.rng import derive_seed
 from t2ikit.data.captioned import Captioned
 from t2ikit.data.configs import HubConfig, ShardsConfig
+from t2ikit.data.decoded_cache import refuse_buckets
 from t2ikit.data.formats.shards import ShardSource, existing_shards, expand, is_remote
 from t2ikit.data.streams.fetching import Unreachable, download
 from t2ikit.errors import T2ikitWarning, UserError
@@ -73,6 +74,7 @@ class StreamedFiles(StreamingDataset):
             held_out: of which all images are, as its own "train" split; None: a part of the first file,
                 chosen by a hash of the names (none with data.validation=0).
         """
+        refuse_buckets(self.config, self.label, "a stream's batches are of whatever comes next, in one shape")
         self.skipped: set[int] = set()
         self.first = self._open(0) if held_out is None else held_out
         self._held_out: Split = "validation" if held_out is None else "train"

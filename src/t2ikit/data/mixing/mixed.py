@@ -71,6 +71,22 @@ class Mix(Dataset):
         number, inner = self._find(split, index)
         return self.parts[number].captions(split, inner)
 
+    def shapes(self, split: Split) -> list[tuple[int, int]] | None:
+        """Of each image, where a part's images differ in them."""
+        of_parts = [part.shapes(split) for part in self.parts]
+        if all(shapes is None for shapes in of_parts):
+            return None
+        squares: dict[int, tuple[int, int]] = {}
+        found = []
+        for index in range(self.size(split)):
+            number, inner = self._find(split, index)
+            own = of_parts[number]
+            if own is None and number not in squares:
+                height, width = self.parts[number].record(split, inner).image.shape[-2:]
+                squares[number] = height, width
+            found.append(squares[number] if own is None else own[inner])
+        return found
+
     def prompts(self, n: int, seed: int) -> list[str]:
         """Prompts of all parts, which alternate by the weights."""
         taken = np.zeros(len(self.parts), dtype=int)

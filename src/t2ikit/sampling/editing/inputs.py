@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from t2ikit.data.image_files import UNREADABLE, open_image, square, to_channels, to_tensor
+from t2ikit.core.shapes import Shape
+from t2ikit.data.image_files import UNREADABLE, covering, open_image, to_channels, to_tensor
 from t2ikit.errors import UserError, option
 from t2ikit.sampling.editing.edit import ImageEdit
 from t2ikit.utils.console import log
@@ -30,7 +31,7 @@ MASKS = "a file, an image of Pillow, a tensor (H, W) in [0, 1], or a list with o
 
 
 def read_edit(
-    image: Any, mask: Any, strength: float | None, *, prompts: int, size: int, channels: int = 3
+    image: Any, mask: Any, strength: float | None, *, prompts: int, size: int | Shape, channels: int = 3
 ) -> ImageEdit | None:
     """The edit that arguments ask for, with an image for each prompt; None where they ask for none.
 
@@ -40,7 +41,7 @@ def read_edit(
         mask: the same, grey, white where it is repainted; a tensor is (H, W) in [0, 1].
         strength: in [0, 1]; None: 0.8, with a mask 1.
         prompts: P.
-        size: height and width of the model's images: others are cut to their centre square and resized.
+        size: side of the model's images, or height and width: others are cut to their centre and resized.
         channels: C of the model's images.
 
     Raises:
@@ -176,14 +177,16 @@ def _grey(mask: Tensor) -> Image.Image:
     return to_pil(levels.expand(3, -1, -1)[None] * 2 - 1)[0]
 
 
-def _sized(kind: str, image: Image.Image, name: str, size: int) -> Image.Image:
+def _sized(kind: str, image: Image.Image, name: str, size: int | Shape) -> Image.Image:
     """The image at the model's size; where it has another, a line says what is done to it."""
-    if image.size == (size, size):
+    height, width = (size, size) if isinstance(size, int) else size
+    if image.size == (width, height):
         return image
-    part = "it" if image.width == image.height else "its centre square"
+    whole = image.width * height == image.height * width
+    part = "it" if whole else "its centre square" if height == width else "its centre"
     if kind == "image":
-        log(f"{name}: {image.width} x {image.height} px; {part} is resized to {size} x {size} px")
-    return square(image, size)
+        log(f"{name}: {image.width} x {image.height} px; {part} is resized to {width} x {height} px")
+    return covering(image, (height, width))
 
 
 def _check_shape(mask: Image.Image, name: str, image: Image.Image) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from t2ikit.nn.cuda_graphs import OnCuda, Recorder
+from t2ikit.recipes.compose import Model
 from t2ikit.recipes.schema import Compile
 
 SKIPPED, TIMED = 20, 20
@@ -113,6 +114,18 @@ def choose(
         repaid = Repaid(wait, at_once=kind == "on", log=log, agree=agree)
     why_not = not_captured(cuda=cuda, processes=processes, precision=precision)
     return Choice(None if why_not else OnCuda(device), repaid, why_not=why_not)
+
+
+def for_shapes(kind: Compile, model: Model, log: Callable[[str], None]) -> Compile:
+    """`train.compile`, but "off" where images have several shapes, each of which would be compiled."""
+    if (
+        not model.context.image_shapes
+        or kind == "off"
+        or (kind == "auto" and model.context.device.type != "cuda")
+    ):
+        return kind
+    log("images of several shapes: steps are launched one by one (train.compile=off)")
+    return "off"
 
 
 def not_captured(*, cuda: bool, processes: int, precision: str) -> str:
