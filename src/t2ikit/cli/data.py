@@ -32,7 +32,7 @@ def command(
     ] = Path("contact-sheet.png"),
     n: Annotated[int, typer.Option("-n", min=1, max=600, help="Images on the contact sheet.")] = 36,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="data.KEY=VALUE; may be repeated.")
+        list[str] | None, typer.Option("--set", help="data.KEY=VALUE or text.KEY=VALUE; may be repeated.")
     ] = None,
     plugin: Annotated[list[str] | None, typer.Option(help="A plugin that provides the dataset.")] = None,
 ) -> None:
@@ -41,16 +41,17 @@ def command(
     from t2ikit.data.doctor.report import render
     from t2ikit.data.doctor.survey import sheet_of, shown
     from t2ikit.recipes.datasets import open_dataset, recipe_for
+    from t2ikit.recipes.encoders import is_of_text, open_text_encoder
     from t2ikit.registry.registry import Registry
-    from t2ikit.text.builtin import default_encoder
     from t2ikit.utils.files import check_image, check_report, save_image, write_report
 
     page = out.suffix.lower() in PAGES
     check_report(out) if page else check_image(out, "--out")
     registry = Registry.load(plugin or [])
-    dataset = open_dataset(registry, spec, settings or [])
+    encoder = open_text_encoder(registry, [setting for setting in settings or [] if is_of_text(setting)])
+    dataset = open_dataset(registry, spec, [one for one in settings or [] if not is_of_text(one)])
     with phase("looking at the data"):
-        found = diagnose(dataset, spec, default_encoder(), recipe_for(registry, spec))
+        found = diagnose(dataset, spec, encoder, recipe_for(registry, spec))
     with phase("drawing the report" if page else "drawing the contact sheet"):
         if page:
             write_report(render(found, n), out)

@@ -10,6 +10,7 @@ from t2ikit.core.interfaces import TextEncoder
 from t2ikit.data.doctor.files import FileFacts
 from t2ikit.data.doctor.similar import contrast, nearest
 from t2ikit.data.doctor.specimens import SPLITS, Specimen, Specimens
+from t2ikit.data.doctor.survey import limit
 
 BLANK = 1.0
 """Standard deviation, levels, below which an image has one colour."""
@@ -158,9 +159,8 @@ def _captions(specimens: Specimens, encoder: TextEncoder) -> list[Finding]:
             "cut captions",
             len(long),
             len(items),
-            f"images, with a caption of more than the {encoder.length - 1} words that are read "
-            f"(text.length={encoder.length})",
-            f"shorten them, or train with --set text.length={_enough(items, encoder)}",
+            f"images, with a caption of more than {limit(encoder)}",
+            f"shorten them, or train with {_longer(items, encoder)}",
             True,
             [Example((item,), f"read: {part}") for item, part in long],
         ),
@@ -180,10 +180,12 @@ def _kept(item: Specimen, encoder: TextEncoder) -> list[str]:
     return [part for caption in item.captions if (part := encoder.cut(caption)) is not None]
 
 
-def _enough(items: Sequence[Specimen], encoder: TextEncoder) -> int:
-    """A length that reads every caption of up to 127 words, a multiple of 8."""
-    longest = max((len(caption.split()) for item in items for caption in item.captions), default=0)
-    return min(128, max(encoder.length, 8 * -(-(longest + 2) // 8)))
+def _longer(items: Sequence[Specimen], encoder: TextEncoder) -> str:
+    """The setting that reads every caption: of words one up to 127, a multiple of 8."""
+    if encoder.words("") is None:
+        return "a larger text.length"
+    longest = max(len(caption.split()) for item in items for caption in item.captions)
+    return f"--set text.length={min(128, max(encoder.length, 8 * -(-(longest + 2) // 8)))}"
 
 
 def _unknown(specimens: Specimens, encoder: TextEncoder) -> Finding:

@@ -125,10 +125,15 @@ def _repeats(dataset: Captioned, good: Sequence[int]) -> str:
 def _cut(captions: Counter[str], encoder: TextEncoder) -> str:
     """How many captions are longer than what the text encoder reads."""
     count = sum(times for caption, times in captions.items() if encoder.cut(caption) is not None)
-    return (
-        f"{count:,} of {captions.total():,} captions have more than the {encoder.length - 1} words that the "
-        f"built-in text encoder reads (text.length={encoder.length})"
-    )
+    return f"{count:,} of {captions.total():,} captions have more than {limit(encoder)}"
+
+
+def limit(encoder: TextEncoder) -> str:
+    """How much of a caption an encoder reads, in words."""
+    if encoder.words("") is None:
+        return f"the {encoder.length} tokens that the text encoder reads (text.length={encoder.length})"
+    read = f"the {encoder.length - 1} words that the built-in text encoder reads"
+    return f"{read} (text.length={encoder.length})"
 
 
 def _captions(dataset: Dataset, specimens: Specimens, encoder: TextEncoder) -> list[tuple[str, str]]:
