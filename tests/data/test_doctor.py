@@ -184,8 +184,9 @@ def test_advice_follows_shapes_alpha_and_colour(tmp_path: Path) -> None:
 def test_the_page_obeys_nothing_that_is_in_the_data(tmp_path: Path, cli_here) -> None:
     put(clean(tmp_path / "set"), "train/<b>&.png", scene(40), SCRIPT)
     put(tmp_path / "set", "train/again.png", scene(40), SCRIPT)
-    done = cli_here("data", "set", "--out", "page.html", "-n", 40)
+    done = cli_here("data", "set", "--out", "page.html", "-n", 40, "--set", "text.length=4")
     assert done.returncode == 0, done.stderr
+    assert "more than the 3 words that the built-in text encoder reads" in done.stdout
     assert "report: page.html" in done.stdout
     page = (tmp_path / "page.html").read_text()
     assert "<script" not in page
@@ -234,7 +235,7 @@ def test_all_kinds_of_sources_are_examined(tmp_path: Path, monkeypatch: pytest.M
     assert mix.specimens.places("train")[-1] < mix.specimens.places("validation")[0]
     monkeypatch.setattr(folder, "LARGE", 2)
     (root / "train" / "00.png").write_text("broken")
-    large = examined(root, "data.captions=file_name", "data.splits=false")
+    large = examined(root, "data.captions=none", 'data.templates=["a scene"]', "data.size=8")
     assert any("cannot be read" in problem for problem in large.survey.problems)
     assert len(large.specimens.items) == 19
     assert large.histograms

@@ -47,7 +47,7 @@ def render(diagnosis: Diagnosis, count: int) -> str:
         ],
         advice=diagnosis.advice.rows,
         command=command(*diagnosis.advice.words),
-        sheet=[{**_cell(item), "image": embed(fit(item.picture(), THUMBNAIL), BYTES)} for item in items],
+        sheet=[{**_cell(item), "image": embed(fit(item.as_pil(), THUMBNAIL), BYTES)} for item in items],
         scope=diagnosis.specimens.scope,
     )
 
@@ -86,4 +86,4 @@ def _image(item: Specimen) -> str:
                 return embed(fit(to_channels(image, channels=4).convert("RGBA"), THUMBNAIL), BYTES)
         except UNREADABLE:
             pass
-    return embed(fit(item.picture(), THUMBNAIL), BYTES)
+    return embed(fit(item.as_pil(), THUMBNAIL), BYTES)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -47,7 +46,7 @@ class Specimen:
     image: Callable[[], Tensor] = field(repr=False)
     content: Callable[[], bytes] | None = field(default=None, repr=False)
 
-    def picture(self) -> Image.Image:
+    def as_pil(self) -> Image.Image:
         """What training sees."""
         return to_pil(from_uint8(self.image()[None]))[0]
 
@@ -174,13 +173,20 @@ def _unrepeated(records: Iterator[Record], most: int) -> Iterator[Record]:
 
 
 def _of_records(parts: Sequence[tuple[Split, list[Record]]], scope: str) -> Specimens:
-    items, thumbnails = [], []
-    for split, records in parts:
-        for record in records:
-            image: Any = record.image
-            items.append(Specimen(split, visible(record.key), record.captions, "", lambda image=image: image))
-            thumbnails.append(thumbnail(image))
-    return Specimens(items, _stacked(thumbnails), scope)
+    """Images that cannot be asked for again."""
+    pairs = [(split, record) for split, records in parts for record in records]
+    return Specimens(
+        [
+            Specimen(split, visible(record.key), record.captions, "", _constant(record.image))
+            for split, record in pairs
+        ],
+        _stacked([thumbnail(record.image) for _, record in pairs]),
+        scope,
+    )
+
+
+def _constant(image: Tensor) -> Callable[[], Tensor]:
+    return lambda: image
 
 
 def _stacked(thumbnails: list[Tensor]) -> Tensor:

@@ -76,7 +76,7 @@ def sheet(dataset: Dataset, count: int, seed: int = 0) -> Image.Image:
 
 def sheet_of(items: Sequence[Specimen]) -> Image.Image:
     """Images, each with its first caption, as one."""
-    return contact_sheet([item.picture() for item in items], [item.captions[0] for item in items])
+    return contact_sheet([item.as_pil() for item in items], [item.captions[0] for item in items])
 
 
 def _sizes(dataset: Dataset) -> str:
