@@ -177,6 +177,10 @@ def test_advice_follows_shapes_alpha_and_colour(tmp_path: Path) -> None:
     assert "data.channels=gray" in gray.words
     assert dict(row[:2] for row in gray.rows)["data.fit"] == "crop"
     assert gray.words[-1] == "--dry-run"
+    chosen = ["data.channels=rgb", "data.size=16"]
+    dataset = open_dataset(REGISTRY, str(tmp_path / "gray"), chosen)
+    words = diagnose(dataset, "gray", default_encoder(), None, chosen).advice.words
+    assert [one for one in words if one.startswith("data.")] == chosen
     assert recipe_for(REGISTRY, "openmoji") == "imagen/openmoji-32"
     assert recipe_for(REGISTRY, str(tmp_path)) is None
 

@@ -51,7 +51,7 @@ def command(
     encoder = open_text_encoder(registry, [setting for setting in settings or [] if is_of_text(setting)])
     dataset = open_dataset(registry, spec, [one for one in settings or [] if not is_of_text(one)])
     with phase("looking at the data"):
-        found = diagnose(dataset, spec, encoder, recipe_for(registry, spec))
+        found = diagnose(dataset, spec, encoder, recipe_for(registry, spec), settings or [])
     with phase("drawing the report" if page else "drawing the contact sheet"):
         if page:
             write_report(render(found, n), out)

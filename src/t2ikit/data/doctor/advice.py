@@ -41,6 +41,7 @@ def advise(
     facts: Mapping[int, FileFacts],
     sizes: Sequence[tuple[int, int]],
     recipe: str | None,
+    settings: Sequence[str] = (),
 ) -> Advice:
     """What to train with.
 
@@ -50,15 +51,19 @@ def advise(
         specimens, facts: what was looked at.
         sizes: original width and height of its images; none where there are no files.
         recipe: one that is made for this dataset; None: there is none.
+        settings: `KEY=VALUE` strings that it was opened with; they stay.
     """
     config = getattr(dataset, "config", None)
     rows: list[tuple[str, str, str]] = []
     if isinstance(config, CaptionedConfig) and sizes and recipe is None:
         rows = [_fit(sizes), _channels(specimens, facts), _size(sizes)]
     words = ["t2ikit", "train", *_start(dataset, specimens, recipe, rows), "--data", spec]
+    for setting in settings:
+        words += ["--set", setting]
+    chosen = {setting.partition("=")[0] for setting in settings}
     known = {} if config is None else {f"data.{key}": str(value) for key, value in config}
     for key, value, _ in rows:
-        if key.startswith("data.") and known.get(key) != value:
+        if key.startswith("data.") and key not in chosen and known.get(key) != value:
             words += ["--set", f"{key}={value}"]
     rows.append(("minutes", "--dry-run", "this times a few steps on your machine; it depends on that"))
     return Advice(rows, [*words, "--dry-run"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -43,7 +43,13 @@ class Diagnosis:
     advice: Advice
 
 
-def diagnose(dataset: Dataset, spec: str, encoder: TextEncoder, recipe: str | None = None) -> Diagnosis:
+def diagnose(
+    dataset: Dataset,
+    spec: str,
+    encoder: TextEncoder,
+    recipe: str | None = None,
+    settings: Sequence[str] = (),
+) -> Diagnosis:
     """Look at a dataset.
 
     Args:
@@ -51,6 +57,7 @@ def diagnose(dataset: Dataset, spec: str, encoder: TextEncoder, recipe: str | No
         spec: what it is called.
         encoder: a text encoder that tells which captions it would cut.
         recipe: one that is made for this dataset; None: there is none.
+        settings: `KEY=VALUE` strings that dataset and encoder were opened with.
     """
     specimens = gather(dataset)
     facts = read_facts(specimens)
@@ -61,7 +68,7 @@ def diagnose(dataset: Dataset, spec: str, encoder: TextEncoder, recipe: str | No
         specimens,
         find(specimens, facts, encoder),
         histograms(sizes),
-        advise(dataset, spec, specimens, facts, sizes, recipe),
+        advise(dataset, spec, specimens, facts, sizes, recipe, settings),
     )
 
 
