@@ -150,6 +150,12 @@ def t2ikit_recipes() -> list[RecipeSpec]:
         RecipeSpec(
             "openmoji-32", RECIPES / "openmoji-32.toml", "emoji at 32 px, on a CPU", install("openmoji")
         ),
+        RecipeSpec(
+            "fluent-emoji-32",
+            RECIPES / "fluent-emoji-32.toml",
+            "emoji in 3D at 32 px, on a CPU",
+            install("fluent-emoji"),
+        ),
         RecipeSpec("imagen-if", RECIPES / "imagen-if.toml", "32 px, exported for stock diffusers", t5),
         RecipeSpec("sr-32-64", RECIPES / "sr-32-64.toml", "32 to 64 px, creatures, minutes on a CPU"),
         RecipeSpec("sr-64-256", RECIPES / "sr-64-256.toml", "64 to 256 px, for a GPU with 12 GB"),

@@ -7,8 +7,10 @@ from typing import Any
 from t2ikit.config.base import Config
 from t2ikit.data.configs import (
     CREATURES_SUMMARY,
+    FLUENT_EMOJI_SUMMARY,
     OPENMOJI_SUMMARY,
     CreaturesConfig,
+    FluentEmojiConfig,
     FolderConfig,
     HubConfig,
     OpenmojiConfig,
@@ -80,6 +82,12 @@ def _openmoji(config: OpenmojiConfig, context: None) -> Any:
     from t2ikit.data.openmoji import open_openmoji
 
     return open_openmoji(config)
+
+
+def _fluent_emoji(config: FluentEmojiConfig, context: None) -> Any:
+    from t2ikit.data.fluent_emoji import open_fluent_emoji
+
+    return open_fluent_emoji(config)
 
 
 def _builtin_text(config: BuiltinTextConfig, context: None) -> Any:
@@ -193,6 +201,7 @@ def t2ikit_datasets() -> list[DatasetSpec]:
         DatasetSpec("hf", _hub, HubConfig, "hf:owner/name[:split], of the Hub", accepts=accepts_hub),
         DatasetSpec("wds", _shards, ShardsConfig, "wds:shards-{000..099}.tar", accepts=accepts_shards),
         DatasetSpec("openmoji", _openmoji, OpenmojiConfig, OPENMOJI_SUMMARY),
+        DatasetSpec("fluent-emoji", _fluent_emoji, FluentEmojiConfig, FLUENT_EMOJI_SUMMARY),
     ]
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from test_folder import huge, pairs, save, truncated
 
 from cli_process import run_command
-from t2ikit.data.survey import sheet, survey
+from t2ikit.data.doctor.survey import sheet, survey
 from t2ikit.errors import UserError
 from t2ikit.recipes.datasets import open_dataset
 from t2ikit.registry.registry import Registry

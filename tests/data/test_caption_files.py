@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from test_folder import everything, load, save
 
-from t2ikit.data.survey import survey
+from t2ikit.data.doctor.survey import survey
 from t2ikit.errors import UserError
 from t2ikit.text.builtin import default_encoder
 from t2ikit.utils.files import decoded

@@ -14,8 +14,8 @@ from PIL import Image
 from conftest import TOYS
 from t2ikit.core.interfaces import Dataset, StreamingDataset
 from t2ikit.data.captioned import split
+from t2ikit.data.doctor.survey import sheet, survey
 from t2ikit.data.source import Entry
-from t2ikit.data.survey import sheet, survey
 from t2ikit.errors import UserError
 from t2ikit.evaluation.evaluator import EvaluationOptions, Evaluator
 from t2ikit.recipes.datasets import open_dataset

@@ -9,11 +9,11 @@ import torch
 from test_folder import COLOURS, load, save
 
 from t2ikit.data.captioned import CaptionedImages
+from t2ikit.data.doctor.survey import survey
 from t2ikit.data.formats import folder as folders
 from t2ikit.data.formats.large_folder import LargeFolder
 from t2ikit.data.formats.names import caption_of, has_words
 from t2ikit.data.loader import BatchLoader
-from t2ikit.data.survey import survey
 from t2ikit.errors import UserError
 from t2ikit.text.builtin import default_encoder
 

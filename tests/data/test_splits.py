@@ -15,8 +15,8 @@ from PIL import Image
 from conftest import TOYS
 from t2ikit.core.interfaces import Split
 from t2ikit.data.captioned import Captioned
+from t2ikit.data.doctor.survey import survey
 from t2ikit.data.image_files import read_image
-from t2ikit.data.survey import survey
 from t2ikit.errors import UserError
 from t2ikit.evaluation.data import evaluation_data
 from t2ikit.recipes.datasets import open_dataset

@@ -86,6 +86,7 @@ BASES = [
     ("imagen", ["data.spec=some/folder"]),
     ("imagen", ["data.spec=wds:shards-{0..9}.tar", "text.use=t5"]),
     ("imagen", ["data.spec=openmoji"]),
+    ("imagen", ["data.spec=fluent-emoji"]),
 ]
 """Plugins and settings, one of which has any option that a text of the docs sets."""
 

@@ -10,7 +10,7 @@ from test_pretrained_text import t5_folder
 
 from clip_support import clip_folder
 from t2ikit.core.interfaces import TextEncoder
-from t2ikit.data.survey import survey
+from t2ikit.data.doctor.survey import survey
 from t2ikit.recipes.datasets import open_dataset
 from t2ikit.registry.registry import Registry
 from t2ikit.testing import check_text_encoder

@@ -10,7 +10,7 @@ import tomlkit
 from packaging.requirements import Requirement
 
 from t2ikit import UserError
-from t2ikit.utils.extras import PACKAGES, import_extra, install
+from t2ikit.utils.extras import NPM, PACKAGES, import_extra, install
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,7 +27,10 @@ def test_the_packages_are_those_of_the_extras():
 def test_the_advice_needs_no_index_that_knows_this_package(extra):
     with pytest.raises(UserError) as caught:
         import_extra("nothing_like_this", extra, "a test")
-    assert caught.value.fix == install(extra) == "pip install " + " ".join(PACKAGES[extra])
+    assert caught.value.fix == install(extra)
+    pip, *npm = install(extra).split(" && ")
+    assert pip == "pip install " + " ".join(PACKAGES[extra])
+    assert [line.split()[-1] for line in npm] == ([NPM[extra]] if extra in NPM else [])
 
 
 def test_no_advice_anywhere_installs_an_extra_by_the_name_of_this_package():

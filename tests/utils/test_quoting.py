@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from t2ikit.cli import output
-from t2ikit.data.survey import survey
+from t2ikit.data.doctor.survey import survey
 from t2ikit.recipes.datasets import open_dataset
 from t2ikit.registry.registry import Registry
 from t2ikit.text.builtin import default_encoder

@@ -43,6 +43,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "data": (
         "t2ikit data creatures",
         "t2ikit data path/to/images --out sheet.png -n 100",
+        "t2ikit data path/to/images --out report.html",
     ),
     "memory": (
         "t2ikit memory --plugin imagen",

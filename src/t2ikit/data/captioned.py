@@ -217,13 +217,13 @@ def warnings_of(problems: Problems, usable: int) -> tuple[str, ...]:
 
 
 def split(entries: Sequence[Entry], validation: float) -> dict[Split, list[Entry]]:
-    """Split entries by a hash of their names; about the fraction `validation` is held out.
+    """Split entries by a hash of their groups or names; about the fraction `validation` is held out.
 
     Args:
-        entries: at least one. A single one is for training.
+        entries: at least one. A single one is for training, and so is a single group.
         validation: fraction in [0, 1); 0: none is held out, else at least one of several.
     """
-    mask = held_out((entry.name for entry in entries), len(entries), validation)
+    mask = held_out((entry.group or entry.name for entry in entries), len(entries), validation)
     parts: dict[Split, list[Entry]] = {"train": [], "validation": []}
     for entry, out in zip(entries, mask.tolist(), strict=True):
         parts["validation" if out else "train"].append(entry)
@@ -234,15 +234,17 @@ def held_out(names: Iterable[str], count: int, validation: float) -> NDArray[np.
     """Which of `count` names are held out, by a hash of each.
 
     Args:
-        names: of images.
+        names: of images, or of their groups, each of which is held out as a whole.
         count: how many.
         validation: as for `split`.
     """
     if validation == 0 or count < 2:
         return np.zeros(count, dtype=bool)
     position = np.fromiter((derive_seed(SALT, name) / 2**63 for name in names), np.float64, count)
-    least, most = position.min(), np.partition(position, -2)[-2]
-    return position <= min(max(validation, least), most)
+    different = np.unique(position)
+    if len(different) == 1:
+        return np.zeros(count, dtype=bool)
+    return position <= min(max(validation, different[0]), different[-2])
 
 
 def layout_note(layout: Layout, train: int, validation: int) -> str:

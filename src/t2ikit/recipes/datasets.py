@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from t2ikit.config.base import DatasetConfig
-from t2ikit.config.toml import apply_settings, readable
+from t2ikit.config.toml import apply_settings, load_toml, readable
 from t2ikit.config.validation import validate
 from t2ikit.data.configs import CaptionedConfig, before_splits
 from t2ikit.data.mixing.config import as_spec, specs_in
@@ -85,6 +85,22 @@ def _unread_file(path: Path) -> UserError:
         got=f"a {kind} file" if kind else "a file without an ending",
         fix="write one of those, or give the folder that the images are in",
     )
+
+
+def recipe_for(registry: Registry, spec: str, plugin: str = "imagen") -> str | None:
+    """The first recipe of a plugin that is made for a dataset; None: there is none.
+
+    Args:
+        registry: where recipes are looked up.
+        spec: what the dataset is called.
+        plugin: whose recipes; those of others learn the same, but not as quickly.
+    """
+    for entry in registry.entries("recipes"):
+        if entry.plugin == plugin:
+            table: Any = load_toml(entry.spec.path).get("data", {})
+            if table.get("spec") == spec:
+                return entry.canonical
+    return None
 
 
 def data_of_run(registry: Registry, table: Mapping[str, Any]) -> dict[str, Any]:

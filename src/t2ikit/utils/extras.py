@@ -10,8 +10,10 @@ from pathlib import Path
 from types import ModuleType
 
 from t2ikit.errors import UserError
+from t2ikit.utils.files import cache_folder
 
 PACKAGES = {
+    "fluent-emoji": ("emoji",),
     "fonts": ("manimgx-fonts", "noto-cjk-sans-otc"),
     "hub": ("datasets", "pyarrow"),
     "lora": ("peft",),
@@ -23,6 +25,8 @@ PACKAGES = {
     "trackio": ("trackio",),
 }
 """By extra of this package, what it installs: named one by one, the advice works from everywhere."""
+NPM = {"fluent-emoji": "@lobehub/fluent-emoji-3d"}
+"""By extra, the npm package that it needs beside those."""
 
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
@@ -30,7 +34,19 @@ EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 
 def install(extra: str) -> str:
     """The command that installs what an extra of this package brings."""
-    return "pip install " + " ".join(PACKAGES[extra])
+    pip = "pip install " + " ".join(PACKAGES[extra])
+    if extra not in NPM:
+        return pip
+    return f"{pip} && npm install --prefix {shlex.quote(str(_npm_prefix()))} {NPM[extra]}"
+
+
+def npm_folder(extra: str) -> Path:
+    """Where the command of `install` puts the npm package of an extra; it need not be there."""
+    return _npm_prefix() / "node_modules" / NPM[extra]
+
+
+def _npm_prefix() -> Path:
+    return cache_folder() / "npm"
 
 
 def example(script: str, *arguments: str) -> str:

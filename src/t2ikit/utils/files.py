@@ -136,6 +136,11 @@ def write_report(html: str, path: Path) -> None:
     _write(html, path, "--out")
 
 
+def page_style() -> str:
+    """What all reports have in common of their CSS."""
+    return Path(__file__).with_name("page.css").read_text(encoding="utf-8")
+
+
 def _write(text: str, path: Path, option: str) -> None:
     try:
         write_text(path, text)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image, ImageColor
 from torch import Tensor
+
+MOST_SIDE = 16383
+"""Pixels of a side that WebP can hold."""
 
 
 def to_levels(images: Tensor) -> Tensor:
@@ -77,3 +83,20 @@ def as_rgb(images: Tensor) -> Tensor:
         colours, alpha = images.split((3, 1), -3)
         return colours - alpha + 1
     return images[..., :1, :, :].expand(*images.shape[:-3], 3, *images.shape[-2:])
+
+
+def embed(image: Image.Image, most: int) -> str:
+    """An image as a data URL.
+
+    Args:
+        image: RGB, of any size.
+        most: bytes of WebP that it may take: kept without loss where they suffice, else as well as they
+            allow, at last at half its size.
+    """
+    ways: list[dict[str, Any]] = [{"lossless": True, "quality": 60}, *({"quality": q} for q in (90, 70, 40))]
+    for way in ways if max(image.size) <= MOST_SIDE else []:
+        content = io.BytesIO()
+        image.save(content, "WEBP", **way)
+        if content.tell() <= most:
+            return "data:image/webp;base64," + base64.b64encode(content.getvalue()).decode()
+    return embed(image.reduce(2), most)

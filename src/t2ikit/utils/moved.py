@@ -55,6 +55,7 @@ MODULES = {
     "data.shards_config": "data.configs",
     "data.stream": "data.formats.shard_stream",
     "data.streaming": "data.loader",
+    "data.survey": "data.doctor.survey",
     "data.table": "data.formats.table",
     "data.table_config": "data.configs",
     "devices": "utils.devices",

@@ -5,18 +5,18 @@ from __future__ import annotations
 import re
 import statistics
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from PIL import Image
 
-from t2ikit.core.interfaces import Dataset, Split, TextEncoder
+from t2ikit.core.interfaces import Dataset, TextEncoder
 from t2ikit.core.rng import derive_seed
-from t2ikit.core.shapes import shown
+from t2ikit.core.shapes import shown as shape_shown
 from t2ikit.data.captioned import Captioned
 from t2ikit.data.decoded_cache import FITTED, fit_note
+from t2ikit.data.doctor.specimens import SPLITS, Specimen, Specimens, gather
 from t2ikit.utils.grids import contact_sheet
-from t2ikit.utils.images import from_uint8, to_pil
 from t2ikit.utils.quoting import quoted, shortened, visible
 
 LOOKED_AT = 20_000
@@ -24,7 +24,6 @@ LOOKED_AT = 20_000
 SHOWN = 80
 """Characters of a caption or word that are shown."""
 WORD = re.compile(r"\w+")
-SPLITS: tuple[Split, ...] = ("train", "validation")
 
 
 @dataclass(frozen=True)
@@ -35,17 +34,23 @@ class Survey:
     problems: list[str]
 
 
-def survey(dataset: Dataset, encoder: TextEncoder) -> Survey:
+def survey(
+    dataset: Dataset, encoder: TextEncoder, specimens: Specimens | None = None, files: int = 0
+) -> Survey:
     """Count what is in a dataset.
 
     Args:
         dataset: to look at.
-        encoder: the built-in text encoder, which tells which captions it would cut.
+        encoder: a text encoder that tells which captions it would cut.
+        specimens: what is looked at closely; None: `gather` it.
+        files: how many of their files were opened.
     """
-    rows = [("images", ", ".join(f"{dataset.size(split):,} {split}" for split in SPLITS))]
+    specimens = gather(dataset) if specimens is None else specimens
+    rows = [("images", _sizes(dataset))]
     if isinstance(dataset, Captioned):
         rows += _images(dataset)
-    rows += _captions(dataset, encoder)
+    rows += _captions(dataset, specimens, encoder)
+    rows.append(("looked at", specimens.scope + (f", and into {files:,} files" if files else "")))
     told = fit_note(dataset.decoded, dataset.config.fit) if isinstance(dataset, Captioned) else ()
     rows += [("note", note) for note in dataset.notes if note not in told]
     rows.append(("fingerprint", dataset.fingerprint))
@@ -53,20 +58,34 @@ def survey(dataset: Dataset, encoder: TextEncoder) -> Survey:
     if isinstance(dataset, Captioned):
         rows.append(("kept ready in", str(dataset.decoded.path)))
         problems = [str(error) for error in dataset.source.problems.errors()]
+    if specimens.bad:
+        shown = "; ".join(specimens.bad[:10])
+        problems.append(f"{len(specimens.bad)} of the images looked at cannot be read: {shown}")
     return Survey(rows, problems)
 
 
+def shown(specimens: Specimens, count: int, seed: int = 0) -> list[Specimen]:
+    """At most `count` random images of training, for a contact sheet."""
+    places = specimens.places("train")
+    order = sorted(places, key=lambda place: derive_seed(seed, "sheet", place))
+    return [specimens.items[place] for place in order[:count]]
+
+
 def sheet(dataset: Dataset, count: int, seed: int = 0) -> Image.Image:
-    """A contact sheet of `count` random training images, each with a caption."""
-    size = dataset.size("train")
-    indices = (
-        sorted(range(size), key=lambda i: derive_seed(seed, "sheet", i))[:count]
-        if size <= LOOKED_AT
-        else [derive_seed(seed, "sheet", i) % size for i in range(count)]
-    )
-    records = [dataset.record("train", index) for index in indices]
-    images = [to_pil(from_uint8(record.image[None]))[0] for record in records]
-    return contact_sheet(images, [record.captions[0] for record in records])
+    """A contact sheet of at most `count` random training images, each with a caption."""
+    return sheet_of(shown(gather(dataset), count, seed))
+
+
+def sheet_of(items: Sequence[Specimen]) -> Image.Image:
+    """Images, each with its first caption, as one."""
+    return contact_sheet([item.as_pil() for item in items], [item.captions[0] for item in items])
+
+
+def _sizes(dataset: Dataset) -> str:
+    """Number of images of each split."""
+    if not dataset.indexed_training:
+        return f"a stream to train on, {dataset.size('validation'):,} validation"
+    return ", ".join(f"{dataset.size(split):,} {split}" for split in SPLITS)
 
 
 def _images(dataset: Captioned) -> list[tuple[str, str]]:
@@ -96,9 +115,8 @@ def _images(dataset: Captioned) -> list[tuple[str, str]]:
 def _buckets(dataset: Captioned) -> list[tuple[str, str]]:
     """How many images are in each bucket."""
     counts = Counter(shape for split in SPLITS for shape in dataset.shapes(split) or ())
-    return [("buckets", ", ".join(f"{count:,} of {shown(s)}" for s, count in sorted(counts.items())))] * bool(
-        counts
-    )
+    told = ", ".join(f"{count:,} of {shape_shown(shape)}" for shape, count in sorted(counts.items()))
+    return [("buckets", told)] if counts else []
 
 
 def _repeats(dataset: Captioned, good: Sequence[int]) -> str:
@@ -117,20 +135,24 @@ def _repeats(dataset: Captioned, good: Sequence[int]) -> str:
 def _cut(captions: Counter[str], encoder: TextEncoder) -> str:
     """How many captions are longer than what the text encoder reads."""
     count = sum(times for caption, times in captions.items() if encoder.cut(caption) is not None)
-    return (
-        f"{count:,} of {captions.total():,} captions have more than the {encoder.length - 1} words that the "
-        f"built-in text encoder reads (text.length={encoder.length})"
-    )
+    return f"{count:,} of {captions.total():,} captions have more than {limit(encoder)}"
 
 
-def _captions(dataset: Dataset, encoder: TextEncoder) -> list[tuple[str, str]]:
-    """Number, length and words of the captions."""
+def limit(encoder: TextEncoder) -> str:
+    """How much of a caption an encoder reads, in words."""
+    if encoder.words("") is None:
+        return f"the {encoder.length} tokens that the text encoder reads (text.length={encoder.length})"
+    read = f"the {encoder.length - 1} words that the built-in text encoder reads"
+    return f"{read} (text.length={encoder.length})"
+
+
+def _captions(dataset: Dataset, specimens: Specimens, encoder: TextEncoder) -> list[tuple[str, str]]:
+    """Number, length and words of the captions: of the first images, or of those of a stream looked at."""
     counts: Counter[str] = Counter()
     images = 0
-    for split in SPLITS:
-        for index in range(min(dataset.size(split), LOOKED_AT)):
-            counts.update(dataset.captions(split, index))
-            images += 1
+    for captions in _all_captions(dataset, specimens):
+        counts.update(captions)
+        images += 1
     lengths = sorted(len(WORD.findall(caption)) for caption in counts.elements())
     words = Counter(word for caption, n in counts.items() for word in WORD.findall(caption.lower()) * n)
     common = ", ".join(f"{shortened(word, SHOWN)} {n:,}" for word, n in words.most_common(12))
@@ -142,3 +164,12 @@ def _captions(dataset: Dataset, encoder: TextEncoder) -> list[tuple[str, str]]:
         ("cut", _cut(counts, encoder)),
         ("most frequent", f"{times:,} x {quoted(often, SHOWN)}"),
     ]
+
+
+def _all_captions(dataset: Dataset, specimens: Specimens) -> Iterator[tuple[str, ...]]:
+    if not dataset.indexed_training:
+        yield from (item.captions for item in specimens.items)
+        return
+    for split in SPLITS:
+        for index in range(min(dataset.size(split), LOOKED_AT)):
+            yield dataset.captions(split, index)
