@@ -134,19 +134,13 @@ def _check_independence(title: str, model: Generator, batch: Batch) -> None:
 
 def _check_shapes(title: str, model: Denoiser, batch: Batch, last: int) -> None:
     """Whether a model that says it takes images of any shape does."""
-    multiple = model.shape_multiple
-    if not multiple:
-        return
-    require(
-        model.image_size % multiple == 0,
-        f"{title}: image_size must be a multiple of shape_multiple, {multiple}",
-    )
-    wide = batch.images.new_zeros(*batch.images.shape[:-1], model.image_size + multiple)
-    made = model.denoise(wide, torch.full((len(batch),), last), batch.condition)
-    require(
-        made.shape == wide.shape and finite(made),
-        f"{title}: with shape_multiple {multiple}, denoise must take images {tuple(wide.shape)}",
-    )
+    multiple, size = model.shape_multiple, model.image_size
+    if multiple:
+        require(size % multiple == 0, f"{title}: image_size must be a multiple of shape_multiple {multiple}")
+        wide = batch.images.new_zeros(*batch.images.shape[:-1], size + multiple)
+        made = model.denoise(wide, torch.full((len(batch),), last), batch.condition)
+        told = f"{title}: by its shape_multiple, denoise must take images {tuple(wide.shape)}"
+        require(made.shape == wide.shape and finite(made), told)
 
 
 @torch.no_grad()
