@@ -8,10 +8,13 @@ part's config:
         check_loss("mine/huber", delta=0.1)
 """
 
-from t2ikit.testing.data import check_dataset, check_metric, check_text_encoder
+from t2ikit.testing.critics import check_critic
+from t2ikit.testing.data import check_dataset, check_text_encoder
+from t2ikit.testing.generators import check_generator
 from t2ikit.testing.losses import check_loss
-from t2ikit.testing.models import check_critic, check_generator, check_sampler
+from t2ikit.testing.metrics import check_metric
 from t2ikit.testing.plugins import check_exporter, check_plugin, check_recipe
+from t2ikit.testing.samplers import check_sampler
 
 __all__ = [
     "check_critic",

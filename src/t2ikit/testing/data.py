@@ -1,18 +1,19 @@
-"""The checks of datasets, text encoders and metrics."""
+"""The checks of datasets and text encoders."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
 
 from t2ikit.core.batch import Record, TextEmbedding
 from t2ikit.core.interfaces import Dataset, Split, TextEncoder
-from t2ikit.core.metric import Download, ImageSet, Measure
 from t2ikit.registry.registry import Registry
-from t2ikit.testing.support import Subject, close, explained, finite, require, subject
-from t2ikit.utils.images import as_rgb, from_uint8
+from t2ikit.testing.report import Check, Trial, require_all
+from t2ikit.testing.support import Subject, close, finite, require, subject
 
 SPLITS: tuple[Split, ...] = ("train", "validation")
 LOOKED_AT = 100
@@ -21,7 +22,8 @@ LOOKED_AT = 100
 def check_dataset(name: str, registry: Registry | None = None, /, **config: Any) -> None:
     """Check a dataset: images, captions, splits, prompts, and that it repeats.
 
-    At most 100 images of each split are looked at.
+    At most 100 images of each split are looked at; each is read twice, in two orders, and once more from a
+    second dataset that is built alike.
 
     Args:
         name: of the dataset.
@@ -32,38 +34,59 @@ def check_dataset(name: str, registry: Registry | None = None, /, **config: Any)
         AssertionError: something of the interface does not hold.
     """
     part = subject("datasets", name, registry, {"spec": name, **config})
-    first, second = part.build(), part.build()
-    require(isinstance(first, Dataset), f"{part.title} must be a t2ikit.Dataset")
-    with explained(f"{part.title} fails"):
-        keys = {split: _check_split(part, first, second, split) for split in SPLITS}
-        shared = keys["train"] & keys["validation"]
-        require(not shared, f"{part.title}: {min(shared, default='')!r} is in both splits")
-        _check_prompts(part.title, first, second)
-        same = isinstance(first.fingerprint, str) and first.fingerprint == second.fingerprint
-        require(same, f"{part.title}: fingerprint must be text that stays the same")
+    require_all(DATASET_CHECKS, DatasetTrial(part))
 
 
-def _check_split(part: Subject, first: Dataset, second: Dataset, split: Split) -> set[str]:
-    """Check the images of a split and give their keys."""
-    size, keys = first.size(split), []
-    empty = split == "validation" and part.config.validation == 0
-    require(
-        size >= 1 or empty,
-        f"{part.title}: there is nothing to {'train on' if split == 'train' else 'validate with'}",
-    )
-    for index in range(0, size, math.ceil(size / LOOKED_AT) or 1):
-        title = f"{part.title}: image {index} of {split}"
-        record, again = first.record(split, index), second.record(split, index)
-        _check_record(title, record, (part.config.image_channels, part.config.size, part.config.size))
-        same = torch.equal(record.image, again.image) and record.captions == again.captions
-        require(same and record.key == again.key, f"{title} is not the same the second time")
-        require(
-            tuple(first.captions(split, index)) == record.captions,
-            f"{title}: captions() and the record do not agree",
-        )
-        keys.append(record.key)
-    require(len(set(keys)) == len(keys), f"{part.title}: two images of {split} have the same key")
-    return set(keys)
+class DatasetTrial(Trial):
+    """A dataset, built twice.
+
+    Args:
+        part: the dataset.
+    """
+
+    def __init__(self, part: Subject) -> None:
+        self.part, self.title = part, part.title
+
+    @cached_property
+    def first(self) -> Dataset:
+        """The dataset."""
+        dataset: Dataset = self.part.build()
+        return dataset
+
+    @cached_property
+    def second(self) -> Dataset:
+        """Another one built alike."""
+        dataset: Dataset = self.part.build(seed=7)
+        return dataset
+
+    def places(self, split: Split) -> list[int]:
+        """The images that are looked at; none of training images that cannot be read by index."""
+        if split == "train" and not self.first.indexed_training:
+            return []
+        size = self.first.size(split)
+        return list(range(0, size, math.ceil(size / LOOKED_AT) or 1))
+
+    def label(self, split: Split, index: int) -> str:
+        """What an image is called in messages."""
+        return f"{self.title}: image {index} of {split}"
+
+
+def _check_kind(trial: DatasetTrial) -> None:
+    require(isinstance(trial.first, Dataset), f"{trial.title} must be a t2ikit.Dataset")
+
+
+def _check_sizes(trial: DatasetTrial) -> None:
+    for split, what in zip(SPLITS, ("train on", "validate with")):
+        empty = split == "validation" and trial.part.config.validation == 0
+        require(trial.first.size(split) >= 1 or empty, f"{trial.title}: there is nothing to {what}")
+
+
+def _check_records(trial: DatasetTrial) -> None:
+    config = trial.part.config
+    shape = (config.image_channels, config.size, config.size)
+    for split in SPLITS:
+        for index in trial.places(split):
+            _check_record(trial.label(split, index), trial.first.record(split, index), shape)
 
 
 def _check_record(title: str, record: Record, shape: tuple[int, ...]) -> None:
@@ -77,13 +100,85 @@ def _check_record(title: str, record: Record, shape: tuple[int, ...]) -> None:
     require(texts, f"{title}: captions must be a tuple of at least one text, is {captions!r}")
 
 
-def _check_prompts(title: str, first: Dataset, second: Dataset) -> None:
-    prompts = first.prompts(7, seed=1)
-    texts = len(prompts) == 7 and all(isinstance(prompt, str) and prompt for prompt in prompts)
-    require(texts, f"{title}: prompts(7, seed) must be 7 texts, is {prompts!r}")
-    same = list(second.prompts(7, seed=1)) == list(prompts)
-    require(same, f"{title}: prompts are not the same the second time")
+def _check_repeats(trial: DatasetTrial) -> None:
+    for split in SPLITS:
+        places = trial.places(split)
+        records = {index: trial.first.record(split, index) for index in places}
+        images = {index: record.image.clone() for index, record in records.items()}
+        for dataset, order in ((trial.first, places[::-1]), (trial.second, places)):
+            for index in order:
+                again = dataset.record(split, index)
+                same = torch.equal(images[index], again.image) and records[index].captions == again.captions
+                title = trial.label(split, index)
+                require(same and records[index].key == again.key, f"{title} is not the same the second time")
 
+
+def _check_captions(trial: DatasetTrial) -> None:
+    for split in SPLITS:
+        for index in trial.places(split):
+            agree = tuple(trial.first.captions(split, index)) == trial.first.record(split, index).captions
+            require(agree, f"{trial.label(split, index)}: captions() and the record do not agree")
+
+
+def _check_keys(trial: DatasetTrial) -> None:
+    keys: dict[Split, list[str]] = {
+        split: [trial.first.record(split, index).key for index in trial.places(split)] for split in SPLITS
+    }
+    for split, found in keys.items():
+        require(len(set(found)) == len(found), f"{trial.title}: two images of {split} have the same key")
+    shared = set(keys["train"]) & set(keys["validation"])
+    require(not shared, f"{trial.title}: {min(shared, default='')!r} is in both splits")
+
+
+def _check_prompts(trial: DatasetTrial) -> None:
+    prompts = trial.first.prompts(7, seed=1)
+    texts = len(prompts) == 7 and all(isinstance(prompt, str) and prompt for prompt in prompts)
+    require(texts, f"{trial.title}: prompts(7, seed) must be 7 texts, is {prompts!r}")
+    same = list(trial.second.prompts(7, seed=1)) == list(prompts)
+    require(same, f"{trial.title}: prompts are not the same the second time")
+
+
+def _check_fingerprint(trial: DatasetTrial | EncoderTrial) -> None:
+    first, second = trial.first.fingerprint, trial.second.fingerprint
+    require(
+        isinstance(first, str) and first == second,
+        f"{trial.title}: fingerprint must be text that stays the same",
+    )
+
+
+FINGERPRINT = Check(
+    "fingerprint",
+    "text that stays the same while nothing changes",
+    "hash what decides the content: files, options, a version of the code; not an id or a time",
+    _check_fingerprint,
+)
+DATASET_CHECKS = (
+    Check("interface", "a t2ikit.Dataset", "derive it from t2ikit.Dataset", _check_kind, vital=True),
+    Check("sizes", "images in both splits", "hold some out for validation", _check_sizes, vital=True),
+    Check(
+        "records",
+        "a t2ikit.Record with an image (C, size, size) uint8 and captions",
+        "resize to config.size, and give config.image_channels channels",
+        _check_records,
+        vital=True,
+    ),
+    Check(
+        "records repeat",
+        "record(split, index) is the same every time, in any order",
+        "no random augmentation in record; draw random numbers from a generator seeded by the index",
+        _check_repeats,
+    ),
+    Check("captions", "captions(split, index) are the record's", "make both in one place", _check_captions),
+    Check("keys", "each image has a key of its own, in one split", "split by key, once", _check_keys),
+    Check(
+        "prompts",
+        "prompts(n, seed) gives n texts, the same for a seed",
+        "draw them with random.Random(seed)",
+        _check_prompts,
+    ),
+    FINGERPRINT,
+)
+"""In the order they are run."""
 
 CAPTIONS = ("a red square", "", "naïve 图 \u200d !?", "word " * 500)
 
@@ -99,30 +194,81 @@ def check_text_encoder(name: str, registry: Registry | None = None, /, **config:
     Raises:
         AssertionError: something of the interface does not hold.
     """
-    part = subject("text_encoders", name, registry, config)
-    first, second = part.build(), part.build()
-    require(isinstance(first, TextEncoder), f"{part.title} must be a t2ikit.TextEncoder")
-    with explained(f"{part.title} fails"):
-        text = first.encode(CAPTIONS)
-        _check_embedding(part.title, first, text)
-        require(
-            _same(second.encode(CAPTIONS), text, 0),
-            f"{part.title}: another one built alike encodes otherwise",
-        )
-        for row, caption in enumerate(CAPTIONS):
-            alone = first.encode([caption])
-            cut = text[row : row + 1]
-            require(
-                _same(alone, cut, 1e-5), f"{part.title}: {caption[:20]!r} is encoded otherwise when alone"
-            )
-        _check_words(part.title, first)
-        same = isinstance(first.fingerprint, str) and first.fingerprint == second.fingerprint
-        require(same, f"{part.title}: fingerprint must be text that stays the same")
+    require_all(ENCODER_CHECKS, EncoderTrial(subject("text_encoders", name, registry, config)))
 
 
-def _check_words(title: str, encoder: TextEncoder) -> None:
+class EncoderTrial(Trial):
+    """A text encoder, built twice.
+
+    Args:
+        part: the encoder.
+    """
+
+    def __init__(self, part: Subject) -> None:
+        self.part, self.title = part, part.title
+
+    @cached_property
+    def first(self) -> TextEncoder:
+        """The encoder."""
+        encoder: TextEncoder = self.part.build()
+        return encoder
+
+    @cached_property
+    def second(self) -> TextEncoder:
+        """Another one built alike, from another seed of torch."""
+        encoder: TextEncoder = self.part.build(seed=7)
+        return encoder
+
+    @cached_property
+    def text(self) -> TextEmbedding:
+        """All captions, encoded."""
+        return self.first.encode(CAPTIONS)
+
+
+def _check_encoder(trial: EncoderTrial) -> None:
+    require(isinstance(trial.first, TextEncoder), f"{trial.title} must be a t2ikit.TextEncoder")
+
+
+def _check_embedding(trial: EncoderTrial) -> None:
+    title, encoder, text = trial.title, trial.first, trial.text
+    count, length, width = len(CAPTIONS), encoder.length, encoder.width
+    for label, value, expected in (
+        ("tokens", text.tokens, (count, length, width)),
+        ("mask", text.mask, (count, length)),
+        ("pooled", text.pooled, (count, width)),
+    ):
+        found = tuple(value.shape)
+        require(found == expected, f"{title}: {label} must be {expected}, is {found}")
+    require(text.mask.dtype == torch.bool, f"{title}: mask must be bool")
+    require(bool(text.mask.any(1).all()), f"{title}: every caption, the empty one too, needs a real token")
+    floats = text.tokens.is_floating_point() and text.pooled.is_floating_point()
+    require(floats and finite(text.tokens, text.pooled), f"{title}: tokens and pooled must be finite floats")
+    still = not (text.tokens.requires_grad or text.pooled.requires_grad)
+    require(still, f"{title}: a frozen encoder carries no gradient")
+
+
+def _check_apart(trial: EncoderTrial) -> None:
+    told_apart = not torch.equal(trial.text.tokens[0], trial.text.tokens[3])
+    require(told_apart, f"{trial.title}: different captions are encoded alike")
+
+
+def _check_encodes_again(trial: EncoderTrial) -> None:
+    for encoder in (trial.first, trial.second):
+        same = _same(encoder.encode(CAPTIONS), trial.text, 0)
+        require(same, f"{trial.title}: another one built alike encodes otherwise")
+
+
+def _check_alone(trial: EncoderTrial) -> None:
+    for row, caption in enumerate(CAPTIONS):
+        alone = trial.first.encode([caption])
+        same = _same(alone, trial.text[row : row + 1], 1e-5)
+        require(same, f"{trial.title}: {caption[:20]!r} is encoded otherwise when alone")
+
+
+def _check_words(trial: EncoderTrial) -> None:
     """Check what an encoder says of captions: of all of them words or of none, and which are cut."""
-    words = [encoder.words(caption) for caption in CAPTIONS]
+    encoder, title = trial.first, trial.title
+    words: Sequence[tuple[str, ...] | None] = [encoder.words(caption) for caption in CAPTIONS]
     told = all(isinstance(one, tuple) and all(isinstance(word, str) for word in one) for one in words)
     require(told or words == [None] * len(words), f"{title}: words must be tuples of text, or None for all")
     cut = [encoder.cut(caption) for caption in CAPTIONS]
@@ -130,74 +276,38 @@ def _check_words(title: str, encoder: TextEncoder) -> None:
     require(texts and cut[1] is None, f"{title}: cut must be text, or None where a caption is read whole")
 
 
-def _check_embedding(title: str, encoder: TextEncoder, text: TextEmbedding) -> None:
-    count, length, width = len(CAPTIONS), encoder.length, encoder.width
-    for label, value, expected in (
-        ("tokens", text.tokens, (count, length, width)),
-        ("mask", text.mask, (count, length)),
-        ("pooled", text.pooled, (count, width)),
-    ):
-        require(
-            tuple(value.shape) == expected, f"{title}: {label} must be {expected}, is {tuple(value.shape)}"
-        )
-    require(text.mask.dtype == torch.bool, f"{title}: mask must be bool")
-    require(bool(text.mask.any(1).all()), f"{title}: every caption, the empty one too, needs a real token")
-    floats = text.tokens.is_floating_point() and text.pooled.is_floating_point()
-    require(floats and finite(text.tokens, text.pooled), f"{title}: tokens and pooled must be finite floats")
-    still = not (text.tokens.requires_grad or text.pooled.requires_grad)
-    require(still, f"{title}: a frozen encoder carries no gradient")
-    told_apart = not torch.equal(text.tokens[0], text.tokens[3])
-    require(told_apart, f"{title}: different captions are encoded alike")
-
-
 def _same(a: TextEmbedding, b: TextEmbedding, tolerance: float) -> bool:
     floats = close(a.tokens, b.tokens, tolerance) and close(a.pooled, b.pooled, tolerance)
     return floats and torch.equal(a.mask, b.mask)
 
 
-def check_metric(
-    name: str, registry: Registry | None = None, dataset: Dataset | None = None, /, **config: Any
-) -> None:
-    """Check a metric on held-out images and their own captions.
-
-    Args:
-        name: of the metric.
-        registry: where it is looked up; None takes the installed plugins.
-        dataset: where images come from; None takes 32-pixel creatures.
-        **config: its options.
-
-    Raises:
-        AssertionError: something of the interface does not hold.
-    """
-    part = subject("metrics", name, registry, config)
-    metric = part.build()
-    dataset = dataset or subject("datasets", "t2ikit/creatures", part.registry, {"spec": "creatures"}).build()
-    count = min(16, dataset.size("validation"))
-    records = [dataset.record("validation", index) for index in range(count)]
-    images = as_rgb(from_uint8(torch.stack([record.image for record in records])))
-    before = images.clone()
-    real = images.flip(0)
-    prompts = [record.captions[0] for record in records]
-    drawn = ImageSet(images, prompts, dataset, real, real[:4].unflatten(0, (2, 2)), real)
-    with explained(f"{part.title} fails"):
-        missing = metric.downloads() if hasattr(metric, "downloads") else []
-        known = isinstance(missing, list) and all(isinstance(one, Download) for one in missing)
-        require(known, f"{part.title}: downloads() must be a list of t2ikit.Download, is {missing!r}")
-        found = metric(drawn)
-        require(torch.equal(images, before), f"{part.title} changed the images it was given")
-        right = isinstance(found, dict) and bool(found)
-        require(right, f"{part.title} must give a dict of at least one t2ikit.Measure")
-        for label, measure in found.items():
-            _check_measure(f"{part.title}: {label}", measure, count)
-        require(metric(drawn) == found, f"{part.title} gave other numbers the second time")
-
-
-def _check_measure(title: str, measure: Measure, count: int) -> None:
-    require(isinstance(measure, Measure), f"{title} must be a t2ikit.Measure")
-    require(math.isfinite(measure.value), f"{title} is {measure.value}, must be finite")
-    require(1 <= measure.n <= count, f"{title} says it saw {measure.n} images of {count}")
-    both = (measure.low is None) == (measure.high is None)
-    require(both, f"{title} has one end of an interval without the other")
-    if measure.low is not None and measure.high is not None:
-        inside = measure.low <= measure.value <= measure.high
-        require(inside, f"{title}: {measure.value} is outside its interval")
+ENCODER_CHECKS = (
+    Check(
+        "interface", "a t2ikit.TextEncoder", "derive it from t2ikit.TextEncoder", _check_encoder, vital=True
+    ),
+    Check(
+        "embedding",
+        "tokens (B, L, D) and pooled (B, D), finite floats without gradient, and mask (B, L) bool",
+        "pad to `length`; mark at least one token of each caption as real; encode under torch.no_grad()",
+        _check_embedding,
+        vital=True,
+    ),
+    Check("captions differ", "different captions, different tokens", "read the whole caption", _check_apart),
+    Check(
+        "repeats",
+        "another encoder built alike gives the same",
+        "seed its weights from an option or a constant, not from torch's global generator",
+        _check_encodes_again,
+    ),
+    Check(
+        "captions do not mix",
+        "a caption is encoded alike alone and among others",
+        "pad to `length`, not to the longest of the batch, and mask what is padded",
+        _check_alone,
+    ),
+    Check(
+        "words", "words and cut as TextEncoder describes them", "leave them out, or see there", _check_words
+    ),
+    FINGERPRINT,
+)
+"""In the order they are run."""

@@ -1,9 +1,10 @@
-"""The check of losses."""
+"""The checks of losses."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -15,12 +16,24 @@ from t2ikit.core.rng import Draws
 from t2ikit.core.step import WeightedLoss
 from t2ikit.registry.registry import Registry
 from t2ikit.registry.specs import GRADIENTS, LossSpec
-from t2ikit.testing.support import TEXT_WIDTH, Subject, close, explained, finite, require, seeded, subject
+from t2ikit.testing.report import Check, Trial, require_all
+from t2ikit.testing.support import (
+    TEXT_WIDTH,
+    Subject,
+    close,
+    finite,
+    reload,
+    require,
+    seeded,
+    shake,
+    subject,
+)
 from t2ikit.testing.toys import ToyCritic, ToyDenoiser, ToyGAN, toy_batch
 from t2ikit.training.player import Player, make_players
 
 SIZE = 16
 CUTS = (slice(0, 3), slice(3, 8))
+Toy = type[ToyDenoiser] | type[ToyGAN]
 
 
 def check_loss(name: str, registry: Registry | None = None, /, **config: Any) -> None:
@@ -28,8 +41,9 @@ def check_loss(name: str, registry: Registry | None = None, /, **config: Any) ->
 
     It must give a finite scalar that is differentiable with respect to its player and its own parameters;
     repeat (randomness comes from `step.draws` alone); be a plain mean over the batch, so that the mean over
-    micro-batches equals the whole to 1e-5; work under bf16 autocast; and, if it looks at the generator's
-    images, leave those alone whose `image_weight` is 0.
+    micro-batches equals the whole to 1e-5; work under bf16 autocast and with predictions in bf16; keep all it
+    learns in its state dict; and, if it looks at the generator's images, leave those alone whose
+    `image_weight` is 0.
 
     Args:
         name: of the loss, as in a recipe.
@@ -39,17 +53,65 @@ def check_loss(name: str, registry: Registry | None = None, /, **config: Any) ->
     Raises:
         AssertionError: something of that does not hold.
     """
-    part = subject("losses", name, registry, config)
-    families: dict[str, type[ToyDenoiser] | type[ToyGAN]] = {"a denoiser": ToyDenoiser}
+    for trial in loss_trials(subject("losses", name, registry, config)):
+        require_all(LOSS_CHECKS, trial)
+
+
+def loss_trials(part: Subject) -> list[LossTrial]:
+    """A loss on each family of generators that it can be used with."""
+    families: dict[str, Toy] = {"a denoiser": ToyDenoiser}
     if not {"target", "snr"} & part.entry.spec.needs:
         families["a one-step generator"] = ToyGAN
-    for family, toy in families.items():
-        title = f"{part.title} on {family}"
-        with explained(f"{title} fails; if it lacks something, say so in `needs` of its spec"):
-            _check_value(title, *_player(part, toy))
-            _check_precision(title, *_player(part, toy))
-            if part.entry.spec.player == "generator" and not {"target", "snr"} & part.entry.spec.needs:
-                _check_weight(title, _player(part, toy)[0])
+    return [LossTrial(part, family, toy) for family, toy in families.items()]
+
+
+class LossTrial(Trial):
+    """A loss with toys for the rest of its player.
+
+    Args:
+        part: the loss.
+        family: what the toy generator is called.
+        toy: its class.
+    """
+
+    def __init__(self, part: Subject, family: str, toy: Toy) -> None:
+        self.part, self.toy = part, toy
+        self.title = f"{part.title} on {family}"
+        self.batch = toy_batch(8, SIZE)
+
+    @property
+    def fails(self) -> str:
+        """What is said where the loss raises something."""
+        return f"{self.title} fails; if it lacks something, say so in `needs` of its spec"
+
+    @cached_property
+    def loss(self) -> Any:
+        """The loss itself."""
+        return self.part.build(SIZE)
+
+    def player(
+        self, loss: Any = None, change: Callable[[Generator], Generator] = lambda generator: generator
+    ) -> Player:
+        """The loss's player.
+
+        Args:
+            loss: instead of the loss itself.
+            change: what is made of the toy generator.
+        """
+        spec: LossSpec = self.part.entry.spec
+        with seeded(1):
+            generator: Generator = self.toy(TEXT_WIDTH, SIZE)
+            judged = spec.player == "critic" or {"critic", *GRADIENTS} & spec.needs
+            critics: Mapping[str, Critic] = {"main": ToyCritic(TEXT_WIDTH)} if judged else {}
+        watched = _Watched(self.loss if loss is None else loss, self.title)
+        weighted = WeightedLoss(watched, spec.player, needs=frozenset(spec.needs))
+        (player,) = make_players(change(generator), critics, {"loss": weighted}, seed=0)
+        player.zero_grad(set_to_none=True)
+        return player
+
+    def value(self, player: Player, batch: Batch | None = None) -> Tensor:
+        """The loss of a batch, a scalar."""
+        return player(self.batch if batch is None else batch, 0, ["loss"])["loss"]
 
 
 class _Watched(nn.Module):
@@ -67,44 +129,25 @@ class _Watched(nn.Module):
         return value
 
 
-def _player(part: Subject, toy: type[ToyDenoiser] | type[ToyGAN]) -> tuple[Player, Batch]:
-    """The loss's player with toys for the rest, and a batch."""
-    spec: LossSpec = part.entry.spec
-    loss = part.build(SIZE)
-    with seeded(1):
-        generator: Generator = toy(TEXT_WIDTH, SIZE)
-        names = ("main",) if spec.player == "critic" or {"critic", *GRADIENTS} & spec.needs else ()
-        critics: Mapping[str, Critic] = {name: ToyCritic(TEXT_WIDTH) for name in names}
-    weighted = WeightedLoss(_Watched(loss, part.title), spec.player, needs=frozenset(spec.needs))
-    (player,) = make_players(generator, critics, {"loss": weighted}, seed=0)
-    return player, toy_batch(8, SIZE)
+class _Changed(Generator):
+    """A generator whose prediction is changed by a function of it."""
+
+    def __init__(self, inner: Generator, change: Callable[[Prediction], Prediction]) -> None:
+        super().__init__()
+        self.inner, self.change = inner, change
+
+    def forward(self, batch: Batch, draws: Draws) -> Prediction:
+        return self.change(self.inner(batch, draws))
 
 
-def _value(player: Player, batch: Batch) -> Tensor:
-    return player(batch, 0, ["loss"])["loss"]
+def _check_value(trial: LossTrial) -> None:
+    value = trial.value(trial.player())
+    require(finite(value), f"{trial.title} is {float(value.detach())}, must be finite")
 
 
-def _check_value(title: str, player: Player, batch: Batch) -> None:
-    value = _value(player, batch)
-    require(finite(value), f"{title} is {float(value.detach())}, must be finite")
-    _check_gradients(title, player, value)
-    with seeded(2):
-        again = _value(player, batch)
-    require(
-        close(again, value, 1e-6),
-        f"{title} gave {float(value.detach()):.6g} and then {float(again.detach()):.6g} for the same batch: "
-        "all randomness must come from step.draws, and a loss keeps no state",
-    )
-    parts = sum(_value(player, batch[cut]) * (cut.stop - cut.start) for cut in CUTS) / len(batch)
-    require(
-        close(torch.as_tensor(parts), value, 1e-5),
-        f"{title} is {float(value.detach()):.6g} on the whole batch but "
-        f"{float(torch.as_tensor(parts).detach()):.6g} as the mean over micro-batches: "
-        "it must be a plain mean over B",
-    )
-
-
-def _check_gradients(title: str, player: Player, value: Tensor) -> None:
+def _check_gradient(trial: LossTrial) -> None:
+    player, title = trial.player(), trial.title
+    value = trial.value(player)
     require(value.requires_grad, f"{title} does not depend on the {player.name}: it has no gradient")
     value.backward()
     trained = [p.grad for p in player.trained.parameters() if p.grad is not None]
@@ -118,39 +161,135 @@ def _check_gradients(title: str, player: Player, value: Tensor) -> None:
     require(finite(*gradients), f"{title} has a gradient that is not finite")
 
 
-def _check_precision(title: str, player: Player, batch: Batch) -> None:
-    with torch.autocast("cpu", torch.bfloat16):
-        value = _value(player, batch)
-    require(finite(value), f"{title} is {float(value.detach())} under bf16 autocast, must be finite")
-    value.backward()
-    gradients = [p.grad for p in player.parameters() if p.grad is not None]
-    require(finite(*gradients), f"{title} has a gradient that is not finite under bf16 autocast")
+def _check_randomness(trial: LossTrial) -> None:
+    player = trial.player()
+    value = trial.value(player)
+    with seeded(2):
+        again = trial.value(player)
+    require(
+        close(again, value, 1e-6),
+        f"{trial.title} gave {float(value.detach()):.6g} and then {float(again.detach()):.6g} for the same "
+        "batch: all randomness must come from step.draws, and a loss keeps no state",
+    )
 
 
-class _Untrusted(Generator):
-    """A generator whose images are leaves of the graph and not to be trusted."""
-
-    def __init__(self, inner: Generator) -> None:
-        super().__init__()
-        self.inner = inner
-        self.images: list[Tensor] = []
-
-    def forward(self, batch: Batch, draws: Draws) -> Prediction:
-        prediction = self.inner(batch, draws)
-        self.images = [level.detach().requires_grad_(True) for level in prediction.images]
-        weight = torch.zeros_like(prediction.image_weight)
-        return replace(prediction, images=self.images, image_weight=weight)
+def _check_mean(trial: LossTrial) -> None:
+    player, batch = trial.player(), trial.batch
+    value = trial.value(player)
+    parts = sum(trial.value(player, batch[cut]) * (cut.stop - cut.start) for cut in CUTS) / len(batch)
+    require(
+        close(torch.as_tensor(parts), value, 1e-5),
+        f"{trial.title} is {float(value.detach()):.6g} on the whole batch but "
+        f"{float(torch.as_tensor(parts).detach()):.6g} as the mean over micro-batches: "
+        "it must be a plain mean over B",
+    )
 
 
-def _check_weight(title: str, player: Player) -> None:
-    generator, critics = player._cast
-    untrusted = _Untrusted(generator)
-    (player,) = make_players(untrusted, critics, player.weighted, seed=0)
-    value = _value(player, toy_batch(8, SIZE))
-    gradients = torch.autograd.grad(value, untrusted.images, allow_unused=True) if value.requires_grad else ()
+def _check_bf16(trial: LossTrial) -> None:
+    changes: dict[str, Callable[[Generator], Generator]] = {
+        "under bf16 autocast": lambda generator: generator,
+        "with predictions in bf16": lambda generator: _Changed(generator, _in_bf16),
+    }
+    for where, change in changes.items():
+        player = trial.player(change=change)
+        with torch.autocast("cpu", torch.bfloat16):
+            value = trial.value(player)
+        require(finite(value), f"{trial.title} is {float(value.detach())} {where}, must be finite")
+        value.backward()
+        gradients = [p.grad for p in player.parameters() if p.grad is not None]
+        require(finite(*gradients), f"{trial.title} has a gradient that is not finite {where}")
+
+
+def _in_bf16(prediction: Prediction) -> Prediction:
+    """What a generator gives that does not put its output back to fp32."""
+    tensors = {name: getattr(prediction, name) for name in ("output", "target")}
+    half = {name: None if tensor is None else tensor.bfloat16() for name, tensor in tensors.items()}
+    return replace(prediction, images=[level.bfloat16() for level in prediction.images], **half)
+
+
+def _check_state(trial: LossTrial) -> None:
+    if not isinstance(trial.loss, nn.Module):
+        return
+    trained = trial.part.build(SIZE)
+    shake(trained)
+    for seed in (1, 2):
+        trial.value(trial.player(trained), toy_batch(8, SIZE, seed=seed))
+    resumed = reload(trial.part, SIZE, trained)
+    values = [trial.value(trial.player(loss)).detach() for loss in (trained, resumed)]
+    require(
+        close(values[1], values[0], 1e-6),
+        f"{trial.title} is {float(values[0]):.6g}, and {float(values[1]):.6g} after its state was saved and "
+        "loaded",
+    )
+
+
+def _check_weight(trial: LossTrial) -> None:
+    spec: LossSpec = trial.part.entry.spec
+    if spec.player != "generator" or {"target", "snr"} & spec.needs:
+        return
+    images: list[Tensor] = []
+
+    def untrusted(prediction: Prediction) -> Prediction:
+        images[:] = [level.detach().requires_grad_(True) for level in prediction.images]
+        return replace(
+            prediction, images=list(images), image_weight=torch.zeros_like(prediction.image_weight)
+        )
+
+    value = trial.value(trial.player(change=lambda generator: _Changed(generator, untrusted)))
+    gradients = torch.autograd.grad(value, images, allow_unused=True) if value.requires_grad else ()
     ignored = not any(bool(gradient.any()) for gradient in gradients if gradient is not None)
     require(
         ignored,
-        f"{title} ignores image_weight: losses on the generator's images must multiply each sample by "
+        f"{trial.title} ignores image_weight: losses on the generator's images must multiply each sample by "
         "step.prediction.image_weight",
     )
+
+
+LOSS_CHECKS = (
+    Check(
+        "value",
+        "one finite number, a tensor without dimensions",
+        "return a mean over all entries; divide and take roots and logarithms away from 0",
+        _check_value,
+        vital=True,
+    ),
+    Check(
+        "gradient",
+        "a finite gradient for its player and for each parameter of its own",
+        "compute it from step.prediction, step.fake or step.logits, without detach(), item(), numpy or "
+        "no_grad, and use every parameter",
+        _check_gradient,
+        vital=True,
+    ),
+    Check(
+        "randomness",
+        "the same value each time for one batch",
+        'draw random numbers from step.draws.named("NAME") alone, and keep nothing between calls',
+        _check_randomness,
+    ),
+    Check(
+        "mean over the batch",
+        "the mean over micro-batches is the value of the whole batch",
+        "take a plain mean over B: no sum, and no division by a count of this micro-batch",
+        _check_mean,
+    ),
+    Check(
+        "bf16",
+        "value and gradients are finite in bf16",
+        "compute in fp32 what is divided, subtracted or put into a root or a logarithm: x.float()",
+        _check_bf16,
+    ),
+    Check(
+        "saved state",
+        "the same value after its state is saved and loaded",
+        "keep what it learns in nn.Parameter or register_buffer, not in plain attributes",
+        _check_state,
+    ),
+    Check(
+        "image_weight",
+        "images of weight 0 get no gradient",
+        "multiply each sample's loss by step.prediction.image_weight (B,) before the mean",
+        _check_weight,
+    ),
+)
+"""In the order they are run."""
