@@ -205,7 +205,7 @@ def _check_bf16(trial: GeneratorTrial) -> None:
     model = trial.moved
     model.zero_grad(set_to_none=True)
     with torch.autocast("cpu", torch.bfloat16):
-        prediction = model(trial.batch, trial.draws())
+        prediction = model(trial.batch[SOME], trial.draws()[SOME])
         total = _total(model, prediction)
     require(finite(total), f"{trial.title}: the prediction is not finite under bf16 autocast")
     total.backward()

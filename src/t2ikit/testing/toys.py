@@ -184,6 +184,7 @@ def toy_batch(count: int = 8, image_size: int = 32, width: int = 16, length: int
 
 SMALL_RUN = (
     "train.steps=1",
+    "train.precision=no",
     "train.batch=2",
     "train.samples=1",
     "train.validation_images=2",
