@@ -20,12 +20,14 @@ class Generator(nn.Module, ABC):
     Attributes:
         caption_dropout: the share of samples trained on the empty caption, in [0, 1); guidance needs
             it above 0.
+        unconditional: it makes images without regard to the captions, as an experiment may.
         image_channels: C of its images; a generator of any kind of image takes it from its `Context`.
         super_resolution: how a super-resolution model is trained: its batches and conditions have `low_res`;
             None: it samples from the text alone.
     """
 
     caption_dropout: float = 0.0
+    unconditional: bool = False
     image_channels: int = 3
     super_resolution: SuperResolution | None = None
 

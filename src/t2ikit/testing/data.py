@@ -5,18 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 import torch
 
 from t2ikit.core.batch import Record, TextEmbedding
-from t2ikit.core.interfaces import Dataset, Split, TextEncoder
+from t2ikit.core.interfaces import Dataset, Split, StreamingDataset, TextEncoder
 from t2ikit.registry.registry import Registry
 from t2ikit.testing.report import Check, Trial, require_all
 from t2ikit.testing.support import Subject, close, finite, require, subject
 
 SPLITS: tuple[Split, ...] = ("train", "validation")
 LOOKED_AT = 100
+STREAMED = 5
 
 
 def check_dataset(name: str, registry: Registry | None = None, /, **config: Any) -> None:
@@ -111,6 +113,12 @@ def _check_repeats(trial: DatasetTrial) -> None:
                 same = torch.equal(images[index], again.image) and records[index].captions == again.captions
                 title = trial.label(split, index)
                 require(same and records[index].key == again.key, f"{title} is not the same the second time")
+
+    if isinstance(trial.first, StreamingDataset) and isinstance(trial.second, StreamingDataset):
+        streams = [list(islice(one.records(0, 0, 1, 0), STREAMED)) for one in (trial.first, trial.second)]
+        for place, (record, again) in enumerate(zip(*streams)):
+            same = torch.equal(record.image, again.image) and record.captions == again.captions
+            require(same, f"{trial.title}: image {place} of the stream is not the same the second time")
 
 
 def _check_captions(trial: DatasetTrial) -> None:

@@ -35,6 +35,7 @@ from t2ikit.testing.samplers import SAMPLER_CHECKS, SamplerTrial
 from t2ikit.testing.sources import plugin_sources
 from t2ikit.testing.support import Subject, Unbuildable, subject
 from t2ikit.testing.toys import toy_run
+from t2ikit.utils.progress import phase
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,8 @@ def _part(
     try:
         part = subject(kind, entry.canonical, registry, _config(entry, options))
         for trial in TRIED[kind].trials(part):
-            found = list(results(trial.title, TRIED[kind].checks, trial))
+            with phase(f"checking {trial.title}"):
+                found = list(results(trial.title, TRIED[kind].checks, trial))
             yield from found
             if any(result.status == "skipped" for result in found):
                 return
