@@ -10,15 +10,16 @@ part's config:
 `examine_plugin` runs all of them on a plugin and gives a result of each, as `t2ikit plugin check` does.
 """
 
-from t2ikit.testing.critics import check_critic
-from t2ikit.testing.data import check_dataset, check_text_encoder
+from t2ikit.testing.checks.critics import check_critic
+from t2ikit.testing.checks.datasets import check_dataset
+from t2ikit.testing.checks.generators import check_generator
+from t2ikit.testing.checks.losses import check_loss
+from t2ikit.testing.checks.metrics import check_metric
+from t2ikit.testing.checks.plugins import check_exporter, check_plugin, check_recipe
+from t2ikit.testing.checks.samplers import check_sampler
+from t2ikit.testing.checks.text_encoders import check_text_encoder
 from t2ikit.testing.examine import examine_plugin
-from t2ikit.testing.generators import check_generator
-from t2ikit.testing.losses import check_loss
-from t2ikit.testing.metrics import check_metric
-from t2ikit.testing.plugins import check_exporter, check_plugin, check_recipe
 from t2ikit.testing.report import CheckResult
-from t2ikit.testing.samplers import check_sampler
 from t2ikit.testing.toys import toy_run
 
 __all__ = [

@@ -16,12 +16,13 @@ from t2ikit.registry.registry import Entry, Registry
 from t2ikit.registry.specs import SINGULAR
 from t2ikit.runs.open import open_run
 from t2ikit.runs.run import Run
-from t2ikit.testing.critics import CRITIC_CHECKS, critic_trials
-from t2ikit.testing.data import DATASET_CHECKS, ENCODER_CHECKS, DatasetTrial, EncoderTrial
-from t2ikit.testing.generators import GENERATOR_CHECKS, GeneratorTrial
-from t2ikit.testing.losses import LOSS_CHECKS, loss_trials
-from t2ikit.testing.metrics import METRIC_CHECKS, MetricTrial
-from t2ikit.testing.plugins import (
+from t2ikit.testing.checks.critics import CRITIC_CHECKS, critic_trials
+from t2ikit.testing.checks.datasets import DATASET_CHECKS, DatasetTrial
+from t2ikit.testing.checks.generator_trial import GeneratorTrial
+from t2ikit.testing.checks.generators import GENERATOR_CHECKS
+from t2ikit.testing.checks.losses import LOSS_CHECKS, loss_trials
+from t2ikit.testing.checks.metrics import METRIC_CHECKS, MetricTrial
+from t2ikit.testing.checks.plugins import (
     NO_TORCH,
     PLUGIN_CHECKS,
     PluginTrial,
@@ -30,8 +31,9 @@ from t2ikit.testing.plugins import (
     check_tables,
     imports_torch,
 )
+from t2ikit.testing.checks.samplers import SAMPLER_CHECKS, SamplerTrial
+from t2ikit.testing.checks.text_encoders import ENCODER_CHECKS, EncoderTrial
 from t2ikit.testing.report import Check, CheckResult, Trial, result_of, results
-from t2ikit.testing.samplers import SAMPLER_CHECKS, SamplerTrial
 from t2ikit.testing.sources import plugin_sources
 from t2ikit.testing.support import Subject, Unbuildable, subject
 from t2ikit.testing.toys import toy_run

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -11,17 +10,11 @@ from torch import Tensor, nn
 
 from t2ikit.core.batch import Batch, Prediction
 from t2ikit.core.interfaces import Denoiser, Generator, OneStep
-from t2ikit.core.rng import Draws
-from t2ikit.core.step import resize_level
 from t2ikit.registry.registry import Registry
-from t2ikit.testing.report import Check, Trial, require_all
-from t2ikit.testing.support import Subject, close, finite, reload, require, shake, subject
-from t2ikit.testing.toys import toy_batch, toy_text
-
-COUNT = 4
-SOME = slice(1, 3)
-OTHER = ["a loud circle", "one quiet line", "two old hats", "no blue at"]
-"""Captions as long as those of the toy batch, so that they differ in their words alone."""
+from t2ikit.testing.checks.generator_trial import OTHER, SOME, GeneratorTrial
+from t2ikit.testing.report import Check, require_all
+from t2ikit.testing.support import close, finite, reload, require, shake, subject
+from t2ikit.testing.toys import toy_text
 
 
 def check_generator(
@@ -48,49 +41,6 @@ def check_generator(
     """
     part = subject("generators", name, registry, config)
     require_all(GENERATOR_CHECKS, GeneratorTrial(part, image_size, low_res))
-
-
-class GeneratorTrial(Trial):
-    """A generator and a batch.
-
-    Args:
-        part: the generator.
-        image_size: pixels.
-        low_res: size of the images to upscale, pixels; None: as its `super_resolution` says.
-    """
-
-    def __init__(self, part: Subject, image_size: int = 32, low_res: int | None = None) -> None:
-        self.part, self.title = part, part.title
-        self.size, self.low_res = image_size, low_res
-
-    @cached_property
-    def model(self) -> Generator:
-        """The generator as it is built."""
-        model: Generator = self.part.build(self.size)
-        return model
-
-    @cached_property
-    def moved(self) -> Generator:
-        """The generator with weights as if it were trained."""
-        model: Generator = self.part.build(self.size)
-        shake(model)
-        return model
-
-    @cached_property
-    def batch(self) -> Batch:
-        """Images of noise with captions, and for super-resolution with small images."""
-        batch = toy_batch(COUNT, self.size)
-        upscales, small = self.model.super_resolution, self.low_res
-        if small is None and upscales is not None:
-            small = self.size // upscales.ratio
-        if small is None:
-            return batch
-        low_res = resize_level(batch.images, (small, small))
-        return replace(batch, condition=replace(batch.condition, low_res=low_res))
-
-    def draws(self, salt: int = 0) -> Draws:
-        """The batch's randomness."""
-        return Draws(self.batch.keys, salt)
 
 
 def _check_kind(trial: GeneratorTrial) -> None:
@@ -186,21 +136,10 @@ def _check_caption(trial: GeneratorTrial) -> None:
     other = replace(batch, condition=replace(batch.condition, captions=tuple(OTHER), text=toy_text(OTHER)))
     seen = [model(one, trial.draws()).images[-1] for one in (batch, other)]
     require(not close(seen[1], seen[0], 1e-6), f"{trial.title}: other captions did not change the prediction")
-    made = [_sampled(trial, one) for one in (batch, other)]
+    made = [trial.sampled(one) for one in (batch, other)]
     require(
         not close(made[1], made[0], 1e-6), f"{trial.title}: other captions did not change what is sampled"
     )
-
-
-def _sampled(trial: GeneratorTrial, batch: Batch) -> Tensor:
-    """What samplers ask the generator for."""
-    model = trial.moved
-    if isinstance(model, Denoiser):
-        last = int(model.scheduler_config["num_train_timesteps"]) - 1
-        condition = model.prepare(batch.condition)
-        return model.denoise(batch.images, torch.full((len(batch),), last), condition)
-    assert isinstance(model, OneStep)
-    return model.generate(batch.condition, trial.draws())[-1]
 
 
 def _check_bf16(trial: GeneratorTrial) -> None:
@@ -216,7 +155,7 @@ def _check_bf16(trial: GeneratorTrial) -> None:
     require(not bad, f"{trial.title}: the gradients of {', '.join(bad[:3])} are not finite in bf16")
     model.zero_grad(set_to_none=True)
     with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
-        made = _sampled(trial, trial.batch)
+        made = trial.sampled(trial.batch)
     require(finite(made), f"{trial.title}: what is sampled is not finite under bf16 autocast")
 
 
@@ -225,7 +164,7 @@ def _check_state(trial: GeneratorTrial) -> None:
     trained: Generator = trial.part.build(trial.size)
     shake(trained)
     for salt in (1, 2):
-        trained(toy_like(trial.batch, salt), trial.draws(salt))
+        trained(trial.others(salt), trial.draws(salt))
     resumed = reload(trial.part, trial.size, trained)
     for mode in (False, True):
         seen = [model.train(mode)(trial.batch, trial.draws()).images[-1] for model in (trained, resumed)]
@@ -233,11 +172,6 @@ def _check_state(trial: GeneratorTrial) -> None:
             close(seen[1], seen[0], 1e-5),
             f"{trial.title} predicts otherwise after its state was saved and loaded",
         )
-
-
-def toy_like(batch: Batch, seed: int) -> Batch:
-    """A batch of other images, for the same captions."""
-    return replace(batch, images=toy_batch(len(batch), batch.images.shape[-1], seed=seed).images)
 
 
 @torch.no_grad()
@@ -249,7 +183,7 @@ def _check_sampling(trial: GeneratorTrial) -> None:
         missing = {"num_train_timesteps", "prediction_type"} - set(model.scheduler_config)
         require(not missing, f"{title}: scheduler_config lacks {', '.join(sorted(missing))}")
         require(model.image_size == shape[-1], f"{title}: image_size must be {shape[-1]}")
-        made = _sampled(trial, batch)
+        made = trial.sampled(batch)
         require(tuple(made.shape) == shape and finite(made), f"{title}: denoise must give {shape}, finite")
     if isinstance(model, OneStep):
         drawn = model.generate(batch.condition, trial.draws())

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
-from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from t2ikit.core.batch import Batch, Prediction
-from t2ikit.core.interfaces import Critic, Generator
-from t2ikit.core.rng import Draws
-from t2ikit.core.step import WeightedLoss
+from t2ikit.core.batch import Prediction
+from t2ikit.core.interfaces import Generator
 from t2ikit.errors import UserError
 from t2ikit.registry.registry import Registry
-from t2ikit.registry.specs import GRADIENTS, LossSpec
-from t2ikit.testing.report import Check, Trial, require_all
+from t2ikit.registry.specs import LossSpec
+from t2ikit.testing.checks.loss_trial import SIZE, Changed, LossTrial, Toy
+from t2ikit.testing.report import Check, require_all
 from t2ikit.testing.support import (
-    TEXT_WIDTH,
     Subject,
     Unbuildable,
     close,
@@ -30,12 +27,9 @@ from t2ikit.testing.support import (
     shake,
     subject,
 )
-from t2ikit.testing.toys import ToyCritic, ToyDenoiser, ToyGAN, toy_batch
-from t2ikit.training.player import Player, make_players
+from t2ikit.testing.toys import ToyDenoiser, ToyGAN, toy_batch
 
-SIZE = 16
 CUTS = (slice(0, 3), slice(3, 8))
-Toy = type[ToyDenoiser] | type[ToyGAN]
 
 
 def check_loss(name: str, registry: Registry | None = None, /, **config: Any) -> None:
@@ -65,81 +59,6 @@ def loss_trials(part: Subject) -> list[LossTrial]:
     if not {"target", "snr"} & part.entry.spec.needs:
         families["a one-step generator"] = ToyGAN
     return [LossTrial(part, family, toy) for family, toy in families.items()]
-
-
-class LossTrial(Trial):
-    """A loss with toys for the rest of its player.
-
-    Args:
-        part: the loss.
-        family: what the toy generator is called.
-        toy: its class.
-    """
-
-    def __init__(self, part: Subject, family: str, toy: Toy) -> None:
-        self.part, self.toy = part, toy
-        self.title = f"{part.title} on {family}"
-        self.batch = toy_batch(8, SIZE)
-
-    @property
-    def fails(self) -> str:
-        """What is said where the loss raises something."""
-        return f"{self.title} fails; if it lacks something, say so in `needs` of its spec"
-
-    @cached_property
-    def loss(self) -> Any:
-        """The loss itself."""
-        return self.part.build(SIZE)
-
-    def player(
-        self, loss: Any = None, change: Callable[[Generator], Generator] = lambda generator: generator
-    ) -> Player:
-        """The loss's player.
-
-        Args:
-            loss: instead of the loss itself.
-            change: what is made of the toy generator.
-        """
-        spec: LossSpec = self.part.entry.spec
-        with seeded(1):
-            generator: Generator = self.toy(TEXT_WIDTH, SIZE)
-            judged = spec.player == "critic" or {"critic", *GRADIENTS} & spec.needs
-            critics: Mapping[str, Critic] = {"main": ToyCritic(TEXT_WIDTH)} if judged else {}
-        watched = _Watched(self.loss if loss is None else loss, self.title)
-        weighted = WeightedLoss(watched, spec.player, needs=frozenset(spec.needs))
-        (player,) = make_players(change(generator), critics, {"loss": weighted}, seed=0)
-        player.zero_grad(set_to_none=True)
-        return player
-
-    def value(self, player: Player, batch: Batch | None = None) -> Tensor:
-        """The loss of a batch, a scalar."""
-        return player(self.batch if batch is None else batch, 0, ["loss"])["loss"]
-
-
-class _Watched(nn.Module):
-    """A loss that is looked at: what it gives must be a scalar."""
-
-    def __init__(self, loss: Any, title: str) -> None:
-        super().__init__()
-        self.loss, self.title = loss, title
-
-    def forward(self, step: Any) -> Tensor:
-        value = self.loss(step)
-        scalar = isinstance(value, Tensor) and value.dim() == 0
-        shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-        require(scalar, f"{self.title} must give a scalar tensor, gave {shape}")
-        return value
-
-
-class _Changed(Generator):
-    """A generator whose prediction is changed by a function of it."""
-
-    def __init__(self, inner: Generator, change: Callable[[Prediction], Prediction]) -> None:
-        super().__init__()
-        self.inner, self.change = inner, change
-
-    def forward(self, batch: Batch, draws: Draws) -> Prediction:
-        return self.change(self.inner(batch, draws))
 
 
 def _check_value(trial: LossTrial) -> None:
@@ -195,7 +114,7 @@ def _check_mean(trial: LossTrial) -> None:
 def _check_bf16(trial: LossTrial) -> None:
     changes: dict[str, Callable[[Generator], Generator]] = {
         "under bf16 autocast": lambda generator: generator,
-        "with predictions in bf16": lambda generator: _Changed(generator, _in_bf16),
+        "with predictions in bf16": lambda generator: Changed(generator, _in_bf16),
     }
     for where, change in changes.items():
         player = trial.player(change=change)
@@ -241,7 +160,7 @@ def _check_weight(trial: LossTrial) -> None:
             prediction, images=list(images), image_weight=torch.zeros_like(prediction.image_weight)
         )
 
-    value = trial.value(trial.player(change=lambda generator: _Changed(generator, untrusted)))
+    value = trial.value(trial.player(change=lambda generator: Changed(generator, untrusted)))
     gradients = torch.autograd.grad(value, images, allow_unused=True) if value.requires_grad else ()
     ignored = not any(bool(gradient.any()) for gradient in gradients if gradient is not None)
     require(

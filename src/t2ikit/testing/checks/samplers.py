@@ -11,7 +11,7 @@ from torch import Tensor
 from t2ikit.core.interfaces import Denoiser, Sampler
 from t2ikit.core.rng import Draws
 from t2ikit.registry.registry import Registry
-from t2ikit.testing.generators import COUNT, SOME
+from t2ikit.testing.checks.generator_trial import COUNT, SOME
 from t2ikit.testing.report import Check, Trial, require_all
 from t2ikit.testing.support import TEXT_WIDTH, Subject, close, finite, require, seeded, subject
 from t2ikit.testing.toys import ToyDenoiser, ToyGAN, toy_condition

@@ -12,7 +12,7 @@ from t2ikit.core.interfaces import Critic
 from t2ikit.core.rng import Draws
 from t2ikit.core.step import resize_level
 from t2ikit.registry.registry import Registry
-from t2ikit.testing.generators import COUNT, OTHER, SOME
+from t2ikit.testing.checks.generator_trial import COUNT, OTHER, SOME
 from t2ikit.testing.report import Check, Trial, require_all
 from t2ikit.testing.support import Subject, close, finite, reload, require, shake, subject
 from t2ikit.testing.toys import toy_batch, toy_text
