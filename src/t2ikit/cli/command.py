@@ -41,6 +41,7 @@ METAVARS = {
     "images": "FOLDER",
     "init": "RUN",
     "json": "FILE",
+    "kind": "KIND",
     "mask": "FILE",
     "metrics": "NAME,NAME",
     "minutes": "M",

@@ -78,13 +78,13 @@ def subject(kind: str, name: str, registry: Registry | None, config: dict[str, A
     return Subject(entry, checked, registry)
 
 
-def reload(part: Subject, image_size: int, trained: nn.Module) -> nn.Module:
+def reload(part: Subject, image_size: int, trained: nn.Module) -> Any:
     """The part built anew from another seed, with what is saved of the `trained` one: a run that goes on.
 
     Raises:
         AssertionError: one does not take what the other saves.
     """
-    fresh: nn.Module = part.build(image_size, seed=7)
+    fresh = part.build(image_size, seed=7)
     with explained(f"{part.title} does not load what it saves"):
         fresh.load_state_dict(trained.state_dict())
     return fresh

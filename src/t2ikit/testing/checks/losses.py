@@ -128,9 +128,11 @@ def _check_bf16(trial: LossTrial) -> None:
 
 def _in_bf16(prediction: Prediction) -> Prediction:
     """What a generator gives that does not put its output back to fp32."""
-    tensors = {name: getattr(prediction, name) for name in ("output", "target")}
-    half = {name: None if tensor is None else tensor.bfloat16() for name, tensor in tensors.items()}
-    return replace(prediction, images=[level.bfloat16() for level in prediction.images], **half)
+    output, target = (
+        None if tensor is None else tensor.bfloat16() for tensor in (prediction.output, prediction.target)
+    )
+    images = [level.bfloat16() for level in prediction.images]
+    return replace(prediction, images=images, output=output, target=target)
 
 
 def _check_state(trial: LossTrial) -> None:
