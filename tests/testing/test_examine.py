@@ -226,6 +226,25 @@ def test_torch_at_import_is_found_in_a_package(tmp_path):
     assert list(found) == ["no torch at import"]
 
 
+def test_a_broken_package_is_explained_when_it_is_installed_too(tmp_path, monkeypatch):
+    folder = package(tmp_path / "torn", "import nothing_like_this\n")
+    info = folder / "src" / "planted-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: planted\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[t2ikit]\nplanted = planted_kit.plugin\n")
+    monkeypatch.syspath_prepend(str(folder / "src"))
+    for target in (folder, "planted"):
+        found = failed(target)
+        assert list(found) == ["import"]
+        assert "nothing_like_this" in found["import"].found
+    other = package(tmp_path / "other", "from t2ikit import hookimpl\n")
+    (folder / "src" / "planted_kit" / "plugin.py").write_text(
+        "from t2ikit import hookimpl\n\n@hookimpl\ndef t2ikit_losses():\n    return []\n"
+    )
+    with pytest.raises(UserError, match="taken by an installed plugin"):
+        examine_plugin(other)
+
+
 EXAMPLES = {
     "dit": {"generator": {"width": 16, "heads": 2, "layers": 1}},
     "huber": {},

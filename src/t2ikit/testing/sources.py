@@ -96,15 +96,15 @@ def _of_package(folder: Path) -> list[Source]:
 
 def _in_package(name: str, module: str, folder: Path) -> Source:
     """A plugin of a folder, also where that is what is installed."""
-    installed = name in Registry.load().plugins
-    if installed and not _is_in(sys.modules.get(module), folder):
+    found = Registry.load().plugins.get(name)
+    if found is not None and found.error is None and not _is_in(found.module, folder):
         raise UserError(
             f"the name {name} is taken by an installed plugin, which is not the one in {folder}",
             expected="another name, or this folder installed",
             got=name,
             fix=f"uninstall the other, or pip install -e {folder}",
         )
-    return Source(name, str(folder), lambda: load_module(module), installed=installed)
+    return Source(name, str(folder), lambda: load_module(module), installed=found is not None)
 
 
 def _is_in(module: ModuleType | None, folder: Path) -> bool:
