@@ -127,7 +127,7 @@ def _check_penalty(trial: CriticTrial) -> None:
 def _check_bf16(trial: CriticTrial) -> None:
     leaves = [level.clone().requires_grad_(True) for level in trial.levels]
     with torch.autocast("cpu", torch.bfloat16):
-        logits = trial.logits(trial.model, leaves)
+        logits = trial.logits(trial.model, leaves, SOME)
     require(finite(*logits), f"{trial.title}: logits are not finite under bf16 autocast")
     torch.cat(logits).float().sum().backward()
     seen = [*(level.grad for level in leaves), *(p.grad for p in trial.model.parameters())]
