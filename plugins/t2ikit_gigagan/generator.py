@@ -113,7 +113,7 @@ class GigaGenerator(OneStep):
         lists = {"channels": config.channels, "filters": config.filters, "attention": config.attention}
         check_levels(image_size, **lists, text_attention=reads)
         self.image_size, self.image_channels = image_size, image_channels
-        self.checkpointing = config.checkpointing
+        self.checkpointing, self.unconditional = config.checkpointing, not config.text
         self.tower = (
             TextTower(text_width, text_length, config.tower_width, config.tower_layers)
             if config.text

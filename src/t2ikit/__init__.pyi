@@ -65,6 +65,7 @@ from .pipeline import TextToImagePipeline as TextToImagePipeline
 from .recipes.compose import Model as Model
 from .registry.hookspecs import hookimpl as hookimpl
 from .registry.registry import Registry as Registry
+from .registry.scaffold.scaffold import new_package as new_package
 from .registry.specs import Context as Context
 from .registry.specs import CriticSpec as CriticSpec
 from .registry.specs import DatasetSpec as DatasetSpec

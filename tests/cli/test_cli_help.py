@@ -21,7 +21,18 @@ from t2ikit.cli.examples import EXAMPLES
 from t2ikit.registry.registry import Registry
 
 GROUP = typer.main.get_command(cli.app)
-NAMES = sorted(GROUP.commands)
+
+
+def commands_of(group, before: str = "") -> dict[str, object]:
+    """Commands by what is typed for them, those of a group too: "train", "plugin", "plugin new"."""
+    found = {f"{before}{name}": command for name, command in group.commands.items()}
+    for name, command in list(found.items()):
+        found |= commands_of(command, f"{name} ") if hasattr(command, "commands") else {}
+    return found
+
+
+COMMANDS = commands_of(GROUP)
+NAMES = sorted(COMMANDS)
 ALL = [(name, example) for name, examples in EXAMPLES.items() for example in examples]
 
 
@@ -49,8 +60,10 @@ def test_every_command_has_two_examples():
 @pytest.mark.parametrize(("name", "example"), ALL)
 def test_every_example_can_be_parsed(name, example):
     command, *words = words_of(example)
-    assert name in ("", command)
-    context = GROUP.commands[command].make_context(command, words)
+    while hasattr(COMMANDS[command], "commands"):
+        command, *words = f"{command} {words[0]}", *words[1:]
+    assert name in ("", command, command.split()[0])
+    context = COMMANDS[command].make_context(command, words)
     assert context.args == []
 
 
@@ -115,14 +128,14 @@ def test_help_fits_the_terminal(capsys, monkeypatch, name, columns):
 def test_help_names_every_value_and_no_type(capsys, monkeypatch, name):
     text = help_of(capsys, monkeypatch, name, 80)
     assert not re.search(r"<(list|str|int|float|path)", text)
-    for option in (one for one in GROUP.commands[name].params if one.param_type_name == "option"):
+    for option in (one for one in COMMANDS[name].params if one.param_type_name == "option"):
         for way in option.opts:
             assert re.search(rf"(^|\s){re.escape(way)}[\s,]", text)
 
 
 def test_the_first_words_of_every_command_are_whole(capsys, monkeypatch):
     text = " ".join(help_of(capsys, monkeypatch, "", 80).split())
-    for name in NAMES:
+    for name in GROUP.commands:
         first = GROUP.commands[name].help.split("\n\n")[0]
         assert f"{name} {' '.join(first.split())}" in text
 
@@ -201,7 +214,7 @@ def test_what_is_completed(tmp_path, monkeypatch):
 
 
 def test_every_completion_belongs_to_a_parameter():
-    parameters = {f"{name}.{one.name}" for name in NAMES for one in GROUP.commands[name].params}
+    parameters = {f"{name}.{one.name}" for name in NAMES for one in COMMANDS[name].params}
     plain = {parameter.partition(".")[2] for parameter in parameters}
     assert all(name in (parameters if "." in name else plain) for name in completion.COMPLETIONS)
 

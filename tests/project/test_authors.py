@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,14 +20,6 @@ from t2ikit.sampling.open import open_model
 from t2ikit.testing import check_generator, check_sampler
 from t2ikit.training.start import start_run
 
-HOOK = """
-from t2ikit import SamplerSpec, hookimpl
-
-@hookimpl
-def t2ikit_samplers():
-    return [SamplerSpec("deis", lambda config, context: DEIS(config), SamplerConfig)]
-"""
-"""What the third snippet of the docs leaves out, for the second shows it."""
 AUTHORS = Path(__file__).parents[1] / "toys" / "authors.py"
 
 
@@ -42,18 +33,6 @@ def test_it_passes_the_checks_for_plugins():
     registry = Registry.load([str(AUTHORS)])
     check_generator("authors/tiny", registry, 16)
     check_sampler("authors/straight", registry)
-
-
-def test_the_parts_that_the_docs_show_pass_the_checks(tmp_path):
-    page = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text()
-    parts = page.split("## A denoiser\n")[1].split("## A generator that upscales\n")[0]
-    blocks = re.findall(r"```python\n(.*?)```", parts, re.DOTALL)
-    for name, code in zip(("docs_one", "docs_two", "docs_three"), blocks, strict=True):
-        (tmp_path / f"{name}.py").write_text(code + (HOOK if name == "docs_three" else ""))
-    registry = Registry.load([str(path) for path in sorted(tmp_path.glob("*.py"))])
-    check_generator("docs_one/tiny", registry, 16)
-    check_sampler("docs_two/my-euler", registry)
-    check_sampler("docs_three/deis", registry)
 
 
 def test_it_trains_and_samples(tmp_path):

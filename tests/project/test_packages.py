@@ -13,9 +13,10 @@ import pytest
 from test_resume import IMAGEN
 
 from conftest import TOYS
+from t2ikit.registry.scaffold.scaffold import new_package
 
 ROOT = Path(__file__).parents[2]
-EXAMPLES = ["t2ikit-dit", "t2ikit-huber", "t2ikit-tv"]
+EXAMPLES = [f"t2ikit-{name}" for name in ("clocks", "dit", "heun", "huber", "spectrum", "tv")]
 PACKAGES = [ROOT, *(ROOT / "examples" / name for name in EXAMPLES)]
 SHORT = [word for setting in [*IMAGEN, "train.steps=2"] for word in ("--set", setting)]
 
@@ -27,7 +28,8 @@ class Environment:
         self.folder = folder
         wheels = folder / "wheels"
         pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
-        sources = [str(package) for package in PACKAGES]
+        new = new_package("my-loss", "loss", folder)
+        sources = [str(package) for package in [*PACKAGES, new]]
         subprocess.run([*pip, "wheel", "-q", "--no-deps", "-w", wheels, *sources], check=True)
         venv.create(folder / "venv", with_pip=False)
         self.python = folder / "venv" / "bin" / "python"
@@ -72,13 +74,13 @@ def test_the_wheel_says_that_it_is_typed(environment):
 def test_the_packages_are_listed(environment):
     result = environment.run("-m", "t2ikit", "plugins")
     assert result.returncode == 0, result.stderr
-    assert all(f"{name} 0.1.0" in result.stdout for name in EXAMPLES)
+    assert all(f"{name} 0.1.0" in result.stdout for name in [*EXAMPLES, "my-loss"])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("package", EXAMPLES)
+@pytest.mark.parametrize("package", [*EXAMPLES, "my-loss"])
 def test_the_packages_pass_their_own_tests(environment, package):
-    tests = ROOT / "examples" / package
+    tests = ROOT / "examples" / package if package in EXAMPLES else environment.folder / package
     result = environment.run("-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", tests, tests)
     assert result.returncode == 0, result.stdout + result.stderr
 

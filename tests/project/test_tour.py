@@ -126,4 +126,8 @@ def printed(page: Path) -> list[list[str]]:
 def test_every_command_of_the_docs_has_these_options(page):
     group = typer.main.get_command(app)
     for _, name, *words in printed(page):
-        group.commands[name].make_context(name, words)
+        command = group.commands[name]
+        if hasattr(command, "commands"):
+            name, *words = words
+            command = command.commands[name]
+        command.make_context(name, words)

@@ -170,7 +170,7 @@ def test_metrics():
         (lambda d: {"mean": 0.5}, r"must be a t2ikit\.Measure"),
         (lambda d: {}, "dict of at least one"),
         (lambda d: {"m": Measure(float("nan"), 1)}, "finite"),
-        (lambda d: {"m": Measure(0.5, 99)}, "99 images of 5"),
+        (lambda d: {"m": Measure(0.5, 999)}, "999 images of 131"),
         (lambda d: {"m": Measure(0.5, 1, 0.6, 0.7)}, "outside its interval"),
         (lambda d: {"m": Measure(0.5, 1, 0.4)}, "one end"),
         (lambda d: {"m": Measure(float(next(state)), 1)}, "other numbers the second time"),

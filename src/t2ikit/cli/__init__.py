@@ -19,6 +19,8 @@ from t2ikit.cli import (
     export,
     memory,
     options,
+    plugin_check,
+    plugin_new,
     plugins,
     recipes,
     runs,
@@ -56,6 +58,11 @@ for _module in (
     _name = _module.__name__.rpartition(".")[2]
     _computes = _module not in (runs, plugins, recipes, options)
     app.command(_name, cls=Command)(prepared(_name, _module.command, computes=_computes))
+
+_plugin = typer.Typer(no_args_is_help=True, rich_markup_mode=None, cls=Group)
+app.add_typer(_plugin, name="plugin", help="Write the package of a plugin, or check one.")
+for _name, _module, _computes in (("new", plugin_new, False), ("check", plugin_check, True)):
+    _plugin.command(_name, cls=Command)(prepared(f"plugin {_name}", _module.command, computes=_computes))
 
 
 def _version(wanted: bool) -> None:

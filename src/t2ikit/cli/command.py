@@ -41,6 +41,7 @@ METAVARS = {
     "images": "FOLDER",
     "init": "RUN",
     "json": "FILE",
+    "kind": "KIND",
     "mask": "FILE",
     "metrics": "NAME,NAME",
     "minutes": "M",
@@ -63,6 +64,7 @@ METAVARS = {
     "steps": "N",
     "strength": "S",
     "sweep": "KEY=A,B,...",
+    "target": "PATH|NAME",
     "upscale": "RUN",
 }
 """What stands for a value in help and usage, by the parameter's name; choices list themselves."""
@@ -83,6 +85,7 @@ NAMED = (
     "run",
     "runs",
     "spec",
+    "target",
     "upscale",
 )
 """Parameters that take a path or a name, which is never empty."""
@@ -193,7 +196,7 @@ class Help:
             with formatter.section("Commands"):
                 _write_rows(formatter, [(n, one.get_short_help_str(1000)) for n, one in commands.items()])
         with formatter.section("Examples"):
-            for example in EXAMPLES["" if commands else command.name]:
+            for example in EXAMPLES[" ".join(ctx.command_path.split()[1:])]:
                 formatter.write(continued(example, formatter.width, "  ") + "\n")
 
 

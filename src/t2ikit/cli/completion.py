@@ -78,6 +78,7 @@ def setting_keys(incomplete: str) -> list[str]:
 
 COMPLETIONS: dict[str, Names] = {
     "plugin": plugin_names,
+    "plugin check.target": plugin_names,
     "recipe": recipe_names,
     "recipes.name": recipe_names,
     "options.name": part_names,

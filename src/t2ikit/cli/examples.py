@@ -49,6 +49,18 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "t2ikit memory --plugin imagen",
         "t2ikit memory --plugin gigagan --recipe gigagan/openmoji-32 --batch 8 --json memory.json",
     ),
+    "plugin": (
+        "t2ikit plugin new my-loss --kind loss",
+        "t2ikit plugin check ./my_loss.py",
+    ),
+    "plugin new": (
+        "t2ikit plugin new my-loss --kind loss",
+        "t2ikit plugin new my-sampler --kind sampler --out path/to/packages",
+    ),
+    "plugin check": (
+        "t2ikit plugin check ./my_loss.py --set losses.soft.gamma=2",
+        "t2ikit plugin check path/to/my-sampler",
+    ),
     "plugins": (
         "t2ikit plugins",
         "t2ikit plugins --plugin ./my_loss.py",

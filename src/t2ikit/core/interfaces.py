@@ -22,6 +22,7 @@ class Generator(nn.Module, ABC):
             it above 0.
         shape_multiple: its images may be of any height and width that are multiples of it; 0: they are
             squares of one size.
+        unconditional: it makes images without regard to the captions, as an experiment may.
         image_channels: C of its images; a generator of any kind of image takes it from its `Context`.
         super_resolution: how a super-resolution model is trained: its batches and conditions have `low_res`;
             None: it samples from the text alone.
@@ -29,6 +30,7 @@ class Generator(nn.Module, ABC):
 
     caption_dropout: float = 0.0
     shape_multiple: int = 0
+    unconditional: bool = False
     image_channels: int = 3
     super_resolution: SuperResolution | None = None
 

@@ -101,6 +101,7 @@ def load_file(path: Path) -> tuple[ModuleType, str]:
         raise PluginError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pydantic look the module of a class up there
+    inspect.modulesbyfile[str(path)] = name  # and an earlier file may stand here
     try:
         isolated("", name, lambda: exec(compile(source, str(path), "exec"), module.__dict__))
     except PluginError:

@@ -100,7 +100,7 @@ class Registry:
                 skipped; `plugins` says why.
         """
         registry = cls()
-        registry._add(BUILTIN, f"t2ikit {__version__}", load_module(BUILTIN_MODULE))
+        registry.add(BUILTIN, f"t2ikit {__version__}", load_module(BUILTIN_MODULE))
         for name, points in entry_points_by_name().items():
             registry._add_installed(name, points)
         names = [registry._request(text) for text in requested]
@@ -192,11 +192,11 @@ class Registry:
         try:
             if len(points) > 1:
                 raise PluginError(f"{origin} both bring a plugin called {name!r}: uninstall one of them")
-            self._add(name, origin, load_entry_point(points[0]))
+            self.add(name, origin, load_entry_point(points[0]))
         except PluginError as error:
             self.plugins[name] = Plugin(name, origin, error=str(error))
 
-    def _add(
+    def add(
         self, name: str, origin: str, module: ModuleType, path: Path | None = None, sha256: str | None = None
     ) -> None:
         """Take a plugin in, or raise PluginError and leave no trace of it."""
@@ -259,7 +259,7 @@ class Registry:
             if taken is not None:
                 raise PluginError(f"the name {name!r} is taken by {taken.origin}: rename the file")
             module, digest = load_file(path)
-            self._add(name, str(path), module, path, digest)
+            self.add(name, str(path), module, path, digest)
         except PluginError as error:
             raise UserError(f"--plugin {text}: the file cannot be used: {error}") from error
         except OSError as error:

@@ -157,7 +157,10 @@ class MetricSpec(Spec):
 
 @dataclass(frozen=True)
 class ExporterSpec(Spec):
-    """`build(config, context) -> (run, out) -> None`: writes an opened run to the folder `out`."""
+    """`build(config, context) -> (run, out) -> None`: writes an opened run to the folder `out`, which exists.
+
+    Called with the defaults of `config`, and None for `context`.
+    """
 
     kind: ClassVar[str] = "exporters"
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from t2ikit.config.validation import validate
 from t2ikit.errors import UserError
@@ -16,6 +16,10 @@ from t2ikit.registry.registry import Entry, Registry
 from t2ikit.registry.specs import SINGULAR, Context
 
 TEXT_WIDTH, TEXT_LENGTH = 16, 8
+
+
+class Unbuildable(AssertionError):
+    """A part says that it cannot be had with these options, or on this machine."""
 
 
 def require(holds: bool, sentence: str) -> None:
@@ -48,11 +52,19 @@ class Subject:
         """`loss mine/huber`, for messages."""
         return f"{SINGULAR[self.entry.spec.kind]} {self.entry.canonical}"
 
-    def build(self, image_size: int | None = None) -> Any:
-        """Build the part, from a fixed seed; without an image size, with None for a context."""
+    def build(self, image_size: int | None = None, seed: int = 0) -> Any:
+        """Build the part; without an image size, with None for a context.
+
+        Args:
+            image_size: pixels.
+            seed: of torch's global generator; that of the context is always 0.
+        """
         context = None if image_size is None else replace(toy_context(image_size), registry=self.registry)
-        with explained(f"{self.title} cannot be built"), seeded():
-            return self.entry.spec.build(self.config, context)
+        with explained(f"{self.title} cannot be built"), seeded(seed):
+            try:
+                return self.entry.spec.build(self.config, context)
+            except UserError as error:
+                raise Unbuildable(f"{self.title} cannot be built: {error}") from error
 
 
 def subject(kind: str, name: str, registry: Registry | None, config: dict[str, Any]) -> Subject:
@@ -62,8 +74,29 @@ def subject(kind: str, name: str, registry: Registry | None, config: dict[str, A
         entry = registry.find(kind, name)
         checked = validate(entry.spec.config, config, where=f"{SINGULAR[kind]} {entry.canonical}")
     except UserError as error:
-        raise AssertionError(str(error)) from error
+        raise Unbuildable(str(error)) from error
     return Subject(entry, checked, registry)
+
+
+def reload(part: Subject, image_size: int, trained: nn.Module) -> Any:
+    """The part built anew from another seed, with what is saved of the `trained` one: a run that goes on.
+
+    Raises:
+        AssertionError: one does not take what the other saves.
+    """
+    fresh = part.build(image_size, seed=7)
+    with explained(f"{part.title} does not load what it saves"):
+        fresh.load_state_dict(trained.state_dict())
+    return fresh
+
+
+@torch.no_grad()
+def shake(model: nn.Module) -> None:
+    """Move every parameter a little, as training would: an output that begins at 0 shows nothing else."""
+    generator = torch.Generator().manual_seed(0)
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.add_(0.02 * torch.randn(parameter.shape, generator=generator).to(parameter))
 
 
 def toy_context(image_size: int) -> Context:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +18,9 @@ from torch import Tensor, nn
 from t2ikit.core.batch import Batch, Condition, Prediction, TextEmbedding
 from t2ikit.core.interfaces import Critic, Denoiser, OneStep
 from t2ikit.core.rng import Draws, derive_seed
+
+if TYPE_CHECKING:
+    from t2ikit.runs.run import Run
 
 TIMESTEPS = 1000
 
@@ -177,3 +181,34 @@ def toy_batch(count: int = 8, image_size: int = 32, width: int = 16, length: int
         caption_index=torch.arange(count),
         keys=torch.arange(count) + 1000 * seed,
     )
+
+
+SMALL_RUN = (
+    "train.steps=1",
+    "train.precision=no",
+    "train.batch=2",
+    "train.samples=1",
+    "train.validation_images=2",
+    "data.size=16",
+    "data.count=40",
+    "generator.channels=[16,16]",
+    "generator.head_width=16",
+    "generator.attention=[false,true]",
+    "sampler.steps=2",
+)
+"""Settings of `toy_run`."""
+
+
+def toy_run(folder: str | Path) -> Run:
+    """Train the smallest U-Net of the imagen plugin for one step, on the CPU, in some seconds.
+
+    Args:
+        folder: in which the run folder `run` is made.
+    """
+    from t2ikit.recipes.read import read_recipe
+    from t2ikit.registry.registry import Registry
+    from t2ikit.training.start import start_run
+
+    registry = Registry.load(["imagen"])
+    recipe = read_recipe(registry, None, settings=SMALL_RUN)
+    return start_run(registry, recipe, Path(folder) / "run", device="cpu", progress=False)

@@ -1,0 +1,1 @@
+"""Clock faces whose captions tell the time, for t2ikit."""

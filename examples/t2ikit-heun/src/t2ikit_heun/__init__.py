@@ -1,0 +1,1 @@
+"""A second-order sampler (Heun, as in EDM), for t2ikit."""

@@ -1,0 +1,1 @@
+"""The distance between spectra of sampled and real images, for t2ikit."""

@@ -1,0 +1,1 @@
+"""The conformance checks, a file or two for each kind of part."""
