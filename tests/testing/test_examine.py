@@ -160,6 +160,10 @@ MISTAKES = {
         ),
         "caption",
     ),
+    "a generator of one shape that says it takes any": (
+        GENERATOR.format(body="return super().denoise(x, t, condition)[..., : self.image_size]"),
+        "sampling",
+    ),
     "a metric that averages over batches": (
         METRIC.format(value="sum(part.mean() for part in each.split(4)) / len(each.split(4))"),
         "batch size",
