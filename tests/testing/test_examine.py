@@ -9,6 +9,7 @@ import pytest
 from t2ikit import UserError
 from t2ikit.cli import main
 from t2ikit.testing import examine_plugin
+from t2ikit.testing.sources import plugin_sources
 
 ROOT = Path(__file__).parents[2]
 HEAD = """
@@ -300,3 +301,12 @@ def test_the_command_prints_a_line_for_each_check_and_says_whether_all_passed(tm
     assert capsys.readouterr().out.splitlines()[1].split("\t")[1:3] == ["gradient", "failed"]
     assert main(["plugin", "check", str(tmp_path / "nothing")]) == 2
     assert "there is no plugin" in capsys.readouterr().err
+
+
+def test_an_installed_plugin_comes_before_a_folder_called_alike(tmp_path, monkeypatch):
+    (tmp_path / "t2ikit").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with plugin_sources("t2ikit") as (source,):
+        assert source.installed
+    with pytest.raises(UserError), plugin_sources("./t2ikit"):
+        pass

@@ -51,7 +51,8 @@ def plugin_sources(target: str) -> Iterator[list[Source]]:
     """The plugins of a file, of a package's folder, or of a name; a folder can be imported from meanwhile.
 
     Args:
-        target: a .py file, the folder of a pyproject.toml, or the name of an installed plugin.
+        target: a .py file, the folder of a pyproject.toml, or the name of an installed plugin, which comes
+            before a folder called alike (`./NAME`).
 
     Raises:
         UserError: it is none of these.
@@ -60,7 +61,7 @@ def plugin_sources(target: str) -> Iterator[list[Source]]:
     if path.is_file() and path.suffix == ".py":
         file = path.resolve()
         yield [Source(path.stem, str(path), lambda: load_file(file)[0], file)]
-    elif path.is_dir():
+    elif path.is_dir() and target not in (BUILTIN, *entry_points_by_name()):
         with _importable(path.resolve()):
             yield _of_package(path)
     else:
