@@ -140,6 +140,7 @@ def t2ikit_recipes() -> list[RecipeSpec]:
     hub = "google-t5/t5-small from the Hub (242 MB)"
     return [
         RecipeSpec("default", RECIPES / "default.toml", "32 px, creatures, minutes on a CPU"),
+        RecipeSpec("plain", RECIPES / "plain.toml", "the default with the error of pixels alone"),
         RecipeSpec("long", RECIPES / "long.toml", "32 px, creatures, nearly three times as long"),
         RecipeSpec("creatures", RECIPES / "creatures.toml", "32 px, the packaged model, five times as long"),
         RecipeSpec("imagen-64", RECIPES / "imagen-64.toml", "the reference configuration, for a GPU"),
