@@ -73,8 +73,11 @@ def test_a_batch_of_generators_makes_the_images_of_each_alone(pipeline):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"generator": seeded(1, 2)}, "takes one torch.Generator or 1, one for each image, not 2"),
-        ({"generator": [3]}, "takes one torch.Generator or 1, one for each image, not 1"),
+        (
+            {"generator": seeded(1, 2)},
+            "takes one torch.Generator, or a list of 1, one for each image; got 2 of them",
+        ),
+        ({"generator": [3]}, "got int"),
         ({"generator": seeded(1), "seed": 2}, "both say where the noise comes from"),
     ],
 )
@@ -237,3 +240,28 @@ def test_a_bar_counts_the_steps_and_can_be_turned_off(run, capsys):
     pipeline.set_progress_bar_config(disable=True)
     images(pipeline)
     assert capsys.readouterr().err == ""
+
+
+# ---------------------------------------------------------------- what is of the wrong type
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"generator": 3}, r"takes one torch.Generator, or a list of 1, .*; got int"),
+        ({"generator": [torch.Generator(), 3]}, "got Generator, int"),
+        ({"height": 16.5}, r"height=16\.5: this option takes a whole number"),
+        ({"height": 0}, "height=0: this model makes images of multiples of"),
+        ({"callback_on_step_end": 3}, "callback_on_step_end=3: this option takes a function"),
+        ({"callback_on_step_end": lambda *seen: 3}, "must return a dict or nothing, not int"),
+    ],
+)
+def test_an_option_of_the_wrong_type_is_told_what_it_takes(pipeline, options, says):
+    with pytest.raises(ValueError, match=says):
+        pipeline(PROMPTS[0], **options)
+
+
+@pytest.mark.parametrize(("prompt", "options"), [(3, {}), (PROMPTS[0], {"negative_prompt": 3})])
+def test_prompts_that_are_no_texts_are_refused(pipeline, prompt, options):
+    with pytest.raises(t2ikit.UserError):
+        pipeline(prompt, **options)

@@ -37,6 +37,7 @@ METAVARS = {
     "folder": "FOLDER",
     "format": "NAME",
     "guidance": "W",
+    "aspect": "W:H",
     "image": "FILE",
     "images": "FOLDER",
     "init": "RUN",

@@ -46,7 +46,7 @@ def command(
     from t2ikit.utils.files import check_image, check_report, save_image, write_report
 
     page = out.suffix.lower() in PAGES
-    check_report(out) if page else check_image(out, "--out")
+    check_report(out) if page else check_image(out, "--out", "in .html for a report")
     registry = Registry.load(plugin or [])
     encoder = open_text_encoder(registry, [setting for setting in settings or [] if is_of_text(setting)])
     dataset = open_dataset(registry, spec, [one for one in settings or [] if not is_of_text(one)])

@@ -9,6 +9,8 @@ import typer
 
 from t2ikit.cli.output import echo, print_rows
 from t2ikit.utils.console import Verbosity, verbosity
+from t2ikit.utils.progress import phase
+from t2ikit.utils.quoting import visible
 
 
 def command(
@@ -24,7 +26,8 @@ def command(
     """Run the conformance checks on a plugin and say what to mend; exit status 1 if one fails."""
     from t2ikit.testing import examine_plugin
 
-    results = examine_plugin(target, set=settings or [], run=run)
+    with phase(f"checking {visible(target)}"):
+        results = examine_plugin(target, set=settings or [], run=run)
     quiet = verbosity() == Verbosity.quiet
     shown = [one for one in results if not quiet or one.status == "failed"]
     rows = [[one.part, one.check, one.status, one.expected, one.found, one.fix] for one in shown]

@@ -79,7 +79,11 @@ class CaptionedConfig(DatasetConfig):
     @model_validator(mode="after")
     def _is_a_bucket(self) -> Self:
         if self.fit == "buckets" and self.size % self.bucket_step:
-            raise ValueError(f"with fit=buckets, size {self.size} is a multiple of bucket_step")
+            near = max(1, round(self.size / self.bucket_step)) * self.bucket_step
+            raise ValueError(
+                f"with fit=buckets, size must be a multiple of bucket_step ({self.bucket_step}), such as "
+                f"{near}; it is {self.size}"
+            )
         return self
 
     @field_validator("background")

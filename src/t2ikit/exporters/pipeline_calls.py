@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from inspect import Parameter, signature
 from numbers import Integral, Real
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -126,12 +126,15 @@ def noise_of(seed: object, generator: object, images: int) -> dict[str, Any]:
         return {"seed": whole("seed", seed)}
     if seed != 0:
         raise ValueError("seed= and generator= both say where the noise comes from: give one of them")
-    each = [generator] if isinstance(generator, torch.Generator) else list(cast(Any, generator))
-    if not all(isinstance(one, torch.Generator) for one in each) or len(each) not in (1, images):
+    single = isinstance(generator, torch.Generator)
+    each = list(generator) if isinstance(generator, Sequence) else [generator]
+    if not all(isinstance(one, torch.Generator) for one in each) or (not single and len(each) != images):
+        got = [type(one).__name__ for one in each]
         raise ValueError(
-            f"generator= takes one torch.Generator or {images}, one for each image, not {len(each)}"
+            f"generator= takes one torch.Generator, or a list of {images}, one for each image; "
+            f"got {f'{len(each)} of them' if set(got) == {'Generator'} else ', '.join(got[:4])}"
         )
-    count = images // len(each)
+    count = images if single else 1
     drawn = [torch.randint(2**63 - 1, (count,), generator=one, device=one.device) for one in each]
     return {"keys": torch.cat([numbers.cpu() for numbers in drawn]).tolist()}
 
@@ -149,15 +152,17 @@ def shape_called(size: int, generator: Generator, **sides: int | None) -> Shape 
     """
     multiple = generator.shape_multiple
     for name, side in sides.items():
-        if side in (None, size):
+        if side is None or whole(name, side) == size:
             continue
         if not multiple:
             raise ValueError(
                 f"{name}={side}: this model makes images of {size} x {size} pixels alone; leave height= and "
                 "width= out, and upscale with a super-resolution run"
             )
-        if whole(name, side) < multiple or whole(name, side) % multiple:
-            raise ValueError(f"{name}={side}: this model makes images of multiples of {multiple} pixels")
+        if side < multiple or side % multiple:
+            raise ValueError(
+                f"{name}={side}: this model makes images of multiples of {multiple} pixels, of at least one"
+            )
     height, width = (side or size for side in sides.values())
     return None if height == width == size else (height, width)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -148,14 +148,21 @@ def check_installed(run: Run) -> None:
             )
 
 
+def texts_of(given: object) -> list[Any]:
+    """One text or several as a list; none, or what is neither, as an empty one."""
+    if isinstance(given, str):
+        return [given]
+    return list(given) if isinstance(given, Iterable) else []
+
+
 def prompts_of(given: str | Sequence[str] | None, samples: int) -> list[str]:
     """The captions of a call, at least one."""
-    prompts = [given] if isinstance(given, str) else list(given or ())
+    prompts = texts_of(given)
     if not prompts or samples < 1 or not all(isinstance(prompt, str) for prompt in prompts):
         raise UserError(
             "there is nothing to sample",
             expected="at least one prompt, each of them text, and num_images_per_prompt at least 1",
-            got=f"{prompts} and {samples}",
+            got=f"{given!r} and {samples}",
             fix='call it as pipeline("a green cat with red eyes")',
         )
     return prompts

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from t2ikit.core.shapes import Shape
 from t2ikit.errors import UserError
+from t2ikit.exporters.pipeline_checks import texts_of
 from t2ikit.recipes.compose import Model
 from t2ikit.sampling.editing.checks import check_edit
 from t2ikit.sampling.editing.inputs import read_edit, refuse_alone
@@ -61,7 +62,7 @@ def negative_of(given: str | Sequence[str] | None, prompts: int) -> list[str]:
     Raises:
         UserError: neither one nor P, or what is no text.
     """
-    texts = [given] if isinstance(given, str) else list(given or [""])
+    texts = texts_of("" if given is None else given)
     if len(texts) in (1, prompts) and all(isinstance(text, str) for text in texts):
         return texts * (prompts // len(texts))
     raise UserError(

@@ -38,10 +38,12 @@ def call_between_steps(
 
     Raises:
         NotImplementedError: the sampler has no steps.
-        ValueError: a tensor that there is not.
+        ValueError: a tensor that there is not, or what is no function.
     """
     if callback is None:
         return
+    if not callable(callback):
+        raise ValueError(f"callback_on_step_end={callback!r}: this option takes a function")
     if isinstance(callback, PipelineCallback | MultiPipelineCallbacks):
         names = callback.tensor_inputs
     if unknown := [name for name in names if name != IMAGES]:
@@ -57,7 +59,12 @@ def call_between_steps(
 def _hook(pipeline: Any, callback: StepCallback, names: Sequence[str]) -> StepHook:
     def on_step(step: int, timestep: float, images: Tensor) -> bool:
         tensors = {IMAGES: images} if names else {}
-        changed = (callback(pipeline, step, torch.tensor(timestep), tensors) or {}).get(IMAGES)
+        returned = callback(pipeline, step, torch.tensor(timestep), tensors)
+        if not isinstance(returned, Mapping | None):
+            raise ValueError(
+                f"callback_on_step_end must return a dict or nothing, not {type(returned).__name__}"
+            )
+        changed = (returned or {}).get(IMAGES)
         if changed is not None and changed is not images:
             if changed.shape != images.shape:
                 raise ValueError(

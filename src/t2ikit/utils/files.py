@@ -87,8 +87,13 @@ def check_target(path: Path, option: str = "--json") -> None:
         )
 
 
-def check_image(path: Path, option: str) -> None:
+def check_image(path: Path, option: str, also: str = "") -> None:
     """Refuse a file for an option's image that cannot be written, before anything is computed.
+
+    Args:
+        path: to write.
+        option: that names it.
+        also: what else the option takes, for messages.
 
     Raises:
         UserError: its name does not say a format, its folder is missing, or it is a folder itself.
@@ -97,7 +102,7 @@ def check_image(path: Path, option: str) -> None:
     if path.suffix.lower() not in FORMATS:
         raise UserError(
             f"{option} {path}: the name does not say what kind of image it is",
-            expected="a name that ends in .png, .jpg or .webp",
+            expected="a name that ends in .png, .jpg or .webp" + f", or {also}" * bool(also),
             got=path.suffix or "no ending",
             fix=f"write {path.with_suffix('.png').name}",
         )

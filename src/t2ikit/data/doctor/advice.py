@@ -55,15 +55,16 @@ def advise(
     """
     config = getattr(dataset, "config", None)
     rows: list[tuple[str, str, str]] = []
+    chosen = {setting.partition("=")[0] for setting in settings}
     if isinstance(config, CaptionedConfig) and sizes and recipe is None:
-        rows = [_fit(sizes), _channels(specimens, facts), _size(sizes)]
+        found = (_fit(sizes), _channels(specimens, facts), _size(sizes))
+        rows = [row for row in found if row[0] not in chosen]
     words = ["t2ikit", "train", *_start(dataset, specimens, recipe, rows), "--data", spec]
     for setting in settings:
         words += ["--set", setting]
-    chosen = {setting.partition("=")[0] for setting in settings}
     known = {} if config is None else {f"data.{key}": str(value) for key, value in config}
     for key, value, _ in rows:
-        if key.startswith("data.") and key not in chosen and known.get(key) != value:
+        if key.startswith("data.") and known.get(key) != value:
             words += ["--set", f"{key}={value}"]
     rows.append(("minutes", "--dry-run", "this times a few steps on your machine; it depends on that"))
     return Advice(rows, [*words, "--dry-run"])

@@ -260,7 +260,7 @@ def _files(specimens: Specimens, facts: Mapping[int, FileFacts]) -> list[Finding
             "long images",
             long,
             "at least twice as long as wide, or as wide as long: a centre square is half of them at most",
-            "train with data.fit=pad, or cut them yourself",
+            "data.fit=pad or buckets keeps more of them; or cut them yourself",
         ),
         finding(
             "transparency",

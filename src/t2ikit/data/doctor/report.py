@@ -40,7 +40,9 @@ def render(diagnosis: Diagnosis, count: int) -> str:
         made=f"t2ikit {__version__}",
         spec=visible(diagnosis.spec),
         rows=[(label, visible(value)) for label, value in diagnosis.survey.rows],
-        problems=[visible(line) for text in diagnosis.survey.problems for line in text.splitlines()],
+        problems=[
+            [visible(line.strip()) for line in text.splitlines()] for text in diagnosis.survey.problems
+        ],
         findings=[_finding(finding) for finding in diagnosis.findings],
         histograms=[
             (one.title, max(count for _, count in one.counts), one.counts) for one in diagnosis.histograms
