@@ -209,7 +209,8 @@ LOSS_CHECKS = (
     Check(
         "saved state",
         "the same value after its state is saved and loaded",
-        "keep what it learns in nn.Parameter or register_buffer of an nn.Module, not in plain attributes",
+        "keep tensors that it is built with in nn.Parameter or register_buffer of an nn.Module, not in plain "
+        "attributes; keep no running means, of any kind",
         _check_state,
     ),
     Check(
