@@ -127,7 +127,7 @@ def noise_of(seed: object, generator: object, images: int) -> dict[str, Any]:
     if seed != 0:
         raise ValueError("seed= and generator= both say where the noise comes from: give one of them")
     single = isinstance(generator, torch.Generator)
-    each = list(generator) if isinstance(generator, Sequence) else [generator]
+    each: list[Any] = list(generator) if isinstance(generator, Sequence) else [generator]
     if not all(isinstance(one, torch.Generator) for one in each) or (not single and len(each) != images):
         got = [type(one).__name__ for one in each]
         raise ValueError(
