@@ -67,10 +67,26 @@ def seed(number: int) -> Part:
     return Part(
         f"seed-{number}",
         f"the default recipe at seed {number}",
-        (README,),
+        (README, "docs/imagen.md"),
         (
             f"t2ikit train --plugin imagen --seed {number} --out {run}",
-            f"t2ikit evaluate {run} {ACCURACY} -n 512 --json numbers/default-seed-{number}.json",
+            f"t2ikit evaluate {run} --metrics prompt-accuracy,reader-distance -n 1024 "
+            f"--json numbers/default-seed-{number}.json",
+        ),
+    )
+
+
+def plain(number: int) -> Part:
+    """The recipe imagen/plain at a seed."""
+    run = f"runs/plain-seed-{number}"
+    return Part(
+        f"plain-{number}",
+        f"the default of before at seed {number}",
+        ("docs/imagen.md",),
+        (
+            f"t2ikit train --plugin imagen --recipe imagen/plain --seed {number} --out {run}",
+            f"t2ikit evaluate {run} --metrics prompt-accuracy,reader-distance -n 512 "
+            f"--json numbers/plain-seed-{number}.json",
         ),
     )
 
@@ -101,8 +117,8 @@ _ALL = (
         ),
         {"docs/creatures-grid.png": "runs/default/samples/step-*.png"},
     ),
-    seed(1),
-    seed(2),
+    *map(seed, range(1, 5)),
+    *map(plain, range(5)),
     Part(
         "long",
         "the longer recipe: its accuracy, minutes and grid",
