@@ -196,6 +196,9 @@ class Tagged:
     def size(self, split):
         return 24
 
+    def shapes(self, split):
+        return None
+
     def record(self, split, index):
         from t2ikit import Record
 

@@ -99,7 +99,6 @@ def _write_whole(write: Callable[[Path], None], out: Path) -> None:
     """Write a folder, or leave none: half an export would bar the way of the next."""
     existed = out.exists()
     try:
-        out.mkdir(parents=True, exist_ok=True)
         write(out)
     except BaseException as error:
         shutil.rmtree(out, ignore_errors=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 from t2ikit.config.toml import load_toml
-from t2ikit.errors import UserError, did_you_mean
+from t2ikit.errors import UserError, command, did_you_mean
 from t2ikit.registry.loading import entry_points_by_name, load_entry_point, load_file, load_module
 from t2ikit.registry.registry import BUILTIN, BUILTIN_MODULE, Registry
 
@@ -103,7 +103,7 @@ def _in_package(name: str, module: str, folder: Path) -> Source:
             f"the name {name} is taken by an installed plugin, which is not the one in {folder}",
             expected="another name, or this folder installed",
             got=name,
-            fix=f"uninstall the other, or pip install -e {folder}",
+            fix=f"uninstall the other, or {command('pip', 'install', '-e', folder)}",
         )
     return Source(name, str(folder), lambda: load_module(module), installed=found is not None)
 
