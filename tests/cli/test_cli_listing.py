@@ -215,7 +215,7 @@ def rows_of(capsys, *words):
         ("data", "size", ["32", ""]),
         ("text", "use", ["required", '"t2ikit/builtin"']),
         ("generator", "head_width", ["16", "32"]),
-        ("sampler", "guidance", ["3.0", "2.5"]),
+        ("sampler", "guidance", ["3.0", "2.0"]),
         ("optimizer.generator", "lr", ["0.001", "0.003"]),
         ("optimizer", "generator.lr", ["0.001", "0.003"]),
         ("losses.denoise", "weighting", ['"min_snr"', '"snr_plus_one"']),
