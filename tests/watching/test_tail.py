@@ -98,7 +98,7 @@ def test_a_log_that_is_gone_begins_anew(log):
     ],
 )
 def test_damaged_lines_are_counted_and_left_out(log, damaged):
-    log.write_bytes(line(1).encode() + damaged[:200_000] + b"\n" + line(2).encode())
+    log.write_bytes(line(1).encode() + damaged + b"\n" + line(2).encode())
     tail = LogTail(log)
     assert steps(tail.read()[1]) == [1, 2]
     assert tail.damaged == 1
@@ -136,7 +136,7 @@ def test_few_points_agree_with_a_slow_reference(count):
     each = table["each"]
     expected = slowly(values, each)
     assert len(expected) <= 50
-    assert each == min(size for size in range(1, count + 1) if len(slowly(values, size)) <= 50)
+    assert each == 1 or len(slowly(values, each - 1)) > 50  # as many as may be
     assert table["lost"] == sum(map(math.isnan, values))
     assert table["step"] == [max(steps[at : at + each]) for at in range(0, count, each)]
     for column, name in enumerate(("mean", "low", "high")[: 3 if each > 1 else 1]):

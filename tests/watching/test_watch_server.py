@@ -183,7 +183,7 @@ def test_a_name_that_was_pointed_here_is_refused(tmp_path, serve, host):
     client = serve(make_run(tmp_path / "run", rows([1])))
     answer, content = client.ask("/state", Host=host)
     assert answer.status == 421
-    assert b"run" not in content.split(b"`t2ikit")[0]
+    assert content == watch_server.FOREIGN.content
 
 
 @pytest.mark.parametrize(
@@ -252,7 +252,7 @@ def test_a_log_that_cannot_be_read_is_a_problem_and_no_end(tmp_path):
     assert "log.jsonl" in state["problem"]
 
 
-def test_mistakes(tmp_path, capsys):
+def test_mistakes(tmp_path, monkeypatch, capsys):
     assert main(["watch", str(tmp_path / "gone")]) == 2
     assert "no such folder" in capsys.readouterr().err
     (tmp_path / "empty").mkdir()
@@ -260,9 +260,14 @@ def test_mistakes(tmp_path, capsys):
     assert "a folder without runs" in capsys.readouterr().err
     assert main(["watch", "creatures"]) == 2
     assert "has no log" in capsys.readouterr().err
-    run = make_run(tmp_path / "run")
-    assert main(["watch", str(run), "--host", "203.0.113.7"]) == 2
-    assert "--host 203.0.113.7" in capsys.readouterr().err
+    run = str(make_run(tmp_path / "run"))
+    for host in ("203.0.113.7", "a..b"):
+        assert main(["watch", run, "--host", host]) == 2
+        assert f"--host {host}: this machine has no such address" in capsys.readouterr().err
+    assert main(["watch", run, "--host", ""]) == 2
+    monkeypatch.chdir(tmp_path / "empty")
+    assert main(["watch"]) == 2
+    assert "runs: there are no runs" in capsys.readouterr().err
 
 
 def test_a_taken_port(tmp_path, monkeypatch, capsys):

@@ -12,7 +12,9 @@ from t2ikit.cli.output import print_result
 
 
 def command(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders, or folders of runs.")],
+    runs: Annotated[
+        list[Path] | None, typer.Argument(help="Run folders, or folders of runs. Default: `runs`.")
+    ] = None,
     port: Annotated[
         int | None,
         typer.Option(min=0, max=65535, help="Port to listen on. Default: the first free one from 8421 on."),
@@ -30,7 +32,7 @@ def command(
     from t2ikit.watching.server import start_server
     from t2ikit.watching.watched import open_watched
 
-    server = start_server(open_watched(runs), host, port)
+    server = start_server(open_watched(runs or [Path("runs")]), host, port)
     print_result([("page", server.url)])
     sys.stdout.flush()  # whoever reads a pipe wants it now
     server.run(open_browser=open_browser)

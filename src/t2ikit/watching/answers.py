@@ -27,8 +27,8 @@ FILES = {
     },
 }
 """The page's files by path: no other file of the package can be asked for."""
-LOG = re.compile(r"/log/(\d{1,6})")
-GRID = re.compile(r"/grid/(\d{1,6})/(\d{1,15})\.png")
+LOG = re.compile(r"/log/([0-9]{1,6})")
+GRID = re.compile(r"/grid/([0-9]{1,6})/([0-9]{1,15})\.png")
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -122,7 +122,7 @@ def is_expected(host: str | None, bound: str) -> bool:
         host: the header.
         bound: the name or address that the server was told to listen on.
     """
-    found = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]+)(?::\d*)?", host or "")
+    found = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]+)(?::[0-9]*)?", host or "")
     if not found:
         return False
     name = found[1].strip("[]").lower().rstrip(".")

@@ -136,18 +136,20 @@ def start_server(runs: Sequence[WatchedRun], host: str, port: int | None = None)
     for one in range(PORT, PORT + TRIED) if port is None else [port]:
         try:
             return WatchServer(runs, host, one)
+        except (socket.gaierror, UnicodeError) as error:
+            raise _no_such_host(host, error) from error
         except OSError as error:
-            if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+            if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
                 raise _no_such_host(host, error) from error
             refusal = error
     raise _no_port(runs, host, port, refusal) from refusal
 
 
-def _no_such_host(host: str, error: OSError) -> UserError:
+def _no_such_host(host: str, error: OSError | UnicodeError) -> UserError:
     return UserError(
         f"--host {host}: this machine has no such address",
         expected="an address of this machine, such as 127.0.0.1, or 0.0.0.0 for all of them",
-        got=error.strerror or error,
+        got=getattr(error, "strerror", None) or error,
         fix="leave it out for this machine alone",
     )
 

@@ -178,8 +178,7 @@ function ticks(low, high, wanted) {
 
 // Powers of ten; with 2 and 5 between them where there are few; even steps where there are none.
 function logTicks(low, high) {
-  const powers = ticks(Math.ceil(low), Math.floor(high), 5).filter((one) => Number.isInteger(one));
-  if (high - low > 4) return powers.map((one) => 10 ** one);
+  if (high - low > 4) return ticks(low, high, 5).filter(Number.isInteger).map((one) => 10 ** one);
   const found = [];
   for (let power = Math.floor(low); power <= high; power += 1) {
     for (const one of [1, 2, 5]) {

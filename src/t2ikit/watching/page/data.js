@@ -51,7 +51,7 @@ export class Unreachable extends Error {}
 
 export async function json(path) {
   try {
-    const answer = await fetch(path, { cache: "no-store" });
+    const answer = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(30000) });
     if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
     return await answer.json();
   } catch (error) {

@@ -27,7 +27,10 @@ async function ask() {
   asking = true;
   try {
     const answer = await json("state");
-    if (session !== null && answer.session !== session) location.reload();
+    if (session !== null && answer.session !== session) {
+      location.reload(); // another server, perhaps of other runs
+      return;
+    }
     session = answer.session;
     answer.runs.forEach(update);
     const behind = runs.filter((run) => run.data.isBehind(run.state));
