@@ -3,7 +3,7 @@
 import { placeOf, short, smoothed } from "./data.js";
 
 const LEFT = 52;
-const RIGHT = 8;
+const RIGHT = 24;
 const TOP = 8;
 const BOTTOM = 22;
 const DASHES = [[], [6, 3], [2, 2]];
@@ -13,8 +13,10 @@ export const dashOf = (run) => DASHES[Math.floor(run / 8) % DASHES.length];
 
 export class Chart {
   // title: what is shown; mayBeLog: the switch for a logarithmic axis applies.
-  constructor(title, mayBeLog) {
+  // exact: its values are known, not measured, and are never smoothed.
+  constructor(title, mayBeLog, exact) {
     this.title = title;
+    this.exact = exact;
     this.mayBeLog = mayBeLog;
     this.at = null; // step under the pointer
     this.element = document.createElement("article");
@@ -39,7 +41,7 @@ export class Chart {
     this.lines = lines;
     this.options = options;
     this.smooth = lines.map(({ held, validation }) =>
-      validation || !options.decay ? held.mean : smoothed(held.mean, held.each, options.decay));
+      validation || this.exact || !options.decay ? held.mean : smoothed(held.mean, held.each, options.decay));
     this.stale = true;
     if (this.visible) this.draw();
   }

@@ -90,16 +90,16 @@ function makeEntry(number) {
 }
 
 function swatch(number) {
-  const picture = document.createElementNS(SVG, "svg");
+  const sign = document.createElementNS(SVG, "svg");
   const line = document.createElementNS(SVG, "line");
   for (const [key, value] of Object.entries({ x1: 0, x2: 26, y1: 6, y2: 6, "stroke-width": 3 })) {
     line.setAttribute(key, value);
   }
   line.setAttribute("stroke-dasharray", dashOf(number).join(" "));
   line.style.stroke = colourOf(number);
-  picture.setAttribute("aria-hidden", "true");
-  picture.append(line);
-  return picture;
+  sign.setAttribute("aria-hidden", "true");
+  sign.append(line);
+  return sign;
 }
 
 function drawEntry({ state, data, parts }) {
@@ -161,8 +161,8 @@ function drawCharts() {
   const rank = ({ kind }) => (ORDER.includes(kind) ? ORDER.indexOf(kind) : ORDER.length);
   const wanted = [...groups.values()].sort((a, b) => rank(a) - rank(b));
   for (const [id, chart] of charts) chart.element.hidden = !groups.has(id);
-  wanted.forEach(({ id, title, log, lines }, place) => {
-    if (!charts.has(id)) charts.set(id, new Chart(title, log));
+  wanted.forEach(({ id, kind, title, log, lines }, place) => {
+    if (!charts.has(id)) charts.set(id, new Chart(title, log, kind === "lr" || kind === "memory_mb"));
     const chart = charts.get(id);
     const there = get("charts").children[place];
     if (there !== chart.element) get("charts").insertBefore(chart.element, there ?? null);
