@@ -24,6 +24,7 @@ LAYERS = (
     "data",
     "recipes",
     "runs",
+    "watching",
     "sampling",
     "metrics",
     "evaluation",

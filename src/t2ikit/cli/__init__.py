@@ -26,6 +26,7 @@ from t2ikit.cli import (
     runs,
     sample,
     train,
+    watch,
 )
 from t2ikit.cli.command import Command, Group, Quiet, Verbose, choose_verbosity, prepared
 from t2ikit.cli.libraries import quiet_libraries
@@ -45,6 +46,7 @@ for _module in (
     train,
     distil,
     runs,
+    watch,
     sample,
     evaluate,
     compare,
@@ -56,7 +58,7 @@ for _module in (
     options,
 ):
     _name = _module.__name__.rpartition(".")[2]
-    _computes = _module not in (runs, plugins, recipes, options)
+    _computes = _module not in (runs, watch, plugins, recipes, options)
     app.command(_name, cls=Command)(prepared(_name, _module.command, computes=_computes))
 
 _plugin = typer.Typer(no_args_is_help=True, rich_markup_mode=None, cls=Group)

@@ -37,6 +37,7 @@ METAVARS = {
     "folder": "FOLDER",
     "format": "NAME",
     "guidance": "W",
+    "host": "ADDRESS",
     "aspect": "W:H",
     "image": "FILE",
     "images": "FOLDER",
@@ -51,6 +52,7 @@ METAVARS = {
     "name": "NAME",
     "out": "PATH",
     "plugin": "NAME|FILE.py",
+    "port": "N",
     "prompt": "PROMPT",
     "prompts": "FILE",
     "push_to": "OWNER/NAME",
@@ -73,6 +75,7 @@ METAVARS = {
 NAMED = (
     "data",
     "folder",
+    "host",
     "image",
     "images",
     "init",

@@ -92,6 +92,7 @@ COMPLETIONS: dict[str, Names] = {
     "init": run_names,
     "resume": run_folders,
     "upscale": run_folders,
+    "watch.runs": run_folders,
     "train.settings": setting_keys,
 }
 """By a parameter's name, or by that of its command and its own."""

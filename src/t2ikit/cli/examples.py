@@ -21,6 +21,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "t2ikit runs",
         "t2ikit runs path/to/runs --json",
     ),
+    "watch": (
+        "t2ikit watch runs/imagen-001 runs/imagen-002",
+        "t2ikit watch runs --port 8500",
+    ),
     "sample": (
         't2ikit sample runs/imagen-001 "a green cat with red eyes" "a blue fish"',
         "t2ikit sample runs/imagen-001 --prompts prompts.txt -n 2 --guidance 1 --guidance 3",
