@@ -29,6 +29,7 @@ LAYERS = (
     "evaluation",
     "training",
     "distillation",
+    "ablation",
     "memory",
     "exporters",
     "pipeline",
