@@ -8,14 +8,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any, TypeVar
 
-import torch
-
 Job = TypeVar("Job")
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 def gpus(device: str) -> list[str]:
     """The GPUs to use, as CUDA_VISIBLE_DEVICES names them; empty: whatever `device` says, in this process."""
+    import torch  # lazily: a process that takes a device does so before
+
     if device not in ("auto", "cuda") or torch.cuda.device_count() < 2:
         return []
     named = [one for one in os.environ.get(VISIBLE, "").split(",") if one]

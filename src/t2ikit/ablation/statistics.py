@@ -9,6 +9,7 @@ replacement for more seeds (arXiv 2103.03098).
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -90,6 +91,7 @@ def more_seeds(difference: Difference) -> int | None:
     return None
 
 
+@functools.cache
 def t_quantile(share: float, freedom: int) -> float:
     """The quantile of Student's t, for shares from 0.5 below 1, to 10 digits.
 

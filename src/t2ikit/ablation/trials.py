@@ -19,6 +19,7 @@ from t2ikit.evaluation.results import EvaluationOptions, EvaluationResult
 from t2ikit.evaluation.sweeps import measure_and_write
 from t2ikit.metrics.prompt_accuracy import NAMES, readable
 from t2ikit.runs.files import checkpoints
+from t2ikit.runs.open import open_run
 from t2ikit.runs.run import Run
 from t2ikit.training.train import train
 from t2ikit.utils.console import log
@@ -104,7 +105,8 @@ def trained(folder: Path, plan: Plan, trial: Trial, device: str, progress: bool)
     """The run, trained as far as it comes; one that was cut short goes on from its newest checkpoint."""
     out = folder / "runs" / trial.name
     if checkpoints(out):
-        return train(plan.plugins, resume=out, device=device, progress=progress)
+        run = open_run(out)
+        return run if run.finished else train(plan.plugins, resume=out, device=device, progress=progress)
     if out.exists():  # killed before its first checkpoint
         shutil.rmtree(out)
     return train(
