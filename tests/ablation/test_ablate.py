@@ -1,4 +1,4 @@
-"""`t2ikit ablate` from the command to the report: whole at toy size, and its order and going on with stubs."""
+"""`t2ikit ablate` from command to report: whole at toy size; its order, and going on, with stubs."""
 
 from __future__ import annotations
 
@@ -121,7 +121,10 @@ def test_whole_at_toy_size(tmp_path):
         ("--resume nowhere", "this is no ablation"),
         ("--resume nowhere --set a.b=1", "--resume does not go with --set"),
         (f"{HUBER} --plugin {TOYS} --recipe toys/gan", "huber needs target"),
-        (f"{HUBER} --plugin {TOYS} --recipe toys/denoiser --set losses.huber.weight=1,1", "given twice"),
+        (
+            f"{HUBER} --plugin {TOYS} --recipe toys/denoiser --set losses.huber.weight=1,1",
+            "no list of values",
+        ),
         (f"{HUBER} --plugin {TOYS} --recipe toys/denoiser --set losses.huber.weigth=1", "weigth"),
         (f"--plugin {TOYS} --recipe toys/nothing --set train.batch=4", "nothing"),
         ("./none.py", "none.py"),

@@ -51,12 +51,12 @@ def test_the_interval_holds_the_effect_in_95_of_100_ablations(seeds, of_seeds):
 
 def test_an_interval_over_prompts_alone_would_be_too_narrow():
     """Why the unit is the seed: the witness that this simulation can tell."""
-    rng, held, repeats = np.random.default_rng(2), 0, 500
+    rng, held, repeats = np.random.default_rng(2), 0, 1500
     for _ in range(repeats):
         without, with_it = simulated(rng, 4.0, 3, 50, 2.0)
         reach = 1.96 * prompt_error(list(zip(with_it, without)))
         held += abs((with_it - without).mean() - 4) <= reach
-    assert held / repeats < 0.8
+    assert held / repeats < 0.8  # about 0.74
 
 
 def test_the_error_over_prompts():

@@ -67,7 +67,7 @@ def test_all_recipes_in_one_sentence():
 def test_variants_are_named():
     said = verdict([result(4.0, 4.1, 4.2, label="w=1"), result(-4.0, -4.1, -4.2, label="w=2")])
     assert "w=1: helps on imagen" in said
-    assert "; w=2: harms imagen" in said.replace("harms on", "harms")
+    assert "; w=2: harms on imagen" in said
 
 
 def test_the_mean_of_the_attributes_needs_all_four():

@@ -9,7 +9,7 @@ from typing import Any
 
 from t2ikit.ablation.devices import gpus, run_all
 from t2ikit.ablation.folder import REPORT, find_folder
-from t2ikit.ablation.plan import Plan, check_sources, read_plan
+from t2ikit.ablation.plan import Plan, Trial, check_sources, read_plan
 from t2ikit.ablation.planning import make_plan
 from t2ikit.ablation.report import render
 from t2ikit.ablation.results import Ablation, compare_records
@@ -156,5 +156,5 @@ def carry_out(folder: Path, plan: Plan, device: str = "auto", progress: bool = T
     return found
 
 
-def _trial(folder: Path, plan: Plan, device: str, progress: bool, trial: Any) -> bool:
+def _trial(folder: Path, plan: Plan, device: str, progress: bool, trial: Trial) -> bool:
     return run_trial(folder, plan, trial, device, progress)

@@ -8,7 +8,7 @@ from pathlib import Path
 from t2ikit.ablation.plan import Base, Pair, Plan, Variant, digests
 from t2ikit.ablation.variants import Axes, losses_of, make_variants, read_axes
 from t2ikit.data.mixing.config import as_spec
-from t2ikit.errors import UserError
+from t2ikit.errors import UserError, each_of
 from t2ikit.recipes.read import read_recipe
 from t2ikit.recipes.recipe import Recipe
 from t2ikit.registry.registry import Registry
@@ -71,7 +71,7 @@ def _whole(plugin: str) -> str:
 
 
 def _reason(error: UserError) -> str:
-    return error.what + (f" (got {error.got})" if error.got else "")
+    return "; ".join(one.what for one in each_of(error))
 
 
 def find_bases(registry: Registry, recipes: Sequence[str], plugins: Sequence[str]) -> list[Base]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic import TypeAdapter
 
 from t2ikit.ablation.plan import Plan, Trial
@@ -90,6 +91,8 @@ def run_trial(folder: Path, plan: Plan, trial: Trial, device: str, progress: boo
     if read_record(folder, trial) is not None:
         return True
     log(f"{trial.name}: {trial.variant.label or 'without'}")
+    if torch.cuda.is_available():  # else the peak of memory would be that of an earlier run
+        torch.cuda.reset_peak_memory_stats()
     run = trained(folder, plan, trial, device, progress)
     if not run.finished:
         return False

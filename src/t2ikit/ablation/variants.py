@@ -9,7 +9,7 @@ from typing import Any
 
 from t2ikit.ablation.plan import Variant
 from t2ikit.config.toml import parse_setting
-from t2ikit.errors import UserError
+from t2ikit.errors import UserError, option
 from t2ikit.recipes.settings import as_settings
 from t2ikit.registry.registry import Entry, Registry
 
@@ -26,26 +26,35 @@ def read_axes(given: Axes) -> dict[str, list[str]]:
     Raises:
         UserError: a key twice, or a key or value that is none.
     """
-    if isinstance(given, Mapping):
-        return {
-            key: [as_settings({key: value})[0].partition("=")[2] for value in _several(values)]
-            for key, values in given.items()
-        }
     axes: dict[str, list[str]] = {}
+    if isinstance(given, Mapping):
+        for key, values in given.items():
+            settings = [setting for value in _several(values) for setting in as_settings({key: value})]
+            _add(axes, key, [setting.partition("=")[2] for setting in settings], f"{key}={values!r}")
+        return axes
     for setting in [given] if isinstance(given, str) else given or ():
         key, _, values = setting.partition("=")
         found = [value.strip() for value in _VALUE.findall(values)]
-        for value in found or [""]:
+        for value in found:
             parse_setting(f"{key}={value}")
-        if key in axes or len(set(found)) < len(found):
-            raise UserError(
-                f"--set {setting}: a key or a value is given twice",
-                expected="KEY=VALUE,VALUE,... with different values, each key once",
-                got=setting,
-                fix="for example --set losses.huber.weight=0.1,0.3",
-            )
-        axes[key] = found
+        _add(axes, key.strip(), found, setting)
     return axes
+
+
+def _add(axes: dict[str, list[str]], key: str, values: list[str], given: str) -> None:
+    """Add the values of a key.
+
+    Raises:
+        UserError: there is none, or the key or a value is there already.
+    """
+    if not values or key in axes or len(set(values)) < len(values):
+        raise UserError(
+            f"{option('set')} {given}: this is no list of values to test",
+            expected="KEY=VALUE,VALUE,... with different values, each key once",
+            got=given,
+            fix="for example --set losses.huber.weight=0.1,0.3",
+        )
+    axes[key] = values
 
 
 def _several(values: Any) -> list[Any]:
