@@ -109,7 +109,7 @@ class Plan:
 
     def trials(self) -> list[Trial]:
         """All runs; every other seed begins with the last variant, so that no arm always comes first."""
-        found = []
+        found: list[Trial] = []
         for place, (seed, base) in enumerate(itertools.product(self.seeds, self.bases)):
             variants = [WITHOUT, *(pair.variant for pair in self.pairs if pair.base == base)]
             turned = place // len(self.bases) % 2

@@ -38,7 +38,9 @@ def make_plan(
     losses = losses_of(registry, registry.requested[0]) if target else []
     variants = make_variants(read_axes(axes), losses)
     bases = find_bases(registry, recipes, registry.requested[bool(target) :])
-    pairs, left_out, refused = [], {}, None
+    pairs: list[Pair] = []
+    left_out: dict[str, str] = {}
+    refused: UserError | None = None
     for base in bases:
         fitted(registry, base, Variant(), settings, data)  # without must work anyhow
         for variant in variants:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from t2ikit.ablation.plan import WITHOUT, Pair, Plan
+from t2ikit.ablation.plan import WITHOUT, Pair, Plan, Variant
 from t2ikit.ablation.statistics import Difference, paired_difference, prompt_error
 from t2ikit.ablation.trials import ATTRIBUTES, Record
 from t2ikit.evaluation.results import aligned, number
@@ -86,7 +86,7 @@ class Ablation:
 
     def text(self) -> str:
         """The measures of each pair as lines of text, then the verdict."""
-        lines = []
+        lines: list[str] = []
         for one in self.results:
             head = ["", "without", "with", "difference [95 %]"]
             lines += [f"{one.pair.base.name}: {one.pair.variant.label}, seeds {_seeds(one.seeds)}"]
@@ -165,11 +165,8 @@ def _slower(without: Sequence[Record], with_it: Sequence[Record]) -> Difference 
 
 def compare_records(plan: Plan, records: dict[str, Record]) -> tuple[PairedResult, ...]:
     """All pairs of a plan, from the records of its runs by their names."""
-    found = []
-    for pair in plan.pairs:
-        arms = [
-            [records[plan.trial(pair.base, variant, seed).name] for seed in plan.seeds]
-            for variant in (WITHOUT, pair.variant)
-        ]
-        found.append(paired(pair, *arms, plan.seeds))
-    return tuple(found)
+
+    def arm(pair: Pair, variant: Variant) -> list[Record]:
+        return [records[plan.trial(pair.base, variant, seed).name] for seed in plan.seeds]
+
+    return tuple(paired(pair, arm(pair, WITHOUT), arm(pair, pair.variant), plan.seeds) for pair in plan.pairs)
