@@ -18,6 +18,7 @@ from t2ikit.ablation.verdict import verdict
 from t2ikit.config.arguments import checked
 from t2ikit.errors import UserError, option
 from t2ikit.recipes.settings import Plugins, Settings, as_settings
+from t2ikit.training.train import as_path
 from t2ikit.utils.files import write_json, write_report
 
 STEPS, SEEDS = 200, 3
@@ -43,30 +44,24 @@ def ablate(
 ) -> Ablation:
     """Train pairs of runs that differ in one thing, and say whether it helps.
 
-        found = t2ikit.ablate("my_loss.py", plugin=["imagen", "gigagan"], steps=200)
-        found = t2ikit.ablate("my_loss.py", set={"losses.mine.weight": [0.1, 0.3]}, seeds=5)
+        found = t2ikit.ablate("my_loss.py", plugin="imagen", set={"losses.mine.weight": [0.1, 0.3]}, seeds=5)
         print(found.verdict)
 
-    Runs with and without share their seed: of weights, order of data, noise, and prompts of the evaluation.
-    Finished runs are kept: the same call goes on where it was stopped. GPUs are used side by side.
+    The runs of a pair share weights at the start, order of data, noise, and prompts of the evaluation. Finished
+    runs are kept: the same call goes on where it was stopped. GPUs are used side by side.
 
     Args:
         target: a plugin whose losses are tested: its file or name.
         plugin: whose default recipes are trained, or which those need; empty takes all that are installed.
-        recipe: recipes in place of the defaults: names or TOML files.
+        recipe: names or TOML files of recipes, in place of the defaults.
         set: what is tested: keys with a value or a list of values; or "KEY=A,B" strings.
         base: settings of all runs, with and without, as `train` takes them.
-        data: in place of the recipes'.
+        data, device, progress: as in `train`.
         seeds: how many, from 0; or which.
-        steps: of each run.
-        n: prompts of each evaluation.
+        steps, n: of training; prompts of each evaluation.
         metrics: as in `evaluate`.
         out: folder; None takes runs/ablate-001 and so on.
         resume: the folder of an ablation to go on with, in place of all else.
-        device, progress: as in `train`.
-
-    Returns:
-        The sentence (`.verdict`), paired differences (`.results`, `.text()`) and the report (`.html`).
 
     Raises:
         UserError: what cannot work, before anything is trained.
@@ -74,22 +69,14 @@ def ablate(
     if resume is not None:
         check_alone(target=target, plugin=plugin, recipe=recipe, set=set, base=base, data=data, out=out)
         folder = Path(resume).expanduser()
-        plan = read_plan(folder)
-        check_sources(plan)
+        check_sources(plan := read_plan(folder))
         return carry_out(folder, plan, device, progress)
-    plan = make_plan(
-        None if target is None else str(target),
-        _texts(plugin),
-        _texts(recipe),
-        set,
-        [*as_settings(base), f"train.steps={_positive('steps', steps)}"],
-        _texts(data),
-        _seeds(seeds),
-        _positive("n", n),
-        [name for text in _texts(metrics) for name in text.split(",")],
-    )
-    folder = find_folder(plan, None if out is None else Path(out).expanduser())
-    return carry_out(folder, plan, device, progress)
+    settings = [*as_settings(base), f"train.steps={_positive('steps', steps)}"]
+    recipes, specs, chosen = _texts(recipe), _texts(data), _texts(metrics)
+    tested = None if target is None else str(target)
+    runs = (settings, specs, _seeds(seeds), _positive("n", n), ",".join(chosen).split(",") if chosen else ())
+    plan = make_plan(tested, _texts(plugin), recipes, set, *runs)
+    return carry_out(find_folder(plan, as_path(out)), plan, device, progress)
 
 
 def _texts(given: str | Path | Sequence[str | Path]) -> list[str]:

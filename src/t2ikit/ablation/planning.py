@@ -53,18 +53,8 @@ def make_plan(
     if not pairs:
         assert refused is not None
         raise refused
-    sources = digests(asked)
-    return Plan(
-        asked,
-        sources,
-        tuple(pairs),
-        left_out,
-        tuple(settings),
-        tuple(data),
-        tuple(seeds),
-        n,
-        tuple(metrics),
-    )
+    runs = (tuple(settings), tuple(data), tuple(seeds), n, tuple(metrics))
+    return Plan(asked, digests(asked), tuple(pairs), left_out, *runs)
 
 
 def _whole(plugin: str) -> str:

@@ -12,33 +12,37 @@ from t2ikit.cli.train import Data, Device
 from t2ikit.errors import as_word
 
 
+Target = Annotated[str | None, typer.Argument(help="A plugin whose losses are tested: its file or name.")]
+Plugins = Annotated[
+    list[str] | None, typer.Option(help="Train its default recipe; may be repeated. Default: all plugins.")
+]
+Recipes = Annotated[
+    list[str] | None, typer.Option(help="Train this in place of default recipes; may be repeated.")
+]
+Tested = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=A,B,...", help="Test these values; may be repeated.")
+]
+Base = Annotated[
+    list[str] | None, typer.Option(metavar="KEY=VALUE", help="A setting of all runs; may be repeated.")
+]
+Resume = Annotated[
+    Path | None, typer.Option(metavar="FOLDER", help="Go on with this ablation, in place of all else.")
+]
+
+
 def command(
-    target: Annotated[
-        str | None, typer.Argument(help="A plugin whose losses are tested: its file or name.")
-    ] = None,
-    plugin: Annotated[
-        list[str] | None,
-        typer.Option(help="Train its default recipe; may be repeated. Default: all that have one."),
-    ] = None,
-    recipe: Annotated[
-        list[str] | None, typer.Option(help="Train this in place of default recipes; may be repeated.")
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=A,B,...", help="Test these values; may be repeated."),
-    ] = None,
-    base: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="A setting of all runs; may be repeated.")
-    ] = None,
+    target: Target = None,
+    plugin: Plugins = None,
+    recipe: Recipes = None,
+    settings: Tested = None,
+    base: Base = None,
     data: Data = None,
     seeds: Annotated[int, typer.Option(metavar="N", min=1, help="Pairs of runs of each recipe.")] = 3,
     steps: Annotated[int, typer.Option(min=1, help="Sets train.steps of each run.")] = 200,
     n: Annotated[int, typer.Option("-n", min=1, help="Number of prompts of each evaluation.")] = 256,
     metrics: Annotated[str | None, typer.Option(help="Metrics, as for t2ikit evaluate.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder. Default: runs/ablate-001.")] = None,
-    resume: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Go on with this ablation, in place of all else.")
-    ] = None,
+    resume: Resume = None,
     device: Annotated[Device, typer.Option(help="Device to compute on.")] = Device.auto,
 ) -> None:
     """Say whether a loss, a part or a setting helps, by pairs of training runs.
