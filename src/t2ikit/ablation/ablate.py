@@ -45,9 +45,8 @@ def ablate(
     """Train pairs of runs that differ in one thing, and say whether it helps.
 
         found = t2ikit.ablate("my_loss.py", plugin="imagen", set={"losses.mine.weight": [0.1, 0.3]}, seeds=5)
-        print(found.verdict)
 
-    The runs of a pair share weights at the start, order of data, noise, and prompts of the evaluation. Finished
+    The runs of a pair share initial weights, order of data, noise, and prompts of the evaluation. Finished
     runs are kept: the same call goes on where it was stopped. GPUs are used side by side.
 
     Args:
@@ -68,9 +67,8 @@ def ablate(
     """
     if resume is not None:
         check_alone(target=target, plugin=plugin, recipe=recipe, set=set, base=base, data=data, out=out)
-        folder = Path(resume).expanduser()
-        check_sources(plan := read_plan(folder))
-        return carry_out(folder, plan, device, progress)
+        check_sources(plan := read_plan(Path(resume).expanduser()))
+        return carry_out(Path(resume).expanduser(), plan, device, progress)
     settings = [*as_settings(base), f"train.steps={_positive('steps', steps)}"]
     recipes, specs, chosen = _texts(recipe), _texts(data), _texts(metrics)
     tested = None if target is None else str(target)

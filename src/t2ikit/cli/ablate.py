@@ -11,7 +11,6 @@ from t2ikit.cli.output import echo, print_command, print_result
 from t2ikit.cli.train import Data, Device
 from t2ikit.errors import as_word
 
-
 Target = Annotated[str | None, typer.Argument(help="A plugin whose losses are tested: its file or name.")]
 Plugins = Annotated[
     list[str] | None, typer.Option(help="Train its default recipe; may be repeated. Default: all plugins.")
