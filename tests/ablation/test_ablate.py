@@ -96,10 +96,10 @@ def test_it_goes_on_where_it_was_stopped_and_gives_the_same_report(stubs, tmp_pa
 
 def test_whole_at_toy_size(tmp_path):
     """Really trained and measured; then nothing is done twice, and only what is missing."""
-    found = call(tmp_path / "one", seeds=2, metrics="colours")
+    found = call(tmp_path / "one", seeds=1, metrics="colours")
     (result,) = found.results
-    assert result.seeds == (0, 1)
-    assert len(result.rows[0].difference.values) == 2
+    assert result.seeds == (0,)
+    assert len(result.rows[0].difference.values) == 1
     assert (tmp_path / "one" / "report.html").read_text(encoding="utf-8") == found.html
     assert found.html.count("<img") == 2 * len(
         trials.read_record(found.folder, found.plan.trials()[0]).prompts
@@ -107,7 +107,7 @@ def test_whole_at_toy_size(tmp_path):
     assert "colours/" in found.text()
     runs = sorted(tmp_path.glob("one/runs/*/run.json"))
     before = [path.stat().st_mtime_ns for path in runs]
-    assert len(runs) == 4
+    assert len(runs) == 2
     trials.record_file(found.folder, found.plan.trials()[1]).unlink()  # killed before it was measured
     again = t2ikit.ablate(resume=found.folder, device="cpu", progress=False)
     assert again.html == found.html
