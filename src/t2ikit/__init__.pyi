@@ -1,5 +1,7 @@
 """The public names of t2ikit, and where each is."""
 
+from .ablation.ablate import ablate as ablate
+from .ablation.results import Ablation as Ablation
 from .config.base import Config as Config
 from .config.base import DatasetConfig as DatasetConfig
 from .core.batch import Batch as Batch

@@ -152,7 +152,7 @@ def test_no_module_hides_a_public_function():
     assert not modules & set(t2ikit.__all__)
 
 
-ACTS = {"compare", "distil", "evaluate", "export", "sample", "sweep", "train"}
+ACTS = {"ablate", "compare", "distil", "evaluate", "export", "sample", "sweep", "train"}
 
 
 @pytest.mark.parametrize("name", sorted(ACTS & set(t2ikit.__all__)))

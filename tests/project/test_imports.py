@@ -30,6 +30,7 @@ LAYERS = (
     "evaluation",
     "training",
     "distillation",
+    "ablation",
     "memory",
     "exporters",
     "pipeline",

@@ -12,6 +12,7 @@ import typer
 
 from t2ikit import __version__
 from t2ikit.cli import (
+    ablate,
     compare,
     data,
     distil,
@@ -50,6 +51,7 @@ for _module in (
     sample,
     evaluate,
     compare,
+    ablate,
     export,
     data,
     memory,

@@ -40,6 +40,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "t2ikit compare runs/imagen-001 runs/gigagan-001 --out report.html",
         "t2ikit compare runs/* --prompts prompts.txt -n 64 --out report.html",
     ),
+    "ablate": (
+        "t2ikit ablate ./examples/huber.py --plugin imagen --steps 200",
+        "t2ikit ablate --plugin imagen --set losses.denoise.weight=0.5,2 --seeds 5",
+    ),
     "export": (
         "t2ikit export runs/imagen-001 --format diffusers --out my-model",
         "t2ikit export runs/imagen-001 --format diffusers --out to-share --push-to me/my-model",

@@ -1,0 +1,127 @@
+"""From what was asked for to a plan: which recipes, which variants fit them, and why others do not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from t2ikit.ablation.plan import Base, Pair, Plan, Variant, digests
+from t2ikit.ablation.variants import Axes, losses_of, make_variants, read_axes
+from t2ikit.data.mixing.config import as_spec
+from t2ikit.errors import UserError, each_of
+from t2ikit.recipes.read import read_recipe
+from t2ikit.recipes.recipe import Recipe
+from t2ikit.registry.registry import Registry
+
+DENOISING = frozenset({"target", "snr"})
+"""What a loss may need that one-step models do not have."""
+
+
+def make_plan(
+    target: str | None,
+    plugins: Sequence[str],
+    recipes: Sequence[str],
+    axes: Axes,
+    settings: Sequence[str],
+    data: Sequence[str],
+    seeds: Sequence[int],
+    n: int,
+    metrics: Sequence[str] = (),
+) -> Plan:
+    """Find recipes and variants, and check each pair of them, before anything is trained.
+
+    Raises:
+        UserError: a plugin, recipe or setting that is none; or no variant fits any recipe.
+    """
+    asked = tuple(dict.fromkeys(_whole(one) for one in ([target] if target else []) + list(plugins)))
+    registry = Registry.load(asked)
+    losses = losses_of(registry, registry.requested[0]) if target else []
+    variants = make_variants(read_axes(axes), losses)
+    bases = find_bases(registry, recipes, registry.requested[bool(target) :])
+    pairs: list[Pair] = []
+    left_out: dict[str, str] = {}
+    refused: UserError | None = None
+    for base in bases:
+        fitted(registry, base, Variant(), settings, data)  # without must work anyhow
+        for variant in variants:
+            try:
+                fitted(registry, base, variant, settings, data)
+            except UserError as error:
+                left_out[f"{base.name}: {variant.label}"], refused = _reason(error), error
+            else:
+                pairs.append(Pair(base, variant))
+    if not pairs:
+        assert refused is not None
+        raise refused
+    runs = (tuple(settings), tuple(data), tuple(seeds), n, tuple(metrics))
+    return Plan(asked, digests(asked), tuple(pairs), left_out, *runs)
+
+
+def _whole(plugin: str) -> str:
+    """A plugin file by its whole path, so that the ablation goes on from anywhere."""
+    return str(Path(plugin).expanduser().resolve()) if plugin.endswith(".py") else plugin
+
+
+def _reason(error: UserError) -> str:
+    return "; ".join(one.what for one in each_of(error))
+
+
+def find_bases(registry: Registry, recipes: Sequence[str], plugins: Sequence[str]) -> list[Base]:
+    """The recipes asked for; else the defaults of the plugins asked for; else those of all plugins.
+
+    Raises:
+        UserError: there is none, or two would have one name.
+    """
+    found = [
+        entry
+        for entry in registry.entries("recipes")
+        if entry.spec.name == "default" and (entry.plugin in plugins or not plugins)
+    ]
+    if not recipes and not found:  # a plugin file without a recipe, say
+        found = [entry for entry in registry.entries("recipes") if entry.spec.name == "default"]
+    bases = [Base(entry.plugin, entry.canonical) for entry in found]
+    if recipes:
+        bases = [_named(registry, one) for one in dict.fromkeys(recipes)]
+    if not bases or len({base.name for base in bases}) < len(bases):
+        raise UserError(
+            "the recipes cannot be told apart" if bases else "there is no recipe to test with",
+            expected="one or more recipes of different names",
+            got=", ".join(base.recipe for base in bases) or "no plugin with a default recipe",
+            fix="name them with --recipe (`t2ikit recipes` lists them)",
+        )
+    return bases
+
+
+def _named(registry: Registry, recipe: str) -> Base:
+    if recipe.endswith(".toml"):
+        path = Path(recipe).expanduser().resolve()
+        return Base(path.stem, str(path))
+    entry = registry.find("recipes", recipe)
+    default = entry.spec.name == "default"
+    return Base(entry.plugin if default else entry.canonical.replace("/", "-"), entry.canonical)
+
+
+def fitted(
+    registry: Registry, base: Base, variant: Variant, settings: Sequence[str], data: Sequence[str]
+) -> Recipe:
+    """The recipe with a variant.
+
+    Raises:
+        UserError: the variant does not fit it.
+    """
+    spec = as_spec(list(data)) if data else None
+    recipe = read_recipe(registry, base.recipe, data=spec, settings=[*settings, *variant.settings])
+    one_step = recipe.parts["sampler"].entry.spec.requires == "OneStep"
+    for name, use in recipe.losses.items():
+        needs = set(use.part.entry.spec.needs)
+        missing = sorted(needs & DENOISING) if one_step else []
+        missing += ["critic"] if "critic" in needs and not recipe.critics else []
+        if missing:
+            kind = "a one-step model" if one_step else "a recipe without critics"
+            raise UserError(
+                f"the loss {name} needs {' and '.join(missing)}, which {kind} does not have",
+                expected="a loss that fits the recipe",
+                got=base.recipe,
+                fix=f"leave {base.recipe} out",
+            )
+    return recipe

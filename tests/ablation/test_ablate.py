@@ -1,0 +1,137 @@
+"""`t2ikit ablate` from command to report: whole at toy size; its order, and going on, with stubs."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from PIL import Image
+
+import t2ikit
+from conftest import TESTS, TOYS
+from t2ikit.ablation import trials
+from t2ikit.core.metric import Measure
+
+HUBER = TESTS.parent / "examples" / "huber.py"
+PROMPTS = ["a red cat with blue eyes is sleeping", "a blue bird with red eyes is flying"]
+SMALL = ["train.samples=1", "train.validation_images=4", "train.batch=4", "train.log_every=2"]
+
+
+@pytest.fixture
+def stubs(monkeypatch):
+    """Trainings and evaluations that are counted and cost nothing; `stop_at`: the one that is interrupted."""
+    seen = SimpleNamespace(trained=[], measured=[], stop_at=None)
+
+    def train(plugins, *, out, seed, set, **_):
+        seen.trained.append((out.name, seed, tuple(set)))
+        finished = len(seen.trained) != seen.stop_at
+        run = SimpleNamespace(finished=finished, path=out, table={"train": {"batch": 4}}, info={"seed": seed})
+        run.log = lambda: [{"step": 4, "images_per_second": 2.0}]
+        return run
+
+    def measure(evaluator):
+        seen.measured.append(evaluator.run.path.name)
+        folder = evaluator.run.path / "evaluations" / "one"
+        (folder / "drawn").mkdir(parents=True)
+        for number in range(2):
+            Image.new("RGB", (16, 16), (number, 0, 0)).save(folder / "drawn" / f"{number:05d}.png")
+        better = 10.0 * ("with-1" in str(folder)) + evaluator.run.info["seed"] / 10
+        measures = {
+            f"prompt-accuracy/{name}": Measure(
+                40 + better * (1 + evaluator.run.info["seed"] / 50), 2, unit="%", better="higher"
+            )
+            for name in ("joint", "colour", "species", "action", "eyes")
+        }
+        images = SimpleNamespace(prompts=PROMPTS, images=torch.zeros(2, 3, 32, 32))
+        return SimpleNamespace(measures=measures, image_set=images, folder=folder, not_measured={})
+
+    monkeypatch.setattr(trials, "train", train)
+    monkeypatch.setattr(trials, "Evaluator", lambda run, *_, **__: SimpleNamespace(run=run))
+    monkeypatch.setattr(trials, "measure_and_write", measure)
+    return seen
+
+
+def call(out, **more):
+    options = {"plugin": TOYS, "recipe": ["toys/denoiser", "toys/gan"], "steps": 4, "n": 8, "base": SMALL}
+    return t2ikit.ablate(HUBER, **options, out=out, device="cpu", progress=False, **more)
+
+
+def test_pairs_have_the_same_seeds_and_settings(stubs, tmp_path):
+    found = call(tmp_path / "one", seeds=3)
+    assert [name for name, *_ in stubs.trained] == stubs.measured
+    base = (*SMALL, "train.steps=4")
+    for seed in range(3):
+        arms = [given for _, own, given in stubs.trained if own == seed]
+        assert sorted(arms, key=len) == [
+            base,
+            (*base, "losses.huber.use=huber/huber", "losses.huber.weight=1"),
+        ]
+    assert found.verdict.startswith(
+        "losses.huber.weight=1: helps on toys-denoiser: mean of the four attributes"
+    )
+    assert "left out of toys-gan" in found.verdict
+    assert found.verdict in found.html.replace("&#39;", "'")
+    assert [row.name for row in found.results[0].rows][:2] == [trials.ATTRIBUTES, "prompt-accuracy/joint"]
+
+
+@pytest.mark.parametrize("stop_at", [1, 3, 6])
+def test_it_goes_on_where_it_was_stopped_and_gives_the_same_report(stubs, tmp_path, stop_at):
+    whole = call(tmp_path / "whole", seeds=3)
+    first = list(stubs.trained)
+    stubs.trained.clear(), stubs.measured.clear()
+    stubs.stop_at = stop_at
+    stopped = call(tmp_path / "part", seeds=3)
+    assert not stopped.finished
+    assert stopped.verdict == ""
+    stubs.stop_at = None
+    resumed = t2ikit.ablate(resume=tmp_path / "part", device="cpu", progress=False)
+    assert len(stubs.measured) == len(set(stubs.measured)) == 6
+    assert len(stubs.trained) == 7  # the one that was stopped, twice
+    assert {name for name, *_ in stubs.trained} == {name for name, *_ in first}
+    assert resumed.html == whole.html
+    assert call(tmp_path / "part", seeds=3).html == whole.html  # all kept: the same command reads
+    assert len(stubs.trained) == 7
+
+
+def test_whole_at_toy_size(tmp_path):
+    """Really trained and measured; then nothing is done twice, and only what is missing."""
+    found = call(tmp_path / "one", seeds=1, metrics="colours")
+    (result,) = found.results
+    assert result.seeds == (0,)
+    assert len(result.rows[0].difference.values) == 1
+    assert (tmp_path / "one" / "report.html").read_text(encoding="utf-8") == found.html
+    assert found.html.count("<img") == 2 * len(
+        trials.read_record(found.folder, found.plan.trials()[0]).prompts
+    )
+    assert "colours/" in found.text()
+    runs = sorted(tmp_path.glob("one/runs/*/run.json"))
+    before = [path.stat().st_mtime_ns for path in runs]
+    assert len(runs) == 2
+    trials.record_file(found.folder, found.plan.trials()[1]).unlink()  # killed before it was measured
+    again = t2ikit.ablate(resume=found.folder, device="cpu", progress=False)
+    assert again.html == found.html
+    assert [path.stat().st_mtime_ns for path in runs] == before
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("", "there is nothing to test"),
+        ("--resume nowhere", "this is no ablation"),
+        ("--resume nowhere --set a.b=1", "--resume does not go with --set"),
+        (f"{HUBER} --plugin {TOYS} --recipe toys/gan", "huber needs target"),
+        (
+            f"{HUBER} --plugin {TOYS} --recipe toys/denoiser --set losses.huber.weight=1,1",
+            "no list of values",
+        ),
+        (f"{HUBER} --plugin {TOYS} --recipe toys/denoiser --set losses.huber.weigth=1", "weigth"),
+        (f"--plugin {TOYS} --recipe toys/nothing --set train.batch=4", "nothing"),
+        ("./none.py", "none.py"),
+    ],
+)
+def test_mistakes_are_refused_before_anything_is_trained(cli_here, tmp_path, words, says):
+    found = cli_here("ablate", *words.split())
+    assert found.returncode == 2
+    assert says in found.stderr
+    assert not (tmp_path / "runs").exists()
