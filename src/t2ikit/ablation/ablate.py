@@ -131,14 +131,14 @@ def carry_out(folder: Path, plan: Plan, device: str = "auto", progress: bool = T
     work = functools.partial(_trial, folder, plan, device, progress and not devices)
     if not run_all(work, trials, devices):
         return Ablation(folder, plan, finished=False)
-    records = {trial.name: found for trial in trials if (found := read_record(folder, trial)) is not None}
+    records = {trial.name: record for trial in trials if (record := read_record(folder, trial)) is not None}
     results = compare_records(plan, records)
     said = verdict(results, plan.left_out)
     html = render(folder, plan, results, records, said)
-    found = Ablation(folder, plan, said, results, html)
+    ablation = Ablation(folder, plan, said, results, html)
     write_report(html, folder / REPORT)
-    write_json(folder / "ablation.json", found.table())
-    return found
+    write_json(folder / "ablation.json", ablation.table())
+    return ablation
 
 
 def _trial(folder: Path, plan: Plan, device: str, progress: bool, trial: Trial) -> bool:
