@@ -1,4 +1,4 @@
-"""Files of the repository as pages: the README is the first page, and what pages link to outside docs/ comes along."""
+"""Files of the repository as pages: first the README, then what is linked to outside docs/."""
 
 from __future__ import annotations
 

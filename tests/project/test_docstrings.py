@@ -1,4 +1,4 @@
-"""The examples in docstrings run, and print what they say; those that need a run on a small one, with fewer images."""
+"""The examples in docstrings run, and print what they say; those of runs on a small one and few images."""
 
 from __future__ import annotations
 

@@ -40,8 +40,20 @@ def site(tmp_path_factory):
     """The folder of a strict build, in a process without a network."""
     folder = tmp_path_factory.mktemp("site")
     (folder / "offline.py").write_text(NO_NETWORK)
-    start = f"import runpy, sys; sys.path.append({str(folder)!r}); import offline; runpy.run_module('mkdocs', run_name='__main__')"
-    words = [sys.executable, "-c", start, "build", "--strict", "--quiet", "--site-dir", folder / "site"]
+    start = (
+        "import sys; sys.path.append(sys.argv.pop(1)); import offline; from mkdocs.__main__ import cli; cli()"
+    )
+    words = [
+        sys.executable,
+        "-c",
+        start,
+        folder,
+        "build",
+        "--strict",
+        "--quiet",
+        "--site-dir",
+        folder / "site",
+    ]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=580)
     assert done.returncode == 0, done.stderr[-3000:]
     return folder / "site"
@@ -59,10 +71,11 @@ class Page(HTMLParser):
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        fetched = tag == "use" or (tag == "link" and dict(attrs).get("rel") != "canonical")
         for name, value in attrs:
             if name == "id":
                 self.ids.add(value or "")
-            if name in self.LOADS or (tag in ("link", "use") and name.endswith("href")):
+            if name in self.LOADS or (fetched and name.endswith("href")):
                 self.loaded.append(value or "")
             if name == "style":
                 self.loaded += from_css(value or "")
@@ -82,7 +95,7 @@ def ids(folder: Path) -> set[str]:
 
 @pytest.mark.slow
 def test_no_page_loads_anything_from_elsewhere(site):
-    pages = {path.name: Page(path).loaded for path in site.rglob("*.html")}
+    pages = {str(path.relative_to(site)): Page(path).loaded for path in site.rglob("*.html")}
     styles = {path.name: from_css(path.read_text(encoding="utf-8")) for path in site.rglob("*.css")}
     assert len(pages) > 80
     assert sum(map(len, pages.values())) > 1000
@@ -91,7 +104,7 @@ def test_no_page_loads_anything_from_elsewhere(site):
 
 def test_what_is_loaded_from_elsewhere_is_found(tmp_path):
     bad = [
-        '<script src="https://a.b/c.js">',
+        '<script src="https://a.b/c.js"></script>',
         '<link href="//a.b/c.css">',
         '<p style="background: url(http://a.b)">',
     ]
@@ -109,7 +122,7 @@ def test_what_is_loaded_from_elsewhere_is_found(tmp_path):
 @pytest.mark.slow
 def test_every_public_name_is_described(site):
     public = [name.name for package, stub in PACKAGES.items() for name in names(package, stub)]
-    assert {f"t2ikit.{name}" for name in t2ikit.__all__} - {*public} == {"t2ikit.Drawn", "t2ikit.__version__"}
+    assert {f"t2ikit.{name}" for name in t2ikit.__all__} - {*public} == {"t2ikit.Drawn"}
     assert {*public} - ids(site / "reference" / "python") == set()
 
 
@@ -171,7 +184,9 @@ def test_text_of_the_code_is_shown_as_it_is(text):
 
 
 def test_one_line_of_a_docstring_for_several_parameters_is_one_for_each():
-    text = "What.\n\nArgs:\n    a, b: (B,), of\n        both.\n    c: one, two: three.\n\nExample:\n    d, e: f\n"
+    text = (
+        "What.\n\nArgs:\n    a, b: (B,), of\n        both.\n    c: one, two: three.\n\nExample:\n    d, e: f"
+    )
     parts = Docstring(split(text)).parse("google", warnings=False)
     assert {one.name: one.description for one in parts[1].value} == {
         "a": "(B,), of\nboth.",
