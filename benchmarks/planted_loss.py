@@ -8,9 +8,9 @@ from t2ikit import Config, LossSpec, hookimpl
 class PlantedConfig(Config):
     """Settings."""
 
-    kind: Literal["chance", "mirror"] = "chance"
-    """chance: random gradients, of about a hundredth of the denoising loss's; mirror: the target's mirror
-    image beside the target"""
+    kind: Literal["chance", "negative"] = "chance"
+    """chance: random gradients, of about a hundredth of the denoising loss's; negative: the target with
+    its colours inverted beside the target"""
 
 
 def chance(step):
@@ -19,15 +19,15 @@ def chance(step):
     return 0.002 * (output * step.draws.named("chance").randn(*output.shape[1:])).mean()
 
 
-def mirror(step):
-    """Mean squared error to the target's mirror image: the output is drawn to a blend of both."""
-    return (step.prediction.output - step.prediction.target.flip(-1)).square().mean()
+def negative(step):
+    """Half the squared error to the target with its colours inverted: contrast sinks to a third."""
+    return 0.5 * (step.prediction.output + step.prediction.target).square().mean()
 
 
 @hookimpl
 def t2ikit_losses():
     """The loss."""
-    kinds = {"chance": chance, "mirror": mirror}
+    kinds = {"chance": chance, "negative": negative}
     needs = frozenset({"target"})
     return [
         LossSpec("planted", lambda config, context: kinds[config.kind], config=PlantedConfig, needs=needs)

@@ -18,7 +18,7 @@ import t2ikit
 from t2ikit.ablation.verdict import deciding, outcome
 
 LOSS = Path(__file__).with_name("planted_loss.py")
-EXPECTED = {"chance": "no difference", "mirror": "harms"}
+EXPECTED = {"chance": "no difference", "negative": "harms"}
 
 
 def ablation(number: int, options: argparse.Namespace) -> list[dict[str, object]]:
