@@ -21,7 +21,8 @@ PIXELS = 24_000_000
 """Of an image to begin at: those that most cameras take; a fraction of a gigabyte when decoded."""
 STEPS = 200
 """Most steps that the page takes."""
-SEEDS = 2**63
+SEEDS = 2**53
+"""Those below it, which a browser can hold."""
 SQUARE = "1:1"
 
 
@@ -68,7 +69,7 @@ class Asked:
 def read_asked(
     text: Any, each: Any, seed: Any, steps: Any, guidance: Any, image: Any, strength: Any, **others: Any
 ) -> Asked:
-    """A request as the page's controls give it; others are as in `Asked`.
+    """A request as the page's controls give it, whatever they give; others are texts, as in `Asked`.
 
     Raises:
         UserError: what cannot be sampled, by the name of its control.
@@ -80,10 +81,10 @@ def read_asked(
         "guidance": None if guidance is None else number("guidance", guidance, 0, 50),
         "strength": number("strength", strength, 0, 1),
     }
-    others["negative"] = line(checked_text("negative prompt", others.get("negative") or ""))
+    words = {name: line(checked_text(name, value or "")) for name, value in others.items()}
     if image is not None:
         check_image(Path(image))
-    return Asked(read_prompts(text), image=image, **numbers, **others)
+    return Asked(read_prompts(text), image=image, **numbers, **words)  # type: ignore[arg-type]
 
 
 def read_prompts(text: Any) -> tuple[str, ...]:

@@ -24,6 +24,8 @@ CHOOSE = """element.addEventListener('click', (event) => {
   const button = event.target.closest('[data-number]');
   if (button) trigger('choose', {number: Number(button.dataset.number)});
 });"""
+SHOW = "() => { if (innerWidth < 700) document.getElementById('t2i-stage').scrollIntoView(); }"
+"""On a narrow page the images are below the controls."""
 Shown = tuple[Any, Any]
 """HTML of the stage and of the history; None leaves one as it is."""
 
@@ -70,7 +72,7 @@ class Page:
     def _read(self, values: dict[str, Any]) -> tuple[list[DemoModel], Asked]:
         """The models that are asked, and what for."""
         values = dict(values)
-        labels = dict.fromkeys((values.pop("first"), values.pop("second")))
+        labels = dict.fromkeys((str(values.pop("first")), str(values.pop("second"))))
         models = [self.models[label] for label in labels if label in self.models]
         if not models:
             raise UserError("Choose a model first")
@@ -139,6 +141,7 @@ class Page:
             show_progress="hidden",
         )
         controls.stop.click(lambda: view.message("Stopped.", "hint"), None, stage, cancels=running, **quiet)
+        controls.button.click(None, js=SHOW)
         controls.dice.click(lambda: secrets.randbelow(2**31), None, controls.all["seed"], **quiet)
         chosen = [controls.all["first"], controls.all["second"]]
         for control in chosen:

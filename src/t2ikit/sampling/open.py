@@ -73,7 +73,9 @@ def open_model(
     return with_recipe(model, recipe, guides or Guides(run, registry))
 
 
-def sampling_recipe(run: Run, registry: Registry, sampler: str | None, settings: Sequence[str] = ()) -> Recipe:
+def sampling_recipe(
+    run: Run, registry: Registry, sampler: str | None, settings: Sequence[str] = ()
+) -> Recipe:
     """What a run is sampled with: its own recipe with another sampler (None: its own) and settings."""
     table = sampling_table(registry, run.table, sampler, settings)
     return resolve(registry, table, str(run.path / "recipe.toml"), settings=settings, only=SAMPLING)

@@ -220,7 +220,7 @@ def detail(message: str) -> None:
 
 @contextmanager
 def listening(hear: Callable[[str], None]) -> Iterator[None]:
-    """Meanwhile, what is said in this thread goes to `hear` as well, but for details: a page shows it, too."""
+    """Meanwhile, what is said in this thread goes to `hear` as well, without details: for a page."""
     before = _hear.set(hear)
     try:
         yield
