@@ -82,9 +82,8 @@ def read_asked(
         "strength": number("strength", strength, 0, 1),
     }
     words = {name: line(checked_text(name, value or "")) for name, value in others.items()}
-    if image is not None:
-        check_image(Path(image))
-    return Asked(read_prompts(text), image=image, **numbers, **words)  # type: ignore[arg-type]
+    path = None if image is None else uploaded(image)
+    return Asked(read_prompts(text), image=path, **numbers, **words)  # type: ignore[arg-type]
 
 
 def read_prompts(text: Any) -> tuple[str, ...]:
@@ -156,18 +155,19 @@ def whole(name: str, value: Any, least: int, most: int) -> int:
     return int(found)
 
 
-def check_image(path: Path) -> None:
-    """Refuse a file whose header names no image, or one with too many pixels to decode.
+def uploaded(image: Any) -> str:
+    """The path of an image that was uploaded, as gradio tells of it.
 
     Raises:
-        UserError: so it is.
+        UserError: its header names no image, or one with too many pixels to decode.
     """
+    path = str(image.get("path")) if isinstance(image, dict) else ""
     try:
-        with open_image(path) as image:
-            width, height = image.size
+        with open_image(Path(path)) as opened:
+            width, height = opened.size
     except UNREADABLE as error:
         raise UserError(
-            f"The image cannot be read: {one_line(str(error).replace(str(path), 'the file'))}",
+            f"The image cannot be read: {one_line(str(error).replace(path, 'the file'))}",
             fix="save it as PNG or JPEG",
         ) from error
     if width * height > PIXELS:
@@ -175,3 +175,4 @@ def check_image(path: Path) -> None:
             f"The image has {width} x {height} pixels, which is more than {PIXELS // 1_000_000} million",
             fix="make it smaller: little of it is left at the size of the model's own images",
         )
+    return path

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from t2ikit.demo.asked import EACH, SQUARE, STEPS, Asked
 from t2ikit.demo.models import Abilities, DemoModel
-from t2ikit.errors import UserError
 
 NONE = "none"
 """Stands for no second model."""
@@ -45,30 +43,23 @@ class Controls:
         self._names = [name for name in self.all if name in DEPENDING]
         self.following = [*(self.all[name] for name in self._names), self._image]
 
-    def _new(self, name: str, *values: Any, **options: Any) -> Any:
-        """A component of gradio by its name, unchecked."""
-        return unchecked(getattr(self.gr, name)(*values, **options))
-
     def _models(self, models: Sequence[DemoModel]) -> dict[str, Any]:
-        gr, new, labels = self.gr, self._new, [model.label for model in models]
+        gr, labels = self.gr, [model.label for model in models]
         several = len(models) > 1
         with gr.Row(visible=several):
-            first = new(
-                "Dropdown", labels, value=labels[0], label="Model", elem_id="t2i-first", min_width=120
-            )
+            first = gr.Dropdown(labels, value=labels[0], label="Model", elem_id="t2i-first", min_width=120)
             beside = labels[1] if several else NONE
             choices = [("(none)", NONE), *((label, label) for label in labels)]
-            second = new(
-                "Dropdown", choices, value=beside, label="Beside it", elem_id="t2i-second", min_width=120
+            second = gr.Dropdown(
+                choices, value=beside, label="Beside it", elem_id="t2i-second", min_width=120
             )
         return {"first": first, "second": second}
 
     def _always(self, model: DemoModel) -> dict[str, Any]:
-        gr, new = self.gr, self._new
+        gr = self.gr
         words = model.words
         info = f"One a line. Words it knows: {', '.join(words)}, …" if words else "One a line."
-        text = new(
-            "Textbox",
+        text = gr.Textbox(
             "\n".join(model.first_prompts[:2]),
             lines=3,
             max_lines=8,
@@ -76,25 +67,24 @@ class Controls:
             info=info,
             elem_id="t2i-prompts",
         )
-        each = new("Slider", 1, EACH, value=4, step=1, label="Images of each prompt", elem_id="t2i-each")
+        each = gr.Slider(1, EACH, value=4, step=1, label="Images of each prompt", elem_id="t2i-each")
         with gr.Row(equal_height=True):
-            seed = new("Number", 0, label="Seed", elem_id="t2i-seed", min_width=100, scale=3)
+            seed = gr.Number(0, label="Seed", elem_id="t2i-seed", min_width=100, scale=3)
             self.dice = gr.Button("New seed", elem_id="t2i-dice", min_width=80, scale=1, size="sm")
         return {"text": text, "each": each, "seed": seed}
 
     def _made(self, name: str, able: Abilities, models: Sequence[DemoModel]) -> Any:
         """A control that only some models have."""
-        new, state = self._new, {"elem_id": f"t2i-{name}", **self._state(name, able, models)}
+        gr, state = self.gr, {"elem_id": f"t2i-{name}", **self._state(name, able, models)}
         if name in ("steps", "guidance"):
             least, step = (1, 1) if name == "steps" else (0, 0.1)
-            return new("Slider", least, step=step, label=name.capitalize(), **state)
+            return gr.Slider(least, step=step, label=name.capitalize(), **state)
         if name == "negative":
-            return new("Textbox", "", label="Negative prompt", placeholder="what not to show", **state)
-        return new("Dropdown", label=LABELS[name], **state)
+            return gr.Textbox("", label="Negative prompt", placeholder="what not to show", **state)
+        return gr.Dropdown(label=LABELS[name], **state)
 
     def _begin(self) -> dict[str, Any]:
-        image = self._new(
-            "Image",
+        image = self.gr.Image(
             type="filepath",
             image_mode=None,
             sources=["upload", "clipboard"],
@@ -103,8 +93,8 @@ class Controls:
             elem_id="t2i-image",
         )
         info = "0 keeps the image, 1 leaves nothing of it."
-        strength = self._new(
-            "Slider", 0, 1, value=0.8, step=0.05, label="Strength", info=info, elem_id="t2i-strength"
+        strength = self.gr.Slider(
+            0, 1, value=0.8, step=0.05, label="Strength", info=info, elem_id="t2i-strength"
         )
         return {"image": image, "strength": strength}
 
@@ -152,7 +142,7 @@ def sampler_choices(models: Sequence[DemoModel]) -> list[tuple[str, str]]:
     own = dict.fromkeys(model.abilities.samplers[0] for model in models if model.abilities.samplers)
     short = [name.rpartition("/")[2] for name in names]
     called = {n: s if short.count(s) == 1 else n for n, s in zip(names, short, strict=True)}
-    choices = [(f"{', '.join(called[name] for name in own)} (as trained)", OWN)] if own else []
+    choices = [(f"{', '.join(called[name] for name in own)} (as trained)", OWN)]
     return choices + [(called[name], name) for name in names if len(own) > 1 or name not in own]
 
 
@@ -163,22 +153,3 @@ def values_of(controls: Controls, labels: Sequence[str], asked: Asked) -> dict[s
     values |= {"first": first, "second": second, "text": "\n".join(asked.prompts)}
     values["sampler"] = asked.sampler or OWN
     return {name: values[name] for name in controls.all}
-
-
-def unchecked(component: Any) -> Any:
-    """A component of gradio that gives what a visitor sends as it is, for `read_asked` to check.
-
-    Gradio's own checks know no NaN, speak of components, and decode an image before it was looked at. A file
-    that a visitor names must be one that was uploaded: a mounted page of gradio copies any file of this
-    machine otherwise, and fetches addresses.
-    """
-
-    async def uploaded(path: str | Path | None) -> str | None:
-        uploads = Path(component.GRADIO_CACHE).resolve()
-        if path is None or not Path(path).resolve().is_relative_to(uploads):
-            raise UserError("Only a file that was uploaded to this page can be used")
-        return str(path)
-
-    component.preprocess = lambda payload: getattr(payload, "path", payload)
-    component.async_move_resource_to_block_cache = uploaded
-    return component

@@ -10,7 +10,7 @@ from typing import Any
 
 from t2ikit.demo import view
 from t2ikit.demo.asked import Asked, read_asked
-from t2ikit.demo.controls import NONE, Controls, values_of
+from t2ikit.demo.controls import Controls, values_of
 from t2ikit.demo.history import History
 from t2ikit.demo.job import Job, sentences
 from t2ikit.demo.models import DemoModel
@@ -72,8 +72,7 @@ class Page:
     def _read(self, values: dict[str, Any]) -> tuple[list[DemoModel], Asked]:
         """The models that are asked, and what for."""
         values = dict(values)
-        labels = dict.fromkeys((str(values.pop("first")), str(values.pop("second"))))
-        models = [self.models[label] for label in labels if label in self.models]
+        models = self._of((values.pop("first"), values.pop("second")))
         if not models:
             raise UserError("Choose a model first")
         return models, read_asked(**values)
@@ -118,6 +117,7 @@ class Page:
                     stage = gr.HTML(view.EMPTY, elem_id="t2i-stage", js_on_load=None, **plain)
                     history = gr.HTML("", elem_id="t2i-past", js_on_load=CHOOSE, **plain)
             self._connect(gr, controls, stage, history)
+            page.has_launched = True  # or gradio would take any file of this machine for an upload
             page.unload(with_request(gr, lambda request: self.history.forget(str(request.session_hash))))
         page.queue(default_concurrency_limit=None)
         return page
@@ -139,6 +139,7 @@ class Page:
             [stage, history],
             api_name="sample",
             show_progress="hidden",
+            preprocess=False,  # `read_asked` checks: gradio knows no NaN, and decodes images unseen
         )
         controls.stop.click(lambda: view.message("Stopped.", "hint"), None, stage, cancels=running, **quiet)
         controls.button.click(None, js=SHOW)
@@ -146,7 +147,11 @@ class Page:
         chosen = [controls.all["first"], controls.all["second"]]
         for control in chosen:
             control.input(
-                lambda *labels: controls.updates(self._of(labels)), chosen, controls.following, **quiet
+                lambda *labels: controls.updates(self._of(labels)),
+                chosen,
+                controls.following,
+                preprocess=False,
+                **quiet,
             )
 
         def choose(event: Any, request: Any) -> list[Any]:
@@ -159,7 +164,7 @@ class Page:
         history.choose(with_request(gr, choose), None, [stage, *controls.all.values()], **quiet)
 
     def _of(self, labels: Sequence[str]) -> list[DemoModel]:
-        return [self.models[label] for label in labels if label != NONE]
+        return [self.models[label] for label in dict.fromkeys(map(str, labels)) if label in self.models]
 
 
 def with_request(gr: Any, function: Any) -> Any:

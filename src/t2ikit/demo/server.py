@@ -12,6 +12,7 @@ from typing import Any
 
 from t2ikit.demo.models import DemoModel
 from t2ikit.demo.page import Page
+from t2ikit.errors import UserError
 from t2ikit.utils.console import log
 from t2ikit.utils.extras import import_extra
 from t2ikit.utils.serving.hosts import family_of, is_expected, is_local, page_url
@@ -69,6 +70,15 @@ class Guard:
             await self.app(scope, receive, send_guarded)
 
 
+async def fetch_nothing(*where: Any, **how: Any) -> str:
+    """In place of gradio's function that fetches an address which a visitor gives for a file.
+
+    Raises:
+        UserError: always.
+    """
+    raise UserError("Only a file that was uploaded to this page can be used, and no address")
+
+
 ENCODED = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
 
 
@@ -83,6 +93,9 @@ def make_app(models: Sequence[DemoModel], host: str, waiting: int = WAITING) -> 
     os.environ.update({"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1"})
     gr = import_extra("gradio", "demo", "t2ikit demo")
     fastapi = import_extra("fastapi", "demo", "t2ikit demo")
+    import_extra(
+        "gradio.processing_utils", "demo", "t2ikit demo"
+    ).async_ssrf_protected_download = fetch_nothing
     app = fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     gr.mount_gradio_app(
         app,
