@@ -37,8 +37,8 @@ FILE = {"_type": "gradio.FileData"}
 def served(models: Sequence[DemoModel], folder, waiting: int = 32) -> Iterator[str]:
     """The address of a page of models; what is uploaded goes to a folder."""
     with pytest.MonkeyPatch.context() as patch, server.listen("127.0.0.1", 0) as listening:
-        patch.setenv("GRADIO_TEMP_DIR", str(folder))
-        running = server.make_server(server.make_app(models, "127.0.0.1", waiting))
+        patch.setenv("GRADIO_TEMP_DIR", "")  # put back afterwards
+        running = server.make_server(server.make_app(models, "127.0.0.1", folder, waiting))
         with in_thread(lambda: running.run(sockets=[listening])):
             until(lambda: running.started, what="the server")
             yield server.url_of("127.0.0.1", listening)

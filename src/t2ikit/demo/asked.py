@@ -67,9 +67,23 @@ class Asked:
 
 
 def read_asked(
-    text: Any, each: Any, seed: Any, steps: Any, guidance: Any, image: Any, strength: Any, **others: Any
+    uploads: Path,
+    *,
+    text: Any,
+    each: Any,
+    seed: Any,
+    steps: Any,
+    guidance: Any,
+    image: Any,
+    strength: Any,
+    **others: Any,
 ) -> Asked:
-    """A request as the page's controls give it, whatever they give; others are texts, as in `Asked`.
+    """A request as the page's controls give it, whatever they give.
+
+    Args:
+        uploads: the folder of what was uploaded; no other file is opened.
+        text, each, seed, steps, guidance, image, strength: of the controls.
+        others: texts, as in `Asked`.
 
     Raises:
         UserError: what cannot be sampled, by the name of its control.
@@ -82,7 +96,7 @@ def read_asked(
         "strength": number("strength", strength, 0, 1),
     }
     words = {name: line(checked_text(name, value or "")) for name, value in others.items()}
-    path = None if image is None else uploaded(image)
+    path = None if image is None else uploaded(image, uploads)
     return Asked(read_prompts(text), image=path, **numbers, **words)  # type: ignore[arg-type]
 
 
@@ -155,13 +169,15 @@ def whole(name: str, value: Any, least: int, most: int) -> int:
     return int(found)
 
 
-def uploaded(image: Any) -> str:
-    """The path of an image that was uploaded, as gradio tells of it.
+def uploaded(image: Any, uploads: Path) -> str:
+    """The path of an image that was uploaded to a folder, as gradio tells of it.
 
     Raises:
-        UserError: its header names no image, or one with too many pixels to decode.
+        UserError: it lies elsewhere, its header names no image, or one with too many pixels to decode.
     """
     path = str(image.get("path")) if isinstance(image, dict) else ""
+    if not Path(path).resolve().is_relative_to(uploads.resolve()):
+        raise UserError("Only an image that was uploaded to this page can be used")
     try:
         with open_image(Path(path)) as opened:
             width, height = opened.size

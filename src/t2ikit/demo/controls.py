@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from t2ikit.demo.asked import EACH, SQUARE, STEPS, Asked
@@ -25,6 +26,8 @@ class Controls:
     Attributes:
         all: what is given to a request, by the arguments of `read_asked` and `first`, `second`.
         button, stop, dice: sample, stop, and another seed.
+        everything: `all`, and what holds some of them.
+        following: of these, what depends on the models.
     """
 
     def __init__(self, gr: Any, models: Sequence[DemoModel]) -> None:
@@ -40,6 +43,7 @@ class Controls:
         self._image = gr.Accordion("Begin at an image", open=False, visible=able.image, elem_id="t2i-begin")
         with self._image:
             self.all |= self._begin()
+        self.everything = [*self.all.values(), self._image]
         self._names = [name for name in self.all if name in DEPENDING]
         self.following = [*(self.all[name] for name in self._names), self._image]
 
@@ -118,6 +122,17 @@ class Controls:
         states = [self._state(name, able, models) for name in self._names]
         return [self.gr.update(**state) for state in [*states, {"visible": able.image}]]
 
+    def restored(self, labels: Sequence[str], models: Sequence[DemoModel], asked: Asked) -> list[Any]:
+        """What `everything` was when something was asked of models."""
+        able, (first, second) = together(models), (*labels, NONE)[:2]
+        values = {**asdict(asked), "first": first, "second": second, "text": "\n".join(asked.prompts)}
+        values["sampler"] = asked.sampler or OWN
+        if not (asked.image and Path(asked.image).is_file()):  # uploads are deleted after a while
+            values["image"] = None
+        states = {name: self._state(name, able, models) for name in self._names}
+        found = [self.gr.update(**{**states.get(name, {}), "value": values[name]}) for name in self.all]
+        return [*found, self.gr.update(visible=able.image)]
+
 
 DEPENDING = ("steps", "guidance", "sampler", "negative", "aspect")
 LABELS = {"sampler": "Sampler", "aspect": "Aspect (width : height)"}
@@ -144,12 +159,3 @@ def sampler_choices(models: Sequence[DemoModel]) -> list[tuple[str, str]]:
     called = {n: s if short.count(s) == 1 else n for n, s in zip(names, short, strict=True)}
     choices = [(f"{', '.join(called[name] for name in own)} (as trained)", OWN)]
     return choices + [(called[name], name) for name in names if len(own) > 1 or name not in own]
-
-
-def values_of(controls: Controls, labels: Sequence[str], asked: Asked) -> dict[str, Any]:
-    """What the controls were when something was asked, by name."""
-    values = asdict(asked)
-    first, second = (*labels, NONE)[:2]
-    values |= {"first": first, "second": second, "text": "\n".join(asked.prompts)}
-    values["sampler"] = asked.sampler or OWN
-    return {name: values[name] for name in controls.all}

@@ -6,11 +6,12 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from t2ikit.demo import view
 from t2ikit.demo.asked import Asked, read_asked
-from t2ikit.demo.controls import Controls, values_of
+from t2ikit.demo.controls import Controls
 from t2ikit.demo.history import History
 from t2ikit.demo.job import Job, sentences
 from t2ikit.demo.models import DemoModel
@@ -36,10 +37,11 @@ class Page:
     Args:
         models: to choose from; the second, if there is one, is beside the first at the start.
         limit: requests that may wait.
+        uploads: the folder for what is uploaded.
     """
 
-    def __init__(self, models: Sequence[DemoModel], limit: int) -> None:
-        self.models = {model.label: model for model in models}
+    def __init__(self, models: Sequence[DemoModel], limit: int, uploads: Path) -> None:
+        self.models, self.uploads = {model.label: model for model in models}, uploads
         self.turns, self.history = Turns(limit), History()
         self._worker = ThreadPoolExecutor(1, "t2ikit-demo")
 
@@ -50,7 +52,7 @@ class Page:
             values: of the controls, by name.
             visitor: whose history it goes to.
         """
-        me = object()
+        me, job = object(), None
         try:
             job = Job(*self._read(values))
             async for ahead in self.turns.wait(me):
@@ -64,7 +66,7 @@ class Page:
             yield view.message(self._full), None
             return
         finally:
-            await self._end(me, locals().get("job"))
+            await self._end(me, job)
         if not job.failed:
             self.history.add(visitor, job)
         yield view.stage(job), self.history.of(visitor)
@@ -75,7 +77,7 @@ class Page:
         models = self._of((values.pop("first"), values.pop("second")))
         if not models:
             raise UserError("Choose a model first")
-        return models, read_asked(**values)
+        return models, read_asked(self.uploads, **values)
 
     async def _watched(self, job: Job) -> AsyncIterator[str]:
         """What there is to see of a request, whenever that changes, while it is sampled."""
@@ -157,11 +159,11 @@ class Page:
         def choose(event: Any, request: Any) -> list[Any]:
             past = self.history.find(str(request.session_hash), int(event.number))
             if past is None:
-                return [gr.skip()] * (len(controls.all) + 1)
-            return [past.shown, *values_of(controls, past.labels, past.asked).values()]
+                return [gr.skip()] * (len(controls.everything) + 1)
+            return [past.shown, *controls.restored(past.labels, self._of(past.labels), past.asked)]
 
         choose.__annotations__["event"] = gr.EventData
-        history.choose(with_request(gr, choose), None, [stage, *controls.all.values()], **quiet)
+        history.choose(with_request(gr, choose), None, [stage, *controls.everything], **quiet)
 
     def _of(self, labels: Sequence[str]) -> list[DemoModel]:
         return [self.models[label] for label in dict.fromkeys(map(str, labels)) if label in self.models]

@@ -20,9 +20,8 @@ from t2ikit.utils.serving.ports import bind_port
 
 PORT = 7860
 """The port that is tried first where none is asked for: gradio's."""
-WAITING = 32
-"""Requests that may wait."""
 UPLOAD = "30mb"
+"""Most of one file."""
 STYLE = Path(__file__).with_name("demo.css")
 FONTS = ("system-ui", "sans-serif")
 HEADERS = {
@@ -82,15 +81,17 @@ async def fetch_nothing(*where: Any, **how: Any) -> str:
 ENCODED = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
 
 
-def make_app(models: Sequence[DemoModel], host: str, waiting: int = WAITING) -> ASGI:
+def make_app(models: Sequence[DemoModel], host: str, uploads: Path, waiting: int) -> ASGI:
     """The page of some models as an ASGI application.
 
     Args:
         models: to choose from.
         host: name or address that it will be reached by.
+        uploads: the folder for what is uploaded.
         waiting: requests that may wait.
     """
     os.environ.update({"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1"})
+    os.environ["GRADIO_TEMP_DIR"] = str(uploads)
     gr = import_extra("gradio", "demo", "t2ikit demo")
     fastapi = import_extra("fastapi", "demo", "t2ikit demo")
     import_extra(
@@ -99,7 +100,7 @@ def make_app(models: Sequence[DemoModel], host: str, waiting: int = WAITING) -> 
     app = fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     gr.mount_gradio_app(
         app,
-        Page(models, waiting).blocks(),
+        Page(models, waiting, uploads).blocks(),
         path="/",
         server_name=host,
         footer_links=[],
@@ -158,8 +159,7 @@ def serve(
 ) -> None:
     """Answer until Ctrl-C; what was uploaded goes with the server."""
     with tempfile.TemporaryDirectory(prefix="t2ikit-demo-") as folder:
-        os.environ["GRADIO_TEMP_DIR"] = folder
-        server = make_server(make_app(models, host, waiting))
+        server = make_server(make_app(models, host, Path(folder), waiting))
         if not is_local(host):
             log(f"whoever reaches this machine at port {listening.getsockname()[1]} can use this page")
         log("Ctrl-C ends it")
