@@ -7,7 +7,7 @@ import math
 import threading
 
 import pytest
-from browser_support import WAIT, Tab, in_thread
+from browser_support import WAIT, Tab, in_thread, until
 from PIL import Image
 from run_folders import line, make_run
 
@@ -46,7 +46,8 @@ def states(page) -> list[str]:
 
 
 def wait_for(page, code: str) -> None:
-    page.wait_for_function(code, timeout=WAIT)
+    """Until code gives true; the page's policy forbids what Playwright's own wait evaluates."""
+    until(lambda: page.evaluate(code), what=code)
 
 
 def test_a_run_that_trains_one_that_was_killed_and_one_that_is_done(watch, tmp_path):
@@ -100,7 +101,6 @@ def test_long_runs_are_painted_at_once_and_stay_fluid(watch, long_runs, record_p
     paints = json.loads(page.evaluate("JSON.stringify(performance.getEntriesByType('paint'))"))
     first = next(entry["startTime"] for entry in paints if entry["name"] == "first-contentful-paint")
     page.wait_for_selector(".chart")
-    charts = page.evaluate("performance.now()")
     redraw = page.evaluate(
         """() => {
             const began = performance.now(), slider = document.getElementById("smoothing");
@@ -111,8 +111,8 @@ def test_long_runs_are_painted_at_once_and_stay_fluid(watch, long_runs, record_p
             return (performance.now() - began) / 3;
         }"""
     )
-    print(f"first paint {first:.0f} ms, charts {charts:.0f} ms, redrawn in {redraw:.0f} ms")
-    for name, value in (("first_paint_ms", first), ("charts_ms", charts), ("redraw_ms", redraw)):
+    print(f"first paint after {first:.0f} ms, all charts redrawn in {redraw:.0f} ms")
+    for name, value in (("first_paint_ms", first), ("redraw_ms", redraw)):
         record_property(name, value)
     assert first < 5000  # a tenth of it where nothing else runs
     assert redraw < 1000

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import sys
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -158,20 +159,8 @@ def test_mistakes(tmp_path, monkeypatch, capsys):
     assert "pip install gradio" in capsys.readouterr().err
 
 
-def test_a_run_that_upscales_is_refused(tmp_path):
-    settings = {"train.steps": 1, "train.batch": 2, "train.samples": 1, "train.validation_images": 1}
-    small = {
-        "generator.channels": [16, 16],
-        "generator.head_width": 16,
-        "generator.attention": [False, False],
-    }
-    data = {"data.count": 8, "data.size": 16, "data.low_res": 8}
-    run = t2ikit.train(
-        "imagen",
-        recipe="imagen/sr-32-64",
-        set={**settings, **small, **data},
-        out=tmp_path / "sr",
-        progress=False,
-    )
+def test_a_run_that_upscales_is_refused(models, monkeypatch):
+    upscaler = SimpleNamespace(generator=SimpleNamespace(super_resolution=object()))
+    monkeypatch.setattr("t2ikit.demo.models.open_model", lambda run, **options: upscaler)
     with pytest.raises(UserError, match="upscales images, and makes none of a prompt alone"):
-        open_models([run.path])
+        open_models([models[0].run.path])
