@@ -115,6 +115,33 @@ def sample(
     return _sampled(run, model, stages, wanted, scales, {"samples": range(n), "seed": seed}, own, progress)
 
 
+def sample_opened(
+    run: Run,
+    model: Model,
+    prompts: Sequence[str],
+    *,
+    n: int,
+    seed: int,
+    steps: int | None = None,
+    guidance: float | None = None,
+    image: Any = None,
+    strength: float | None = None,
+    negative_prompt: str = "",
+    aspect: str | None = None,
+    progress: Progress | None = None,
+) -> Samples:
+    """The same images as `sample`, of a run's model that is open already, at one guidance.
+
+    Raises:
+        UserError: as `sample` does.
+    """
+    scales = _checked_scales(model, steps, _as_scales(guidance))
+    edit = (image, None, strength, aspect)
+    own = _of_base(model, len(prompts), edit, negative_prompt, steps, scales)
+    which = {"samples": range(n), "seed": seed}
+    return _sampled(run, model, (), tuple(prompts), scales, which, own, progress or False)
+
+
 def _of_base(
     model: Model,
     prompts: int,
