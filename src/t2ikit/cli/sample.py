@@ -90,11 +90,13 @@ def command(
     device: Annotated[Device, typer.Option(help="Device to compute on.")] = Device.auto,
 ) -> None:
     """Sample images from a trained run; write PNG files and a labelled grid."""
+    from t2ikit.core.shapes import check_aspect
     from t2ikit.runs.open import open_run
     from t2ikit.sampling.outputs import check_output
     from t2ikit.sampling.sample import read_prompts, sample
 
     how: dict[str, Any] = {"image": image, "mask_image": mask, "strength": strength, "aspect": aspect}
+    check_aspect(aspect)  # before a run is fetched
     wanted, opened = read_prompts(prompt or [], prompts), open_run(run)
     check_output(opened, out)  # before anything is computed
     samples = sample(
