@@ -70,14 +70,15 @@ def within_limit(ratio: float) -> bool:
     return 1 / MOST <= ratio <= MOST
 
 
-def check_aspect(given: str | float | None) -> None:
-    """Refuse what `aspect_ratio` does; None is no wish.
+def checked_aspect(given: str | float | None) -> str | float | None:
+    """What was given as an aspect, where `aspect_ratio` takes it or there is none.
 
     Raises:
-        UserError: it does.
+        UserError: it does not.
     """
     if given is not None:
         aspect_ratio(given)
+    return given
 
 
 def aspect_ratio(given: str | float) -> float:

@@ -50,8 +50,7 @@ def evaluate(
             be several, which are mixed.
         metrics: names, or one text with commas between them, or "all": these may download what they need;
             empty takes those that need no download.
-        set: options of the sampler and of metrics, such as `{"sampler.thresholding": "static"}`, and
-            `data.weights` of a mix; or strings as after `--set`.
+        set: options of sampler and metrics, `data.weights` of a mix, `{"sampler.eta": 1}`; or strings.
         write: keep images and numbers in RUN/evaluations; for an export in ./outputs; of a folder, nothing.
         plugins: files of plugins that the run or a metric needs.
         device: "auto", "cpu", "cuda" or "mps".
