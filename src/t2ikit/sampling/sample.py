@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from t2ikit.config.arguments import checked
-from t2ikit.core.shapes import Shape, shown
+from t2ikit.core.shapes import Shape, checked_aspect, shown
 from t2ikit.errors import UserError, option
 from t2ikit.recipes.compose import Model
 from t2ikit.recipes.settings import Plugins, Settings, as_settings
@@ -105,9 +105,9 @@ def sample(
     Example:
         >>> t2ikit.sample("runs/imagen-001", "a green cat with red eyes", n=8).save("cats")
     """
-    wanted, scales, run = _as_prompts(prompts), _as_scales(guidance), as_run(run)
+    wanted, scales, aspect = _as_prompts(prompts), _as_scales(guidance), checked_aspect(aspect)
     common: dict[str, Any] = {"weights": weights, "plugins": plugins, "device": device}
-    of_base, of_stages = _split(as_settings(set))
+    run, (of_base, of_stages) = as_run(run), _split(as_settings(set))
     model = open_model(run, sampler=sampler, settings=of_base, checkpoint=checkpoint, ema=ema, **common)
     _check(model, wanted, n, negative_prompt)
     stages, scales = _open_stages(model, upscale, of_stages, common), _checked_scales(model, steps, scales)
