@@ -178,7 +178,12 @@ class Batch:
 
 
 def number_captions(captions: Sequence[str]) -> Tensor:
-    """For each of P captions the first place with the same text, (P,) long, on the CPU."""
+    """For each of P captions the first place with the same text, (P,) long, on the CPU.
+
+    Example:
+        >>> number_captions(["a cat", "a dog", "a cat"])
+        tensor([0, 1, 0])
+    """
     first = {caption: place for place, caption in reversed(list(enumerate(captions)))}
     return torch.tensor([first[caption] for caption in captions], dtype=torch.long)
 
@@ -201,6 +206,12 @@ class Prediction:
             (augmented); None: the batch's.
         condition: what `images` were made for, where it is not the batch's own (noise on `low_res`); None:
             the batch's.
+
+    Example:
+        >>> pyramid = [torch.zeros(2, 3, size, size) for size in (8, 16, 32)]
+        >>> prediction = Prediction(pyramid, image_weight=torch.ones(2))  # a GAN's
+        >>> prediction.output is None
+        True
     """
 
     images: list[Tensor]

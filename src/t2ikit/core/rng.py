@@ -48,6 +48,14 @@ class Draws:
         device: where the numbers are put; None: where the keys are.
         numbers: "counter": made where they are put (on the CPU for mps) by a counter-based generator, without
             reading the keys; "torch": by one CPU generator of torch a sample, as runs of earlier versions.
+
+    Example:
+        >>> noise = Draws(torch.tensor([7, 8, 9]), "noise").randn(3, 4, 4)
+        >>> noise.shape
+        torch.Size([3, 3, 4, 4])
+        >>> alone = Draws(torch.tensor([8]), "noise").randn(3, 4, 4)
+        >>> torch.equal(alone[0], noise[1])  # a number belongs to its sample
+        True
     """
 
     def __init__(

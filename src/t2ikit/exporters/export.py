@@ -73,6 +73,7 @@ def export(
 
     Example:
         >>> t2ikit.export("runs/imagen-001", "diffusers", out="my-model")
+        >>> from t2ikit_imagen import ImagenPipeline
         >>> pipeline = ImagenPipeline.from_pretrained("my-model")
     """
     out, run = Path(out), as_run(run)

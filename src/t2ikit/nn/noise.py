@@ -62,6 +62,8 @@ def noise_schedule(
 
     Example:
         >>> scheduler = noise_schedule("cosine", prediction="v_prediction")
+        >>> scheduler.alphas_cumprod.shape, scheduler.alphas_cumprod[-1]
+        (torch.Size([1000]), tensor(0.))
         >>> scheduler_config = {**scheduler.config, "prediction_type": "v_prediction"}
     """
     from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
@@ -123,6 +125,13 @@ def to_clean(prediction: str, output: Tensor, x: Tensor, alpha: Tensor, sigma: T
         output: (B, 3, H, W), the model's.
         x: (B, 3, H, W), what it was given.
         alpha, sigma: of x, (B, 1, 1, 1) or scalars.
+
+    Example:
+        >>> alpha, sigma = torch.tensor(0.6), torch.tensor(0.8)
+        >>> clean, noise = torch.tensor(0.5), torch.tensor(-1.0)
+        >>> v = noise_target("v_prediction", clean, noise, alpha, sigma)
+        >>> print(f"{to_clean('v_prediction', v, alpha * clean + sigma * noise, alpha, sigma):.2f}")
+        0.50
     """
     if prediction == "epsilon":
         return (x - sigma * output) / alpha.clamp_min(torch.finfo(torch.float32).tiny)
@@ -132,7 +141,12 @@ def to_clean(prediction: str, output: Tensor, x: Tensor, alpha: Tensor, sigma: T
 
 
 def signal_to_noise(alpha: Tensor, sigma: Tensor) -> Tensor:
-    """SNR (B,) = (alpha / sigma)^2; 0 at pure noise."""
+    """SNR (B,) = (alpha / sigma)^2; 0 at pure noise.
+
+    Example:
+        >>> signal_to_noise(torch.tensor([1.0, 0.0]), torch.tensor([2.0, 1.0]))
+        tensor([0.2500, 0.0000])
+    """
     return (alpha / sigma.clamp_min(1e-12)).square().flatten()
 
 

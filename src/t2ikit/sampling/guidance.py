@@ -40,6 +40,11 @@ def guided(
         condition: of B captions.
         guidance: the weight; 1 takes the text branch alone, 0 the empty one.
         previous: (B, 3, H, W), the last clean images, for a self-conditioned model.
+
+    Example:
+        >>> text, empty = (guided(model, x, t, condition, weight) for weight in (1, 0))
+        >>> torch.allclose(guided(model, x, t, condition, 3), empty + 3 * (text - empty), atol=1e-5)
+        True
     """
     if guidance == 1:
         return _call(model, x, t, condition, previous)
@@ -115,6 +120,13 @@ def threshold(clean: Tensor, kind: str, percentile: float = 0.95, maximum: float
         kind: "none", "static" or "dynamic".
         percentile: share of the values that are not clipped, in (0, 1].
         maximum: greatest s.
+
+    Example:
+        >>> clean = torch.tensor([-4.0, 0.0, 1.0, 2.0]).view(1, 1, 2, 2)
+        >>> threshold(clean, "dynamic", percentile=1.0).flatten()
+        tensor([-1.0000,  0.0000,  0.2500,  0.5000])
+        >>> threshold(clean, "static").flatten()
+        tensor([-1.,  0.,  1.,  1.])
     """
     if kind == "none":
         return clean

@@ -35,7 +35,7 @@ class Samples:
     Example:
         >>> samples = t2ikit.sample("runs/imagen-001", ["a red cat", "a blue dog"], guidance=[1, 3])
         >>> samples.images[0, 1, 2]  # the third image of a red cat at guidance 3: (3, H, W)
-        >>> samples.grid().show()
+        >>> samples.grid().save("grid.png")
         >>> samples.save("cats")
     """
 

@@ -27,6 +27,7 @@ def renamed(**names: str) -> Callable[[Class], Class]:
         **names: the new name by the old one.
 
     Example:
+        >>> from dataclasses import dataclass
         >>> @renamed(copies="images_per_prompt")
         ... @dataclass
         ... class Options:
