@@ -142,11 +142,11 @@ _ALL = (
     ),
     Part(
         "steps",
-        "grids of the default recipe at four of its steps",
+        "samples of the default recipe at six of its steps",
         (README,),
         (
-            "STEPS=500,600,700,800 t2ikit train --plugin imagen --plugin ./examples/steps_grid.py "
-            "--set train.sample_every=100 --out runs/steps",
+            "STEPS=100,200,300,500,700,1000 t2ikit train --plugin imagen --plugin ./examples/steps_grid.py "
+            "--set train.sample_every=100 --set train.samples=1 --out runs/steps",
         ),
         {"docs/steps-grid.png": "runs/steps/samples/steps.png"},
     ),
