@@ -36,7 +36,16 @@ class Environment:
         pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
         new = new_package("my-loss", "loss", folder)
         sources = [str(package) for package in [*PACKAGES, new]]
-        subprocess.run([*pip, "wheel", "-q", "--no-deps", "-w", wheels, *sources], check=True)
+        build = [
+            *pip,
+            "wheel",
+            "-q",
+            "--no-deps",
+            "--no-build-isolation",
+            "-w",
+            wheels,
+        ]  # by the hatchling here
+        subprocess.run([*build, *sources], check=True)
         venv.create(folder / "venv", with_pip=False)
         self.python = folder / "venv" / "bin" / "python"
         ask = "import sysconfig; print(sysconfig.get_path('purelib'))"
