@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
@@ -91,11 +92,19 @@ def _root(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and give its exit status; `arguments` default to those of the process."""
     set_verbosity(Verbosity.normal)
+    _print_anything()
     try:
         with quiet_libraries():
             return _run(arguments)
     finally:
         set_verbosity(Verbosity.normal)
+
+
+def _print_anything() -> None:
+    """Where output is not UTF-8, as in a pipe on Windows, what it lacks appears as its number."""
+    out = sys.stdout
+    if isinstance(out, io.TextIOWrapper) and out.errors == "strict" and "utf" not in out.encoding.lower():
+        out.reconfigure(errors="backslashreplace")
 
 
 def _run(arguments: Sequence[str] | None) -> int:
