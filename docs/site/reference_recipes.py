@@ -13,13 +13,13 @@ from tables import code, plain, table
 INTRODUCTION = """\
 # Recipes
 
-`t2ikit train --recipe NAME` trains one, and `t2ikit recipes NAME > my.toml` prints one to start your own from.
-A recipe with `extends` begins with the tables of another."""
+`t2ikit train --recipe NAME` trains one, and `t2ikit recipes NAME > my.toml` prints one to start your own
+from. A recipe with `extends` begins with the tables of another."""
 HOOKS = """\
 # Hooks
 
-A plugin is a module with functions of these names, decorated with `t2ikit.hookimpl` ([plugins](../plugins.md)).
-The specs that they return are in [registry](python/registry.md)."""
+A plugin is a module with functions of these names, decorated with `t2ikit.hookimpl`
+([plugins](../plugins.md)). The specs that they return are in [registry](python/registry.md)."""
 HOOK = "::: t2ikit.registry.hookspecs.{}\n    options:\n      show_root_full_path: false"
 
 
