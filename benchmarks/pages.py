@@ -15,7 +15,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-WIDTH, HEIGHT = 1280, 1000
+WIDTH, HEIGHTS = 1280, {"demo": 1000, "watch": 1380}
+"""Pixels of the window; charts that are not on the screen are not drawn."""
 
 
 def photograph_demo(page: Any) -> None:
@@ -33,7 +34,7 @@ def photograph_watch(page: Any) -> None:
     page.wait_for_timeout(500)
 
 
-def photograph(url: str, shows: Any, out: Path) -> None:
+def photograph(url: str, height: int, shows: Any, out: Path) -> None:
     """Open a page, do what it shows, and write the PNG."""
     from playwright.sync_api import sync_playwright
 
@@ -41,7 +42,7 @@ def photograph(url: str, shows: Any, out: Path) -> None:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
         )
-        page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
+        page = browser.new_page(viewport={"width": WIDTH, "height": height})
         page.set_default_timeout(300_000)
         page.goto(url)
         shows(page)
@@ -64,7 +65,7 @@ def main() -> None:
         try:
             shows = photograph_demo if asked.command == "demo" else photograph_watch
             asked.out.parent.mkdir(parents=True, exist_ok=True)
-            photograph(server.stdout.readline().strip(), shows, asked.out)
+            photograph(server.stdout.readline().strip(), HEIGHTS[asked.command], shows, asked.out)
         finally:
             server.terminate()
 

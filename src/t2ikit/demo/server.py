@@ -94,9 +94,8 @@ def make_app(models: Sequence[DemoModel], host: str, uploads: Path, waiting: int
     os.environ["GRADIO_TEMP_DIR"] = str(uploads)
     gr = import_extra("gradio", "demo", "t2ikit demo")
     fastapi = import_extra("fastapi", "demo", "t2ikit demo")
-    import_extra(
-        "gradio.processing_utils", "demo", "t2ikit demo"
-    ).async_ssrf_protected_download = fetch_nothing
+    files: Any = import_extra("gradio.processing_utils", "demo", "t2ikit demo")
+    files.async_ssrf_protected_download = fetch_nothing
     app = fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     gr.mount_gradio_app(
         app,
