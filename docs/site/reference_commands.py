@@ -15,9 +15,9 @@ from tables import code, plain, table
 INTRODUCTION = """\
 # Commands
 
-`t2ikit COMMAND --help` prints the same. `RUN` is a run folder, an export, `hf:OWNER/NAME`, or a model that
-comes with t2ikit, such as `creatures`. The exit status is 0 on success, 2 for a mistake in what was typed,
-and 1 for anything else."""
+`t2ikit COMMAND --help` prints the same. `RUN` is a run folder, an export, `hf:OWNER/NAME`, or a model
+that comes with t2ikit, such as `creatures`. The exit status is 0 on success, 2 for a mistake in what
+was typed, and 1 for anything else."""
 WIDTH = 100
 """Of the examples, in columns."""
 

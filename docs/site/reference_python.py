@@ -22,8 +22,9 @@ OLD = {"Drawn"}
 INTRODUCTION = """\
 # Python
 
-Every public name. `import t2ikit` takes no time: a name is imported when it is first used. What is not listed
-here may change without notice. [From Python](../../python.md) shows how the functions go together."""
+Every public name. `import t2ikit` takes no time: a name is imported when it is first used. What is not
+listed here may change without notice. [From Python](../../python.md) shows how the functions go
+together."""
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from tables import code, plain, table
 INTRODUCTION = """\
 # Recipes
 
-`t2ikit train --recipe NAME` trains one, and `t2ikit recipes NAME > my.toml` prints one to start your own
-from. A recipe with `extends` begins with the tables of another."""
+`t2ikit train --recipe NAME` trains one, and `t2ikit recipes NAME > my.toml` prints one to start your
+own from. A recipe with `extends` begins with the tables of another."""
 HOOKS = """\
 # Hooks
 

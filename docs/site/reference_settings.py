@@ -19,9 +19,9 @@ TABLES = {kind: key for key, kind in PARTS.items()}
 INTRODUCTION = """\
 # Settings
 
-What a recipe and `--set` take. `--set train.steps=2000` is the same as `steps = 2000` in the table `[train]`
-of a recipe, and as `set={"train.steps": 2000}` in Python. `t2ikit options NAME` prints these tables, with
-the values of a recipe.
+What a recipe and `--set` take. `--set train.steps=2000` is the same as `steps = 2000` in the table
+`[train]` of a recipe, and as `set={"train.steps": 2000}` in Python. `t2ikit options NAME` prints these
+tables, with the values of a recipe.
 
 Below are the settings of every training. Those of the parts have a page for each kind: """
 HEADINGS = {

@@ -60,16 +60,17 @@ def shortened(words: list[str]) -> list[str]:
         few = [one for one in few if "data.count" not in one]
     if name == "distil":
         few = [one for one in few if not one.startswith("data.")]
-    if "imagen/imagen-64" in words:
-        few = ["train.batch=4", "data.count=40"]
+    if "--dry-run" in words:
+        few = ["train.batch=2", "data.count=40", "data.size=16", "generator.channels=[32,32,32]"]
     return [*words, *(word for one in few for word in ("--set", one))]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", ["your-images", "gan-or-diffusion", "twelve-gigabytes"])
 def test_the_commands_of_a_tutorial_run_in_their_order(page, emoji):
-    commands = printed(DOCS / f"{page}.md")
-    assert len(commands) >= 4
+    """`t2ikit memory` is left out: it takes longest, and the README's tour has it."""
+    commands = [words for words in printed(DOCS / f"{page}.md") if words[1] != "memory"]
+    assert len(commands) >= 2
     for _, *words in commands:
         done = run_command(shortened(words), cwd=emoji)
         assert done.returncode == 0, f"{shlex.join(words)}\n{done.stderr[-2000:]}"
@@ -88,7 +89,7 @@ def test_several_processes_train_and_one_goes_on(tmp_path):
     launched = re.findall(r"^(?:torchrun|accelerate launch) .*--out \S+$", text, re.MULTILINE)
     assert len(launched) == 2
     modules = {"torchrun": "torch.distributed.run", "accelerate": "accelerate.commands.launch"}
-    for line in launched[:1]:
+    for line in launched:
         program, *words = [word for word in shlex.split(line) if word != "launch"]
         place = "--master-port" if program == "torchrun" else "--main_process_port"
         start = [sys.executable, "-m", modules[program], place, port(), *words]
@@ -96,6 +97,7 @@ def test_several_processes_train_and_one_goes_on(tmp_path):
         done = subprocess.run([*start, *given], cwd=tmp_path, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr[-2000:]
     assert open_run(tmp_path / "runs" / "two").info["processes"] == 2
+    assert open_run(tmp_path / "runs" / "two-again").info["processes"] == 2
     for words in (
         ["train", "--resume", "runs/two", "--set", "train.steps=3"],
         ["sample", "runs/two", "a red cat"],
