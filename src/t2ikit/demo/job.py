@@ -135,7 +135,8 @@ def facts_of(model: Model, asked: Asked, own: DemoModel) -> str:
     if able.steps is None:
         calls = getattr(model.generator, "calls", 1)
         return "one network call" if calls == 1 else f"{calls} network calls"
-    words = [f"{asked.steps or able.steps} steps"]
+    steps = asked.steps or able.steps
+    words = [f"{steps} step{'s' * (steps != 1)}"]
     if able.guidance is not None:
         words.append(f"guidance {able.guidance if asked.guidance is None else asked.guidance:g}")
     return ", ".join([*words, model.recipe.parts["sampler"].entry.spec.name])
