@@ -11,13 +11,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import t2ikit
 from t2ikit.data.configs import CreaturesConfig
 from t2ikit.data.creatures.dataset import Creatures
+from t2ikit.runs.open import open_run
+from t2ikit.sampling.images import sample_images
+from t2ikit.sampling.open import open_model
 from t2ikit.utils.grids import labelled_grid
 from t2ikit.utils.images import to_pil
 
-MODELS = {"creatures": "40 calls", "creatures-one-step": "1 call"}
+MODELS = ("creatures", "creatures-one-step")
 
 
 def main() -> None:
@@ -31,13 +33,15 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     prompts = Creatures(CreaturesConfig()).prompts(options.prompts, options.seed)
-    rows = [[] for _ in prompts]
-    for model in MODELS:
-        images = t2ikit.sample(model, prompts, n=options.n, seed=options.seed, device="cpu").images
-        for row, of_prompt in zip(rows, images):
-            row += to_pil(of_prompt.flatten(0, -4))
-    labels = [label for label in MODELS.values() for _ in range(options.n)]
-    labelled_grid(rows, prompts, labels).quantize(128, dither=0).save(options.out, optimize=True)
+    rows, labels = [[] for _ in prompts], []
+    for name in MODELS:
+        model = open_model(open_run(name), device="cpu")
+        images = to_pil(sample_images(model, prompts, samples=range(options.n), seed=options.seed))
+        for place, row in enumerate(rows):
+            row += images[place * options.n : (place + 1) * options.n]
+        calls = round(model.sampler.function_evaluations / len(images))
+        labels += [f"{calls} call{'s' * (calls > 1)}"] * options.n
+    labelled_grid(rows, prompts, labels).save(options.out, optimize=True)
 
 
 if __name__ == "__main__":
