@@ -56,7 +56,7 @@ def metadata(run: Run, model: Model, measures: Mapping[str, Mapping[str, Any]]) 
         tags=["t2ikit", task],
         eval_results=[_result(task, run, name, one) for name, one in measures.items() if _finite(one)]
         or None,
-        **({"widget": [{"text": prompt}]} if prompt else {}),
+        widget=[{"text": prompt}] if prompt else None,
     )
 
 
@@ -65,9 +65,11 @@ def licence_of(run: Run) -> str | None:
 
     Weights that it began with count, too: they must be of the same data.
     """
-    known, data, origin = KNOWN.get(run.table["data"]["spec"]), run.info["data_fingerprint"], run.info
-    while known is not None and isinstance(origin := origin.get("origin"), Mapping):
+    known, data = KNOWN.get(run.table["data"]["spec"]), run.info["data_fingerprint"]
+    origin = run.info.get("origin")
+    while isinstance(origin, Mapping):
         known = known if origin.get("data") == data else None
+        origin = origin.get("origin")
     return known.licence if known else None
 
 
