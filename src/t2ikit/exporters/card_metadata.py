@@ -47,7 +47,6 @@ def metadata(run: Run, model: Model, measures: Mapping[str, Mapping[str, Any]]) 
     spec = str(run.table["data"]["spec"])
     hub = [one.removeprefix("hf:").partition(":")[0] for one in specs_in(spec) if one.startswith("hf:")]
     prompt = _prompt(run) if task == "text-to-image" else None
-    widget: dict[str, Any] = {"widget": [{"text": prompt}]} if prompt else {}
     return ModelCardData(
         library_name="diffusers",
         license=licence_of(run),
@@ -57,7 +56,7 @@ def metadata(run: Run, model: Model, measures: Mapping[str, Mapping[str, Any]]) 
         tags=["t2ikit", task],
         eval_results=[_result(task, run, name, one) for name, one in measures.items() if _finite(one)]
         or None,
-        **widget,
+        widget=[{"text": prompt}] if prompt else None,
     )
 
 
@@ -67,9 +66,10 @@ def licence_of(run: Run) -> str | None:
     Weights that it began with count, too: they must be of the same data.
     """
     known, data = KNOWN.get(run.table["data"]["spec"]), run.info["data_fingerprint"]
-    origin: Any = run.info
-    while known is not None and isinstance(origin := origin.get("origin"), Mapping):
+    origin = run.info.get("origin")
+    while isinstance(origin, Mapping):
         known = known if origin.get("data") == data else None
+        origin = origin.get("origin")
     return known.licence if known else None
 
 
