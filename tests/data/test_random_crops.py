@@ -143,8 +143,8 @@ def test_training_says_what_is_cropped(data, tmp_path):
     found = opened(data)
     (note,) = (note for note in found.notes if "not square" in note)
     assert note == (
-        "12 of 16 images are not square: cropped elsewhere each time they are shown (held-out ones to their "
-        "centre); of 4 that are longer than 2:1, the middle 2:1 is used"
+        "12 of 16 images are not square: cropped elsewhere each time they are shown, held-out ones to their "
+        "centre; of 4 that are longer than 2:1, the middle 2:1 is used"
     )
     rows = dict(survey(found, default_encoder()).rows)
     assert rows["not square"].startswith("12 (cropped elsewhere")

@@ -40,7 +40,7 @@ FITTED = {
     "crop": "cropped to their centre",
     "pad": "padded",
     "stretch": "stretched",
-    "random": "cropped elsewhere each time they are shown (held-out ones to their centre)",
+    "random": "cropped elsewhere each time they are shown, held-out ones to their centre",
     "buckets": "in buckets of about their shape",
 }
 """What is done to images that are not square, by `how_to_fit`."""
