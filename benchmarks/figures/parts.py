@@ -92,6 +92,21 @@ def plain(number: int) -> Part:
     )
 
 
+def student(number: int) -> Part:
+    """The student of the default recipe at a seed."""
+    teacher = f"default-seed-{number}" if number else "default"
+    return Part(
+        f"student-{number}",
+        f"the student of the default recipe at seed {number}",
+        ("docs/distil.md",),
+        (
+            f"python benchmarks/distillation.py runs/{teacher} --seed {number} --out runs/students "
+            f"--table numbers/student-{number}.md",
+        ),
+        after=(f"seed-{number}" if number else "default",),
+    )
+
+
 def denoiser(name: str, settings: str, *after: str) -> Part:
     """500 steps of the default denoiser with a loss of the gigagan plugin beside its own."""
     run = f"runs/{name}"
@@ -120,6 +135,7 @@ _ALL = (
     ),
     *map(seed, range(1, 5)),
     *map(plain, range(5)),
+    *map(student, range(3)),
     Part(
         "long",
         "the longer recipe: its accuracy, minutes and grid",
