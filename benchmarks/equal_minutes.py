@@ -4,7 +4,7 @@
     peers/bin/pip install --no-deps minimagen imagen-pytorch gigagan-pytorch einops einops-exts resize-right \
         beartype ema-pytorch kornia kornia_rs numerize ftfy wcwidth
     peers/bin/python benchmarks/equal_minutes.py --out runs/equal [--minutes 10,60] [--only minimagen,imagen]
-    python benchmarks/equal_minutes.py --table                    (the table of the results into the README)
+    python benchmarks/equal_minutes.py --table                 (the results as a table into docs/numbers.md)
 
 Trains MinImagen, imagen-pytorch, gigagan-pytorch and a plain diffusers script on creatures at 32 px, each at
 its documented settings and three learning rates, narrowed to about the size of t2ikit's default (2.6 million
@@ -40,7 +40,7 @@ from measuring import processor
 from t2ikit.utils.files import write_json
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULTS, README = ROOT / "benchmarks" / "results" / "equal-minutes.json", ROOT / "README.md"
+RESULTS, PAGE = ROOT / "benchmarks" / "results" / "equal-minutes.json", ROOT / "docs" / "numbers.md"
 TOY_STEPS, TOY_COUNT, TOY_N = 2, 64, 8
 
 
@@ -181,9 +181,9 @@ def read(file: Path) -> dict[str, Any] | None:
 
 
 def write_table() -> None:
-    """The table of the results into the README."""
-    page = README.read_text(encoding="utf-8")
-    README.write_text(with_table(page, markdown(read(RESULTS))), encoding="utf-8")
+    """The table of the results into docs/numbers.md."""
+    page = PAGE.read_text(encoding="utf-8")
+    PAGE.write_text(with_table(page, markdown(read(RESULTS))), encoding="utf-8")
 
 
 def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
@@ -201,7 +201,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--toy", action="store_true", help="two steps of tiny models, to see that all works")
     parser.add_argument("--json", type=Path, help="write the results here too")
-    parser.add_argument("--table", action="store_true", help="only write the table into the README")
+    parser.add_argument("--table", action="store_true", help="only write the table into docs/numbers.md")
     given = parser.parse_args(words)
     given.only = given.only.split(",")
     unknown = sorted(set(given.only) - set(CONTESTANTS))

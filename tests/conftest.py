@@ -92,6 +92,15 @@ def cuda() -> str:
     return "cuda"
 
 
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium; of a module, since a test beside it may need an event loop of its own."""
+    from browser_support import open_browser
+
+    with open_browser() as found:
+        yield found
+
+
 @pytest.fixture(autouse=True)
 def normal_verbosity():
     """A command of another test may have been told to be quiet."""

@@ -1,4 +1,4 @@
-"""The results as Markdown, and in the README."""
+"""The results as Markdown, and in a page of the docs."""
 
 from __future__ import annotations
 

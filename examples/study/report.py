@@ -79,7 +79,7 @@ def gather(plan: Plan, out: Path, rung: Rung, seed: int) -> Found:
 def read(path: Path, out: Path) -> Found:
     """A JSON file; folders in it count from the study's."""
     found: Found = json.loads(
-        path.read_text().replace(str(out.resolve()), out.name).replace(str(out), out.name)
+        path.read_text(encoding="utf-8").replace(str(out.resolve()), out.name).replace(str(out), out.name)
     )
     return found
 
@@ -92,10 +92,10 @@ def rounded(measure: Found) -> Found:
 def curve_of(plan: Plan, numbers: Path, name: str) -> list[Found]:
     """Rows of a step and its `score`: mean accuracy, or the share recognised in five guesses."""
     if plan.readable:
-        rows = json.loads((numbers / f"{name}-curve.json").read_text())
+        rows = json.loads((numbers / f"{name}-curve.json").read_text(encoding="utf-8"))
         return [{"step": row["step"], "score": round(accuracy(row), 2)} for row in rows]
     found = sorted(numbers.glob(f"{name}-recall-*.json"), key=lambda path: int(path.stem.split("-")[-1]))
-    tables = [(int(path.stem.split("-")[-1]), json.loads(path.read_text())) for path in found]
+    tables = [(int(path.stem.split("-")[-1]), json.loads(path.read_text(encoding="utf-8"))) for path in found]
     return [
         {
             "step": step,

@@ -258,7 +258,7 @@ def main(
     except KeyboardInterrupt:
         typer.echo("stopped; the same command goes on where it stopped", err=True)
         raise typer.Exit(1) from None
-    typer.echo((study.out / "tables.md").read_text())
+    typer.echo((study.out / "tables.md").read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

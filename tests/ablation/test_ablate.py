@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -114,12 +120,55 @@ def test_whole_at_toy_size(tmp_path):
     assert [path.stat().st_mtime_ns for path in runs] == before
 
 
+def test_killed_in_the_middle_the_same_command_gives_the_same_report(tmp_path):
+    """By SIGKILL, while the second run trains; only what was timed differs."""
+    base = [*SMALL, "train.save_every=2"]
+    options = {"plugin": TOYS, "recipe": "toys/denoiser", "seeds": 1, "steps": 4, "n": 4}
+    options |= {"metrics": "colours", "base": base}
+    part = tmp_path / "part"
+    code = (
+        f"import t2ikit; t2ikit.ablate({str(HUBER)!r}, **{given(options)}, out={str(part)!r}, device='cpu')"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL)
+    second = part / "runs" / "toys-denoiser-with-1-seed-0" / "checkpoints"
+    until = time.monotonic() + 120
+    while not (second.is_dir() and any(second.iterdir())) and process.poll() is None:
+        assert time.monotonic() < until
+        time.sleep(0.002)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert not (part / "report.html").exists()
+    assert len(list((part / "records").iterdir())) == 1
+    found = [
+        t2ikit.ablate(HUBER, **options, out=folder, device="cpu", progress=False)
+        for folder in (part, tmp_path / "whole")
+    ]
+    first, other = (
+        [(row.name, row.without, row.difference) for row in one.results[0].rows if "colours/" in row.name]
+        for one in found
+    )
+    assert first == other != []
+    assert found[0].verdict == found[1].verdict
+    shown = [re.findall(r'src="([^"]+)"', one.html) for one in found]
+    assert shown[0] == shown[1] != []
+
+
+def given(options) -> dict[str, object]:
+    """Options as code can hold them."""
+    return {name: str(one) if isinstance(one, Path) else one for name, one in options.items()}
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
         ("", "there is nothing to test"),
         ("--resume nowhere", "this is no ablation"),
         ("--resume nowhere --set a.b=1", "--resume does not go with --set"),
+        (
+            "--resume nowhere --seeds 3 --steps 200 -n 256 --metrics colours",
+            "does not go with --seeds, --steps, -n, --metrics",
+        ),
+        ("--resume nowhere --base train.batch=4 --data creatures", "does not go with --base, --data"),
         (f"{HUBER} --plugin {TOYS} --recipe toys/gan", "huber needs target"),
         (
             f"{HUBER} --plugin {TOYS} --recipe toys/denoiser --set losses.huber.weight=1,1",

@@ -18,8 +18,9 @@ HUBER = TESTS.parent / "examples" / "huber.py"
 RECIPES = ["toys/denoiser", "toys/gan"]
 
 
-def planned(target=HUBER, axes=None, recipes=RECIPES, seeds=(0, 1)) -> Plan:
-    return make_plan(str(target), [str(TOYS)], recipes, axes, ["train.steps=4"], [], seeds, 8)
+def planned(target=HUBER, axes=None, recipes=RECIPES, seeds=(0, 1), settings=()) -> Plan:
+    settings = ["train.steps=4", *settings]
+    return make_plan(str(target), [str(TOYS)], recipes, axes, settings, [], seeds, 8)
 
 
 @pytest.mark.parametrize(
@@ -65,6 +66,19 @@ def test_a_loss_that_does_not_fit_is_left_out_with_the_reason():
     assert [pair.base.name for pair in plan.pairs] == ["toys-denoiser"]
     (why,) = plan.left_out.values()
     assert "huber needs target, which a one-step model does not have" in why
+
+
+def test_a_loss_of_low_resolution_images_needs_a_model_that_upscales(tmp_path):
+    (tmp_path / "low.py").write_text(
+        "from t2ikit import LossSpec, hookimpl\n"
+        "@hookimpl\ndef t2ikit_losses():\n"
+        "    return [LossSpec('low', lambda config, context: None, needs=frozenset({'low_res'}))]\n"
+    )
+    with pytest.raises(UserError, match="low needs low_res, which a model that samples from text alone"):
+        planned(target=str(tmp_path / "low.py"), recipes=["toys/denoiser"])
+    small = ["generator.channels=[16,16,16]", "generator.head_width=16"]
+    plan = planned(target=str(tmp_path / "low.py"), recipes=["imagen/sr-32-64"], settings=small)
+    assert len(plan.pairs) == 1
 
 
 def test_where_nothing_fits_nothing_is_planned():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 from collections import Counter
@@ -153,9 +154,25 @@ def test_a_run_on_two_sources_goes_on_bit_equal_and_is_evaluated(root: Path, tmp
     assert state_of(tmp_path / "part") == state_of(whole.path)
     results = t2ikit.evaluate(whole, n=4, metrics="colours")
     assert results
+    check_evaluations_of_a_mix(whole, data)
     (root / "b" / "0.txt").write_text("changed")
     with pytest.raises(UserError, match="the data has changed"):
         train_toy(resume=whole.path, set={"train.steps": 9})
+
+
+def check_evaluations_of_a_mix(run, data: list[str]) -> None:
+    """Several SPECs and weights, as training takes them; those of the run's own mix are not others'."""
+    evaluated = functools.partial(t2ikit.evaluate, run, n=2, metrics="colours", write=False)
+    own, turned = evaluated(), evaluated(data=data[::-1])
+    weighted = evaluated(data=data[::-1], set={"data.weights": [1, 3]})
+    told = [found.settings["data"] for found in (own, turned, weighted, evaluated(data=data[0]))]
+    assert len(set(told)) == 4
+    with pytest.raises(UserError, match="2 datasets need as many weights, not 3"):
+        evaluated(data=data, set={"data.weights": [1, 3, 3]})
+    with pytest.raises(UserError, match=r"data\.weights"):
+        evaluated(data=data[0], set={"data.weights": [1, 3]})
+    with pytest.raises(UserError, match="takes options of the sampler and of metrics"):
+        evaluated(set={"data.size": 16})
 
 
 # Streams

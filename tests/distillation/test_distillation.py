@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 import t2ikit
@@ -14,6 +15,7 @@ from conftest import TOYS
 from t2ikit import Draws, Prediction, Step, UserError
 from t2ikit.config.toml import load_toml
 from t2ikit.core.super_resolution import SuperResolution, shrink
+from t2ikit.data.mixing.config import as_spec
 from t2ikit.distillation.configs import MatchingConfig, ScoreLossConfig, StudentConfig
 from t2ikit.distillation.denoiser import LEAST_SIGNAL, CleanDenoiser
 from t2ikit.distillation.distil import completed_by
@@ -259,10 +261,10 @@ def teacher(tmp_path_factory):
     return train_toy(tmp_path_factory.mktemp("distil") / "teacher", TEACHER)
 
 
-def distil(teacher, out, callbacks=(), **settings):
+def distil(teacher, out, callbacks=(), data=None, **settings):
     usual = {**SMALL, "train.save_every": 2, "train.log_every": 1}
     options = {"plugins": TOYS, "device": "cpu", "progress": False, "callbacks": callbacks}
-    return t2ikit.distil(teacher, out=out, set={**usual, **settings}, **options)
+    return t2ikit.distil(teacher, out=out, data=data, set={**usual, **settings}, **options)
 
 
 def test_a_student_begins_as_its_teacher_and_samples_alone(teacher, tmp_path):
@@ -283,6 +285,18 @@ def test_killed_and_resumed_it_ends_as_if_it_had_never_stopped(teacher, tmp_path
         distil(teacher, tmp_path / "killed", [At(3, kill)], **settings)
     t2ikit.train(TOYS, resume=tmp_path / "killed", device="cpu", progress=False)
     assert state_of(tmp_path / "killed") == state_of(whole.path)
+
+
+def test_a_student_may_learn_from_several_datasets(teacher, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for place in range(3):
+            Image.new("RGB", (16, 16), "red").save(tmp_path / name / f"{place}.png")
+            (tmp_path / name / f"{place}.txt").write_text("a red square")
+    data, settings = [tmp_path / "a", tmp_path / "b"], {"data.weights": [3, 1], "data.size": 16}
+    student = distil(teacher, tmp_path / "student", data=data, **settings, **{"train.steps": 1})
+    assert student.table["data"]["spec"] == as_spec(data)
+    assert student.table["data"]["weights"] == [3, 1]
 
 
 def test_steps_are_those_of_the_student_or_refused(teacher, tmp_path):

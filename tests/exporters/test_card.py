@@ -11,6 +11,7 @@ from types import ModuleType
 
 import pytest
 from huggingface_hub import ModelCard
+from huggingface_hub.repocard_data import model_index_to_eval_results
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
@@ -19,6 +20,7 @@ from test_super_resolution import DENOISER, TINY
 from t2ikit import open_run
 from t2ikit.cli import main
 from t2ikit.exporters.card import CARD, write_model_card
+from t2ikit.exporters.card_metadata import metadata
 from t2ikit.exporters.export import export
 from t2ikit.recipes.read import read_recipe
 from t2ikit.registry.registry import Plugin, Registry
@@ -106,9 +108,11 @@ def test_a_run_of_any_name_has_a_card(trained, model, tmp_path, name):
     shown = visible(name)
     assert card.data.to_dict() == {
         "library_name": "diffusers",
+        "license": "apache-2.0",
         "model_name": shown,
         "pipeline_tag": "text-to-image",
         "tags": ["t2ikit", "text-to-image"],
+        "widget": [{"text": "a green cat with red eyes"}],
     }
     page = rendered(card.text)
     assert page.texts.get("h1", "").strip() == shown.strip()
@@ -170,7 +174,12 @@ def test_settings_and_numbers_are_shown_as_they_are(trained, model, tmp_path, te
     }
     (run.path / "evaluations" / "step-1").mkdir(parents=True)
     (run.path / "evaluations" / "step-1" / "evaluation.json").write_text(json.dumps(evaluation))
-    page = rendered(card_of(run, replace(model, notes=(text,)), tmp_path / "out").text)
+    card = card_of(run, replace(model, notes=(text,)), tmp_path / "out")
+    assert card.data.widget == [{"text": visible(text)}]
+    assert card.data.license is None
+    (result,) = card.data.eval_results
+    assert (result.dataset_name, result.metric_value) == (visible(text), 1.0)
+    page = rendered(card.text)
     shown = {"h1", "h2", "p", "pre", "code", "table", "thead", "tbody", "tr", "th", "td"}
     assert set(page.tags) == shown
     assert page.tags.count("td") == 4
@@ -178,6 +187,42 @@ def test_settings_and_numbers_are_shown_as_they_are(trained, model, tmp_path, te
     assert visible(text).strip() in page.texts["td"]
     assert visible(text).strip() in page.texts["code"]
     assert page.texts["h1"] == "run"
+
+
+def test_the_hub_reads_licence_data_and_figures(trained, model, tmp_path):
+    """From the card alone, as its own library reads it back."""
+    measures = {"prompt-accuracy/joint": {"value": 94.7266, "unit": "%", "n": 64, "provenance": "reader"}}
+    bad = {"mine/infinite": {**measures["prompt-accuracy/joint"], "value": float("inf")}}
+    data = metadata(trained, model, measures | bad)
+    assert model_index_to_eval_results(data.to_dict()["model-index"])[0] == "run"
+    (result,) = data.eval_results
+    assert (result.task_type, result.dataset_name) == ("text-to-image", "creatures")
+    assert result.dataset_revision == trained.info["data_fingerprint"]
+    assert (result.metric_type, result.metric_value) == ("prompt-accuracy/joint", 94.73)
+
+
+@pytest.mark.parametrize(
+    ("spec", "origin", "licence", "datasets"),
+    [
+        ("openmoji", None, "cc-by-sa-4.0", None),
+        ("hf:me/birds:train", None, None, ["me/birds"]),
+        ('mix:["hf:me/birds", "creatures"]', None, None, ["me/birds"]),
+        ("creatures", {"data": "other"}, None, None),
+        ("creatures", {"data": None, "origin": {"data": "other"}}, None, None),
+    ],
+)
+def test_a_licence_is_stated_where_all_data_is_known(
+    trained, model, tmp_path, spec, origin, licence, datasets
+):
+    own = {"data": trained.info["data_fingerprint"]}
+    whole = None if origin is None else {**origin, **(own if origin["data"] is None else {})}
+    info = trained.info | ({"origin": whole} if whole else {})
+    run = replace(
+        trained, table={**trained.table, "data": {**trained.table["data"], "spec": spec}}, info=info
+    )
+    card = card_of(run, model, tmp_path / "out")
+    assert (card.data.license, card.data.datasets) == (licence, datasets)
+    assert ("Licence: not stated" in card.text) == (licence is None)
 
 
 @pytest.mark.parametrize("name", ["sp ace;rm", "a<img src=x>", "it's"])

@@ -187,7 +187,7 @@ def test_a_model_that_enlarges_takes_images(runs, tmp_path):
 def test_the_card_says_what_it_is(runs, tmp_path):
     export(runs / "imagen", "diffusers", out=tmp_path / "out")
     card = (tmp_path / "out" / "README.md").read_text()
-    assert card.startswith("---\nlibrary_name: diffusers\n")
+    assert card.startswith("---\nlibrary_name: diffusers\nlicense: apache-2.0\n")
     assert "ImagenPipeline.from_pretrained" in card
     assert open_run(runs / "imagen").info["data_fingerprint"] in card
     assert 'use = "imagen/unet"' in card

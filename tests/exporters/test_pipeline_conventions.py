@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -220,6 +222,17 @@ def test_a_callback_that_cannot_be_is_refused(pipeline):
         )
     with pytest.raises(ValueError, match=r"returned latents \(1, 3, 8, 8\) in place of \(1, 3, 16, 16\)"):
         pipeline(PROMPTS[0], callback_on_step_end=lambda *seen: {"latents": torch.zeros(1, 3, 8, 8)})
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+def test_what_a_callback_broke_is_not_put_down_to_the_weights(pipeline, in_place):
+    def broken(given, step, timestep, tensors):
+        if step == 1:
+            tensors["latents"] = tensors["latents"].mul_(math.nan) if in_place else tensors["latents"] / 0
+        return tensors
+
+    with pytest.raises(ValueError, match=r"callback_on_step_end made latents that are not finite .* step 1"):
+        pipeline(PROMPTS[0], callback_on_step_end=broken)
 
 
 def test_a_model_without_steps_refuses_a_callback(pipeline):

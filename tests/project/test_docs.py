@@ -28,6 +28,7 @@ from t2ikit.training.start import FIXED_ON_RESUME
 ROOT = Path(__file__).parents[2]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 PAGES = [ROOT / "README.md", *DOCS]
+OTHERS = [ROOT / f"{name}.md" for name in ("CHANGELOG", "CODE_OF_CONDUCT", "CONTRIBUTING", "SECURITY")]
 HOOKS = [name for name in dir(hookspecs) if name.startswith("t2ikit_")]
 
 
@@ -45,7 +46,7 @@ def anchors(page: Path) -> set[str]:
 
 def test_links_lead_somewhere():
     broken = []
-    for page in PAGES:
+    for page in [*PAGES, *OTHERS]:
         for target, anchor in re.findall(r"\]\((?!http)([^)#]*)#?([^)]*)\)", page.read_text()):
             found = page.parent / target if target else page
             if not found.exists() or (anchor and anchor not in anchors(found)):
@@ -197,13 +198,14 @@ def test_the_python_in_the_docs_runs(code, tmp_path, monkeypatch):
     assert all(tensor.isfinite().all() for tensor in tensors)
 
 
-ARCHITECTURE = ROOT / "docs" / "architecture.md"
+ARCHITECTURE, CONTRIBUTING = ROOT / "docs" / "architecture.md", ROOT / "CONTRIBUTING.md"
 
 
-def test_the_map_names_files_that_exist():
-    named = re.findall(r"`([\w./-]+(?:/|\.(?:py|pyi|md|j2)))`", ARCHITECTURE.read_text())
+@pytest.mark.parametrize(("page", "least"), [(ARCHITECTURE, 60), (CONTRIBUTING, 25)])
+def test_the_maps_name_files_that_exist(page, least):
+    named = re.findall(r"`([\w./-]+(?:/|\.(?:py|pyi|md|j2|yml|cff|txt|toml)))`", page.read_text())
     places = (ROOT, ROOT / "src" / "t2ikit")
-    assert len(named) > 60
+    assert len(named) > least
     assert [name for name in named if not any((place / name).exists() for place in places)] == []
 
 
@@ -216,8 +218,8 @@ def test_the_map_lists_the_folders_in_their_order():
     assert named == [layer for layer in LAYERS if layer != "__main__"]
 
 
-def test_functions_that_the_map_names_exist():
-    table = ARCHITECTURE.read_text().split("## Ten changes")[1]
+def test_functions_that_the_table_names_exist():
+    table = CONTRIBUTING.read_text().split("## Ten changes")[1].split("\n## ")[0]
     rows = [
         line.split("|")[2:4]
         for line in table.splitlines()

@@ -10,7 +10,7 @@ from equal.contestants import CONTESTANTS
 from equal.min_imagen import Respaced
 from equal.table import markdown, verdicts, with_table
 from equal.task import Task, with_neighbours
-from equal_minutes import README, RESULTS, Benchmark, options_of, parse, read
+from equal_minutes import PAGE, RESULTS, Benchmark, options_of, parse, read
 from torch.nn.functional import pad
 
 from t2ikit.text.builtin import default_encoder
@@ -141,8 +141,8 @@ def test_the_table_says_who_reaches_whom():
     assert text.count("- a: of a.") == 1
 
 
-def test_the_readme_has_the_table_of_the_results():
-    page = README.read_text(encoding="utf-8")
+def test_the_page_has_the_table_of_the_results():
+    page = PAGE.read_text(encoding="utf-8")
     assert page == with_table(page, markdown(read(RESULTS)))
     changed = with_table(page, "| 1 |")
     assert "| 1 |" in changed

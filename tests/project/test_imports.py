@@ -26,6 +26,7 @@ LAYERS = (
     "runs",
     "watching",
     "sampling",
+    "demo",
     "metrics",
     "evaluation",
     "training",

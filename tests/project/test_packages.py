@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import venv
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -22,7 +25,10 @@ SHORT = [word for setting in [*IMAGEN, "train.steps=2"] for word in ("--set", se
 
 
 class Environment:
-    """A virtual environment with the wheels; what they depend on is taken from this interpreter's."""
+    """A bare virtual environment with the wheels.
+
+    What they depend on (torch is large) is found in the environment of this interpreter, through a .pth file.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -30,7 +36,16 @@ class Environment:
         pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
         new = new_package("my-loss", "loss", folder)
         sources = [str(package) for package in [*PACKAGES, new]]
-        subprocess.run([*pip, "wheel", "-q", "--no-deps", "-w", wheels, *sources], check=True)
+        build = [
+            *pip,
+            "wheel",
+            "-q",
+            "--no-deps",
+            "--no-build-isolation",
+            "-w",
+            wheels,
+        ]  # by the hatchling here
+        subprocess.run([*build, *sources], check=True)
         venv.create(folder / "venv", with_pip=False)
         self.python = folder / "venv" / "bin" / "python"
         ask = "import sysconfig; print(sysconfig.get_path('purelib'))"
@@ -65,9 +80,94 @@ def test_the_wheel_is_used_and_not_the_clone(environment):
 
 
 @pytest.mark.slow
-def test_the_wheel_says_that_it_is_typed(environment):
+def test_the_wheel_holds_what_is_not_python(environment):
+    site, source = environment.site, ROOT / "src"
     for package in ("t2ikit", "t2ikit_imagen", "t2ikit_gigagan"):
-        assert (environment.site / package / "py.typed").is_file()
+        assert (site / package / "py.typed").is_file()
+    for folder in ("packaged", "watching/page", "registry/scaffold/templates", "distillation/recipes"):
+        files = [path for path in (source / "t2ikit" / folder).rglob("*") if path.is_file()]
+        assert files
+        assert [path for path in files if not (site / path.relative_to(source)).is_file()] == []
+
+
+def contents(wheel: Path) -> dict[str, int]:
+    """The checksums of a wheel's files."""
+    with zipfile.ZipFile(wheel) as archive:
+        return {one.filename: one.CRC for one in archive.infolist()}
+
+
+@pytest.mark.slow
+def test_the_sdist_builds_the_same_wheel_and_both_pass_twine(environment, tmp_path):
+    """As the release does; without isolation, by the hatchling of this environment."""
+    build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", tmp_path, ROOT]
+    subprocess.run(build, check=True, capture_output=True)
+    (wheel,), (sdist,) = tmp_path.glob("*.whl"), tmp_path.glob("*.tar.gz")
+    assert contents(wheel) == contents(environment.folder / "wheels" / wheel.name)
+    with tarfile.open(sdist) as archive:
+        held = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff"} <= held
+    check = [sys.executable, "-m", "twine", "check", "--strict", wheel, sdist]
+    done = subprocess.run(check, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.slow
+def test_the_main_job_runs_from_the_wheel(environment):
+    trained = environment.run("-m", "t2ikit", "train", "--plugin", "imagen", *SHORT, "--out", "main")
+    assert trained.returncode == 0, trained.stderr
+    words = ["sample", "creatures", "a green cat with red eyes", "-n", "1", "--out", "of-creatures"]
+    sampled = environment.run("-m", "t2ikit", *words)
+    assert sampled.returncode == 0, sampled.stderr
+    made = [environment.folder / "main" / "checkpoints", environment.folder / "of-creatures" / "grid.png"]
+    assert all(path.exists() for path in made)
+
+
+TYPED = """
+import t2ikit
+from t2ikit import Batch, Draws, hookimpl
+
+def loss(step: t2ikit.Step) -> float:
+    return float(step.batch.images.mean())
+
+run = t2ikit.train("imagen", set={"train.steps": 2})
+reveal_type(run)
+reveal_type(t2ikit.open_run)
+t2ikit.nothing
+t2ikit.open_run()
+"""
+"""A user's file, whose last two lines are wrong."""
+
+
+@pytest.mark.slow
+def test_a_user_s_type_checker_knows_the_lazy_names(environment):
+    """Of what the wheel stands on nothing is read, which would take minutes."""
+    others = [
+        "torch",
+        "transformers",
+        "diffusers",
+        "accelerate",
+        "pydantic",
+        "typer",
+        "rich",
+        "matplotlib",
+        "numpy",
+    ]
+    skipped = "".join(f"[mypy-{name}.*]\nfollow_imports = skip\n" for name in others)
+    config, file = environment.folder / "mypy.ini", environment.folder / "typed.py"
+    config.write_text("[mypy]\nignore_missing_imports = true\n" + skipped)
+    file.write_text(TYPED)
+    words = ["--config-file", config, "--python-executable", environment.python, "--no-error-summary", file]
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", *map(str, words)],
+        cwd=environment.folder,
+        capture_output=True,
+        text=True,
+    )
+    assert 'Revealed type is "t2ikit.runs.run.Run"' in done.stdout
+    assert re.search(r'Revealed type is "def \(.*\) -> t2ikit.runs.run.Run"', done.stdout), done.stdout
+    errors = re.findall(r"typed\.py:(\d+): error: .*\[([\w-]+)\]", done.stdout)
+    last = TYPED.count("\n")
+    assert errors == [(str(last - 1), "attr-defined"), (str(last), "call-arg")], done.stdout
 
 
 @pytest.mark.slow

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
+import t2ikit
 import t2ikit.testing
+from conftest import TOYS
 from t2ikit import UserError
 from t2ikit.cli import main
 from t2ikit.registry.scaffold.kinds import PartKind
 from t2ikit.registry.scaffold.scaffold import new_package
+from t2ikit.runs.log import read_log
 from t2ikit.testing import examine_plugin, toy_run
 
 ROOT = Path(__file__).parents[2]
@@ -24,6 +27,9 @@ SMALL = {
     "dataset": {"data": {"count": 60, "size": 16}},
 }
 """Options with which a new package is checked, for the time it takes."""
+LOSS = "loss/both-families"
+SHORT = {"train.steps": 2, "train.batch": 4, "train.log_every": 1, "train.samples": 1}
+"""Settings of a training that is over at once."""
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +48,19 @@ def test_a_new_package_passes_the_checks(tmp_path, run, kind):
     part = f"{kind.replace('-', ' ')} my-{kind}/my-{kind}"
     assert any(one.part.startswith(part) for one in results)
     assert f"my_{kind}".replace("-", "_") not in sys.modules
+
+
+def test_a_new_loss_trains_both_families(tmp_path, monkeypatch):
+    folder = new_package("both-families", "loss", tmp_path)
+    monkeypatch.syspath_prepend(str(folder / "src"))
+    plugins = [TOYS, folder / "src" / "both_families" / "plugin.py"]
+    options = {"set": {**SHORT, "losses.both-families.weight": 0.5}, "device": "cpu", "progress": False}
+    for recipe in ("toys/denoiser", "toys/gan"):
+        run = t2ikit.train(plugins, recipe=recipe, out=tmp_path / recipe.replace("/", "-"), **options)
+        log = read_log(run.path / "log.jsonl")
+        values = [line[LOSS] for line in log if LOSS in line]
+        assert len(values) == 2
+        assert min(values) > 0
 
 
 def test_new_packages_pass_their_own_tests(tmp_path, run, monkeypatch):

@@ -1,4 +1,4 @@
-"""The README's commands, run as they are printed and in their order, only shorter."""
+"""The commands of README.md and docs/tour.md, run as they are printed and in their order, only shorter."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ ADDED = {
 }
 
 
-def code_blocks(heading: str) -> list[str]:
-    """The lines of all blocks of commands below a heading of the README."""
-    section = re.split(r"^## ", (ROOT / "README.md").read_text(), flags=re.MULTILINE)
+def code_blocks(page: str, heading: str) -> list[str]:
+    """The lines of all blocks of commands below a heading of a page."""
+    section = re.split(r"^## ", (ROOT / page).read_text(), flags=re.MULTILINE)
     text = next(part for part in section if part.startswith(heading))
     return [line for block in re.findall(r"```\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
 
@@ -87,7 +87,7 @@ def test_the_tour_runs_as_printed_and_in_order(clone):
     programs = f"{clone / '.programs'}{os.pathsep}{os.environ['PATH']}"
     env = {**os.environ, "PATH": programs, "OMP_NUM_THREADS": "1"}
     options = {"env": env, "capture_output": True, "text": True, "timeout": 300, "check": False}
-    lines = [*code_blocks("Two commands"), *code_blocks("Five minutes")]
+    lines = [*code_blocks("README.md", "Two commands"), *code_blocks("docs/tour.md", "Five minutes")]
     for number, words in enumerate(commands(lines)):
         program, *rest = shortened(words)
         if program == "t2ikit" and number > 0:
@@ -98,7 +98,7 @@ def test_the_tour_runs_as_printed_and_in_order(clone):
 
 
 def test_the_tour_is_read_whole():
-    found = commands(code_blocks("Five minutes"))
+    found = commands(code_blocks("docs/tour.md", "Five minutes"))
     assert len(found) >= 12
     assert {words[1] for words in found if words[0] == "t2ikit"} >= {
         *("train", "sample", "evaluate", "compare", "export", "data", "memory", "runs"),

@@ -207,6 +207,28 @@ def test_a_mistake_is_found_by_name(tmp_path, source, check):
     assert all((found[check].expected, found[check].found, found[check].fix))
 
 
+def test_one_mistake_is_said_once(tmp_path):
+    """A loss that counts its calls neither repeats nor is the mean over micro-batches; the first is said."""
+    source = """
+COUNT = []
+
+def drifting(step):
+    COUNT.append(1)
+    image, weight = step.prediction.images[-1], step.prediction.image_weight
+    return (weight * image.square().mean((1, 2, 3))).mean() * len(COUNT)
+
+@hookimpl
+def t2ikit_losses():
+    return [LossSpec("part", lambda config, context: drifting)]
+"""
+    results = examine_plugin(write(tmp_path, source))
+    assert {one.check for one in results if one.status == "failed"} == {"randomness"}
+    (note, *_) = (one for one in results if one.check == "mean over the batch")
+    assert note.status == "note"
+    assert note.found == 'it fails too, as it may where "randomness" fails'
+    assert note.fix == 'mend "randomness", then check again'
+
+
 @pytest.mark.parametrize("source", GOOD.values(), ids=GOOD)
 def test_what_has_no_mistake_passes(tmp_path, source):
     results = examine_plugin(write(tmp_path, source))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ from t2ikit.data.loader import BatchLoader
 from t2ikit.data.mixing.mixed import Mixed
 from t2ikit.evaluation.images import Canvas
 from t2ikit.exporters.export import export
+from t2ikit.exporters.pipeline_calls import shape_called
 from t2ikit.pipeline import TextToImagePipeline
 from t2ikit.recipes.read import read_recipe
 from t2ikit.registry.registry import Registry
@@ -274,6 +276,9 @@ def test_an_export_makes_any_shape(run, tmp_path):
         pipeline("a thing", width=18)
     with pytest.raises(ValueError, match="height=0"):
         pipeline("a thing", height=0)
+    says = "height=8, width=64: images of this shape cannot be sampled; it takes width:height from 1:2 to 2:1"
+    with pytest.raises(ValueError, match=says):
+        pipeline("a thing", height=8, width=64)
 
 
 def test_an_evaluation_measures_each_image_whole(run):
@@ -315,6 +320,19 @@ def test_what_cannot_work_is_refused(data, monkeypatch):
     monkeypatch.setattr(folders, "LARGE", 3)
     with pytest.raises(UserError, match="opened one by one"):
         opened(data, captions="file_name", templates=("a {caption}",))
+
+
+def test_an_aspect_is_read_before_anything_is_opened(tmp_path):
+    for given in ("3:1", "wide", ""):
+        with pytest.raises(UserError, match="images of this shape cannot be sampled"):
+            t2ikit.sample(tmp_path / "none", "a thing", aspect=given, device="cpu")
+
+
+def test_shapes_that_were_trained_on_have_no_limit():
+    denoiser, odd = SimpleNamespace(shape_multiple=8), (8, 24)
+    assert shape_called(16, denoiser, [odd], height=8, width=24) == odd
+    with pytest.raises(ValueError, match="cannot be sampled"):
+        shape_called(16, denoiser, height=8, width=24)
 
 
 def test_models_of_squares_know_no_aspect(data, tmp_path):

@@ -18,8 +18,10 @@ from t2ikit import UserError
 from t2ikit.cli import main
 from t2ikit.runs.files import LOCK
 from t2ikit.runs.log import cut_after
+from t2ikit.utils.serving import ports
+from t2ikit.utils.serving.hosts import is_expected
 from t2ikit.watching import server as watch_server
-from t2ikit.watching.answers import FILES, PAGE, is_expected
+from t2ikit.watching.answers import FILES, PAGE
 from t2ikit.watching.server import WatchServer, start_server
 from t2ikit.watching.watched import WatchedRun, open_watched
 
@@ -279,8 +281,8 @@ def test_a_taken_port(tmp_path, monkeypatch, capsys):
         assert free != other.server_port
         monkeypatch.setattr(watch_server, "PORT", other.server_port)
         with start_server(open_watched([run]), "127.0.0.1") as next_one:
-            assert other.server_port < next_one.server_port < other.server_port + watch_server.TRIED
-        monkeypatch.setattr(watch_server, "TRIED", 1)
+            assert other.server_port < next_one.server_port < other.server_port + ports.TRIED
+        monkeypatch.setattr(ports, "TRIED", 1)
         with pytest.raises(UserError, match="cannot be used"):
             start_server(open_watched([run]), "127.0.0.1")
 

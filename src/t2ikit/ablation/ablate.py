@@ -21,7 +21,7 @@ from t2ikit.recipes.settings import Plugins, Settings, as_settings
 from t2ikit.training.train import as_path
 from t2ikit.utils.files import write_json, write_report
 
-STEPS, SEEDS = 200, 3
+STEPS, SEEDS, PROMPTS = 200, 3, 256
 
 
 @checked
@@ -33,9 +33,9 @@ def ablate(
     set: Mapping[str, Any] | Sequence[str] | None = None,
     base: Settings = None,
     data: str | Path | Sequence[str | Path] = (),
-    seeds: int | Sequence[int] = SEEDS,
-    steps: int = STEPS,
-    n: int = 256,
+    seeds: int | Sequence[int] | None = None,
+    steps: int | None = None,
+    n: int | None = None,
     metrics: str | Sequence[str] = (),
     out: str | Path | None = None,
     resume: str | Path | None = None,
@@ -56,8 +56,8 @@ def ablate(
         set: what is tested: keys with a value or a list of values; or "KEY=A,B" strings.
         base: settings of all runs, with and without, as `train` takes them.
         data, device, progress: as in `train`.
-        seeds: how many, from 0; or which.
-        steps, n: of training; prompts of each evaluation.
+        seeds: how many, from 0; or which. None: 3.
+        steps, n: of training, None: 200; prompts of each evaluation, None: 256.
         metrics: as in `evaluate`.
         out: folder; None takes runs/ablate-001 and so on.
         resume: the folder of an ablation to go on with, in place of all else.
@@ -65,16 +65,44 @@ def ablate(
     Raises:
         UserError: what cannot work, before anything is trained.
     """
+    runs: dict[str, Any] = {"data": data, "seeds": seeds, "steps": steps, "n": n, "metrics": metrics}
+    asked: dict[str, Any] = {"target": target, "plugin": plugin, "recipe": recipe, "set": set, "base": base}
     if resume is not None:
-        check_alone(target=target, plugin=plugin, recipe=recipe, set=set, base=base, data=data, out=out)
-        check_sources(plan := read_plan(Path(resume).expanduser()))
-        return carry_out(Path(resume).expanduser(), plan, device, progress)
-    settings = [*as_settings(base), f"train.steps={_positive('steps', steps)}"]
-    recipes, specs, chosen = _texts(recipe), _texts(data), _texts(metrics)
-    tested = None if target is None else str(target)
-    runs = (settings, specs, _seeds(seeds), _positive("n", n), ",".join(chosen).split(",") if chosen else ())
-    plan = make_plan(tested, _texts(plugin), recipes, set, *runs)
-    return carry_out(find_folder(plan, as_path(out)), plan, device, progress)
+        check_alone(**asked, **runs, out=out)
+        folder = Path(resume).expanduser()
+        check_sources(plan := read_plan(folder))
+    else:
+        plan = _planned(**asked, **runs)
+        folder = find_folder(plan, as_path(out))
+    return carry_out(folder, plan, device, progress)
+
+
+def _planned(
+    target: str | Path | None,
+    plugin: Plugins,
+    recipe: str | Path | Sequence[str | Path],
+    set: Mapping[str, Any] | Sequence[str] | None,
+    base: Settings,
+    data: str | Path | Sequence[str | Path],
+    seeds: int | Sequence[int] | None,
+    steps: int | None,
+    n: int | None,
+    metrics: str | Sequence[str],
+) -> Plan:
+    """The plan of what was asked for."""
+    settings = [*as_settings(base), f"train.steps={_positive('steps', steps, STEPS)}"]
+    chosen = _texts(metrics)
+    return make_plan(
+        None if target is None else str(target),
+        _texts(plugin),
+        _texts(recipe),
+        set,
+        settings,
+        _texts(data),
+        _seeds(SEEDS if seeds is None else seeds),
+        _positive("n", n, PROMPTS),
+        ",".join(chosen).split(",") if chosen else (),
+    )
 
 
 def _texts(given: str | Path | Sequence[str | Path]) -> list[str]:
@@ -83,7 +111,7 @@ def _texts(given: str | Path | Sequence[str | Path]) -> list[str]:
 
 def _seeds(given: int | Sequence[int]) -> list[int]:
     if isinstance(given, int):
-        return list(range(_positive("seeds", given)))
+        return list(range(_positive("seeds", given, SEEDS)))
     if not given or len({*given}) < len(given):
         raise UserError(
             f"{option('seeds')}: each seed is trained once",
@@ -94,7 +122,10 @@ def _seeds(given: int | Sequence[int]) -> list[int]:
     return list(given)
 
 
-def _positive(name: str, value: int) -> int:
+def _positive(name: str, value: int | None, default: int) -> int:
+    """A number that is asked for; None is the default."""
+    if value is None:
+        return default
     if value < 1:
         raise UserError(
             f"{option(name)}: there is nothing to do",
@@ -111,7 +142,9 @@ def check_alone(**others: object) -> None:
     Raises:
         UserError: one of `others` is given.
     """
-    given = [option(name) for name, value in others.items() if value]
+    given = [
+        option(name) for name, value in others.items() if value is not None and value not in ((), [], {})
+    ]
     if given:
         raise UserError(
             f"{option('resume')} does not go with {', '.join(given)}",

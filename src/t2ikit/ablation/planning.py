@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from t2ikit.ablation.plan import Base, Pair, Plan, Variant, digests
 from t2ikit.ablation.variants import Axes, losses_of, make_variants, read_axes
 from t2ikit.data.mixing.config import as_spec
 from t2ikit.errors import UserError, each_of
+from t2ikit.recipes.compose import build_model
 from t2ikit.recipes.read import read_recipe
 from t2ikit.recipes.recipe import Recipe
 from t2ikit.registry.registry import Registry
@@ -111,13 +114,9 @@ def fitted(
     """
     spec = as_spec(list(data)) if data else None
     recipe = read_recipe(registry, base.recipe, data=spec, settings=[*settings, *variant.settings])
-    one_step = recipe.parts["sampler"].entry.spec.requires == "OneStep"
     for name, use in recipe.losses.items():
-        needs = set(use.part.entry.spec.needs)
-        missing = sorted(needs & DENOISING) if one_step else []
-        missing += ["critic"] if "critic" in needs and not recipe.critics else []
+        missing, kind = _missing(registry, recipe, set(use.part.entry.spec.needs))
         if missing:
-            kind = "a one-step model" if one_step else "a recipe without critics"
             raise UserError(
                 f"the loss {name} needs {' and '.join(missing)}, which {kind} does not have",
                 expected="a loss that fits the recipe",
@@ -125,3 +124,23 @@ def fitted(
                 fix=f"leave {base.recipe} out",
             )
     return recipe
+
+
+def _missing(registry: Registry, recipe: Recipe, needs: set[str]) -> tuple[list[str], str]:
+    """What a loss needs and a recipe does not have, and what kind of recipe that is."""
+    one_step = recipe.parts["sampler"].entry.spec.requires == "OneStep"
+    if one_step and needs & DENOISING:
+        return sorted(needs & DENOISING), "a one-step model"
+    if "critic" in needs and not recipe.critics:
+        return ["critic"], "a recipe without critics"
+    if "low_res" in needs and not _upscales(registry, recipe):
+        return ["low_res"], "a model that samples from text alone"
+    return [], ""
+
+
+def _upscales(registry: Registry, recipe: Recipe) -> bool:
+    """Whether the generator is one of super-resolution, which it says once it is built."""
+    data = recipe.parts["data"].config
+    of_images = {"image_channels": data.image_channels}
+    model = build_model(recipe, registry, torch.device("cpu"), data.size, **of_images)
+    return model.generator.super_resolution is not None

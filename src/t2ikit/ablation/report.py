@@ -42,11 +42,10 @@ def render(
     return environment.from_string(template.read_text(encoding="utf-8")).render(
         style=page_style(),
         title="t2ikit ablate: " + ", ".join(dict.fromkeys(pair.variant.label for pair in plan.pairs)),
-        made=f"t2ikit {__version__}, {first.device}",
+        made=", ".join(filter(None, (f"t2ikit {__version__}", first.device))),
         verdict=verdict,
         plan=plan,
         results=[_shown(folder, plan, one, records) for one in results],
-        left_out=plan.left_out,
         not_measured=first.not_measured,
     )
 
@@ -78,7 +77,7 @@ def _cells(row: Row, decides: bool, found: str) -> dict[str, str]:
         "with_it": f"{number(row.with_it, row.unit)} {row.unit}",
         "difference": f"{signed(row.difference.mean, row.unit)} {row.difference_unit}",
         "interval": interval(row),
-        "mark": "best" if decides and found == "helps" else "",
+        "mark": {"helps": "best", "harms": "worst"}.get(found, "") if decides else "",
     }
 
 

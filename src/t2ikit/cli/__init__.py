@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
@@ -15,6 +16,7 @@ from t2ikit.cli import (
     ablate,
     compare,
     data,
+    demo,
     distil,
     evaluate,
     export,
@@ -49,6 +51,7 @@ for _module in (
     runs,
     watch,
     sample,
+    demo,
     evaluate,
     compare,
     ablate,
@@ -89,11 +92,19 @@ def _root(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and give its exit status; `arguments` default to those of the process."""
     set_verbosity(Verbosity.normal)
+    _print_anything()
     try:
         with quiet_libraries():
             return _run(arguments)
     finally:
         set_verbosity(Verbosity.normal)
+
+
+def _print_anything() -> None:
+    """Where output is not UTF-8, as in a pipe on Windows, what it lacks appears as its number."""
+    out = sys.stdout
+    if isinstance(out, io.TextIOWrapper) and out.errors == "strict" and "utf" not in out.encoding.lower():
+        out.reconfigure(errors="backslashreplace")
 
 
 def _run(arguments: Sequence[str] | None) -> int:

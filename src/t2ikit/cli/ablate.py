@@ -24,6 +24,13 @@ Tested = Annotated[
 Base = Annotated[
     list[str] | None, typer.Option(metavar="KEY=VALUE", help="A setting of all runs; may be repeated.")
 ]
+Seeds = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="Pairs of runs of each recipe. Default: 3.")
+]
+TrainingSteps = Annotated[int | None, typer.Option(min=1, help="Sets train.steps of each run. Default: 200.")]
+Prompts = Annotated[
+    int | None, typer.Option("-n", min=1, help="Number of prompts of each evaluation. Default: 256.")
+]
 Resume = Annotated[
     Path | None, typer.Option(metavar="FOLDER", help="Go on with this ablation, in place of all else.")
 ]
@@ -36,9 +43,9 @@ def command(
     settings: Tested = None,
     base: Base = None,
     data: Data = None,
-    seeds: Annotated[int, typer.Option(metavar="N", min=1, help="Pairs of runs of each recipe.")] = 3,
-    steps: Annotated[int, typer.Option(min=1, help="Sets train.steps of each run.")] = 200,
-    n: Annotated[int, typer.Option("-n", min=1, help="Number of prompts of each evaluation.")] = 256,
+    seeds: Seeds = None,
+    steps: TrainingSteps = None,
+    n: Prompts = None,
     metrics: Annotated[str | None, typer.Option(help="Metrics, as for t2ikit evaluate.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder. Default: runs/ablate-001.")] = None,
     resume: Resume = None,

@@ -69,6 +69,7 @@ METAVARS = {
     "sweep": "KEY=A,B,...",
     "target": "PATH|NAME",
     "upscale": "RUN",
+    "waiting": "N",
 }
 """What stands for a value in help and usage, by the parameter's name; choices list themselves."""
 

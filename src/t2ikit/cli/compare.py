@@ -17,7 +17,8 @@ def command(
     out: Annotated[Path, typer.Option(help="HTML file to write.")],
     prompts: Annotated[Path | None, typer.Option(help="A text file of prompts, one per line.")] = None,
     data: Annotated[
-        str | None, typer.Option(help="Take the prompts from this dataset, not the runs' own.")
+        list[str] | None,
+        typer.Option(help="Take the prompts from this dataset, not the runs' own; may be repeated."),
     ] = None,
     metrics: Annotated[str | None, typer.Option(help="Metrics, as for t2ikit evaluate.")] = None,
     n: Annotated[int, typer.Option("-n", min=1, help="Number of prompts to evaluate.")] = 256,
@@ -38,7 +39,7 @@ def command(
         runs,
         out=out,
         prompts=[] if prompts is None else read_prompts([], prompts),
-        data=data,
+        data=data or None,
         metrics=() if metrics is None else metrics,
         n=n,
         seed=seed,

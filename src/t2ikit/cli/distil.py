@@ -21,7 +21,10 @@ def command(
     recipe: Annotated[
         str | None, typer.Option(help="A recipe's name or a TOML file. Default: t2ikit/distil.")
     ] = None,
-    data: Annotated[str | None, typer.Option(help="A dataset in place of the run's own.")] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(help="A dataset in place of the run's own; may be repeated, to mix them."),
+    ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="KEY=VALUE, overrides the recipe; may be repeated.")
     ] = None,
@@ -47,7 +50,7 @@ def command(
         steps=steps,
         calls=calls,
         recipe=recipe,
-        data=data,
+        data=data or None,
         set=settings,
         seed=seed,
         device=device.value,

@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 Images = Annotated[
     Path | None, typer.Option(help="Instead of a run, measure the images of this folder; needs --data.")
 ]
-Data = Annotated[str | None, typer.Option(help="Take the prompts from this dataset, not the run's own.")]
+Data = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Take the prompts from this dataset, not the run's own; may be repeated, to mix them: "
+        "--set data.weights=[3,1]."
+    ),
+]
 Metrics = Annotated[
     str | None,
     typer.Option(
@@ -76,7 +82,7 @@ def command(
     if json is not None:
         check_target(json)
     options: dict[str, Any] = {
-        "data": data,
+        "data": data or None,
         "metrics": () if metrics is None else metrics,
         "n": n,
         "seed": seed,

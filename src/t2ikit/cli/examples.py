@@ -30,6 +30,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "t2ikit sample runs/imagen-001 --prompts prompts.txt -n 2 --guidance 1 --guidance 3",
         't2ikit sample runs/imagen-001 "a red cat" --image cat.png --strength 0.6',
     ),
+    "demo": (
+        "t2ikit demo",
+        "t2ikit demo runs/imagen-001 runs/gigagan-001 --port 8000",
+    ),
     "evaluate": (
         "t2ikit evaluate runs/imagen-001 --metrics prompt-accuracy -n 1024",
         "t2ikit evaluate runs/imagen-001 --sweep guidance=1,3,5 --json sweep.json",
@@ -42,7 +46,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "ablate": (
         "t2ikit ablate ./examples/huber.py --plugin imagen --steps 200",
-        "t2ikit ablate --plugin imagen --set losses.denoise.weight=0.5,2 --seeds 5",
+        "t2ikit ablate --plugin imagen --set train.ema_decay=0.98,0.99 --seeds 5",
     ),
     "export": (
         "t2ikit export runs/imagen-001 --format diffusers --out my-model",

@@ -90,11 +90,13 @@ def command(
     device: Annotated[Device, typer.Option(help="Device to compute on.")] = Device.auto,
 ) -> None:
     """Sample images from a trained run; write PNG files and a labelled grid."""
+    from t2ikit.core.shapes import checked_aspect
     from t2ikit.runs.open import open_run
     from t2ikit.sampling.outputs import check_output
     from t2ikit.sampling.sample import read_prompts, sample
 
-    how: dict[str, Any] = {"image": image, "mask_image": mask, "strength": strength, "aspect": aspect}
+    how: dict[str, Any] = {"image": image, "mask_image": mask, "strength": strength}
+    how |= {"aspect": checked_aspect(aspect), "checkpoint": checkpoint, "ema": ema, "seed": seed}
     wanted, opened = read_prompts(prompt or [], prompts), open_run(run)
     check_output(opened, out)  # before anything is computed
     samples = sample(
@@ -108,9 +110,6 @@ def command(
         negative_prompt=negative,
         upscale=upscale or (),
         weights=weights.value,
-        checkpoint=checkpoint,
-        ema=ema,
-        seed=seed,
         device=device.value,
         plugins=plugin or (),
         **how,

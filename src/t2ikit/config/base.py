@@ -33,6 +33,11 @@ class DatasetConfig(Config):
         return 3
 
     @property
+    def random_crops(self) -> bool:
+        """Whether training shows another part of an image each time."""
+        return False
+
+    @property
     def image_shapes(self) -> tuple[tuple[int, int], ...]:
         """Height and width that its images may have: of several, each batch is of one."""
         return ((self.size, self.size),)

@@ -19,6 +19,8 @@ RATIOS = (1.0, 5 / 4, 4 / 3, 3 / 2, 16 / 9, 2.0)
 """Of the long side to the short one: those of screens and photographs. Beyond 2, the short side of an image
 with as many pixels as a square would have too few of them."""
 MOST = RATIOS[-1]
+ODD, LIMIT = "images of this shape cannot be sampled", "width:height from 1:2 to 2:1"
+"""What is said of a shape beyond `MOST`."""
 LESS = 0.5
 """How much a wrong number of pixels counts against a wrong ratio of the sides."""
 
@@ -63,6 +65,22 @@ def shown(shape: Shape) -> str:
     return f"{shape[1]} x {shape[0]}"
 
 
+def within_limit(ratio: float) -> bool:
+    """Whether images of this ratio of width to height can be sampled."""
+    return 1 / MOST <= ratio <= MOST
+
+
+def checked_aspect(given: str | float | None) -> str | float | None:
+    """What was given as an aspect, where `aspect_ratio` takes it or there is none.
+
+    Raises:
+        UserError: it does not.
+    """
+    if given is not None:
+        aspect_ratio(given)
+    return given
+
+
 def aspect_ratio(given: str | float) -> float:
     """Width over height, of "3:2" or a number.
 
@@ -72,10 +90,10 @@ def aspect_ratio(given: str | float) -> float:
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(?:[:/x]\s*(\d+(?:\.\d+)?))?\s*", str(given))
     width, height = (float(found[1]), float(found[2] or 1)) if found else (0.0, 0.0)
     ratio = width / height if height else 0.0
-    if not 1 / MOST <= ratio <= MOST:
+    if not within_limit(ratio):
         raise UserError(
-            f"{option('aspect')} {given}: images of this shape cannot be sampled",
-            expected="width:height from 1:2 to 2:1",
+            f"{option('aspect')} {given}: {ODD}",
+            expected=LIMIT,
             got=given,
             fix=f"{option('aspect')} 3:2, or leave it out for squares",
         )

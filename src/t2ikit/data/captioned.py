@@ -19,7 +19,8 @@ from t2ikit.core.rng import derive_seed
 from t2ikit.core.shapes import Shape
 from t2ikit.data.captions import WeightedCaptions
 from t2ikit.data.configs import PLACE, CaptionedConfig
-from t2ikit.data.decoded_cache import DecodedImages, fit_note, prepare, reading_of
+from t2ikit.data.decoded_cache import DecodedImages, fit_note, how_to_fit, prepare, reading_of
+from t2ikit.data.feed.random_crops import RandomCrops, square
 from t2ikit.data.problems import UNREADABLE_IMAGE, Problems
 from t2ikit.data.source import Entry, Layout, Source
 from t2ikit.errors import UserError
@@ -31,7 +32,7 @@ MIRRORED = "#mirrored"
 _WORD = re.compile(r"\w+")
 
 
-class CaptionedImages(Dataset):
+class CaptionedImages(Dataset, RandomCrops):
     """Entries with captions in two splits, whose images are read as `config` says.
 
     Attributes:
@@ -41,6 +42,11 @@ class CaptionedImages(Dataset):
 
     config: CaptionedConfig
     entries: Mapping[Split, Sequence[Entry]]
+
+    @property
+    def crops_at_random(self) -> bool:
+        """Whether training shows another part of an image each time."""
+        return self.config.random_crops
 
     def size(self, split: Split) -> int:
         """Number of images; with `flip` those of training that may be mirrored count twice."""
@@ -69,15 +75,24 @@ class CaptionedImages(Dataset):
 
     def record(self, split: Split, index: int) -> Record:
         """Image `index`, (C, size, size) uint8."""
+        return self._record(split, index)
+
+    def cropped(self, split: Split, index: int, number: int) -> Record:
+        """Image `index`, cropped where `number`, 0 or more, says."""
+        return self._record(split, index, number)
+
+    def _record(self, split: Split, index: int, number: int | None = None) -> Record:
         entry, mirrored = self._entry(split, index)
         image, captions = self._image(entry), self._captions(entry)
+        if self.crops_at_random:
+            image = square(image, number)
         if mirrored:
             return Record(image.flip(-1), captions, entry.name + MIRRORED)
         return Record(image, captions, entry.name)
 
     @abstractmethod
     def _image(self, entry: Entry) -> Tensor:
-        """An entry's image, (C, size, size) uint8."""
+        """An entry's image, (C, size, size) uint8; longer where it is to be cropped at random."""
 
     def captions(self, split: Split, index: int) -> tuple[str, ...]:
         """All captions of image `index`, in every template."""
@@ -130,7 +145,7 @@ class Captioned(CaptionedImages):
         usable = [entry for place, entry in enumerate(source.entries) if place not in self.decoded.bad]
         check_usable(source.problems, len(usable), config, least)
         self.entries = self._split(usable)
-        self.notes = (*fit_note(self.decoded, config.fit), *self.notes)
+        self.notes = (*fit_note(self.decoded, how_to_fit(config)), *self.notes)
         self._place = {entry.name: place for place, entry in enumerate(source.entries)}
         self.warnings = warnings_of(source.problems, len(usable))
         self.trained_prompts = not self.entries["validation"]
@@ -159,7 +174,7 @@ class Captioned(CaptionedImages):
 
     def shapes(self, split: Split) -> list[Shape] | None:
         """Height and width of each image, where they are in buckets."""
-        if not self.decoded.shapes:
+        if self.config.fit != "buckets":
             return None
         indices = range(self.size(split))
         return [self.decoded.shapes[self._place[self._entry(split, index)[0].name]] for index in indices]

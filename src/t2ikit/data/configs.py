@@ -50,7 +50,9 @@ class CaptionedConfig(DatasetConfig):
     channels: Literal["rgb", "rgba", "gray"] = "rgb"
     """rgba: learn transparency, too, with nothing behind it; gray: one channel"""
     fit: Literal["crop", "pad", "stretch", "buckets"] = "crop"
-    """images that are not square: crop the centre, pad with the background, stretch, or buckets by shape"""
+    """images that are not square: crop, pad with the background, stretch, or buckets by shape"""
+    crop: Literal["center", "random"] = "center"
+    """with fit=crop: always the centre, or in training another part of the image each time"""
     bucket_step: int = Field(8, ge=1, le=256)
     """with fit=buckets: height and width are multiples of it, and about as many pixels as size x size"""
     flip: bool = False
@@ -70,6 +72,11 @@ class CaptionedConfig(DatasetConfig):
         return {"gray": 1, "rgb": 3, "rgba": 4}[self.channels]
 
     @property
+    def random_crops(self) -> bool:
+        """Whether training shows another part of an image each time."""
+        return self.crop == "random"
+
+    @property
     def image_shapes(self) -> tuple[tuple[int, int], ...]:
         """The square, or the buckets."""
         from t2ikit.core.shapes import bucket_shapes
@@ -84,6 +91,12 @@ class CaptionedConfig(DatasetConfig):
                 f"with fit=buckets, size must be a multiple of bucket_step ({self.bucket_step}), such as "
                 f"{near}; it is {self.size}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _is_cropped(self) -> Self:
+        if self.random_crops and self.fit != "crop":
+            raise ValueError(f"crop=random needs fit=crop: fit={self.fit} leaves nothing to choose")
         return self
 
     @field_validator("background")

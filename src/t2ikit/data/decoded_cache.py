@@ -26,7 +26,7 @@ from torch import Tensor
 
 from t2ikit.core.shapes import Shape, shown
 from t2ikit.data.configs import CaptionedConfig
-from t2ikit.data.image_files import UNREADABLE, open_image, read_image
+from t2ikit.data.image_files import LONGEST, UNREADABLE, open_image, read_image
 from t2ikit.data.source import Entry, Source, digest
 from t2ikit.errors import UserError
 from t2ikit.utils.files import cache_folder, write_json
@@ -40,9 +40,10 @@ FITTED = {
     "crop": "cropped to their centre",
     "pad": "padded",
     "stretch": "stretched",
+    "random": "cropped elsewhere each time they are shown, held-out ones to their centre",
     "buckets": "in buckets of about their shape",
 }
-"""What is done to images that are not square, by `data.fit`."""
+"""What is done to images that are not square, by `how_to_fit`."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,13 @@ class DecodedImages:
 
     Attributes:
         pixels: (N, C, size, size) uint8, in the order of the source's entries; zeros where `bad`. Of images
-            in buckets (N, C, M): the pixels of a channel row by row, and zeros after them.
+            that are no squares (N, C, M): the pixels of a channel row by row, and zeros after them.
         digests: a hash of each image file, "" if it could not be read at all.
         sizes: original width and height of each image, pixels; 0, 0 where `bad`.
         bad: why an image is unusable, by its place.
         path: the file of the pixels.
-        shapes: height and width of each decoded image in buckets, pixels; empty where all are squares.
+        shapes: height and width of each decoded image, pixels: in buckets, or to be cropped at random; empty
+            where all are squares.
     """
 
     pixels: Tensor
@@ -121,16 +123,21 @@ def _workers() -> int:
     return min(8, os.cpu_count() or 1)
 
 
+def how_to_fit(config: CaptionedConfig) -> str:
+    """`data.fit`, or "random" where that is crop and the place is random."""
+    return "random" if config.random_crops else config.fit
+
+
 def how_to_read(config: CaptionedConfig) -> tuple[int, str, str, int, tuple[Shape, ...]]:
     """What `read_image` takes besides the file."""
-    return config.size, config.background, config.fit, config.image_channels, config.image_shapes
+    return config.size, config.background, how_to_fit(config), config.image_channels, config.image_shapes
 
 
 def reading_of(config: CaptionedConfig) -> list[Any]:
     """The options that decide about pixels. Channels came later: old caches are of RGB."""
     channels = [] if config.channels == "rgb" else [config.channels]
     shapes = [config.image_shapes] if config.fit == "buckets" else []
-    return [config.size, config.background, config.fit, *channels, *shapes]
+    return [config.size, config.background, how_to_fit(config), *channels, *shapes]
 
 
 def _open(path: Path, shape: tuple[int, ...]) -> DecodedImages | None:
@@ -167,6 +174,8 @@ def _write(path: Path, source: Source, config: CaptionedConfig) -> None:
 
 def _shape(source: Source, config: CaptionedConfig) -> tuple[int, ...]:
     count = max(len(source.entries), 1)  # nothing cannot be mapped
+    if config.random_crops:
+        return (count, config.image_channels, LONGEST * config.size**2)
     if config.fit == "buckets":
         return (count, config.image_channels, max(height * width for height, width in config.image_shapes))
     return (count, config.image_channels, config.size, config.size)
@@ -176,6 +185,7 @@ def _decode_all(source: Source, config: CaptionedConfig, pixels: np.memmap) -> d
     """Fill in the pixels; returns the contents of the JSON."""
     entries = source.entries
     shapes: list[Shape] = [(config.size, config.size)] * len(entries)
+    of_several_shapes = pixels.ndim == 3
 
     def decode(place: int) -> tuple[str, tuple[int, int], str | None]:
         content_digest = ""
@@ -185,7 +195,7 @@ def _decode_all(source: Source, config: CaptionedConfig, pixels: np.memmap) -> d
             with open_image(io.BytesIO(content)) as opened:
                 size = opened.size
             image = read_image(io.BytesIO(content), *how_to_read(config)).numpy()
-            if config.fit == "buckets":
+            if of_several_shapes:
                 shapes[place] = image.shape[1:]
                 pixels[place, :, : image[0].size] = image.reshape(len(image), -1)
             else:
@@ -203,7 +213,7 @@ def _decode_all(source: Source, config: CaptionedConfig, pixels: np.memmap) -> d
                 bad[place] = why
             progress(done, len(entries))
     found = {"digests": digests, "sizes": sizes, "bad": bad}
-    return found | ({"shapes": shapes} if config.fit == "buckets" else {})
+    return found | ({"shapes": shapes} if of_several_shapes else {})
 
 
 def reason(error: BaseException) -> str:
@@ -230,16 +240,33 @@ def refuse_buckets(config: CaptionedConfig, label: str, why: str) -> None:
 
 
 def fit_note(decoded: DecodedImages, fit: str) -> tuple[str, ...]:
-    """What is done to images that are not square, in one line; none where all of them are."""
+    """What is done to images that are not square, in one line.
+
+    None where all are square, unless they were to be cropped at random.
+
+    Args:
+        decoded: the images.
+        fit: from `how_to_fit`.
+    """
     shapes = [size for place, size in enumerate(decoded.sizes) if place not in decoded.bad]
     oblong = sum(width != height for width, height in shapes)
     if not oblong:
-        return ()
+        return ("all images are square: data.crop=random changes nothing",) if fit == "random" else ()
     more = "; --set data.fit=pad keeps all of them" if fit == "crop" else ""
+    long = sum(max(size) > LONGEST * min(size) for size in shapes)
+    if fit == "random" and long:
+        more = f"; of {long:,} that are longer than {LONGEST}:1, the middle {LONGEST}:1 is used"
     if fit == "buckets":
         buckets = ", ".join(map(shown, sorted(set(decoded.shapes))))
         more = f" ({buckets} px), at most {_cut(decoded):.0%} of a side cut off"
     return (f"{oblong:,} of {len(shapes):,} images are not square: {FITTED[fit]}{more}",)
+
+
+def unseen_note(config: CaptionedConfig) -> tuple[str, ...]:
+    """What is done to images whose shapes are not known before training, where they are cropped at random."""
+    if not config.random_crops:
+        return ()
+    return (f"images that are not square are {FITTED['random']}, of their middle {LONGEST}:1",)
 
 
 def _cut(decoded: DecodedImages) -> float:

@@ -37,6 +37,8 @@ UNREADABLE = (
 SIXTEEN_BIT = frozenset(("I", "I;16", "I;16L", "I;16B", "I;16N"))
 DRAFT = 3
 """A JPEG is decoded at its smallest scale that has at least this many times the wanted side."""
+LONGEST = 2
+"""Random crops are taken of the middle of an image, which is at most so many times as long as wide."""
 
 
 def open_image(source: Path | IO[bytes]) -> Image.Image:
@@ -114,10 +116,27 @@ def padded(image: Image.Image, size: int, background: str = "white") -> Image.Im
     return paper
 
 
+def uncropped(width: int, height: int, size: int) -> Shape:
+    """Height and width of an image whose shorter side is resized to `size`, for random crops.
+
+    The longer side has at most `LONGEST` times as many pixels, and as many on either side of the centre
+    square, so that the centre is what `covering` gives of it.
+    """
+    longer = size * max(width, height) // min(width, height)
+    longer = min(longer, LONGEST * size)
+    longer -= (longer - size) % 2
+    return (size, longer) if width > height else (longer, size)
+
+
 def fitted(
     image: Image.Image, size: int, background: str, fit: str, shapes: Sequence[Shape] = ()
 ) -> Image.Image:
-    """An image brought to `size` x `size`: "crop", "pad" or "stretch"; with "buckets" to one of `shapes`."""
+    """An image brought to `size` x `size`: "crop", "pad" or "stretch"; with "buckets" to one of `shapes`.
+
+    With "random", it is to be cropped later, and as long as that takes.
+    """
+    if fit == "random":
+        return covering(image, uncropped(*image.size, size))
     if fit == "buckets":
         return covering(image, nearest(image.width / image.height, shapes))
     if fit == "pad":
@@ -144,13 +163,13 @@ def read_image(
 ) -> Tensor:
     """Decode one file to (C, size, size) uint8; with "buckets" to that of `shapes` (H, W) which is nearest.
 
-    `fit` is "crop", "pad", "stretch" or "buckets", for images that are not square.
+    `fit` is "crop", "random", "pad", "stretch" or "buckets", for images that are not square.
 
     Raises:
         one of `UNREADABLE`: the file is not a whole image.
     """
     with open_image(source) as image:
-        if fit in ("crop", "buckets"):  # an oblong image to be padded may be decoded too small
+        if fit in ("crop", "random", "buckets"):  # an oblong image to be padded may be decoded too small
             image.draft(None, (DRAFT * size, DRAFT * size))
         whole = to_channels(image, background, channels)
         return to_tensor(fitted(whole, size, background, fit, shapes))

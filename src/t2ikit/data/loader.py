@@ -22,6 +22,7 @@ from t2ikit.core.rng import derive_seed
 from t2ikit.core.super_resolution import SuperResolution
 from t2ikit.data.feed.hard_negatives import HardNegatives, known_captions
 from t2ikit.data.feed.order import visiting_order
+from t2ikit.data.feed.random_crops import RandomCrops, training_record
 from t2ikit.data.local_batch import IndexedBatch, LocalBatch, caption_fields, choose_caption
 from t2ikit.data.workers import MOST_OF_A_STREAM, prepared
 
@@ -71,6 +72,9 @@ class BatchLoader:
         self._records: dict[int, Record] = {}
         self._known: dict[int, tuple[str, ...]] = {}
         self._room = cache_bytes // (world * max(1, num_workers))
+        self._cropping_data = (
+            split == "train" and isinstance(dataset, RandomCrops) and dataset.crops_at_random
+        )
         self.ratio = super_resolution.ratio if super_resolution else 0
         self.cropping = None if whole else super_resolution
         known = known_captions(self.count, functools.partial(dataset.captions, split))
@@ -150,7 +154,7 @@ class BatchLoader:
         return self.cropping.random_corner(size, self.seed, key)
 
     def _image(self, key: int) -> Tensor:
-        image = self._record(self._index(key)).image
+        image = self._record(self._index(key), key).image
         return image if self.cropping is None else self.cropping.random_crop(image, self.seed, key)
 
     def _caption(self, key: int) -> str:
@@ -174,8 +178,10 @@ class BatchLoader:
             captions = self._known[index] = self.dataset.captions(self.split, index)
         return captions
 
-    def _record(self, index: int) -> Record:
-        """Record `index`, kept in memory while there is room: most datasets are small."""
+    def _record(self, index: int, key: int) -> Record:
+        """Record `index` for a sample, kept in memory while there is room: most datasets are small."""
+        if self._cropping_data:
+            return training_record(self.dataset, "train", index, derive_seed(self.seed, "data crop", key))
         record = self._records.get(index)
         if record is None:
             record = self.dataset.record(self.split, index)

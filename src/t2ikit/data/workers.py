@@ -60,12 +60,15 @@ def prepared(read: Read, num_workers: int) -> Generator[Any, None, None]:
 
     Args:
         read: gives the items of a worker.
-        num_workers: close what is returned when no more is wanted, and they end.
+        num_workers: close what is returned when no more is wanted, and they end. Where processes cannot be
+            forked (Windows), this one does it: a forked one knows the classes of plugin files, which another
+            could not import.
 
     Raises:
         UserError: as raised by `read`, in whatever process.
     """
-    forks = num_workers and "fork" in multiprocessing.get_all_start_methods()
+    if "fork" not in multiprocessing.get_all_start_methods():
+        num_workers = 0
     loader = DataLoader(
         _Reader(read),
         batch_size=None,
@@ -73,8 +76,7 @@ def prepared(read: Read, num_workers: int) -> Generator[Any, None, None]:
         collate_fn=_as_is,
         prefetch_factor=PREFETCHED if num_workers else None,
         worker_init_fn=_start_worker if num_workers else None,
-        # A forked worker knows the classes of plugin files, which another process could not import.
-        multiprocessing_context="fork" if forks else None,
+        multiprocessing_context="fork" if num_workers else None,
     )
     for item, told in loader:
         for warning in told:

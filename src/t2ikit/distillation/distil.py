@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from t2ikit.config.arguments import checked
+from t2ikit.data.mixing.config import as_spec
 from t2ikit.errors import UserError
 from t2ikit.recipes.read import read_recipe
 from t2ikit.recipes.settings import Plugins, Settings
@@ -31,7 +32,7 @@ def distil(
     steps: int | None = None,
     calls: int | None = None,
     recipe: str | Path | None = None,
-    data: str | Path | None = None,
+    data: str | Path | Sequence[str | Path] | None = None,
     set: Settings = None,
     seed: int | None = None,
     device: str = "auto",
@@ -53,7 +54,8 @@ def distil(
         out: the new run folder; None takes runs/distil-001, 002, and so on.
         steps: the setting train.steps.
         calls: network calls for an image, the setting generator.calls, 1 to 8.
-        recipe, data: None takes t2ikit/distil, and the run's dataset. Text encoder and network are the run's.
+        recipe, data: None takes t2ikit/distil, and the run's dataset; several are mixed. Text encoder and
+            network are the run's.
         set: settings laid over the recipe, as `train` takes them.
         seed, device, minutes, callbacks, progress: as for `train`.
         plugins: that the run or the recipe needs, and that are not installed.
@@ -65,7 +67,7 @@ def distil(
     options = {"train.steps": steps, "generator.calls": calls}
     given = [f"{key}={value}" for key, value in options.items() if value is not None]
     settings = [*training_settings(set, seed, minutes), *given]
-    name, spec = RECIPE if recipe is None else str(recipe), None if data is None else str(data)
+    name, spec = RECIPE if recipe is None else str(recipe), None if data is None else as_spec(data)
     registry, chosen, begin = _prepared(run, plugins, checkpoint, name, spec, settings)
     from t2ikit.runs.create import next_run_folder
     from t2ikit.training.start import start_run

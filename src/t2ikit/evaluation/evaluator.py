@@ -15,7 +15,7 @@ from t2ikit import __version__
 from t2ikit.config.toml import parse_setting
 from t2ikit.core.metric import Measure, NotMeasured
 from t2ikit.errors import UserError
-from t2ikit.evaluation.data import evaluation_data
+from t2ikit.evaluation.data import evaluation_data, is_of_the_mix
 from t2ikit.evaluation.images import canvas_of, described, sample_image_set, stacked, training_images
 from t2ikit.evaluation.lengths import EMA, Lengths
 from t2ikit.evaluation.results import EvaluationOptions, EvaluationResult
@@ -64,7 +64,9 @@ class Evaluator:
     ) -> None:
         self.run, self.options = as_run(run), options
         self.registry = plugins_of(self.run, plugins)
-        for_sampler, for_metrics = sort_settings(options.settings)
+        weights = [setting for setting in options.settings if is_of_the_mix(setting)]
+        others = [setting for setting in options.settings if setting not in weights]
+        for_sampler, for_metrics = sort_settings(others)
         self._sampler, self._sampler_settings = named_sampler(options.sampler, for_sampler)
         self.metrics = select_metrics(self.registry, options.metrics, for_metrics)
         self._guides = Guides(self.run, self.registry)
@@ -82,7 +84,7 @@ class Evaluator:
         self._lengths = Lengths(self.run, self.model, options.ema)
         check_call(self.model, "steps", options.steps)
         check_call(self.model, "guidance", options.guidance)
-        self.dataset = evaluation_data(self.run, self.registry, options.data)
+        self.dataset = evaluation_data(self.run, self.registry, options.data, weights)
         # An image depends on its prompt and the seed alone: a repeated prompt would count twice.
         self.prompts = list(dict.fromkeys(self.dataset.prompts(options.n, options.seed)))
         self.step = self.model.step or 0

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from t2ikit.config.arguments import checked
+from t2ikit.data.mixing.config import as_spec
 from t2ikit.errors import UserError, option
 from t2ikit.evaluation.comparison import compare_runs
 from t2ikit.evaluation.evaluator import Evaluator
@@ -25,7 +26,7 @@ def evaluate(
     run: Run | str | Path | None = None,
     *,
     images: str | Path | None = None,
-    data: str | Path | None = None,
+    data: str | Path | Sequence[str | Path] | None = None,
     metrics: str | Sequence[str] = (),
     n: int = 256,
     seed: int = 0,
@@ -45,11 +46,11 @@ def evaluate(
     Args:
         run: a run, its folder, hf:OWNER/NAME or creatures.
         images: in its place, a folder of image files, which are compared with `data` (`measure_folder`).
-        data, n, seed, steps, guidance, sampler, weights, checkpoint, ema: as in `EvaluationOptions`.
+        data, n, seed, steps, guidance, sampler, weights, checkpoint, ema: as in `EvaluationOptions`; data may
+            be several, which are mixed.
         metrics: names, or one text with commas between them, or "all": these may download what they need;
             empty takes those that need no download.
-        set: options of the sampler and of metrics, such as `{"sampler.thresholding": "static"}`, or strings
-            as after `--set`.
+        set: options of sampler and metrics, `data.weights` of a mix, `{"sampler.eta": 1}`; or strings.
         write: keep images and numbers in RUN/evaluations; for an export in ./outputs; of a folder, nothing.
         plugins: files of plugins that the run or a metric needs.
         device: "auto", "cpu", "cuda" or "mps".
@@ -78,7 +79,7 @@ def sweep(
     run: Run | str | Path | None,
     axes: Mapping[str, Sequence[Any]] | Sequence[str],
     *,
-    data: str | Path | None = None,
+    data: str | Path | Sequence[str | Path] | None = None,
     metrics: str | Sequence[str] = (),
     n: int = 256,
     seed: int = 0,
@@ -125,7 +126,7 @@ def compare(
     *,
     out: str | Path | None = None,
     prompts: str | Sequence[str] = (),
-    data: str | Path | None = None,
+    data: str | Path | Sequence[str | Path] | None = None,
     metrics: str | Sequence[str] = (),
     n: int = 256,
     seed: int = 0,
@@ -181,7 +182,7 @@ def _only(run: Run | str | Path | None, images: str | Path | None) -> Run | str 
 
 
 def _options(
-    data: str | Path | None,
+    data: str | Path | Sequence[str | Path] | None,
     metrics: str | Sequence[str],
     n: int,
     seed: int,
@@ -194,7 +195,7 @@ def _options(
     ema: float | None = None,
 ) -> EvaluationOptions:
     return EvaluationOptions(
-        data=None if data is None else str(data),
+        data=None if data is None else as_spec(data),
         metrics=_names(metrics),
         n=n,
         seed=seed,

@@ -8,15 +8,15 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import ModelCardData
-
 from t2ikit import __version__
 from t2ikit.config.toml import dump_toml
 from t2ikit.core.shapes import shown
+from t2ikit.exporters.card_metadata import licence_of, metadata
 from t2ikit.recipes.compose import Model
 from t2ikit.recipes.recipe import SAMPLING
 from t2ikit.registry.registry import Registry
@@ -48,10 +48,12 @@ def write_model_card(run: Run, out: Path, opened_with: str, model: Model, option
     held = (out / ENCODER).is_dir()
     data = portable(run.table, encoder=held)["data"]
     sampling = {key: run.table[key] for key in sorted(SAMPLING) if key in run.table}
-    name = visible(run.name)
+    table = _evaluation(run, model)
+    stated = _stated(table) if table else {}
+    shared = replace(run, table={**run.table, "data": data})
     lines = [
-        *_metadata(name, model),
-        f"# {escaped(name)}",
+        *["---", metadata(shared, model, stated).to_yaml(), "---", ""],
+        f"# {escaped(visible(run.name))}",
         "",
         *_what_it_does(run, model),
         *([f"![Images of validation prompts at step {grids[-1][0]}]({GRID})", ""] if grids else []),
@@ -62,7 +64,9 @@ def write_model_card(run: Run, out: Path, opened_with: str, model: Model, option
         f"Data: {code(data['spec'])}, fingerprint {code(run.info['data_fingerprint'])}. "
         f"Seed {run.info['seed']}.",
         "",
-        *_numbers(run, model),
+        _licence(run),
+        "",
+        *(_as_table(table, stated) if table else []),
         "## Recipe of model and sampler",
         "",
         *code_block(dump_toml(portable(sampling, encoder=held)).strip(), "toml"),
@@ -71,11 +75,12 @@ def write_model_card(run: Run, out: Path, opened_with: str, model: Model, option
     write_text(out / CARD, "\n".join(lines))
 
 
-def _metadata(name: str, model: Model) -> list[str]:
-    """What the Hub reads: YAML between two lines of dashes."""
-    task = "text-to-image" if model.generator.super_resolution is None else "image-to-image"
-    data = ModelCardData(library_name="diffusers", model_name=name, pipeline_tag=task, tags=["t2ikit", task])
-    return ["---", data.to_yaml(), "---", ""]
+def _licence(run: Run) -> str:
+    """The licence, in a sentence."""
+    licence = licence_of(run)
+    if licence is None:
+        return "Licence: not stated; before you share it, add a `license:` that the terms of its data allow."
+    return f"Licence: {licence}, as its data allows."
 
 
 def _needs(run: Run, opened_with: str) -> str:
@@ -162,17 +167,17 @@ def _origin(run: Run) -> list[str]:
     return lines
 
 
-def _numbers(run: Run, model: Model) -> list[str]:
-    """The newest evaluation of what is exported as a table; nothing where there is none."""
+def _evaluation(run: Run, model: Model) -> dict[str, Any] | None:
+    """The newest evaluation.json of what is exported; None where there is none."""
     found = [path for path in evaluations_of(run).glob("step-*/evaluation.json") if path.is_file()]
     for path in sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True):
         try:
             table = json.loads(path.read_text(encoding="utf-8"))
-            if _is_of(table["settings"], run, model):
-                return _as_table(table)
+            if _is_of(table["settings"], run, model) and _as_table(table, _stated(table)):
+                return dict(table)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue  # damaged: another may be whole
-    return []
+    return None
 
 
 def _is_of(settings: Mapping[str, Any], run: Run, model: Model) -> bool:
@@ -191,12 +196,17 @@ def _is_of(settings: Mapping[str, Any], run: Run, model: Model) -> bool:
     return all(found[key] == value for key, value in expected.items())
 
 
-def _as_table(table: Mapping[str, Any]) -> list[str]:
+def _stated(table: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The measures of an evaluation that a card states: totals alone, and none of few images."""
+    found = table["measures"].items()
+    return {name: one for name, one in found if name.count("/") == 1 and one["n"] >= FEWEST}
+
+
+def _as_table(table: Mapping[str, Any], stated: Mapping[str, Mapping[str, Any]]) -> list[str]:
     settings = table["settings"]
     rows = [
         f"| {escaped(name)} | {m['value']:.4g} {escaped(m['unit'])} | {m['n']} | {escaped(m['provenance'])} |"
-        for name, m in table["measures"].items()
-        if name.count("/") == 1 and m["n"] >= FEWEST  # totals alone
+        for name, m in stated.items()
     ]
     few = any(m["n"] < FEWEST for m in table["measures"].values())
     notes = [*table.get("notes", []), *[f"figures of fewer than {FEWEST} images are left out"] * few]

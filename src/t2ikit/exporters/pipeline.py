@@ -155,7 +155,7 @@ class TextToImagePipeline(UnsupportedMethods, PipelineFiles):
             self.config.recipe.get("random", "torch"),  # earlier versions did not record it
             registry,
             self.generator.config.get("image_channels", 3),
-            tuple((height, width) for height, width in self.config.recipe.get("image_shapes", ())),
+            self._image_shapes(),
         )
         network = self.generator.generator.eval()
         sampler = build_sampler(recipe.parts["sampler"], context, network)
@@ -225,7 +225,11 @@ class TextToImagePipeline(UnsupportedMethods, PipelineFiles):
     def _check_call(self, others: dict[str, Any], **sides: int | None) -> Shape | None:
         refuse_options(others, type(self).__call__)
         check_parts(self)
-        return shape_called(self.image_size, self.generator.generator, **sides)
+        return shape_called(self.image_size, self.generator.generator, self._image_shapes(), **sides)
+
+    def _image_shapes(self) -> tuple[Shape, ...]:
+        """Those of the training images, where they were in buckets."""
+        return tuple((height, width) for height, width in self.config.recipe.get("image_shapes", ()))
 
     def _sample(self, model: Model, prompts: list[str], count: int, options: dict[str, Any]) -> torch.Tensor:
         with step_bar(self.progress_bar) as progress:

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from t2ikit.core.interfaces import Generator
-from t2ikit.core.shapes import Shape
+from t2ikit.core.shapes import LIMIT, ODD, Shape, bucket_shapes, within_limit
 from t2ikit.errors import UserError, did_you_mean
 from t2ikit.utils.images import to_pil
 
@@ -139,12 +139,15 @@ def noise_of(seed: object, generator: object, images: int) -> dict[str, Any]:
     return {"keys": torch.cat([numbers.cpu() for numbers in drawn]).tolist()}
 
 
-def shape_called(size: int, generator: Generator, **sides: int | None) -> Shape | None:
+def shape_called(
+    size: int, generator: Generator, trained: Sequence[Shape] = (), **sides: int | None
+) -> Shape | None:
     """The height and width of a call; None is the model's own.
 
     Args:
         size: of the model's own.
         generator: which may take others.
+        trained: the shapes of its training images, which it makes however long they are.
         **sides: height and width.
 
     Raises:
@@ -164,6 +167,9 @@ def shape_called(size: int, generator: Generator, **sides: int | None) -> Shape 
                 f"{name}={side}: this model makes images of multiples of {multiple} pixels, of at least one"
             )
     height, width = (side or size for side in sides.values())
+    known = trained or (bucket_shapes(size, multiple) if multiple else [])
+    if not within_limit(width / height) and (height, width) not in known:
+        raise ValueError(f"height={height}, width={width}: {ODD}; it takes {LIMIT}")
     return None if height == width == size else (height, width)
 
 

@@ -58,7 +58,7 @@ def call_between_steps(
 
 def _hook(pipeline: Any, callback: StepCallback, names: Sequence[str]) -> StepHook:
     def on_step(step: int, timestep: float, images: Tensor) -> bool:
-        tensors = {IMAGES: images} if names else {}
+        tensors, finite = {IMAGES: images} if names else {}, _is_finite(images)
         returned = callback(pipeline, step, torch.tensor(timestep), tensors)
         if not isinstance(returned, Mapping | None):
             raise ValueError(
@@ -72,9 +72,18 @@ def _hook(pipeline: Any, callback: StepCallback, names: Sequence[str]) -> StepHo
                     f"{tuple(images.shape)}"
                 )
             images.copy_(changed)
+        if finite and not _is_finite(images):
+            raise ValueError(
+                f"callback_on_step_end made latents that are not finite (NaN or infinity) after step {step}; "
+                "the model's were finite"
+            )
         return not pipeline.interrupt
 
     return on_step
+
+
+def _is_finite(images: Tensor) -> bool:
+    return bool(images.isfinite().all())
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from torch import Tensor
 from t2ikit.errors import UserError, command
 from t2ikit.runs.files import checkpoints, step_of
 from t2ikit.utils.console import detail
-from t2ikit.utils.files import write_json
+from t2ikit.utils.files import WINDOWS, write_json
 
 
 @dataclass
@@ -219,7 +219,7 @@ def prune(run: Path, *, keep_last: int, keep_best: int) -> None:
 
 def _score(checkpoint: Path) -> float | None:
     try:
-        score = json.loads((checkpoint / "state.json").read_text()).get("validation")
+        score = json.loads((checkpoint / "state.json").read_text(encoding="utf-8")).get("validation")
     except (OSError, ValueError):
         return None
     return score if isinstance(score, int | float) and math.isfinite(score) else None
@@ -249,10 +249,13 @@ def _digests(folder: Path) -> Mapping[str, Any]:
 
 
 def _sync(folder: Path, *, files: bool = True) -> None:
-    """Make sure that the data is on the disk before the rename is (POSIX)."""
-    targets: Iterable[Path] = [*folder.iterdir(), folder] if files else [folder]
+    """Make sure that the data is on the disk before the rename is.
+
+    Windows writes to the disk only what is open for writing, and opens no folders.
+    """
+    targets = [*(folder.iterdir() if files else ()), *([] if WINDOWS else [folder])]
     for path in targets:
-        handle = os.open(path, os.O_RDONLY)
+        handle = os.open(path, os.O_RDWR if WINDOWS else os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:

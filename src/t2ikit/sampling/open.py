@@ -16,7 +16,7 @@ from t2ikit.core.interfaces import Denoiser
 from t2ikit.core.shapes import Shape, aspect_ratio, bucket_shapes, nearest, shown
 from t2ikit.errors import UserError, option, raise_together
 from t2ikit.recipes.compose import Model, build_sampler, check_augmentation, check_guidance, check_steps
-from t2ikit.recipes.recipe import SAMPLING
+from t2ikit.recipes.recipe import SAMPLING, Recipe
 from t2ikit.recipes.resolve import resolve
 from t2ikit.recipes.settings import Plugins
 from t2ikit.registry.registry import Registry
@@ -67,13 +67,28 @@ def open_model(
         )
         sampler, settings = named_sampler(sampler, good)
         run.check_plugins(registry, training=False)
-        table = sampling_table(registry, run.table, sampler, settings)
-        where = str(run.path / "recipe.toml")
-        recipe = resolve(registry, table, where, settings=settings, only=SAMPLING)
+        recipe = sampling_recipe(run, registry, sampler, settings)
     chosen: dict[str, Any] = {"weights": weights, "checkpoint": checkpoint, "ema": ema}
     model = run.model(registry, **chosen, device=find_device(device))
+    return with_recipe(model, recipe, guides or Guides(run, registry))
+
+
+def sampling_recipe(
+    run: Run, registry: Registry, sampler: str | None, settings: Sequence[str] = ()
+) -> Recipe:
+    """What a run is sampled with: its own recipe with another sampler (None: its own) and settings."""
+    table = sampling_table(registry, run.table, sampler, settings)
+    return resolve(registry, table, str(run.path / "recipe.toml"), settings=settings, only=SAMPLING)
+
+
+def with_recipe(model: Model, recipe: Recipe, guides: Guides) -> Model:
+    """The same weights with a sampler of their own, as a recipe of the same run has it.
+
+    Raises:
+        UserError: the sampler does not fit the model.
+    """
     built = build_sampler(recipe.parts["sampler"], model.context, model.generator)
-    return (guides or Guides(run, registry)).attach(replace(model, recipe=recipe, sampler=built))
+    return guides.attach(replace(model, recipe=recipe, sampler=built))
 
 
 class Guides:

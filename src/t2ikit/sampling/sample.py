@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from t2ikit.config.arguments import checked
-from t2ikit.core.shapes import Shape, shown
+from t2ikit.core.shapes import Shape, checked_aspect, shown
 from t2ikit.errors import UserError, option
 from t2ikit.recipes.compose import Model
 from t2ikit.recipes.settings import Plugins, Settings, as_settings
@@ -105,14 +105,41 @@ def sample(
     Example:
         >>> t2ikit.sample("runs/imagen-001", "a green cat with red eyes", n=8).save("cats")
     """
-    wanted, scales, run = _as_prompts(prompts), _as_scales(guidance), as_run(run)
+    wanted, scales, aspect = _as_prompts(prompts), _as_scales(guidance), checked_aspect(aspect)
     common: dict[str, Any] = {"weights": weights, "plugins": plugins, "device": device}
-    of_base, of_stages = _split(as_settings(set))
+    run, (of_base, of_stages) = as_run(run), _split(as_settings(set))
     model = open_model(run, sampler=sampler, settings=of_base, checkpoint=checkpoint, ema=ema, **common)
     _check(model, wanted, n, negative_prompt)
     stages, scales = _open_stages(model, upscale, of_stages, common), _checked_scales(model, steps, scales)
     own = _of_base(model, len(wanted), (image, mask_image, strength, aspect), negative_prompt, steps, scales)
     return _sampled(run, model, stages, wanted, scales, {"samples": range(n), "seed": seed}, own, progress)
+
+
+def sample_opened(
+    run: Run,
+    model: Model,
+    prompts: Sequence[str],
+    *,
+    n: int,
+    seed: int,
+    steps: int | None = None,
+    guidance: float | None = None,
+    image: Any = None,
+    strength: float | None = None,
+    negative_prompt: str = "",
+    aspect: str | None = None,
+    progress: Progress | None = None,
+) -> Samples:
+    """The same images as `sample`, of a run's model that is open already, at one guidance.
+
+    Raises:
+        UserError: as `sample` does.
+    """
+    scales = _checked_scales(model, steps, _as_scales(guidance))
+    edit = (image, None, strength, aspect)
+    own = _of_base(model, len(prompts), edit, negative_prompt, steps, scales)
+    which = {"samples": range(n), "seed": seed}
+    return _sampled(run, model, (), tuple(prompts), scales, which, own, progress or False)
 
 
 def _of_base(

@@ -84,15 +84,15 @@ class Samples:
         """
         place = make_output(self.run, None if folder is None else Path(folder))
         try:
-            for name, image in zip(self._names(), self.pil(), strict=True):
+            for name, image in zip(self.names(), self.pil(), strict=True):
                 save_image(image, place / name)
             save_image(self.grid(), place / "grid.png")
         except OSError as error:
             raise unwritable_images(place, error) from error
         return place / "grid.png"
 
-    def _names(self) -> list[str]:
-        """Names of files, in the order of `pil`."""
+    def names(self) -> list[str]:
+        """Names of the files that `save` writes, in the order of `pil`."""
         return [
             f"{place:03d}-{_slug(prompt)}-g{scale:g}-s{self.seed}-{number}.png"
             for place, prompt in enumerate(self.prompts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from t2ikit.core.metric import NotMeasured
@@ -23,6 +23,7 @@ class Check:
         run: raises AssertionError where it does not hold; its argument is a trial, the part and what it is
             tried on.
         vital: the checks that follow make no sense where it fails.
+        after: an earlier check; where that fails, this one may fail for the same mistake, which is said once.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Check:
     fix: str
     run: Callable[[Any], None]
     vital: bool = False
+    after: str = ""
 
 
 @dataclass(frozen=True)
@@ -80,12 +82,25 @@ def require_all(checks: Sequence[Check], trial: Trial) -> None:
 
 
 def results(part: str, checks: Sequence[Check], trial: Trial) -> Iterator[CheckResult]:
-    """Run the checks in order; one result each, up to a vital one that fails."""
+    """Run the checks in order; one result each, up to a vital one that fails.
+
+    A failure that may follow from an earlier one is a note.
+    """
+    failed: set[str] = set()
     for check in checks:
         result = result_of(part, check, trial)
+        if result.status == "failed":
+            failed.add(check.name)
+            result = _once(result, check.after) if check.after in failed else result
         yield result
         if result.status == "skipped" or (check.vital and result.status == "failed"):
             return
+
+
+def _once(result: CheckResult, after: str) -> CheckResult:
+    """A failure as what may follow from that of an earlier check."""
+    found = f'it fails too, as it may where "{after}" fails'
+    return replace(result, status="note", found=found, fix=f'mend "{after}", then check again')
 
 
 def result_of(part: str, check: Check, trial: Trial) -> CheckResult:

@@ -11,6 +11,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,7 @@ class Verbosity(IntEnum):
 
 
 _verbosity = Verbosity.normal
+_hear: ContextVar[Callable[[str], None] | None] = ContextVar("hear", default=None)
 
 
 def set_verbosity(level: Verbosity) -> None:
@@ -216,6 +218,19 @@ def detail(message: str) -> None:
     _say(message, Verbosity.verbose)
 
 
+@contextmanager
+def listening(hear: Callable[[str], None]) -> Iterator[None]:
+    """Meanwhile, what is said in this thread goes to `hear` as well, without details: for a page."""
+    before = _hear.set(hear)
+    try:
+        yield
+    finally:
+        _hear.reset(before)
+
+
 def _say(message: str, level: Verbosity) -> None:
+    hear = _hear.get()
+    if hear is not None and level < Verbosity.verbose:
+        hear(message.removeprefix("warning: "))
     if _verbosity >= level and is_main_process():
         SCREEN.print(message)

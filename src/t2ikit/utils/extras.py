@@ -13,6 +13,7 @@ from t2ikit.errors import UserError
 from t2ikit.utils.files import cache_folder
 
 PACKAGES = {
+    "demo": ("gradio",),
     "fluent-emoji": ("emoji",),
     "fonts": ("manimgx-fonts", "noto-cjk-sans-otc"),
     "hub": ("datasets", "pyarrow"),

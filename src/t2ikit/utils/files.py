@@ -5,6 +5,8 @@ from __future__ import annotations
 import codecs
 import json
 import os
+import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,7 @@ from t2ikit.errors import UserError
 if TYPE_CHECKING:
     from PIL import Image
 
+WINDOWS = sys.platform == "win32"
 CACHE_VARIABLE = "T2IKIT_CACHE"
 MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -42,14 +45,30 @@ def decoded(content: bytes) -> str:
     return content.decode(encoding).replace("\r\n", "\n").replace("\r", "\n")
 
 
+def replace(source: Path, target: Path) -> None:
+    """Rename a file over another, atomically.
+
+    Windows refuses while another process has the target open, as one that watches a run for a moment does:
+    then it is tried again for a second.
+    """
+    for _ in range(20 if WINDOWS else 0):
+        try:
+            os.replace(source, target)
+        except PermissionError:
+            time.sleep(0.05)
+        else:
+            return
+    os.replace(source, target)
+
+
 def write_text(path: Path, text: str) -> None:
-    """Write a text file beside and rename it into place."""
+    """Write a text file, the same bytes on every system, beside and rename it into place."""
     beside = path.with_name(f".{path.name}.writing")
-    with beside.open("w", encoding="utf-8") as file:
+    with beside.open("w", encoding="utf-8", newline="\n") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(beside, path)
+    replace(beside, path)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -67,7 +86,7 @@ def save_image(image: Image.Image, path: Path) -> None:
     beside = path.with_name(f".{path.name}.writing")
     try:
         image.save(beside, format=FORMATS[path.suffix.lower()], quality=95)
-        os.replace(beside, path)
+        replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
 

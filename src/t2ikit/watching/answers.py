@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import re
 import secrets
-import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -110,38 +108,3 @@ def _json(value: Any) -> Answer:
 
 def _missing() -> Answer:
     return Answer(404, b"there is nothing here\n")
-
-
-def is_expected(host: str | None, bound: str) -> bool:
-    """Whether a request's Host header names this server, and not a site whose name was pointed at it.
-
-    A page of such a site could read all answers ("DNS rebinding"). An attack needs a name, so where the
-    server listens beyond this machine, addresses are accepted too. The port may be another: a tunnel's.
-
-    Args:
-        host: the header.
-        bound: the name or address that the server was told to listen on.
-    """
-    found = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]+)(?::[0-9]*)?", host or "")
-    if not found:
-        return False
-    name = found[1].strip("[]").lower().rstrip(".")
-    if name in ("localhost", bound.lower()):
-        return True
-    address = _address(name)
-    if is_local(bound):
-        return address is not None and address.is_loopback
-    return address is not None or name == socket.gethostname().lower()
-
-
-def is_local(host: str) -> bool:
-    """Whether only this machine reaches a server that listens on this name or address."""
-    address = _address(host)
-    return host.lower() == "localhost" or (address is not None and address.is_loopback)
-
-
-def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(text)
-    except ValueError:
-        return None

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import socket
 import socketserver
 import sys
 import webbrowser
@@ -12,14 +10,14 @@ from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from t2ikit.errors import UserError
 from t2ikit.utils.console import detail, log
-from t2ikit.watching.answers import HEADERS, Answer, Answers, is_expected, is_local
+from t2ikit.utils.serving.hosts import family_of, is_expected, is_local, page_url
+from t2ikit.utils.serving.ports import bind_port
+from t2ikit.watching.answers import HEADERS, Answer, Answers
 from t2ikit.watching.watched import WatchedRun
 
 PORT = 8421
-TRIED = 20
-"""Ports from PORT on, of which the first free one is taken where none is asked for."""
+"""The port that is tried first where none is asked for."""
 FOREIGN = Answer(
     421, b"this server answers to its own address alone: open the one that `t2ikit watch` printed\n"
 )
@@ -43,7 +41,7 @@ class WatchServer(ThreadingHTTPServer):
 
     def __init__(self, runs: Sequence[WatchedRun], host: str = "127.0.0.1", port: int = 0) -> None:
         self.host, self.answers = host, Answers(runs)
-        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.address_family = family_of(host)
         super().__init__((host, port), Handler)
 
     def server_bind(self) -> None:
@@ -54,8 +52,7 @@ class WatchServer(ThreadingHTTPServer):
     @property
     def url(self) -> str:
         """Where a browser on this machine finds the page."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.server_port}/"
+        return page_url(self.host, self.server_port)
 
     def run(self, *, open_browser: bool = False) -> None:
         """Answer until Ctrl-C."""
@@ -128,39 +125,9 @@ def start_server(runs: Sequence[WatchedRun], host: str, port: int | None = None)
     Args:
         runs: to watch.
         host: name or address to listen on.
-        port: to listen on; None takes the first free one of TRIED from PORT on.
+        port: to listen on; None takes the first free one from PORT on.
 
     Raises:
         UserError: the port is taken or may not be used, or there is no such address.
     """
-    for one in range(PORT, PORT + TRIED) if port is None else [port]:
-        try:
-            return WatchServer(runs, host, one)
-        except (socket.gaierror, UnicodeError) as error:
-            raise _no_such_host(host, error) from error
-        except OSError as error:
-            if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
-                raise _no_such_host(host, error) from error
-            refusal = error
-    raise _no_port(runs, host, port, refusal) from refusal
-
-
-def _no_such_host(host: str, error: OSError | UnicodeError) -> UserError:
-    return UserError(
-        f"--host {host}: this machine has no such address",
-        expected="an address of this machine, such as 127.0.0.1, or 0.0.0.0 for all of them",
-        got=getattr(error, "strerror", None) or error,
-        fix="leave it out for this machine alone",
-    )
-
-
-def _no_port(runs: Sequence[WatchedRun], host: str, port: int | None, error: OSError) -> UserError:
-    taken = error.errno == errno.EADDRINUSE
-    with WatchServer(runs, host, 0) as other:
-        free = other.server_port
-    return UserError(
-        f"--port {port}: another program has it" if taken and port else f"port {port or PORT} cannot be used",
-        expected="a free port" if port else f"a free port from {PORT} to {PORT + TRIED - 1}",
-        got=error.strerror or error,
-        fix=f"`--port {free}` is free; without --port t2ikit looks for one",
-    )
+    return bind_port(lambda one: WatchServer(runs, host, one), host, port, PORT)

@@ -14,7 +14,7 @@ from t2ikit.core.interfaces import Dataset, TextEncoder
 from t2ikit.core.rng import derive_seed
 from t2ikit.core.shapes import shown as shape_shown
 from t2ikit.data.captioned import Captioned
-from t2ikit.data.decoded_cache import FITTED, fit_note
+from t2ikit.data.decoded_cache import FITTED, fit_note, how_to_fit
 from t2ikit.data.doctor.specimens import SPLITS, Specimen, Specimens, gather
 from t2ikit.utils.grids import contact_sheet
 from t2ikit.utils.quoting import quoted, shortened, visible
@@ -51,7 +51,7 @@ def survey(
         rows += _images(dataset)
     rows += _captions(dataset, specimens, encoder)
     rows.append(("looked at", specimens.scope + (f", and into {files:,} files" if files else "")))
-    told = fit_note(dataset.decoded, dataset.config.fit) if isinstance(dataset, Captioned) else ()
+    told = fit_note(dataset.decoded, how_to_fit(dataset.config)) if isinstance(dataset, Captioned) else ()
     rows += [("note", note) for note in dataset.notes if note not in told]
     rows.append(("fingerprint", dataset.fingerprint))
     problems = []
@@ -96,7 +96,7 @@ def _images(dataset: Captioned) -> list[tuple[str, str]]:
     oblong = sum(width != height for width, height in sizes)
     small = sum(min(size) < dataset.config.size for size in sizes)
     smallest, middle, largest = (f"{w} x {h}" for w, h in (sizes[0], sizes[len(sizes) // 2], sizes[-1]))
-    what = FITTED[dataset.config.fit]
+    what = FITTED[how_to_fit(dataset.config)]
     rows = [
         (
             "sizes",

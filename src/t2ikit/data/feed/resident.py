@@ -57,7 +57,7 @@ def stays_on_device(config: DatasetConfig, dataset: Dataset, device: torch.devic
         if config.keep_on == "device":
             raise _streamed(config)
         return False
-    if len(config.image_shapes) > 1:
+    if len(config.image_shapes) > 1 or config.random_crops:
         if config.keep_on == "device":
             raise _of_several_shapes(config)
         return False
@@ -98,7 +98,7 @@ def limited(spare: int) -> Iterator[None]:
 def _of_several_shapes(config: DatasetConfig) -> UserError:
     return UserError(
         "data.keep_on: images of several shapes cannot be kept on the device",
-        expected="auto or host with data.fit=buckets",
+        expected="auto or host with data.fit=buckets or data.crop=random",
         got=f"device, with {config.spec}",
         fix="--set data.keep_on=auto, or data.fit=pad",
     )

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from t2ikit.data.captioned import CaptionedImages, check_usable, held_out, layout_note, warnings_of
 from t2ikit.data.configs import FolderConfig
-from t2ikit.data.decoded_cache import how_to_read, reading_of, reason, refuse_buckets
+from t2ikit.data.decoded_cache import how_to_read, reading_of, reason, refuse_buckets, unseen_note
 from t2ikit.data.formats.names import NO_WORDS, Names, has_words, no_caption
 from t2ikit.data.formats.rows import composed
 from t2ikit.data.image_files import UNREADABLE, read_image
@@ -63,6 +63,7 @@ class LargeFolder(CaptionedImages):
         self.notes = (
             f"{root}: {len(names):,} images, each opened when a step needs it; one that cannot be read ends "
             "the training",
+            *unseen_note(config),
         )
         self._names = Names(names)
         train, validation = self._split(names)

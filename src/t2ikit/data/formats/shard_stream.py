@@ -26,7 +26,8 @@ from t2ikit.core.interfaces import Dataset, Split, StreamingDataset
 from t2ikit.core.rng import derive_seed
 from t2ikit.data.captioned import Captioned
 from t2ikit.data.configs import HubConfig, ShardsConfig
-from t2ikit.data.decoded_cache import refuse_buckets
+from t2ikit.data.decoded_cache import refuse_buckets, unseen_note
+from t2ikit.data.feed.random_crops import training_record
 from t2ikit.data.formats.shards import ShardSource, existing_shards, expand, is_remote
 from t2ikit.data.streams.fetching import Unreachable, download
 from t2ikit.errors import T2ikitWarning, UserError
@@ -75,6 +76,7 @@ class StreamedFiles(StreamingDataset):
                 chosen by a hash of the names (none with data.validation=0).
         """
         refuse_buckets(self.config, self.label, "a stream's batches are of whatever comes next, in one shape")
+        self.notes = (*self.notes, *unseen_note(self.config))
         self.skipped: set[int] = set()
         self.first = self._open(0) if held_out is None else held_out
         self._held_out: Split = "validation" if held_out is None else "train"
@@ -171,7 +173,8 @@ class StreamedFiles(StreamingDataset):
                     order = torch.randperm(len(samples), generator=generator)[left:].tolist()
                     for place in order:
                         number, split, i = samples[place]
-                        record = self._open(number).record(split, i)
+                        crop = derive_seed(seed, "data crop", epoch, number, split, i)
+                        record = training_record(self._open(number), split, i, crop)
                         yield Record(record.image, record.captions, f"{number}/{record.key}")
                 left = max(0, left - len(samples))
             epoch += 1

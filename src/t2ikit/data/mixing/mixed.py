@@ -11,9 +11,10 @@ from torch import Tensor
 
 from t2ikit.core.batch import Record
 from t2ikit.core.interfaces import Dataset, Split
+from t2ikit.data.feed.random_crops import RandomCrops, training_record
 
 
-class Mix(Dataset):
+class Mix(Dataset, RandomCrops):
     """What all mixes have in common: held-out images, prompts and the fingerprint.
 
     Held-out images alternate by the weights, so that the first few are of all parts; each part keeps its own
@@ -65,6 +66,16 @@ class Mix(Dataset):
         """Image `index`; its key begins with the number of its part."""
         number, inner = self._find(split, index)
         return of_part(number, self.parts[number].record(split, inner))
+
+    @property
+    def crops_at_random(self) -> bool:
+        """Whether a part does."""
+        return any(isinstance(part, RandomCrops) and part.crops_at_random for part in self.parts)
+
+    def cropped(self, split: Split, index: int, number: int) -> Record:
+        """Image `index`, cropped where `number` says if its part crops at random."""
+        part, inner = self._find(split, index)
+        return of_part(part, training_record(self.parts[part], split, inner, number))
 
     def captions(self, split: Split, index: int) -> tuple[str, ...]:
         """The captions of image `index`."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from t2ikit.core.batch import Record
 from t2ikit.core.interfaces import Dataset, Split, StreamingDataset
 from t2ikit.core.rng import derive_seed
+from t2ikit.data.feed.random_crops import training_record
 from t2ikit.data.mixing.mixed import Mix, of_part
 from t2ikit.errors import UserError
 
@@ -85,7 +86,8 @@ def _records(part: Dataset, seed: int, rank: int, world: int, start: int) -> Ite
     count, place = part.size("train"), start * world + rank
     while True:
         epoch, index = divmod(place, count)
-        yield part.record("train", int(_order(seed, epoch, count)[index]))
+        number = derive_seed(seed, "data crop", place)
+        yield training_record(part, "train", int(_order(seed, epoch, count)[index]), number)
         place += world
 
 

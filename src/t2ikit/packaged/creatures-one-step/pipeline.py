@@ -5,4 +5,4 @@ import importlib
 try:
     TextToImagePipeline = importlib.import_module("t2ikit.pipeline").TextToImagePipeline
 except ImportError as error:
-    raise ImportError("this model needs t2ikit 0.1.0") from error
+    raise ImportError('this model needs t2ikit 0.1.0') from error

@@ -5,4 +5,4 @@ import importlib
 try:
     ImagenPipeline = importlib.import_module("t2ikit_imagen.pipeline").ImagenPipeline
 except ImportError as error:
-    raise ImportError("this model needs t2ikit 0.1.0") from error
+    raise ImportError('this model needs t2ikit 0.1.0') from error

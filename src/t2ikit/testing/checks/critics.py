@@ -171,6 +171,7 @@ CRITIC_CHECKS = (
         "a logit does not depend on the other samples",
         "no batch norm, and no mean over the batch",
         _check_independence,
+        after="randomness",
     ),
     Check("images", "other images give other logits", "use the levels in `features`", _check_images),
     Check("text", "other captions give other logits", "use the text in `heads`", _check_text),

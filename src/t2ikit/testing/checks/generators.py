@@ -238,6 +238,7 @@ GENERATOR_CHECKS = (
         "a sample's prediction does not depend on the rest of its batch",
         "no batch norm, and no mean over the batch",
         _check_independence,
+        after="randomness",
     ),
     Check(
         "sampling",

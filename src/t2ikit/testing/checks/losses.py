@@ -199,6 +199,7 @@ LOSS_CHECKS = (
         "the mean over micro-batches is the value of the whole batch",
         "take a plain mean over B: no sum, and no division by a count of this micro-batch",
         _check_mean,
+        after="randomness",
     ),
     Check(
         "bf16",
@@ -212,6 +213,7 @@ LOSS_CHECKS = (
         "keep tensors that it is built with in nn.Parameter or register_buffer of an nn.Module, not in plain "
         "attributes; keep no running means, of any kind",
         _check_state,
+        after="randomness",
     ),
     Check(
         "image_weight",

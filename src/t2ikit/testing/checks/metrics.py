@@ -256,6 +256,7 @@ METRIC_CHECKS = (
         "the same numbers in another order of the images",
         "average over images, not over chunks: sum over all and divide once; call eval() on networks",
         _check_order,
+        after="repeats",
     ),
     Check(
         "batch size",
@@ -263,6 +264,7 @@ METRIC_CHECKS = (
         "average over images, not over chunks or a fixed number; call eval() on networks; a metric of the "
         "set as a whole (a distance, a diversity) says needs_prompts = False",
         _check_batch_size,
+        after="repeats",
     ),
 )
 """In the order they are run."""

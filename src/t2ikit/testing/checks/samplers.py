@@ -155,6 +155,7 @@ SAMPLER_CHECKS = (
         "an image does not depend on those sampled with it",
         "work on each sample alone: no statistics over the batch, no seed of the batch's first key",
         _check_independence,
+        after="draws",
     ),
     Check(
         "progress",

@@ -139,6 +139,7 @@ ENCODER_CHECKS = (
         "a caption is encoded alike alone and among others",
         "pad to `length`, not to the longest of the batch, and mask what is padded",
         _check_alone,
+        after="repeats",
     ),
     Check(
         "words", "words and cut as TextEncoder describes them", "leave them out, or see there", _check_words

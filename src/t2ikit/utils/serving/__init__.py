@@ -1,0 +1,1 @@
+"""What pages that are served on this machine have in common: which hosts they answer to, and ports."""

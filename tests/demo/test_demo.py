@@ -1,0 +1,166 @@
+"""`t2ikit demo` without its page: what a model can, what is asked, who waits, what is kept."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import sys
+from types import SimpleNamespace
+
+import pytest
+from PIL import Image
+
+import t2ikit
+from t2ikit import UserError
+from t2ikit.cli import main
+from t2ikit.demo import history, view
+from t2ikit.demo.asked import Asked, read_asked
+from t2ikit.demo.controls import OWN, sampler_choices, together
+from t2ikit.demo.history import History
+from t2ikit.demo.job import Job, sentences
+from t2ikit.demo.models import DemoModel, open_models
+from t2ikit.demo.server import listen
+from t2ikit.demo.turns import Full, Turns
+from t2ikit.utils.console import detail, listening, log, warn
+from training_support import RARELY, no_curves, train_toy
+
+__all__ = ["no_curves"]
+ASKED = {"text": "a red cat", "each": 1, "seed": 0, "steps": 3, "guidance": 2, "image": None, "strength": 0.8}
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    own = {"train.steps": 1, "sampler.use": "imagen/ddim", "sampler.steps": 3, **RARELY}
+    denoiser = train_toy(folder / "denoiser", own)
+    return [DemoModel(denoiser, "denoiser"), DemoModel(train_toy(folder / "gan", RARELY, "toys/gan"), "gan")]
+
+
+def test_controls_are_those_that_a_model_has(models):
+    denoiser, gan = (model.abilities for model in models)
+    assert (denoiser.steps, denoiser.guidance, denoiser.negative, denoiser.image) == (3, 3.0, True, True)
+    assert denoiser.samplers[0] == "imagen/ddim"
+    assert {"imagen/dpm++", "toys/ancestral"} < set(denoiser.samplers)
+    assert "3:2" in denoiser.aspects
+    assert (gan.steps, gan.guidance, gan.negative, gan.image, gan.samplers) == (None, None, False, False, ())
+    assert together(models) == denoiser
+    assert sampler_choices(models)[0] == ("ddim (as trained)", OWN)
+    asked = Asked(("a",), steps=9, guidance=2, negative="b", aspect="3:2", image="c.png")
+    assert asked.options(gan) == {"n": 4, "seed": 0}
+    assert set(asked.options(denoiser)) == {
+        *("n", "seed", "steps", "guidance", "negative_prompt", "aspect", "image", "strength")
+    }
+
+
+def test_a_job_samples_as_the_command_does(models):
+    job = Job(models, Asked(("a red square", "a <b>"), each=2, seed=3, steps=4, guidance=1.5))
+    job.run()
+    assert [part.error for part in job.parts] == ["", ""]
+    assert job.parts[0].facts == "4 steps, guidance 1.5, ddim"
+    for part, options in zip(job.parts, ({"steps": 4, "guidance": 1.5}, {})):
+        alone = t2ikit.sample(part.model.run, job.asked.prompts, n=2, seed=3, progress=False, **options)
+        assert alone.images.equal(part.samples.images)
+    shown = view.stage(job)
+    assert "a &lt;b&gt;" in shown
+    assert "<b>" not in shown
+
+
+def test_a_sampler_that_cannot_begin_at_an_image_says_so(models, tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    job = Job(models[:1], Asked(("a",), sampler="toys/ancestral", image=str(tmp_path / "a.png")))
+    job.run()
+    assert job.failed
+    assert job.parts[0].error.startswith("image: the sampler Ancestral begins at noise alone (expected")
+
+
+def test_texts_are_one_line_each_and_bounded(tmp_path):
+    asked = read_asked(tmp_path, **{**ASKED, "text": " a  cat \n\n\ta dog\u2028a cat\ud800"}, negative="x\ny")
+    assert asked.prompts == ("a cat", "a dog", "a cat?")
+    assert asked.negative == "x y"
+    for text in ("", " \n", "x" * 10_001, "\n".join(map(str, range(9)))):
+        with pytest.raises(UserError):
+            read_asked(tmp_path, **{**ASKED, "text": text})
+
+
+def test_errors_are_sentences():
+    error = UserError("steps: too many", expected="at most 3", got=9, fix="ask for fewer")
+    assert sentences(error) == "steps: too many (expected at most 3, got 9). Ask for fewer."
+
+
+def test_one_has_its_turn_and_others_wait_in_order():
+    turns, seen = Turns(2), []
+
+    async def take(name: str) -> None:
+        async for ahead in turns.wait(name):
+            seen.append((name, ahead))
+        seen.append((name, "turn"))
+        await asyncio.sleep(0.01)
+        await turns.leave(name)
+
+    async def all_of_them() -> None:
+        gone = turns.wait("gone")
+        first = asyncio.create_task(take("a"))
+        await asyncio.sleep(0)
+        await gone.__anext__()
+        last = asyncio.create_task(take("b"))
+        await asyncio.sleep(0)
+        with pytest.raises(Full):
+            await take("too many")
+        await gone.aclose()
+        await turns.leave("gone")
+        await asyncio.gather(first, last)
+
+    asyncio.run(all_of_them())
+    assert seen == [("a", "turn"), ("b", 2), ("b", 1), ("b", "turn")]
+
+
+def test_the_history_is_bounded(models, monkeypatch):
+    job = Job(models, Asked(("a red square",), each=1))
+    job.run()
+    size = len(view.stage(job))
+    kept = History(most=4 * size)
+    monkeypatch.setattr(history, "MOST", 2)
+    for _ in range(3):
+        kept.add("one", job)
+    assert kept.of("one").count("<button") == 2
+    assert kept.find("one", 1) is None
+    assert kept.find("one", 3).labels == ("denoiser", "gan")
+    assert kept.find("other", 3) is None
+    kept.add("other", job)
+    kept.add("third", job)
+    assert kept.of("one").count("<button") < 2
+    kept.forget("third")
+    assert kept.of("third") == ""
+
+
+def test_what_is_said_is_heard(capsys):
+    heard = []
+    with listening(heard.append):
+        log("one")
+        warn("two")
+        detail("three")
+    log("four")
+    assert heard == ["one", "two"]
+    assert capsys.readouterr().err.splitlines() == ["one", "warning: two", "four"]
+
+
+def test_mistakes(tmp_path, monkeypatch, capsys):
+    assert main(["demo", str(tmp_path / "gone")]) == 2
+    assert "no such folder" in capsys.readouterr().err
+    with listen("127.0.0.1", 0) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match="another program has it") as caught:
+            listen("127.0.0.1", port)
+        assert caught.value.__cause__.errno == errno.EADDRINUSE
+    with pytest.raises(UserError, match="no such address"):
+        listen("203.0.113.7")
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    assert main(["demo"]) == 2
+    assert "pip install gradio" in capsys.readouterr().err
+
+
+def test_a_run_that_upscales_is_refused(models, monkeypatch):
+    upscaler = SimpleNamespace(generator=SimpleNamespace(super_resolution=object()))
+    monkeypatch.setattr("t2ikit.demo.models.open_model", lambda run, **options: upscaler)
+    with pytest.raises(UserError, match="upscales images, and makes none of a prompt alone"):
+        open_models([models[0].run.path])
