@@ -29,7 +29,10 @@ def opens_text(call: ast.Call) -> bool:
     if name in ("read_text", "write_text"):
         return isinstance(function, ast.Attribute)
     mode: ast.expr | None = None
-    if isinstance(function, ast.Name):  # the built-in
+    named = [word.value for word in call.keywords if word.arg == "mode"]
+    if named:
+        mode = named[0]
+    elif isinstance(function, ast.Name):  # the built-in
         mode = call.args[1] if len(call.args) > 1 else ast.Constant("r")
     elif len(call.args) == 1:  # a path's
         mode = call.args[0]
@@ -37,7 +40,9 @@ def opens_text(call: ast.Call) -> bool:
     return name == "open" and text
 
 
-@pytest.mark.parametrize("code", ["path.read_text()", "open(path)", 'path.open("w")', 'open(path, "w")'])
+@pytest.mark.parametrize(
+    "code", ["path.read_text()", "open(path)", 'path.open("w")', 'open(path, "w")', 'path.open(mode="a")']
+)
 def test_text_without_an_encoding_is_found(code):
     assert opens_text(ast.parse(code, mode="eval").body)
 

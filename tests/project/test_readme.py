@@ -21,7 +21,7 @@ def result(name: str) -> dict:
 def compared() -> list[list[str]]:
     """What each line of the table says, from the results: ours, theirs, and their ratio or difference."""
     (unet,) = result("unet_vs_minimagen")["peers"]
-    bank, samplers = result("filter_bank"), result("samplers")
+    bank = result("filter_bank")
     upscaled = result("super-resolution-gan-creatures")
     ours, theirs = (upscaled[name]["PSNR, dB"]["mean"] for name in ("one sample", "bicubic"))
     rows = [
@@ -36,15 +36,9 @@ def compared() -> list[list[str]]:
             ("added_mib", "added memory", 0),
         )
     ]
-    (fast, slow), right = samplers["seconds"], samplers["accuracy"]["mean"]
     return [
         *rows,
         [f"{len(bank['rows'])} layer sizes", "gigagan-pytorch", f"{bank['geometric_mean']:.2f}×"],
-        [
-            f"{fast:.0f} s, {right['fast']:.1f} %",
-            f"{slow:,.0f} s, {right['slow']:.1f} %",
-            f"{fast / slow:.2f}×",
-        ],
         [f"{ours:.1f} dB", f"{theirs:.1f} dB", f"+{ours - theirs:.1f} dB"],
     ]
 

@@ -92,6 +92,13 @@ def test_a_release_is_built_once_and_published_by_trust():
     assert "secrets." not in FLOWS["publish"].read_text()
 
 
+def test_the_site_is_uploaded_from_where_it_is_built():
+    steps = read(FLOWS["docs"].with_suffix(".yml"))["jobs"]["build"]["steps"]
+    [uploaded] = [step["with"]["path"] for step in steps if "upload-pages-artifact" in step.get("uses", "")]
+    settings = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    assert re.findall(r"^site_dir: (.+)$", settings, re.MULTILINE) == [uploaded.rstrip("/")]
+
+
 @pytest.mark.parametrize("path", FORMS, ids=lambda path: path.stem)
 def test_forms_ask_for_something(path):
     form = read(path)

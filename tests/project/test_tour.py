@@ -87,7 +87,7 @@ def test_the_tour_runs_as_printed_and_in_order(clone):
     programs = f"{clone / '.programs'}{os.pathsep}{os.environ['PATH']}"
     env = {**os.environ, "PATH": programs, "OMP_NUM_THREADS": "1"}
     options = {"env": env, "capture_output": True, "text": True, "timeout": 300, "check": False}
-    lines = [*code_blocks("README.md", "Two commands"), *code_blocks("docs/tour.md", "Five minutes")]
+    lines = code_blocks("docs/tour.md", "The commands in order")
     for number, words in enumerate(commands(lines)):
         program, *rest = shortened(words)
         if program == "t2ikit" and number > 0:
@@ -98,7 +98,7 @@ def test_the_tour_runs_as_printed_and_in_order(clone):
 
 
 def test_the_tour_is_read_whole():
-    found = commands(code_blocks("docs/tour.md", "Five minutes"))
+    found = commands(code_blocks("docs/tour.md", "The commands in order"))
     assert len(found) >= 12
     assert {words[1] for words in found if words[0] == "t2ikit"} >= {
         *("train", "sample", "evaluate", "compare", "export", "data", "memory", "runs"),
