@@ -63,7 +63,7 @@ def fill(page, name: str, value: object) -> None:
 
 def choose(page, name: str, label: str) -> None:
     page.click(f"#t2i-{name} input")
-    page.get_by_role("option", name=label, exact=True).click()
+    page.locator(f"#t2i-{name}").get_by_role("option", name=label, exact=True).click()
 
 
 def sample(page) -> list[bytes]:

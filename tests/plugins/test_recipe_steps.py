@@ -46,6 +46,10 @@ CAPTURED = [
 ]
 
 
+RUNGS = {f"gigagan/ladder-{rung}" for rung in ("clip", "filter-bank", "matching", "multiscale", "text")}
+"""Whose parts and losses are compiled in gigagan/gigagan-64 and gigagan/default."""
+
+
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
     return clip_folder(tmp_path_factory.mktemp("models") / "clip", size=32, layers=4)
@@ -97,6 +101,8 @@ def test_no_step_waits_and_each_is_compiled_whole(name, clip):
     trainer, batch = trainer_of(name, clip)
     with NoWaiting():
         trainer.step(batch, 0)
+    if name in RUNGS:
+        return
     for player in trainer.players:
         names = tuple(loss for loss in player.weighted if player.can_compile([loss]))
         counter = CompileCounterWithBackend("eager")

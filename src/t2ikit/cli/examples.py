@@ -59,7 +59,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "memory": (
         "t2ikit memory --plugin imagen",
-        "t2ikit memory --plugin gigagan --recipe gigagan/openmoji-32 --batch 8 --json memory.json",
+        "t2ikit memory --plugin gigagan --batch 8 --json memory.json",
     ),
     "plugin": (
         "t2ikit plugin new my-loss --kind loss",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from t2ikit.core.interfaces import Denoiser
-from t2ikit.errors import UserError, as_word
+from t2ikit.errors import UserError, as_word, command
 from t2ikit.recipes.compose import FAMILIES, Model
 from t2ikit.registry.registry import Registry
 from t2ikit.runs.named import packaged_names
@@ -137,5 +137,5 @@ def _upscales(run: Run) -> UserError:
         f"{as_word(run.path)}: this run upscales images, and makes none of a prompt alone",
         expected="a run that samples from text",
         got="a super-resolution run",
-        fix=f't2ikit sample BASE --upscale {as_word(run.path)} "a prompt"',
+        fix=command("t2ikit", "sample", "BASE", "--upscale", run.path, "a prompt"),
     )
