@@ -60,7 +60,7 @@ def stubs(monkeypatch):
 
 def call(out, **more):
     options = {"plugin": TOYS, "recipe": ["toys/denoiser", "toys/gan"], "steps": 4, "n": 8, "base": SMALL}
-    return t2ikit.ablate(HUBER, **options, out=out, device="cpu", progress=False, **more)
+    return t2ikit.ablate(HUBER, **options | more, out=out, device="cpu", progress=False)
 
 
 def test_pairs_have_the_same_seeds_and_settings(stubs, tmp_path):
@@ -79,6 +79,16 @@ def test_pairs_have_the_same_seeds_and_settings(stubs, tmp_path):
     assert "left out of toys-gan" in found.verdict
     assert found.verdict in found.html.replace("&#39;", "'")
     assert [row.name for row in found.results[0].rows][:2] == [trials.ATTRIBUTES, "prompt-accuracy/joint"]
+
+
+@pytest.mark.parametrize("base", ["train.steps=6", "train.minutes=1"])
+def test_base_may_say_how_long_runs_train(stubs, tmp_path, base):
+    call(tmp_path / "one", seeds=1, steps=None, base=base)
+    assert {given[0] for *_, given in stubs.trained} == {base}
+    assert not any("train.steps=200" in given for *_, given in stubs.trained)
+    with pytest.raises(t2ikit.UserError, match="steps does not go with base train"):
+        call(tmp_path / "two", seeds=1, steps=4, base=base)
+    assert not (tmp_path / "two").exists()
 
 
 @pytest.mark.parametrize("stop_at", [1, 3, 6])

@@ -16,6 +16,7 @@ from t2ikit.ablation.results import Ablation, compare_records
 from t2ikit.ablation.trials import read_record, run_trial
 from t2ikit.ablation.verdict import verdict
 from t2ikit.config.arguments import checked
+from t2ikit.config.toml import apply_settings
 from t2ikit.errors import UserError, option
 from t2ikit.recipes.settings import Plugins, Settings, as_settings
 from t2ikit.training.train import as_path
@@ -54,7 +55,7 @@ def ablate(
         plugin: whose default recipes are trained, or which those need; empty takes all that are installed.
         recipe: names or TOML files of recipes, in place of the defaults.
         set: what is tested: keys with a value or a list of values; or "KEY=A,B" strings.
-        base: settings of all runs, with and without, as `train` takes them.
+        base: settings of all runs, with and without, as `train` takes them; train.steps in place of `steps`.
         data, device, progress: as in `train`.
         seeds: how many, from 0; or which. None: 3.
         steps, n: of training, None: 200; prompts of each evaluation, None: 256.
@@ -90,18 +91,38 @@ def _planned(
     metrics: str | Sequence[str],
 ) -> Plan:
     """The plan of what was asked for."""
-    settings = [*as_settings(base), f"train.steps={_positive('steps', steps, STEPS)}"]
     chosen = _texts(metrics)
     return make_plan(
         None if target is None else str(target),
         _texts(plugin),
         _texts(recipe),
         set,
-        settings,
+        _settings(base, steps),
         _texts(data),
         _seeds(SEEDS if seeds is None else seeds),
         _positive("n", n, PROMPTS),
         ",".join(chosen).split(",") if chosen else (),
+    )
+
+
+def _settings(base: Settings, steps: int | None) -> list[str]:
+    """Settings of all runs, with how long they train.
+
+    Raises:
+        UserError: `base` and `steps` both say so.
+    """
+    settings = as_settings(base)
+    train = apply_settings({}, settings).get("train")
+    own = [key for key in ("steps", "minutes") if isinstance(train, dict) and train.get(key)]
+    if not own:
+        return [*settings, f"train.steps={_positive('steps', steps, STEPS)}"]
+    if steps is None:
+        return settings
+    raise UserError(
+        f"{option('steps')} does not go with {option('base')} train.{own[0]}",
+        expected="one of them, to say how long each run trains",
+        got="both",
+        fix="leave one of them out",
     )
 
 
