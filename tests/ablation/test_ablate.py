@@ -12,11 +12,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image
 
 import t2ikit
 from conftest import TESTS, TOYS
 from t2ikit.ablation import trials
+from t2ikit.ablation.folder import LOCK
 from t2ikit.core.metric import Measure
 
 HUBER = TESTS.parent / "examples" / "huber.py"
@@ -89,6 +91,28 @@ def test_base_may_say_how_long_runs_train(stubs, tmp_path, base):
     with pytest.raises(t2ikit.UserError, match="steps does not go with base train"):
         call(tmp_path / "two", seeds=1, steps=4, base=base)
     assert not (tmp_path / "two").exists()
+
+
+def test_a_run_that_another_process_trains_is_left_alone(stubs, tmp_path):
+    stubs.stop_at = 1
+    call(tmp_path, seeds=1)
+    run = tmp_path / "runs" / stubs.trained[0][0]
+    run.mkdir(parents=True)  # and no checkpoint yet
+    (run / "log.jsonl").touch()
+    with FileLock(run / ".training.lock"), pytest.raises(t2ikit.UserError, match="another process"):
+        call(tmp_path, seeds=1)
+    assert (run / "log.jsonl").exists()
+    assert call(tmp_path, seeds=1).finished  # once that process was killed, it is begun again
+    assert not (run / "log.jsonl").exists()
+
+
+def test_an_ablation_that_runs_is_left_alone(stubs, tmp_path):
+    stubs.stop_at = 1
+    call(tmp_path, seeds=1)
+    with FileLock(tmp_path / LOCK), pytest.raises(t2ikit.UserError, match="this ablation is running"):
+        call(tmp_path, seeds=1)
+    assert len(stubs.trained) == 1
+    assert call(tmp_path, seeds=1).finished
 
 
 @pytest.mark.parametrize("stop_at", [1, 3, 6])

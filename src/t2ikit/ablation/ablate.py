@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from t2ikit.ablation.devices import gpus, run_all
-from t2ikit.ablation.folder import REPORT, find_folder
+from t2ikit.ablation.folder import REPORT, find_folder, lock_folder
 from t2ikit.ablation.plan import Plan, Trial, check_sources, read_plan
 from t2ikit.ablation.planning import make_plan
 from t2ikit.ablation.report import render
 from t2ikit.ablation.results import Ablation, compare_records
-from t2ikit.ablation.trials import read_record, run_trial
+from t2ikit.ablation.trials import read_records, run_trial
 from t2ikit.ablation.verdict import verdict
 from t2ikit.config.arguments import checked
 from t2ikit.config.toml import apply_settings
@@ -179,13 +179,23 @@ def carry_out(folder: Path, plan: Plan, device: str = "auto", progress: bool = T
     """Do the runs that are missing, then compare them all and write report.html and ablation.json.
 
     Raises:
-        UserError: a run cannot be trained or evaluated, or a file not be written.
+        UserError: another process does them, a run cannot be trained or evaluated, or a file not be written.
     """
-    trials, devices = plan.trials(), gpus(device)
+    devices = gpus(device)
     work = functools.partial(_trial, folder, plan, device, progress and not devices)
-    if not run_all(work, trials, devices):
-        return Ablation(folder, plan, finished=False)
-    records = {trial.name: record for trial in trials if (record := read_record(folder, trial)) is not None}
+    with lock_folder(folder):
+        if not run_all(work, plan.trials(), devices):
+            return Ablation(folder, plan, finished=False)
+        return _compared(folder, plan)
+
+
+def _trial(folder: Path, plan: Plan, device: str, progress: bool, trial: Trial) -> bool:
+    return run_trial(folder, plan, trial, device, progress)
+
+
+def _compared(folder: Path, plan: Plan) -> Ablation:
+    """What the runs of a finished ablation say, with its report written."""
+    records = read_records(folder, plan)
     results = compare_records(plan, records)
     said = verdict(results, plan.left_out)
     html = render(folder, plan, results, records, said)
@@ -193,7 +203,3 @@ def carry_out(folder: Path, plan: Plan, device: str = "auto", progress: bool = T
     write_report(html, folder / REPORT)
     write_json(folder / "ablation.json", ablation.table())
     return ablation
-
-
-def _trial(folder: Path, plan: Plan, device: str, progress: bool, trial: Trial) -> bool:
-    return run_trial(folder, plan, trial, device, progress)

@@ -19,7 +19,7 @@ from t2ikit.evaluation.evaluator import Evaluator
 from t2ikit.evaluation.results import EvaluationOptions, EvaluationResult
 from t2ikit.evaluation.sweeps import measure_and_write
 from t2ikit.metrics.prompt_accuracy import NAMES, readable
-from t2ikit.runs.files import checkpoints
+from t2ikit.runs.files import checkpoints, lock_run
 from t2ikit.runs.open import open_run
 from t2ikit.runs.run import Run
 from t2ikit.training.train import train
@@ -82,6 +82,12 @@ def read_record(folder: Path, trial: Trial) -> Record | None:
         return None
 
 
+def read_records(folder: Path, plan: Plan) -> dict[str, Record]:
+    """The records that there are, by the names of their runs."""
+    found = {trial.name: read_record(folder, trial) for trial in plan.trials()}
+    return {name: record for name, record in found.items() if record is not None}
+
+
 def run_trial(folder: Path, plan: Plan, trial: Trial, device: str, progress: bool) -> bool:
     """Train and evaluate one run, as far as that was not done before; False where it was stopped.
 
@@ -105,12 +111,17 @@ def run_trial(folder: Path, plan: Plan, trial: Trial, device: str, progress: boo
 
 
 def trained(folder: Path, plan: Plan, trial: Trial, device: str, progress: bool) -> Run:
-    """The run, trained as far as it comes; one that was cut short goes on from its newest checkpoint."""
+    """The run, trained as far as it comes; one that was cut short goes on from its newest checkpoint.
+
+    Raises:
+        UserError: it cannot be trained, or another process is training it.
+    """
     out = folder / "runs" / trial.name
     if checkpoints(out):
         run = open_run(out)
         return run if run.finished else train(plan.plugins, resume=out, device=device, progress=progress)
-    if out.exists():  # killed before its first checkpoint
+    if out.exists():  # killed before its first checkpoint; or another process trains it still
+        lock_run(out).release()
         shutil.rmtree(out)
     return train(
         plan.plugins,
