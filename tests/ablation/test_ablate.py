@@ -17,7 +17,7 @@ from PIL import Image
 
 import t2ikit
 from conftest import TESTS, TOYS
-from t2ikit.ablation import trials
+from t2ikit.ablation import ablate, trials
 from t2ikit.ablation.folder import LOCK
 from t2ikit.core.metric import Measure
 
@@ -29,12 +29,14 @@ SMALL = ["train.samples=1", "train.validation_images=4", "train.batch=4", "train
 @pytest.fixture
 def stubs(monkeypatch):
     """Trainings and evaluations that are counted and cost nothing; `stop_at`: the one that is interrupted."""
-    seen = SimpleNamespace(trained=[], measured=[], stop_at=None)
+    seen = SimpleNamespace(trained=[], measured=[], stop_at=None, data="first")
 
     def train(plugins, *, out, seed, set, **_):
         seen.trained.append((out.name, seed, tuple(set)))
-        finished = len(seen.trained) != seen.stop_at
-        run = SimpleNamespace(finished=finished, path=out, table={"train": {"batch": 4}}, info={"seed": seed})
+        finished, table = len(seen.trained) != seen.stop_at, {"train": {"batch": 4}, "data": {"spec": "x"}}
+        run = SimpleNamespace(
+            finished=finished, path=out, table=table, info={"seed": seed, "data_fingerprint": seen.data}
+        )
         run.log = lambda: [{"step": 4, "images_per_second": 2.0}]
         return run
 
@@ -106,6 +108,48 @@ def test_a_run_that_another_process_trains_is_left_alone(stubs, tmp_path):
     assert not (run / "log.jsonl").exists()
 
 
+def test_runs_on_data_that_changed_are_not_compared(stubs, tmp_path):
+    stubs.stop_at = 2
+    call(tmp_path, seeds=1)
+    stubs.data = "second"
+    for _ in range(2):
+        with pytest.raises(t2ikit.UserError, match="the data has changed since the ablation began"):
+            call(tmp_path, seeds=1)
+    assert not (tmp_path / "report.html").exists()
+    stubs.data = "first"
+    assert call(tmp_path, seeds=1).finished
+
+
+def test_a_recipe_that_changed_begins_another_ablation(stubs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text('extends = "toys/denoiser"\n')
+    stubs.stop_at = 1
+    assert call(None, seeds=1, recipe=recipe).folder.name == "ablate-001"
+    recipe.write_text('extends = "toys/denoiser"  # the same\n')
+    assert call(None, seeds=1, recipe=recipe).folder.name == "ablate-001"
+    (tmp_path / "runs" / "ablate-001" / "report.html").unlink()
+    recipe.write_text('extends = "toys/denoiser"\ntrain.ema_decay = 0.5\n')
+    with pytest.raises(t2ikit.UserError, match="the recipe mine has changed since the ablation began"):
+        t2ikit.ablate(resume="runs/ablate-001", device="cpu")
+    assert call(None, seeds=1, recipe=recipe).folder.name == "ablate-002"
+
+
+def test_a_recipe_that_changes_meanwhile_stops_the_ablation(stubs, tmp_path, monkeypatch):
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text('extends = "toys/denoiser"\n')
+    measure = trials.measure_and_write
+
+    def edited(evaluator):
+        recipe.write_text('extends = "toys/denoiser"\ntrain.ema_decay = 0.5\n')
+        return measure(evaluator)
+
+    monkeypatch.setattr(trials, "measure_and_write", edited)
+    with pytest.raises(t2ikit.UserError, match="the recipe mine has changed"):
+        call(tmp_path / "one", seeds=1, recipe=recipe)
+    assert len(stubs.trained) == 1
+
+
 def test_an_ablation_that_runs_is_left_alone(stubs, tmp_path):
     stubs.stop_at = 1
     call(tmp_path, seeds=1)
@@ -113,6 +157,18 @@ def test_an_ablation_that_runs_is_left_alone(stubs, tmp_path):
         call(tmp_path, seeds=1)
     assert len(stubs.trained) == 1
     assert call(tmp_path, seeds=1).finished
+
+
+def test_time_is_left_out_of_runs_side_by_side(stubs, tmp_path, monkeypatch):
+    alone = call(tmp_path / "alone", seeds=1)
+    assert alone.results[0].slower is not None
+    assert trials.TIME in [row.name for row in alone.results[0].rows]
+    monkeypatch.setattr(ablate, "gpus", lambda device: ["0", "1"])
+    monkeypatch.setattr(ablate, "run_all", lambda work, jobs, devices: all([*map(work, jobs)]))
+    found = call(tmp_path / "beside", seeds=1)
+    assert found.results[0].slower is None
+    assert trials.TIME not in [row.name for row in found.results[0].rows]
+    assert "not measured: the runs were side by side" in found.html
 
 
 @pytest.mark.parametrize("stop_at", [1, 3, 6])

@@ -106,6 +106,14 @@ def test_a_plan_reads_back(tmp_path):
     assert read_plan(tmp_path) == plan
 
 
+def test_data_is_kept_by_its_whole_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "images").mkdir()
+    for data, kept in {"images": str(tmp_path / "images"), "creatures": "creatures"}.items():
+        plan = make_plan(str(HUBER), [str(TOYS)], RECIPES[:1], None, [], [data], (0,), 8)
+        assert plan.data == (kept,)
+
+
 def test_a_changed_plugin_file_is_refused(tmp_path):
     copy = tmp_path / "mine.py"
     shutil.copy(HUBER, copy)

@@ -9,11 +9,11 @@ from typing import Any
 
 from t2ikit.ablation.devices import gpus, run_all
 from t2ikit.ablation.folder import REPORT, find_folder, lock_folder
-from t2ikit.ablation.plan import Plan, Trial, check_sources, read_plan
-from t2ikit.ablation.planning import make_plan
+from t2ikit.ablation.plan import Plan, Trial, read_plan
+from t2ikit.ablation.planning import check_unchanged, make_plan
 from t2ikit.ablation.report import render
 from t2ikit.ablation.results import Ablation, compare_records
-from t2ikit.ablation.trials import read_records, run_trial
+from t2ikit.ablation.trials import check_data, read_records, run_trial
 from t2ikit.ablation.verdict import verdict
 from t2ikit.config.arguments import checked
 from t2ikit.config.toml import apply_settings
@@ -71,7 +71,7 @@ def ablate(
     if resume is not None:
         check_alone(**asked, **runs, out=out)
         folder = Path(resume).expanduser()
-        check_sources(plan := read_plan(folder))
+        check_unchanged(plan := read_plan(folder))
     else:
         plan = _planned(**asked, **runs)
         folder = find_folder(plan, as_path(out))
@@ -182,20 +182,24 @@ def carry_out(folder: Path, plan: Plan, device: str = "auto", progress: bool = T
         UserError: another process does them, a run cannot be trained or evaluated, or a file not be written.
     """
     devices = gpus(device)
-    work = functools.partial(_trial, folder, plan, device, progress and not devices)
+    work = functools.partial(_trial, folder, plan, device, progress and not devices, not devices)
     with lock_folder(folder):
         if not run_all(work, plan.trials(), devices):
             return Ablation(folder, plan, finished=False)
         return _compared(folder, plan)
 
 
-def _trial(folder: Path, plan: Plan, device: str, progress: bool, trial: Trial) -> bool:
-    return run_trial(folder, plan, trial, device, progress)
+def _trial(folder: Path, plan: Plan, device: str, progress: bool, alone: bool, trial: Trial) -> bool:
+    return run_trial(folder, plan, trial, device, progress, alone)
 
 
 def _compared(folder: Path, plan: Plan) -> Ablation:
-    """What the runs of a finished ablation say, with its report written."""
-    records = read_records(folder, plan)
+    """What the runs of a finished ablation say, with its report written.
+
+    Raises:
+        UserError: their data differ, or the report cannot be written.
+    """
+    check_data(records := read_records(folder, plan))
     results = compare_records(plan, records)
     said = verdict(results, plan.left_out)
     html = render(folder, plan, results, records, said)
