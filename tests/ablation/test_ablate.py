@@ -159,6 +159,21 @@ def test_an_ablation_that_runs_is_left_alone(stubs, tmp_path):
     assert call(tmp_path, seeds=1).finished
 
 
+def test_the_report_does_without_images_that_are_gone(stubs, tmp_path):
+    whole = call(tmp_path, seeds=1)
+    assert whole.html.count("<img") == 4
+    first, *others = sorted(tmp_path.rglob("*.png"))
+    first.unlink()
+    others[-1].write_bytes(b"damaged")
+    assert call(tmp_path, seeds=1).html.count("<img") == 2
+    for path in others:
+        path.unlink()
+    found = call(tmp_path, seeds=1)
+    assert "<img" not in found.html
+    assert "The same prompts and noise" not in found.html
+    assert found.verdict == whole.verdict
+
+
 def test_time_is_left_out_of_runs_side_by_side(stubs, tmp_path, monkeypatch):
     alone = call(tmp_path / "alone", seeds=1)
     assert alone.results[0].slower is not None
