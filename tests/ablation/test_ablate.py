@@ -19,6 +19,7 @@ import t2ikit
 from conftest import TESTS, TOYS
 from t2ikit.ablation import ablate, trials
 from t2ikit.ablation.folder import LOCK
+from t2ikit.ablation.plan import read_plan
 from t2ikit.core.metric import Measure
 
 HUBER = TESTS.parent / "examples" / "huber.py"
@@ -159,6 +160,14 @@ def test_an_ablation_that_runs_is_left_alone(stubs, tmp_path):
     assert call(tmp_path, seeds=1).finished
 
 
+@pytest.mark.parametrize(("typed", "seeds"), [("2", [0, 1]), ("3,4", [3, 4])])
+def test_seeds_at_the_command_line(stubs, cli_here, tmp_path, typed, seeds):
+    words = f"{HUBER} --plugin {TOYS} --recipe toys/denoiser --steps 4 --out one --device cpu"
+    assert cli_here("ablate", *words.split(), "--seeds", typed).returncode == 0
+    assert sorted({seed for _, seed, _ in stubs.trained}) == seeds
+    assert list(read_plan(tmp_path / "one").seeds) == seeds
+
+
 def test_the_report_does_without_images_that_are_gone(stubs, tmp_path):
     whole = call(tmp_path, seeds=1)
     assert whole.html.count("<img") == 4
@@ -274,6 +283,10 @@ def given(options) -> dict[str, object]:
             "does not go with --seeds, --steps, -n, --metrics",
         ),
         ("--resume nowhere --base train.batch=4 --data creatures", "does not go with --base, --data"),
+        ("--set train.batch=4 --seeds 0", "--seeds: there is nothing to do"),
+        ("--set train.batch=4 --seeds 1,2,1", "--seeds: each seed is trained once"),
+        ("--set train.batch=4 --seeds 3,four", "--seeds: these are no seeds"),
+        ("--set train.batch=4 --seeds 3,-4", "--seeds: seeds are from 0"),
         (f"{HUBER} --plugin {TOYS} --recipe toys/gan", "huber needs target"),
         (
             f"{HUBER} --plugin {TOYS} --recipe toys/denoiser --set losses.huber.weight=1,1",

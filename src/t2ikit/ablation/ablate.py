@@ -130,17 +130,36 @@ def _texts(given: str | Path | Sequence[str | Path]) -> list[str]:
     return [str(one) for one in ([given] if isinstance(given, (str, Path)) else given)]
 
 
+def read_seeds(text: str) -> int | list[int]:
+    """How many seeds, from `3`; or which, from `3,4,5`.
+
+    Raises:
+        UserError: these are no numbers.
+    """
+    try:
+        found = [int(one) for one in text.split(",")]
+    except ValueError as error:
+        raise _no_seeds("these are no seeds", text) from error
+    return found if "," in text else found[0]
+
+
 def _seeds(given: int | Sequence[int]) -> list[int]:
     if isinstance(given, int):
         return list(range(_positive("seeds", given, SEEDS)))
     if not given or len({*given}) < len(given):
-        raise UserError(
-            f"{option('seeds')}: each seed is trained once",
-            expected="a number of seeds, or different ones",
-            got=list(given),
-            fix="for example 3, or [0, 1, 2] from Python",
-        )
+        raise _no_seeds("each seed is trained once", list(given))
+    if not all(0 <= seed < 2**31 for seed in given):
+        raise _no_seeds("seeds are from 0 to 2147483647", list(given))
     return list(given)
+
+
+def _no_seeds(why: str, got: object) -> UserError:
+    return UserError(
+        f"{option('seeds')}: {why}",
+        expected="how many seeds, or different ones",
+        got=got,
+        fix="for example 3, which is 0, 1 and 2; or 3,4,5",
+    )
 
 
 def _positive(name: str, value: int | None, default: int) -> int:
