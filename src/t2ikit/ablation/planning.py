@@ -60,7 +60,7 @@ def make_plan(
     if not pairs:
         assert refused is not None
         raise refused
-    whole = specs_in(resolved[bases[0].name].parts["data"].config.spec) if data else ()
+    whole = specs_in(resolved[bases[0].name].parts["data"].config.spec) if data else []
     runs = (tuple(settings), tuple(whole), tuple(seeds), n, tuple(metrics))
     recipes = {what: _digest(recipe) for what, recipe in resolved.items()}
     return Plan(asked, digests(asked), tuple(pairs), left_out, *runs, recipes)
