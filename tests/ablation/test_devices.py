@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import functools
+import os
+import signal
+import subprocess
+import sys
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -24,6 +28,13 @@ def work(folder: Path, job: int) -> bool:
 def broken(job: int) -> bool:
     """A job that fails."""
     raise ValueError(job)
+
+
+def slow(folder: Path, job: int) -> bool:
+    """A job that only Ctrl-C ends."""
+    (folder / str(job)).touch()
+    time.sleep(60)
+    return True
 
 
 class Interrupted:
@@ -73,3 +84,26 @@ def test_none_begins_after_ctrl_c(monkeypatch):
     pool = Interrupted()
     assert not side_by_side(pool, bool, range(6), 2)
     assert pool.begun == [0, 1]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs signals to a group of processes")
+def test_ctrl_c_stops_all_processes_and_none_begins(tmp_path):
+    code = (
+        "import functools, pathlib, test_devices; "
+        f"print(test_devices.run_all(functools.partial(test_devices.slow, pathlib.Path({str(tmp_path)!r})), "
+        "range(6), ['0', '1']))"
+    )
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+        start_new_session=True,
+    )
+    until = time.monotonic() + 60
+    while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < until:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.communicate(timeout=30)[0] == "False\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1"]

@@ -62,8 +62,8 @@ def make_plan(
         raise refused
     whole = specs_in(resolved[bases[0].name].parts["data"].config.spec) if data else []
     runs = (tuple(settings), tuple(whole), tuple(seeds), n, tuple(metrics))
-    recipes = {what: _digest(recipe) for what, recipe in resolved.items()}
-    return Plan(asked, digests(asked), tuple(pairs), left_out, *runs, recipes)
+    hashes = {what: _digest(recipe) for what, recipe in resolved.items()}
+    return Plan(asked, digests(asked), tuple(pairs), left_out, *runs, hashes)
 
 
 def _called(base: Base, variant: Variant) -> str:
