@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -12,11 +11,14 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image
 
 import t2ikit
 from conftest import TESTS, TOYS
-from t2ikit.ablation import trials
+from t2ikit.ablation import ablate, trials
+from t2ikit.ablation.folder import LOCK
+from t2ikit.ablation.plan import read_plan
 from t2ikit.core.metric import Measure
 
 HUBER = TESTS.parent / "examples" / "huber.py"
@@ -27,12 +29,14 @@ SMALL = ["train.samples=1", "train.validation_images=4", "train.batch=4", "train
 @pytest.fixture
 def stubs(monkeypatch):
     """Trainings and evaluations that are counted and cost nothing; `stop_at`: the one that is interrupted."""
-    seen = SimpleNamespace(trained=[], measured=[], stop_at=None)
+    seen = SimpleNamespace(trained=[], measured=[], stop_at=None, data="first")
 
     def train(plugins, *, out, seed, set, **_):
         seen.trained.append((out.name, seed, tuple(set)))
-        finished = len(seen.trained) != seen.stop_at
-        run = SimpleNamespace(finished=finished, path=out, table={"train": {"batch": 4}}, info={"seed": seed})
+        finished, table = len(seen.trained) != seen.stop_at, {"train": {"batch": 4}, "data": {"spec": "x"}}
+        run = SimpleNamespace(
+            finished=finished, path=out, table=table, info={"seed": seed, "data_fingerprint": seen.data}
+        )
         run.log = lambda: [{"step": 4, "images_per_second": 2.0}]
         return run
 
@@ -60,7 +64,7 @@ def stubs(monkeypatch):
 
 def call(out, **more):
     options = {"plugin": TOYS, "recipe": ["toys/denoiser", "toys/gan"], "steps": 4, "n": 8, "base": SMALL}
-    return t2ikit.ablate(HUBER, **options, out=out, device="cpu", progress=False, **more)
+    return t2ikit.ablate(HUBER, **options | more, out=out, device="cpu", progress=False)
 
 
 def test_pairs_have_the_same_seeds_and_settings(stubs, tmp_path):
@@ -79,6 +83,115 @@ def test_pairs_have_the_same_seeds_and_settings(stubs, tmp_path):
     assert "left out of toys-gan" in found.verdict
     assert found.verdict in found.html.replace("&#39;", "'")
     assert [row.name for row in found.results[0].rows][:2] == [trials.ATTRIBUTES, "prompt-accuracy/joint"]
+
+
+@pytest.mark.parametrize("base", ["train.steps=6", "train.minutes=1"])
+def test_base_may_say_how_long_runs_train(stubs, tmp_path, base):
+    call(tmp_path / "one", seeds=1, steps=None, base=base)
+    assert {given[0] for *_, given in stubs.trained} == {base}
+    assert not any("train.steps=200" in given for *_, given in stubs.trained)
+    with pytest.raises(t2ikit.UserError, match="steps does not go with base train"):
+        call(tmp_path / "two", seeds=1, steps=4, base=base)
+    assert not (tmp_path / "two").exists()
+
+
+def test_a_run_that_another_process_trains_is_left_alone(stubs, tmp_path):
+    stubs.stop_at = 1
+    call(tmp_path, seeds=1)
+    run = tmp_path / "runs" / stubs.trained[0][0]
+    run.mkdir(parents=True)  # and no checkpoint yet
+    (run / "log.jsonl").touch()
+    with FileLock(run / ".training.lock"), pytest.raises(t2ikit.UserError, match="another process"):
+        call(tmp_path, seeds=1)
+    assert (run / "log.jsonl").exists()
+    assert call(tmp_path, seeds=1).finished  # once that process was killed, it is begun again
+    assert not (run / "log.jsonl").exists()
+
+
+def test_runs_on_data_that_changed_are_not_compared(stubs, tmp_path):
+    stubs.stop_at = 2
+    call(tmp_path, seeds=1)
+    stubs.data = "second"
+    for _ in range(2):
+        with pytest.raises(t2ikit.UserError, match="the data has changed since the ablation began"):
+            call(tmp_path, seeds=1)
+    assert not (tmp_path / "report.html").exists()
+    stubs.data = "first"
+    assert call(tmp_path, seeds=1).finished
+
+
+def test_a_recipe_that_changed_begins_another_ablation(stubs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text('extends = "toys/denoiser"\n')
+    stubs.stop_at = 1
+    assert call(None, seeds=1, recipe=recipe).folder.name == "ablate-001"
+    recipe.write_text('extends = "toys/denoiser"  # the same\n')
+    assert call(None, seeds=1, recipe=recipe).folder.name == "ablate-001"
+    (tmp_path / "runs" / "ablate-001" / "report.html").unlink()
+    recipe.write_text('extends = "toys/denoiser"\ntrain.ema_decay = 0.5\n')
+    with pytest.raises(t2ikit.UserError, match="the recipe mine has changed since the ablation began"):
+        t2ikit.ablate(resume="runs/ablate-001", device="cpu")
+    assert call(None, seeds=1, recipe=recipe).folder.name == "ablate-002"
+
+
+def test_a_recipe_that_changes_meanwhile_stops_the_ablation(stubs, tmp_path, monkeypatch):
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text('extends = "toys/denoiser"\n')
+    measure = trials.measure_and_write
+
+    def edited(evaluator):
+        recipe.write_text('extends = "toys/denoiser"\ntrain.ema_decay = 0.5\n')
+        return measure(evaluator)
+
+    monkeypatch.setattr(trials, "measure_and_write", edited)
+    with pytest.raises(t2ikit.UserError, match="the recipe mine has changed"):
+        call(tmp_path / "one", seeds=1, recipe=recipe)
+    assert len(stubs.trained) == 1
+
+
+def test_an_ablation_that_runs_is_left_alone(stubs, tmp_path):
+    stubs.stop_at = 1
+    call(tmp_path, seeds=1)
+    with FileLock(tmp_path / LOCK), pytest.raises(t2ikit.UserError, match="this ablation is running"):
+        call(tmp_path, seeds=1)
+    assert len(stubs.trained) == 1
+    assert call(tmp_path, seeds=1).finished
+
+
+@pytest.mark.parametrize(("typed", "seeds"), [("2", [0, 1]), ("3,4", [3, 4])])
+def test_seeds_at_the_command_line(stubs, cli_here, tmp_path, typed, seeds):
+    words = f"{HUBER} --plugin {TOYS} --recipe toys/denoiser --steps 4 --out one --device cpu"
+    assert cli_here("ablate", *words.split(), "--seeds", typed).returncode == 0
+    assert sorted({seed for _, seed, _ in stubs.trained}) == seeds
+    assert list(read_plan(tmp_path / "one").seeds) == seeds
+
+
+def test_the_report_does_without_images_that_are_gone(stubs, tmp_path):
+    whole = call(tmp_path, seeds=1)
+    assert whole.html.count("<img") == 4
+    first, *others = sorted(tmp_path.rglob("*.png"))
+    first.unlink()
+    others[-1].write_bytes(b"damaged")
+    assert call(tmp_path, seeds=1).html.count("<img") == 2
+    for path in others:
+        path.unlink()
+    found = call(tmp_path, seeds=1)
+    assert "<img" not in found.html
+    assert "The same prompts and noise" not in found.html
+    assert found.verdict == whole.verdict
+
+
+def test_time_is_left_out_of_runs_side_by_side(stubs, tmp_path, monkeypatch):
+    alone = call(tmp_path / "alone", seeds=1)
+    assert alone.results[0].slower is not None
+    assert trials.TIME in [row.name for row in alone.results[0].rows]
+    monkeypatch.setattr(ablate, "gpus", lambda device: ["0", "1"])
+    monkeypatch.setattr(ablate, "run_all", lambda work, jobs, devices: all([*map(work, jobs)]))
+    found = call(tmp_path / "beside", seeds=1)
+    assert found.results[0].slower is None
+    assert trials.TIME not in [row.name for row in found.results[0].rows]
+    assert "not measured: the runs were side by side" in found.html
 
 
 @pytest.mark.parametrize("stop_at", [1, 3, 6])
@@ -121,7 +234,7 @@ def test_whole_at_toy_size(tmp_path):
 
 
 def test_killed_in_the_middle_the_same_command_gives_the_same_report(tmp_path):
-    """By SIGKILL, while the second run trains; only what was timed differs."""
+    """While the second run trains; only what was timed differs."""
     base = [*SMALL, "train.save_every=2"]
     options = {"plugin": TOYS, "recipe": "toys/denoiser", "seeds": 1, "steps": 4, "n": 4}
     options |= {"metrics": "colours", "base": base}
@@ -136,7 +249,7 @@ def test_killed_in_the_middle_the_same_command_gives_the_same_report(tmp_path):
         assert time.monotonic() < until
         time.sleep(0.002)
     process.kill()
-    assert process.wait() == -signal.SIGKILL
+    assert process.wait() != 0
     assert not (part / "report.html").exists()
     assert len(list((part / "records").iterdir())) == 1
     found = [
@@ -169,6 +282,10 @@ def given(options) -> dict[str, object]:
             "does not go with --seeds, --steps, -n, --metrics",
         ),
         ("--resume nowhere --base train.batch=4 --data creatures", "does not go with --base, --data"),
+        ("--set train.batch=4 --seeds 0", "--seeds: there is nothing to do"),
+        ("--set train.batch=4 --seeds 1,2,1", "--seeds: each seed is trained once"),
+        ("--set train.batch=4 --seeds 3,four", "--seeds: these are no seeds"),
+        ("--set train.batch=4 --seeds 3,-4", "--seeds: seeds are from 0"),
         (f"{HUBER} --plugin {TOYS} --recipe toys/gan", "huber needs target"),
         (
             f"{HUBER} --plugin {TOYS} --recipe toys/denoiser --set losses.huber.weight=1,1",

@@ -7,7 +7,6 @@ import shutil
 import pytest
 
 from conftest import TESTS, TOYS
-from t2ikit.ablation.devices import run_all
 from t2ikit.ablation.folder import find_folder
 from t2ikit.ablation.plan import WITHOUT, Base, Pair, Plan, Variant, check_sources, read_plan
 from t2ikit.ablation.planning import make_plan
@@ -107,6 +106,14 @@ def test_a_plan_reads_back(tmp_path):
     assert read_plan(tmp_path) == plan
 
 
+def test_data_is_kept_by_its_whole_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "images").mkdir()
+    for data, kept in {"images": str(tmp_path / "images"), "creatures": "creatures"}.items():
+        plan = make_plan(str(HUBER), [str(TOYS)], RECIPES[:1], None, [], [data], (0,), 8)
+        assert plan.data == (kept,)
+
+
 def test_a_changed_plugin_file_is_refused(tmp_path):
     copy = tmp_path / "mine.py"
     shutil.copy(HUBER, copy)
@@ -130,20 +137,3 @@ def test_folders(tmp_path, monkeypatch):
     assert find_folder(first, None).name == "ablate-003"
     with pytest.raises(UserError, match="another ablation"):
         find_folder(other, tmp_path / "runs" / "ablate-001")
-
-
-def test_jobs_stop_where_one_is_stopped():
-    seen = []
-
-    def work(job):
-        seen.append(job)
-        return job < 2
-
-    assert not run_all(work, [1, 2, 3])
-    assert seen == [1, 2]
-
-
-def test_jobs_side_by_side(tmp_path):
-    """In processes of their own; `exists` says of each job whether it was done."""
-    assert run_all(tmp_path.__class__.exists, [tmp_path, tmp_path.parent], ["0", "1"])
-    assert not run_all(tmp_path.__class__.exists, [tmp_path, tmp_path / "none"], ["0", "1"])

@@ -41,9 +41,7 @@ def test_harms_also_where_lower_is_better():
 def test_no_difference_says_how_many_more_seeds():
     found = result(0.0, 1.0, 2.0)
     assert outcome(found) == "no difference"
-    assert sentence(found).startswith(
-        "no difference to be seen on imagen: mean of the four attributes +1.0 ["
-    )
+    assert sentence(found).startswith("no difference found on imagen: mean of the four attributes +1.0 [")
     assert sentence(found).endswith("about 7 more seeds would show one of this size")
     assert sentence(result(-1.0, 0.0, 1.01)).endswith(
         "more than 100 seeds would be needed to show one so small"
@@ -52,6 +50,7 @@ def test_no_difference_says_how_many_more_seeds():
 
 def test_one_seed_gives_no_verdict():
     assert outcome(result(4.0)) == "one seed"
+    assert sentence(result(4.0)).startswith("one seed cannot tell a difference from chance on imagen: ")
     assert "2 or more seeds" in sentence(result(4.0))
 
 
@@ -60,8 +59,17 @@ def test_all_recipes_in_one_sentence():
         [result(4.0, 4.1, 4.2), result(0.0, 1.0, 2.0, base="gigagan")], {"other: x": "it needs target"}
     )
     assert said.startswith(f"{LABEL}: helps on imagen: ")
-    assert "; no difference to be seen on gigagan: " in said
+    assert "; no difference found on gigagan: " in said
     assert said.endswith("left out of other: x: it needs target")
+
+
+def test_several_comparisons_come_with_a_caution():
+    caution = "2 comparisons were made, and about 1 in 20 without any effect says helps or harms by chance"
+    pair = [result(4.0, 4.1, 4.2), result(0.0, 1.0, 2.0, base="gigagan")]
+    assert verdict(pair).endswith(f"; {caution}")
+    assert f"; {caution}; left out" in verdict(pair, {"other: x": "it needs target"})
+    assert "comparisons" not in verdict(pair[:1])
+    assert "comparisons" not in verdict([result(4.0), result(1.0, base="gigagan")])  # no interval, no verdict
 
 
 def test_variants_are_named():

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Executor, ProcessPoolExecutor, wait
 from typing import Any, TypeVar
 
 Job = TypeVar("Job")
@@ -23,7 +26,7 @@ def gpus(device: str) -> list[str]:
 
 
 def run_all(work: Callable[[Job], bool], jobs: Sequence[Job], devices: Sequence[str] = ()) -> bool:
-    """Do all jobs; False as soon as one says that it was stopped.
+    """Do all jobs; False as soon as one says that it was stopped. Those that run by then end first.
 
     Args:
         work: does one job, says whether it was finished; where there are devices, it can be pickled.
@@ -37,9 +40,38 @@ def run_all(work: Callable[[Job], bool], jobs: Sequence[Job], devices: Sequence[
     for device in devices:
         free.put(device)
     with ProcessPoolExecutor(len(devices), context, initializer=_take, initargs=(free,)) as pool:
-        return all(list(pool.map(work, jobs)))
+        return side_by_side(pool, functools.partial(_interruptible, work), jobs, len(devices))
+
+
+def side_by_side(pool: Executor, work: Callable[[Job], bool], jobs: Sequence[Job], most: int) -> bool:
+    """Do all jobs, at most so many at once; none begins once one was stopped or failed, or after Ctrl-C.
+
+    A job that a pool holds in its queue begins even so. Therefore none is submitted before it can begin.
+    """
+    left = iter(jobs)
+    running = {pool.submit(work, job) for job in itertools.islice(left, most)}
+    try:
+        while running:
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            finished = [one.result() for one in done]
+            if not all(finished):
+                return False
+            running |= {pool.submit(work, job) for job in itertools.islice(left, len(done))}
+    except KeyboardInterrupt:  # the terminal sends it to all processes: the trainings save
+        return False
+    return True
 
 
 def _take(free: Any) -> None:
     """Give this process a device of its own, before it looks for any."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it would end a pool whose other processes still save
     os.environ[VISIBLE] = free.get()
+
+
+def _interruptible(work: Callable[[Job], bool], job: Job) -> bool:
+    """Do a job, which Ctrl-C may stop, unlike the process that does it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return work(job)
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from t2ikit.ablation.plan import FILE, Plan, read_plan
 from t2ikit.errors import UserError
 from t2ikit.utils.files import unwritable
 
 REPORT = "report.html"
+LOCK = ".ablation.lock"
 
 
 def find_folder(plan: Plan, out: Path | None) -> Path:
@@ -60,3 +65,29 @@ def _same(folder: Path, plan: Plan) -> bool:
         return read_plan(folder) == plan
     except UserError:
         return False
+
+
+@contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Keep other processes from the same ablation; the system lets go of it when this one ends.
+
+    Raises:
+        UserError: another one does it, or the folder cannot be written.
+    """
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=1)
+    except Timeout as error:
+        raise UserError(
+            f"{folder}: this ablation is running",
+            expected="one process an ablation",
+            got="a lock that another process holds",
+            fix="wait for it, or stop it; a second one of the same plan needs a folder of its own: --out",
+        ) from error
+    except OSError as error:
+        what = f"{folder}: the ablation cannot be written"
+        raise unwritable(what, error, "make the folder writable") from error
+    try:
+        yield
+    finally:
+        lock.release()

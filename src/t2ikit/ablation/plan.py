@@ -79,10 +79,11 @@ class Plan:
         pairs: what is compared.
         left_out: by recipe and variant, why it does not fit.
         settings: of all runs, KEY=VALUE strings.
-        data: SPECs in place of the recipes'; empty: the recipes' own.
+        data: SPECs in place of the recipes', with whole paths; empty: the recipes' own.
         seeds: of training and of evaluation.
         n: prompts of an evaluation.
         metrics: names; empty takes those that need no download.
+        recipes: by recipe, and by recipe and variant, the SHA-256 of all its settings.
     """
 
     plugins: tuple[str, ...]
@@ -94,6 +95,7 @@ class Plan:
     seeds: tuple[int, ...]
     n: int
     metrics: tuple[str, ...] = field(default=())
+    recipes: dict[str, str] = field(default_factory=dict)
 
     @property
     def bases(self) -> tuple[Base, ...]:
@@ -156,10 +158,16 @@ def check_sources(plan: Plan) -> None:
         UserError: it changed, or is gone.
     """
     for path, digest in plan.sources.items():
-        if not Path(path).is_file() or digests([path])[path] != digest:
-            raise UserError(
-                f"{path} has changed since the ablation began",
-                expected=f"the file with SHA-256 {digest[:12]}...",
-                got="another" if Path(path).is_file() else "no file",
-                fix="restore it, or begin a new ablation without --resume",
-            )
+        known = Path(path).is_file()
+        if not known or digests([path])[path] != digest:
+            raise changed(path, f"the file with SHA-256 {digest[:12]}...", "another" if known else "no file")
+
+
+def changed(what: str, expected: str, got: str) -> UserError:
+    """That runs of now would not be comparable with those that were trained before."""
+    return UserError(
+        f"{what} has changed since the ablation began",
+        expected=expected,
+        got=got,
+        fix="restore it, or begin a new ablation, in a folder of its own",
+    )

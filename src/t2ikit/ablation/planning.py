@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from t2ikit.ablation.plan import Base, Pair, Plan, Variant, digests
+from t2ikit.ablation.plan import WITHOUT, Base, Pair, Plan, Variant, changed, check_sources, digests
 from t2ikit.ablation.variants import Axes, losses_of, make_variants, read_axes
-from t2ikit.data.mixing.config import as_spec
+from t2ikit.data.mixing.config import as_spec, specs_in
 from t2ikit.errors import UserError, each_of
 from t2ikit.recipes.compose import build_model
 from t2ikit.recipes.read import read_recipe
@@ -43,21 +45,50 @@ def make_plan(
     bases = find_bases(registry, recipes, registry.requested[bool(target) :])
     pairs: list[Pair] = []
     left_out: dict[str, str] = {}
+    resolved: dict[str, Recipe] = {}
     refused: UserError | None = None
     for base in bases:
-        fitted(registry, base, Variant(), settings, data)  # without must work anyhow
+        resolved[base.name] = fitted(registry, base, WITHOUT, settings, data)  # which must work anyhow
         for variant in variants:
+            what = _called(base, variant)
             try:
-                fitted(registry, base, variant, settings, data)
+                resolved[what] = fitted(registry, base, variant, settings, data)
             except UserError as error:
-                left_out[f"{base.name}: {variant.label}"], refused = _reason(error), error
+                left_out[what], refused = _reason(error), error
             else:
                 pairs.append(Pair(base, variant))
     if not pairs:
         assert refused is not None
         raise refused
-    runs = (tuple(settings), tuple(data), tuple(seeds), n, tuple(metrics))
-    return Plan(asked, digests(asked), tuple(pairs), left_out, *runs)
+    whole = specs_in(resolved[bases[0].name].parts["data"].config.spec) if data else []
+    runs = (tuple(settings), tuple(whole), tuple(seeds), n, tuple(metrics))
+    hashes = {what: _digest(recipe) for what, recipe in resolved.items()}
+    return Plan(asked, digests(asked), tuple(pairs), left_out, *runs, hashes)
+
+
+def _called(base: Base, variant: Variant) -> str:
+    return f"{base.name}: {variant.label}" if variant.label else base.name
+
+
+def _digest(recipe: Recipe) -> str:
+    return hashlib.sha256(json.dumps(recipe.table(), sort_keys=True).encode()).hexdigest()
+
+
+def check_unchanged(plan: Plan) -> None:
+    """Refuse to train with other plugin files, or from other recipes, than the plan was made of.
+
+    Raises:
+        UserError: one has changed, or is gone.
+    """
+    check_sources(plan)
+    registry = Registry.load(plan.plugins)
+    arms = [(base, WITHOUT) for base in plan.bases] + [(pair.base, pair.variant) for pair in plan.pairs]
+    for base, variant in arms:
+        what = _called(base, variant)
+        found = _digest(fitted(registry, base, variant, plan.settings, plan.data))
+        expected = plan.recipes.get(what, found)  # plans of older versions have none
+        if found != expected:
+            raise changed(f"the recipe {what}", f"settings with SHA-256 {expected[:12]}...", "others")
 
 
 def _whole(plugin: str) -> str:

@@ -87,20 +87,23 @@ def _by_seed(result: PairedResult, row: Row) -> list[tuple[int, str]]:
 
 
 def _side_by_side(folder: Path, arms: Sequence[Record]) -> list[dict[str, Any]]:
-    """For each prompt the image without and the image with."""
-    return [
-        {
-            "prompt": shortened(prompt, PROMPT),
-            "cells": [
-                {"label": label, "image": _embedded(folder / record.images[place])}
-                for label, record in zip(("without", "with"), arms)
-            ],
-        }
-        for place, prompt in enumerate(arms[0].prompts)
-    ]
+    """For each prompt the image without and the image with, as far as they are still there."""
+    groups = []
+    for place, prompt in enumerate(arms[0].prompts):
+        images = [_embedded(folder / record.images[place]) for record in arms]
+        cells = [
+            {"label": label, "image": image} for label, image in zip(("without", "with"), images) if image
+        ]
+        if cells:
+            groups.append({"prompt": shortened(prompt, PROMPT), "cells": cells})
+    return groups
 
 
 def _embedded(path: Path) -> str:
-    with Image.open(path) as image:
-        side = max(image.size)
-        return embed(fit(image.convert("RGB"), min(LARGEST, side * math.ceil(SEEN / side))), IMAGE_BYTES)
+    """An image as a data URI; empty where it was deleted or is damaged."""
+    try:
+        with Image.open(path) as image:
+            side = min(LARGEST, max(image.size) * math.ceil(SEEN / max(image.size)))
+            return embed(fit(image.convert("RGB"), side), IMAGE_BYTES)
+    except OSError:
+        return ""

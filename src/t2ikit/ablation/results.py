@@ -10,7 +10,7 @@ from typing import Any
 
 from t2ikit.ablation.plan import WITHOUT, Pair, Plan, Variant
 from t2ikit.ablation.statistics import Difference, paired_difference, prompt_error
-from t2ikit.ablation.trials import ATTRIBUTES, Record
+from t2ikit.ablation.trials import ATTRIBUTES, TIME, Record
 from t2ikit.evaluation.results import aligned, number
 from t2ikit.utils.files import write_report
 
@@ -157,8 +157,7 @@ def _rank(name: str, better: str) -> int:
 
 
 def _slower(without: Sequence[Record], with_it: Sequence[Record]) -> Difference | None:
-    name = "cost/seconds to train"
-    pairs = [(a.numbers.get(name), b.numbers.get(name)) for a, b in zip(without, with_it)]
+    pairs = [(a.numbers.get(TIME), b.numbers.get(TIME)) for a, b in zip(without, with_it)]
     shares = [100 * (b.value / a.value - 1) for a, b in pairs if a is not None and b is not None]
     return paired_difference(shares) if len(shares) == len(pairs) else None
 

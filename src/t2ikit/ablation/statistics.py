@@ -3,7 +3,7 @@
 The unit is the seed: the weights at the start, the order of the data, the noise and the prompts of the
 evaluation all follow from it, and are the same with and without what is tested. So one seed gives one
 difference, and the differences of several are independent. Their mean has Student's interval (Biometrika 6,
-1908), whose width holds the chance of training and that of prompts together. More prompts at one seed are no
+1908), whose width covers the randomness of training and of the prompts. More prompts at one seed are no
 replacement for more seeds (arXiv 2103.03098).
 """
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,16 @@ import torch
 from pydantic import TypeAdapter
 
 from t2ikit.ablation.plan import Plan, Trial
+from t2ikit.ablation.planning import check_unchanged
 from t2ikit.core.metric import ImageSet
 from t2ikit.data.creatures.grammar import parse
+from t2ikit.errors import UserError
 from t2ikit.evaluation.comparison import training_seconds
 from t2ikit.evaluation.evaluator import Evaluator
 from t2ikit.evaluation.results import EvaluationOptions, EvaluationResult
 from t2ikit.evaluation.sweeps import measure_and_write
 from t2ikit.metrics.prompt_accuracy import NAMES, readable
-from t2ikit.runs.files import checkpoints
+from t2ikit.runs.files import checkpoints, lock_run
 from t2ikit.runs.open import open_run
 from t2ikit.runs.run import Run
 from t2ikit.training.train import train
@@ -28,6 +31,7 @@ from t2ikit.utils.files import write_json
 
 ATTRIBUTES = "prompt-accuracy/attributes"
 """The mean of the four attributes, on which the verdict rests."""
+TIME = "cost/seconds to train"
 SHOWN = 8
 """Prompts whose images are in the report."""
 
@@ -59,6 +63,8 @@ class Record:
         images: files of their images, from the ablation's folder.
         not_measured: by metric, why.
         device: that it was trained on.
+        data: the settings of its data.
+        data_fingerprint: of the images and captions that these came to.
     """
 
     numbers: dict[str, Number]
@@ -67,6 +73,8 @@ class Record:
     images: tuple[str, ...] = ()
     not_measured: dict[str, str] = field(default_factory=dict)
     device: str = ""
+    data: dict[str, Any] = field(default_factory=dict)
+    data_fingerprint: str = ""
 
 
 def record_file(folder: Path, trial: Trial) -> Path:
@@ -82,11 +90,24 @@ def read_record(folder: Path, trial: Trial) -> Record | None:
         return None
 
 
-def run_trial(folder: Path, plan: Plan, trial: Trial, device: str, progress: bool) -> bool:
+def read_records(folder: Path, plan: Plan) -> dict[str, Record]:
+    """The records that there are, by the names of their runs."""
+    found = {trial.name: read_record(folder, trial) for trial in plan.trials()}
+    return {name: record for name, record in found.items() if record is not None}
+
+
+def run_trial(
+    folder: Path, plan: Plan, trial: Trial, device: str, progress: bool, alone: bool = True
+) -> bool:
     """Train and evaluate one run, as far as that was not done before; False where it was stopped.
 
+    Args:
+        folder, plan, trial: of the ablation; the run.
+        device, progress: as in `train`.
+        alone: whether no other run shares the machine; else its time means nothing.
+
     Raises:
-        UserError: it cannot be trained or evaluated.
+        UserError: it cannot be trained or evaluated, or not be compared with those before.
     """
     if read_record(folder, trial) is not None:
         return True
@@ -98,19 +119,45 @@ def run_trial(folder: Path, plan: Plan, trial: Trial, device: str, progress: boo
         return False
     options = EvaluationOptions(metrics=plan.metrics, n=plan.n, seed=trial.seed)
     result = measure_and_write(Evaluator(run, options, plugins=plan.plugins, device=device))
+    record = record_of(folder, run, result, alone)
+    check_data(read_records(folder, plan) | {trial.name: record})
     path = record_file(folder, trial)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, TypeAdapter(Record).dump_python(record_of(folder, run, result), mode="json"))
+    write_json(path, TypeAdapter(Record).dump_python(record, mode="json"))
     return True
 
 
+def check_data(records: Mapping[str, Record]) -> None:
+    """Refuse to compare runs whose data has the same settings, but changed between them.
+
+    Raises:
+        UserError: it did.
+    """
+    seen: dict[str, str] = {}
+    for name, record in records.items():
+        expected = seen.setdefault(json.dumps(record.data, sort_keys=True), record.data_fingerprint)
+        if record.data_fingerprint != expected:
+            raise UserError(
+                f"{name}: the data has changed since the ablation began",
+                expected=f"data with fingerprint {expected}",
+                got=f"fingerprint {record.data_fingerprint} at {record.data.get('spec')}",
+                fix=f"begin a new ablation in another folder, or restore the data and remove runs/{name}",
+            )
+
+
 def trained(folder: Path, plan: Plan, trial: Trial, device: str, progress: bool) -> Run:
-    """The run, trained as far as it comes; one that was cut short goes on from its newest checkpoint."""
+    """The run, trained as far as it comes; one that was cut short goes on from its newest checkpoint.
+
+    Raises:
+        UserError: it cannot be trained, or another process is training it.
+    """
     out = folder / "runs" / trial.name
     if checkpoints(out):
         run = open_run(out)
         return run if run.finished else train(plan.plugins, resume=out, device=device, progress=progress)
-    if out.exists():  # killed before its first checkpoint
+    check_unchanged(plan)
+    if out.exists():  # killed before its first checkpoint; or another process trains it still
+        lock_run(out).release()
         shutil.rmtree(out)
     return train(
         plan.plugins,
@@ -124,8 +171,8 @@ def trained(folder: Path, plan: Plan, trial: Trial, device: str, progress: bool)
     )
 
 
-def record_of(folder: Path, run: Run, result: EvaluationResult) -> Record:
-    """What is kept of a run and its evaluation."""
+def record_of(folder: Path, run: Run, result: EvaluationResult, alone: bool = True) -> Record:
+    """What is kept of a run and its evaluation; `alone`: whether no other run shared the machine."""
     assert result.image_set is not None
     assert result.folder is not None
     numbers = {name: Number(one.value, one.unit, one.better) for name, one in result.measures.items()}
@@ -133,12 +180,14 @@ def record_of(folder: Path, run: Run, result: EvaluationResult) -> Record:
     where = result.folder.relative_to(folder)
     count = min(SHOWN, len(sampled.prompts))
     return Record(
-        mean_of_attributes(numbers) | numbers | costs(run),
+        mean_of_attributes(numbers) | numbers | costs(run, alone),
         prompt_scores(sampled),
         tuple(sampled.prompts[:count]),
         tuple((where / "drawn" / f"{number:05d}.png").as_posix() for number in range(count)),
-        result.not_measured,
+        result.not_measured | ({} if alone else {TIME: "the runs were side by side"}),
         str(run.info.get("device", "")),
+        run.table["data"],
+        run.info["data_fingerprint"],
     )
 
 
@@ -165,13 +214,18 @@ def _score(wanted: Any, read: Any) -> float:
     return 100 * right / max(1, len(asked))
 
 
-def costs(run: Run) -> dict[str, Number]:
-    """Seconds of training steps, and on a GPU the peak of memory; the CPU's is that of the whole process."""
+def costs(run: Run, alone: bool = True) -> dict[str, Number]:
+    """Seconds of training steps, and on a GPU the peak of memory; the CPU's is that of the whole process.
+
+    Args:
+        run: whose log is read.
+        alone: whether no other run shared the machine; else there are no seconds.
+    """
     lines: Sequence[dict[str, Any]] = run.log()
     found = {}
     seconds = training_seconds(lines, int(run.table["train"].get("batch", 0)))
-    if seconds is not None:
-        found["cost/seconds to train"] = Number(seconds, "s", "lower")
+    if alone and seconds is not None:
+        found[TIME] = Number(seconds, "s", "lower")
     memory = [line["memory_mb"] for line in lines if line.get("memory_mb")]
     if memory and str(run.info.get("device", "")).startswith("cuda"):
         found["cost/memory"] = Number(max(memory), "MB", "lower")

@@ -11,11 +11,11 @@ from t2ikit.ablation.trials import ATTRIBUTES
 
 Outcome = Literal["helps", "harms", "no difference", "one seed", "nothing measured"]
 FEW_PERCENT = 3
-"""Differences of time below so many per cent are not told."""
+"""Differences of time below so many per cent are not reported."""
 
 
 def outcome(result: PairedResult) -> Outcome:
-    """What the first measure says: its interval lies on one side of 0, or holds it."""
+    """What the first measure says: its interval lies on one side of 0, or contains it."""
     row = deciding(result)
     if row is None:
         return "nothing measured"
@@ -42,10 +42,11 @@ def sentence(result: PairedResult) -> str:
     numbers += f" {row.difference_unit}".rstrip()
     if found == "one seed":
         return (
-            f"one seed tells no difference from chance on {name}: {numbers}; 2 or more seeds give an interval"
+            f"one seed cannot tell a difference from chance on {name}: {numbers}; "
+            "2 or more seeds give an interval"
         )
     if found == "no difference":
-        return f"no difference to be seen on {name}: {numbers}; {_seeds_needed(row)}"
+        return f"no difference found on {name}: {numbers}; {_seeds_needed(row)}"
     return f"{found} on {name}: {numbers}{_price(result)}"
 
 
@@ -69,6 +70,15 @@ def _price(result: PairedResult) -> str:
     return f", {'costs' if slower.mean > 0 else 'saves'} {abs(slower.mean):.0f} % time"
 
 
+def _caution(results: Sequence[PairedResult]) -> list[str]:
+    """That one of several comparisons may say otherwise by chance."""
+    compared = [one for one in results if outcome(one) in ("helps", "harms", "no difference")]
+    if len(compared) < 2:
+        return []
+    made = f"{len(compared)} comparisons were made"
+    return [f"{made}, and about 1 in 20 without any effect says helps or harms by chance"]
+
+
 def verdict(results: Sequence[PairedResult], left_out: Mapping[str, str] | None = None) -> str:
     """What all recipes and variants say, in one sentence; variants are named where there are several."""
     labels = list(dict.fromkeys(result.pair.variant.label for result in results))
@@ -76,5 +86,6 @@ def verdict(results: Sequence[PairedResult], left_out: Mapping[str, str] | None 
     for label in labels:
         said = "; ".join(sentence(one) for one in results if one.pair.variant.label == label)
         parts.append(f"{label}: {said}")
+    parts += _caution(results)
     parts += [f"left out of {which}: {why}" for which, why in (left_out or {}).items()]
     return "; ".join(parts)

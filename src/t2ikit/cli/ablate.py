@@ -25,7 +25,8 @@ Base = Annotated[
     list[str] | None, typer.Option(metavar="KEY=VALUE", help="A setting of all runs; may be repeated.")
 ]
 Seeds = Annotated[
-    int | None, typer.Option(metavar="N", min=1, help="Pairs of runs of each recipe. Default: 3.")
+    str | None,
+    typer.Option(metavar="N|A,B,...", help="How many seeds, from 0; or which, as 3,4,5. Default: 3."),
 ]
 TrainingSteps = Annotated[int | None, typer.Option(min=1, help="Sets train.steps of each run. Default: 200.")]
 Prompts = Annotated[
@@ -56,7 +57,7 @@ def command(
     The runs of a pair differ in what is tested alone: they share seed, initial weights, order of data, noise
     and prompts. Finished runs are kept; the same command goes on where it was stopped.
     """
-    from t2ikit.ablation.ablate import ablate
+    from t2ikit.ablation.ablate import ablate, read_seeds
 
     found = ablate(
         target,
@@ -65,7 +66,7 @@ def command(
         set=settings,
         base=base,
         data=data or (),
-        seeds=seeds,
+        seeds=None if seeds is None else read_seeds(seeds),
         steps=steps,
         n=n,
         metrics=metrics or (),

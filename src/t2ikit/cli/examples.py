@@ -47,6 +47,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "ablate": (
         "t2ikit ablate ./examples/huber.py --plugin imagen --steps 200",
         "t2ikit ablate --plugin imagen --set train.ema_decay=0.98,0.99 --seeds 5",
+        "t2ikit ablate --plugin imagen --set train.ema_decay=0.98 --seeds 5,6,7,8,9",
     ),
     "export": (
         "t2ikit export runs/imagen-001 --format diffusers --out my-model",
