@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import sys
 from types import SimpleNamespace
 
@@ -18,10 +19,12 @@ from t2ikit.demo.asked import Asked, read_asked
 from t2ikit.demo.controls import OWN, sampler_choices, together
 from t2ikit.demo.history import History
 from t2ikit.demo.job import Job, sentences
+from t2ikit.demo.library import FETCH, LAUNCHED
 from t2ikit.demo.models import DemoModel, open_models
 from t2ikit.demo.server import listen
 from t2ikit.demo.turns import Full, Turns
 from t2ikit.utils.console import detail, listening, log, warn
+from t2ikit.utils.extras import install
 from training_support import RARELY, no_curves, train_toy
 
 __all__ = ["no_curves"]
@@ -155,8 +158,23 @@ def test_mistakes(tmp_path, monkeypatch, capsys):
     with pytest.raises(UserError, match="no such address"):
         listen("203.0.113.7")
     monkeypatch.setitem(sys.modules, "gradio", None)
+    monkeypatch.setenv("HF_HUB_DISABLE_TELEMETRY", "0")
     assert main(["demo"]) == 2
-    assert "pip install gradio" in capsys.readouterr().err
+    assert 'pip install "gradio>=' in capsys.readouterr().err
+    assert os.environ["HF_HUB_DISABLE_TELEMETRY"] == "1"  # before anything was imported
+
+
+@pytest.mark.parametrize("lacking", [FETCH, LAUNCHED])
+def test_a_gradio_that_cannot_be_kept_from_fetching_is_refused(lacking, monkeypatch, capsys):
+    files, blocks = ({} if name == lacking else {name: None} for name in (FETCH, LAUNCHED))
+    gradio = SimpleNamespace(__version__="7.0.0", Blocks=lambda **options: SimpleNamespace(**blocks))
+    monkeypatch.setitem(sys.modules, "gradio", gradio)
+    monkeypatch.setitem(sys.modules, "gradio.processing_utils", SimpleNamespace(**files))
+    assert main(["demo"]) == 2
+    said = capsys.readouterr()
+    assert "cannot be served safely with gradio 7.0.0" in said.err
+    assert install("demo") in said.err
+    assert said.out == ""
 
 
 def test_a_run_that_upscales_is_refused(models, monkeypatch):

@@ -14,10 +14,10 @@ from t2ikit.demo.asked import Asked, read_asked
 from t2ikit.demo.controls import Controls
 from t2ikit.demo.history import History
 from t2ikit.demo.job import Job, sentences
+from t2ikit.demo.library import import_gradio
 from t2ikit.demo.models import DemoModel
 from t2ikit.demo.turns import Full, Turns
 from t2ikit.errors import UserError
-from t2ikit.utils.extras import import_extra
 
 PAUSE = 0.12
 """Seconds between two looks at images that form."""
@@ -105,7 +105,7 @@ class Page:
 
     def blocks(self) -> Any:
         """The page as gradio's `Blocks`."""
-        gr = import_extra("gradio", "demo", "t2ikit demo")
+        gr = import_gradio()
         kept = (600, 3600)  # uploads are deleted after an hour
         plain = {"apply_default_css": False}
         with gr.Blocks(
