@@ -63,7 +63,8 @@ def fill(page, name: str, value: object) -> None:
 
 def choose(page, name: str, label: str) -> None:
     page.click(f"#t2i-{name} input")
-    page.locator(f"#t2i-{name}").get_by_role("option", name=label, exact=True).click()
+    page.get_by_role("option", name=label, exact=True).click()
+    page.get_by_role("option").first.wait_for(state="detached")  # another list may be opened next
 
 
 def sample(page) -> list[bytes]:

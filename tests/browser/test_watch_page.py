@@ -12,7 +12,7 @@ from PIL import Image
 from run_folders import line, make_run
 
 from t2ikit.watching.server import start_server
-from t2ikit.watching.watched import open_watched
+from t2ikit.watching.watched import WatchedRuns
 from training_support import At, Killed, kill, no_curves, train_toy
 
 __all__ = ["no_curves"]
@@ -27,7 +27,7 @@ def watch(browser):
     servers, tabs = [], []
 
     def begin(*runs) -> Tab:
-        server = start_server(open_watched(runs), "127.0.0.1", 0)
+        server = start_server(WatchedRuns(runs), "127.0.0.1", 0)
         servers.append(server)
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         tabs.append(Tab(browser, server.url))

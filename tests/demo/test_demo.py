@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import errno
+import os
 import sys
+import threading
+import time
+from dataclasses import replace
 from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import pytest
 from PIL import Image
@@ -14,14 +20,17 @@ import t2ikit
 from t2ikit import UserError
 from t2ikit.cli import main
 from t2ikit.demo import history, view
-from t2ikit.demo.asked import Asked, read_asked
-from t2ikit.demo.controls import OWN, sampler_choices, together
+from t2ikit.demo.asked import SQUARE, Asked, read_asked
+from t2ikit.demo.controls import OWN, Controls, sampler_choices, together
 from t2ikit.demo.history import History
-from t2ikit.demo.job import Job, sentences
+from t2ikit.demo.job import Job, sentences, visible_noise
+from t2ikit.demo.library import FETCH, LAUNCHED
 from t2ikit.demo.models import DemoModel, open_models
+from t2ikit.demo.page import Page
 from t2ikit.demo.server import listen
 from t2ikit.demo.turns import Full, Turns
 from t2ikit.utils.console import detail, listening, log, warn
+from t2ikit.utils.extras import install
 from training_support import RARELY, no_curves, train_toy
 
 __all__ = ["no_curves"]
@@ -60,7 +69,7 @@ def test_a_job_samples_as_the_command_does(models):
     for part, options in zip(job.parts, ({"steps": 4, "guidance": 1.5}, {})):
         alone = t2ikit.sample(part.model.run, job.asked.prompts, n=2, seed=3, progress=False, **options)
         assert alone.images.equal(part.samples.images)
-    shown = view.stage(job)
+    shown = view.Stage(job).html()
     assert "a &lt;b&gt;" in shown
     assert "<b>" not in shown
 
@@ -114,23 +123,98 @@ def test_one_has_its_turn_and_others_wait_in_order():
     assert seen == [("a", "turn"), ("b", 2), ("b", 1), ("b", "turn")]
 
 
+def values(**others: object) -> dict[str, object]:
+    """Those of the page's controls."""
+    words = {"negative": "", "sampler": OWN, "aspect": SQUARE}
+    return {**ASKED, **words, "first": "denoiser", "second": "gan", **others}
+
+
+def keep(kept: History, visitor: str, job: Job) -> int:
+    """Add a request that is done to a history; its number."""
+    with kept.request(visitor) as number:
+        kept.add(number, job, view.Stage(job).html())
+    return number
+
+
+def test_steps_that_a_model_takes_by_itself_are_never_too_many(models, tmp_path):
+    thorough = copy.copy(models[0])
+    thorough.abilities = replace(thorough.abilities, steps=1000)
+    gr = MagicMock()
+    Controls(gr, [thorough])
+    slider = next(one.kwargs for one in gr.Slider.call_args_list if one.kwargs["elem_id"] == "t2i-steps")
+    assert (slider["value"], slider["maximum"]) == (1000, 1000)
+    page = Page([thorough, models[1]], 1, tmp_path)
+    assert page._read(values(steps=1000))[1].steps == 1000
+    for steps, first in ((1001, "denoiser"), (201, "gan")):
+        with pytest.raises(UserError, match="steps: a whole number from 1 to"):
+            page._read(values(steps=steps, first=first, second="none"))
+
+
+def test_a_result_is_encoded_once_and_beside_the_event_loop(models, tmp_path, monkeypatch):
+    page, encoded, result = Page(models, 1, tmp_path), [], view.result
+
+    def slow(noisy):
+        time.sleep(0.01)  # so that the page looks several times
+        return visible_noise(noisy)
+
+    def told(samples):
+        encoded.append(threading.current_thread() is threading.main_thread())
+        return result(samples)
+
+    monkeypatch.setattr("t2ikit.demo.job.visible_noise", slow)
+    monkeypatch.setattr("t2ikit.demo.page.PAUSE", 0)
+    monkeypatch.setattr(view, "result", told)
+
+    async def ask() -> list[tuple[str, str | None]]:
+        return [shown async for shown in page.sample(values(steps=9, first="gan", second="denoiser"), "one")]
+
+    shown = asyncio.run(ask())
+    assert sum("t2i-save" in stage for stage, _ in shown) > 2  # the first model is done, the second is not
+    assert encoded == [False, False]
+    assert page.history.find("one", 1).shown == shown[-1][0]
+    assert shown[-1][1] == page.history.of("one")
+
+
+def test_a_visitor_who_has_left_has_no_history(models, tmp_path):
+    page = Page(models, 1, tmp_path)
+
+    async def ask_and_leave() -> str:
+        request = page.sample(values(second="none"), "gone")
+        await anext(request)
+        page.history.forget("gone")
+        return [shown async for shown, _ in request][-1]
+
+    assert "t2i-save" in asyncio.run(ask_and_leave())
+    assert page.history.of("gone") == ""
+
+
 def test_the_history_is_bounded(models, monkeypatch):
     job = Job(models, Asked(("a red square",), each=1))
     job.run()
-    size = len(view.stage(job))
+    size = len(view.Stage(job).html())
     kept = History(most=4 * size)
     monkeypatch.setattr(history, "MOST", 2)
-    for _ in range(3):
-        kept.add("one", job)
+    numbers = [keep(kept, "one", job) for _ in range(3)]
     assert kept.of("one").count("<button") == 2
-    assert kept.find("one", 1) is None
-    assert kept.find("one", 3).labels == ("denoiser", "gan")
-    assert kept.find("other", 3) is None
-    kept.add("other", job)
-    kept.add("third", job)
+    assert kept.find("one", numbers[0]) is None
+    assert kept.find("one", numbers[2]).labels == ("denoiser", "gan")
+    assert kept.find("other", numbers[2]) is None
+    keep(kept, "other", job)
+    keep(kept, "third", job)
     assert kept.of("one").count("<button") < 2
     kept.forget("third")
     assert kept.of("third") == ""
+
+
+def test_the_bound_of_the_history_is_one_of_memory(models):
+    job = Job(models[1:], Asked(("a 🐈",), each=1, negative="🐕" * 1000))
+    job.run()
+    kept = History()
+    past = kept.find("one", keep(kept, "one", job))
+    texts = (past.shown, past.button, past.asked.negative, *past.asked.prompts)
+    assert kept._size == sum(map(sys.getsizeof, texts))
+    assert sys.getsizeof(past.shown) < len(past.shown) + 100
+    assert "a &#128008;" in past.shown
 
 
 def test_what_is_said_is_heard(capsys):
@@ -155,8 +239,23 @@ def test_mistakes(tmp_path, monkeypatch, capsys):
     with pytest.raises(UserError, match="no such address"):
         listen("203.0.113.7")
     monkeypatch.setitem(sys.modules, "gradio", None)
+    monkeypatch.setenv("HF_HUB_DISABLE_TELEMETRY", "0")
     assert main(["demo"]) == 2
-    assert "pip install gradio" in capsys.readouterr().err
+    assert 'pip install "gradio>=' in capsys.readouterr().err
+    assert os.environ["HF_HUB_DISABLE_TELEMETRY"] == "1"  # before anything was imported
+
+
+@pytest.mark.parametrize("lacking", [FETCH, LAUNCHED])
+def test_a_gradio_that_cannot_be_kept_from_fetching_is_refused(lacking, monkeypatch, capsys):
+    files, blocks = ({} if name == lacking else {name: None} for name in (FETCH, LAUNCHED))
+    gradio = SimpleNamespace(__version__="7.0.0", Blocks=lambda **options: SimpleNamespace(**blocks))
+    monkeypatch.setitem(sys.modules, "gradio", gradio)
+    monkeypatch.setitem(sys.modules, "gradio.processing_utils", SimpleNamespace(**files))
+    assert main(["demo"]) == 2
+    said = capsys.readouterr()
+    assert "cannot be served safely with gradio 7.0.0" in said.err
+    assert install("demo") in said.err
+    assert said.out == ""
 
 
 def test_a_run_that_upscales_is_refused(models, monkeypatch):

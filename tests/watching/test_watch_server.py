@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import re
+import shutil
 import socket
 import threading
 import time
@@ -23,7 +24,7 @@ from t2ikit.utils.serving.hosts import is_expected
 from t2ikit.watching import server as watch_server
 from t2ikit.watching.answers import FILES, PAGE
 from t2ikit.watching.server import WatchServer, start_server
-from t2ikit.watching.watched import WatchedRun, open_watched
+from t2ikit.watching.watched import WatchedRun, WatchedRuns
 
 
 class Client:
@@ -51,7 +52,7 @@ def serve():
     servers = []
 
     def begin(*runs) -> Client:
-        server = start_server(open_watched(runs), "127.0.0.1", 0)
+        server = start_server(WatchedRuns(runs), "127.0.0.1", 0)
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         servers.append(server)
         return Client(server)
@@ -242,8 +243,26 @@ def test_runs_of_one_name_are_told_apart_and_each_is_shown_once(tmp_path):
     for parent in ("a", "b"):
         make_run(tmp_path / parent / "run")
     make_run(tmp_path / "a" / "other")
-    found = open_watched([tmp_path / "a", tmp_path / "a" / "run", tmp_path / "b" / "run"])
-    assert [run.label for run in found] == ["other", *(str(tmp_path / p / "run") for p in "ab")]
+    found = WatchedRuns([tmp_path / "a", tmp_path / "a" / "run", tmp_path / "b" / "run"])
+    assert [run.label for run in found.runs] == ["other", *(str(tmp_path / p / "run") for p in "ab")]
+
+
+def test_a_run_that_begins_later_is_shown_too(tmp_path, serve):
+    make_run(tmp_path / "b", rows([1]))
+    client = serve(tmp_path, tmp_path / "b")
+    assert client.ask("/log/1")[0].status == 404
+    (tmp_path / "a").mkdir()  # nothing is in it yet
+    assert [run["label"] for run in client.json("/state")["runs"]] == ["b"]
+    (tmp_path / "a").rmdir()
+    make_run(tmp_path / "a", rows([1, 2]))
+    (make_run(tmp_path / "export") / "model_index.json").touch()
+    for _ in range(2):
+        assert [run["label"] for run in client.json("/state")["runs"]] == ["b", "a"]
+    assert client.json("/log/1")["rows"] == 2
+    assert client.json("/log/0")["rows"] == 1
+    shutil.rmtree(tmp_path / "a")
+    shutil.rmtree(tmp_path / "b")
+    assert len(client.json("/state")["runs"]) == 2  # what it has read stays
 
 
 def test_a_log_that_cannot_be_read_is_a_problem_and_no_end(tmp_path):
@@ -274,17 +293,17 @@ def test_mistakes(tmp_path, monkeypatch, capsys):
 
 def test_a_taken_port(tmp_path, monkeypatch, capsys):
     run = make_run(tmp_path / "run")
-    with WatchServer(open_watched([run])) as other:
+    with WatchServer(WatchedRuns([run])) as other:
         assert main(["watch", str(run), "--port", str(other.server_port)]) == 2
         said = capsys.readouterr().err
         free = int(re.search(r"--port (\d+)` is free", said)[1])
         assert free != other.server_port
         monkeypatch.setattr(watch_server, "PORT", other.server_port)
-        with start_server(open_watched([run]), "127.0.0.1") as next_one:
+        with start_server(WatchedRuns([run]), "127.0.0.1") as next_one:
             assert other.server_port < next_one.server_port < other.server_port + ports.TRIED
         monkeypatch.setattr(ports, "TRIED", 1)
         with pytest.raises(UserError, match="cannot be used"):
-            start_server(open_watched([run]), "127.0.0.1")
+            start_server(WatchedRuns([run]), "127.0.0.1")
 
 
 def test_ctrl_c_ends_it_well(tmp_path, monkeypatch, capsys):

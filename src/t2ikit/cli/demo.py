@@ -39,9 +39,9 @@ def command(
 
     It needs gradio, and sends nothing anywhere. Ctrl-C ends it.
     """
-    from t2ikit.utils.extras import import_extra
+    from t2ikit.demo.library import import_gradio
 
-    import_extra("gradio", "demo", "t2ikit demo")
+    import_gradio()  # before the models, which import huggingface_hub
     from t2ikit.demo.models import open_models
     from t2ikit.demo.server import listen, serve, url_of
 

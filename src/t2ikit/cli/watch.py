@@ -30,9 +30,9 @@ def command(
     It reads the run folders alone, whether a run trains now, was stopped or is done. Ctrl-C ends it.
     """
     from t2ikit.watching.server import start_server
-    from t2ikit.watching.watched import open_watched
+    from t2ikit.watching.watched import WatchedRuns
 
-    server = start_server(open_watched(runs or [Path("runs")]), host, port)
+    server = start_server(WatchedRuns(runs or [Path("runs")]), host, port)
     print_result([("page", server.url)])
     sys.stdout.flush()  # whoever reads a pipe wants it now
     server.run(open_browser=open_browser)

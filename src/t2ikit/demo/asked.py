@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from t2ikit.data.image_files import UNREADABLE, open_image
-from t2ikit.demo.models import Abilities
+from t2ikit.demo.models import Abilities, DemoModel
 from t2ikit.errors import UserError
 from t2ikit.utils.quoting import one_line, shortened
 
@@ -20,7 +21,7 @@ CHARACTERS = 10_000
 PIXELS = 24_000_000
 """Of an image to begin at: those that most cameras take; a fraction of a gigabyte when decoded."""
 STEPS = 200
-"""Most steps that the page takes."""
+"""Most steps, except of a model that takes more by itself."""
 SEEDS = 2**53
 """Those below it, which a browser can hold."""
 SQUARE = "1:1"
@@ -69,6 +70,7 @@ class Asked:
 def read_asked(
     uploads: Path,
     *,
+    most_steps: int = STEPS,
     text: Any,
     each: Any,
     seed: Any,
@@ -82,6 +84,7 @@ def read_asked(
 
     Args:
         uploads: the folder of what was uploaded; no other file is opened.
+        most_steps: of the models that are asked.
         text, each, seed, steps, guidance, image, strength: of the controls.
         others: texts, as in `Asked`.
 
@@ -91,13 +94,18 @@ def read_asked(
     numbers = {
         "each": whole("images", each, 1, EACH),
         "seed": whole("seed", seed, 0, SEEDS - 1),
-        "steps": None if steps is None else whole("steps", steps, 1, STEPS),
+        "steps": None if steps is None else whole("steps", steps, 1, most_steps),
         "guidance": None if guidance is None else number("guidance", guidance, 0, 50),
         "strength": number("strength", strength, 0, 1),
     }
     words = {name: line(checked_text(name, value or "")) for name, value in others.items()}
     path = None if image is None else uploaded(image, uploads)
     return Asked(read_prompts(text), image=path, **numbers, **words)  # type: ignore[arg-type]
+
+
+def most_steps_of(models: Sequence[DemoModel]) -> int:
+    """Most steps that may be asked of models: what one takes by itself is never too many."""
+    return max([STEPS, *(model.abilities.steps or 0 for model in models)])
 
 
 def read_prompts(text: Any) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from t2ikit.demo.asked import EACH, SQUARE, STEPS, Asked
+from t2ikit.demo.asked import EACH, SQUARE, Asked, most_steps_of
 from t2ikit.demo.models import Abilities, DemoModel
 
 NONE = "none"
@@ -105,7 +105,8 @@ class Controls:
     def _state(self, name: str, able: Abilities, models: Sequence[DemoModel]) -> dict[str, Any]:
         """What a control shows for models: whether it is there, its value, its choices."""
         if name == "steps":
-            return {"visible": able.steps is not None, "value": able.steps or 1, "maximum": STEPS}
+            most = most_steps_of(models)
+            return {"visible": able.steps is not None, "value": able.steps or 1, "maximum": most}
         if name == "guidance":
             value = able.guidance or 0.0
             return {"visible": able.guidance is not None, "value": value, "maximum": max(10.0, value)}

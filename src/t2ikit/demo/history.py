@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
 
@@ -49,15 +52,36 @@ class History:
     def __init__(self, most: int = BYTES) -> None:
         self.most, self._size = most, 0
         self._entries: OrderedDict[tuple[str, int], Past] = OrderedDict()
+        self._under_way: dict[int, str] = {}
         self._numbers = itertools.count(1)
         self._lock = Lock()
 
-    def add(self, visitor: str, job: Job) -> None:
-        """Keep what a request has made, and drop what is too much."""
+    @contextmanager
+    def request(self, visitor: str) -> Iterator[int]:
+        """The number of a request while it is under way; `add` takes it."""
         number = next(self._numbers)
-        labels = tuple(part.model.label for part in job.parts)
-        past = Past(labels, job.asked, view.stage(job), _button(number, job))
         with self._lock:
+            self._under_way[number] = visitor
+        try:
+            yield number
+        finally:
+            with self._lock:
+                self._under_way.pop(number, None)
+
+    def add(self, number: int, job: Job, shown: str) -> None:
+        """Keep what a request has made, unless its visitor has been forgotten, and drop what is too much.
+
+        Args:
+            number: of the request.
+            job: that is done.
+            shown: HTML of its images.
+        """
+        labels = tuple(part.model.label for part in job.parts)
+        past = Past(labels, job.asked, _ascii(shown), _ascii(_button(number, job)))
+        with self._lock:
+            visitor = self._under_way.pop(number, None)
+            if visitor is None:
+                return
             self._entries[visitor, number] = past
             self._size += _size(past)
             own = [key for key in self._entries if key[0] == visitor]
@@ -78,8 +102,10 @@ class History:
             return self._entries.get((visitor, number))
 
     def forget(self, visitor: str) -> None:
-        """Drop a visitor's entries."""
+        """Drop a visitor's entries, those of requests that are under way as well."""
         with self._lock:
+            for number in [number for number, who in self._under_way.items() if who == visitor]:
+                del self._under_way[number]
             for key in [key for key in self._entries if key[0] == visitor]:
                 self._drop(key)
 
@@ -88,7 +114,13 @@ class History:
 
 
 def _size(past: Past) -> int:
-    return len(past.shown) + len(past.button)
+    """Bytes of memory."""
+    return sum(map(sys.getsizeof, (past.shown, past.button, past.asked.negative, *past.asked.prompts)))
+
+
+def _ascii(html: str) -> str:
+    """HTML with a byte for each character: with one emoji in it, a text takes four."""
+    return html.encode("ascii", "xmlcharrefreplace").decode()
 
 
 def _button(number: int, job: Job) -> str:

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from t2ikit.demo import view
-from t2ikit.demo.asked import Asked, read_asked
+from t2ikit.demo.asked import Asked, most_steps_of, read_asked
 from t2ikit.demo.controls import Controls
 from t2ikit.demo.history import History
 from t2ikit.demo.job import Job, sentences
+from t2ikit.demo.library import import_gradio
 from t2ikit.demo.models import DemoModel
 from t2ikit.demo.turns import Full, Turns
 from t2ikit.errors import UserError
-from t2ikit.utils.extras import import_extra
 
 PAUSE = 0.12
 """Seconds between two looks at images that form."""
@@ -53,23 +53,31 @@ class Page:
             visitor: whose history it goes to.
         """
         me, job = object(), None
-        try:
-            job = Job(*self._read(values))
-            async for ahead in self.turns.wait(me):
-                yield view.waiting(ahead), None
-            async for shown in self._watched(job):
-                yield shown, None
-        except UserError as error:
-            yield view.message(sentences(error)), None
-            return
-        except Full:
-            yield view.message(self._full), None
-            return
-        finally:
-            await self._end(me, job)
+        with self.history.request(visitor) as number:
+            try:
+                job = Job(*self._read(values))
+                stage = view.Stage(job)
+                async for ahead in self.turns.wait(me):
+                    yield view.waiting(ahead), None
+                async for shown in self._watched(job, stage):
+                    yield shown, None
+            except UserError as error:
+                yield view.message(sentences(error)), None
+                return
+            except Full:
+                yield view.message(self._full), None
+                return
+            finally:
+                await self._end(me, job)
+            shown = await asyncio.to_thread(self._kept, number, job, stage)
+        yield shown, self.history.of(visitor)
+
+    def _kept(self, number: int, job: Job, stage: view.Stage) -> str:
+        """What there is to see of a request that is done; the history keeps it if all went well."""
+        shown = stage.html()
         if not job.failed:
-            self.history.add(visitor, job)
-        yield view.stage(job), self.history.of(visitor)
+            self.history.add(number, job, shown)
+        return shown
 
     def _read(self, values: dict[str, Any]) -> tuple[list[DemoModel], Asked]:
         """The models that are asked, and what for."""
@@ -77,16 +85,16 @@ class Page:
         models = self._of((values.pop("first"), values.pop("second")))
         if not models:
             raise UserError("Choose a model first")
-        return models, read_asked(self.uploads, **values)
+        return models, read_asked(self.uploads, most_steps=most_steps_of(models), **values)
 
-    async def _watched(self, job: Job) -> AsyncIterator[str]:
+    async def _watched(self, job: Job, stage: view.Stage) -> AsyncIterator[str]:
         """What there is to see of a request, whenever that changes, while it is sampled."""
         done = asyncio.get_running_loop().run_in_executor(self._worker, job.run)
         stamp: object = None
         while not done.done():
             if job.stamp != stamp:
                 stamp = job.stamp
-                yield await asyncio.to_thread(view.stage, job)
+                yield await asyncio.to_thread(stage.html)
             await asyncio.wait([done], timeout=PAUSE)
         done.result()
 
@@ -105,7 +113,7 @@ class Page:
 
     def blocks(self) -> Any:
         """The page as gradio's `Blocks`."""
-        gr = import_extra("gradio", "demo", "t2ikit demo")
+        gr = import_gradio()
         kept = (600, 3600)  # uploads are deleted after an hour
         plain = {"apply_default_css": False}
         with gr.Blocks(

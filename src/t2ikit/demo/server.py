@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from t2ikit.demo.library import WHAT, import_gradio
 from t2ikit.demo.models import DemoModel
 from t2ikit.demo.page import Page
-from t2ikit.errors import UserError
 from t2ikit.utils.console import log
 from t2ikit.utils.extras import import_extra
 from t2ikit.utils.serving.hosts import family_of, is_expected, is_local, page_url
@@ -69,15 +69,6 @@ class Guard:
             await self.app(scope, receive, send_guarded)
 
 
-async def fetch_nothing(*where: Any, **how: Any) -> str:
-    """In place of gradio's function that fetches an address which a visitor gives for a file.
-
-    Raises:
-        UserError: always.
-    """
-    raise UserError("Only a file that was uploaded to this page can be used, and no address")
-
-
 ENCODED = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
 
 
@@ -90,12 +81,9 @@ def make_app(models: Sequence[DemoModel], host: str, uploads: Path, waiting: int
         uploads: the folder for what is uploaded.
         waiting: requests that may wait.
     """
-    os.environ.update({"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1"})
     os.environ["GRADIO_TEMP_DIR"] = str(uploads)
-    gr = import_extra("gradio", "demo", "t2ikit demo")
-    fastapi = import_extra("fastapi", "demo", "t2ikit demo")
-    files: Any = import_extra("gradio.processing_utils", "demo", "t2ikit demo")
-    files.async_ssrf_protected_download = fetch_nothing
+    gr = import_gradio()
+    fastapi = import_extra("fastapi", "demo", WHAT)
     app = fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     gr.mount_gradio_app(
         app,
@@ -148,7 +136,7 @@ def url_of(host: str, listening: socket.socket) -> str:
 
 def make_server(app: ASGI) -> Any:
     """A server of uvicorn for the page; its `run` takes the socket."""
-    uvicorn = import_extra("uvicorn", "demo", "t2ikit demo")
+    uvicorn = import_extra("uvicorn", "demo", WHAT)
     options: dict[str, Any] = {"log_level": "warning", "access_log": False, "server_header": False}
     return uvicorn.Server(uvicorn.Config(app, timeout_graceful_shutdown=1, **options))
 

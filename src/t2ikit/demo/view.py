@@ -34,10 +34,28 @@ def waiting(ahead: int) -> str:
     return message(f"Waiting: {ahead} request{'s' * (ahead != 1)} before yours.", "hint")
 
 
-def stage(job: Job) -> str:
-    """The models of a request side by side."""
-    panels = "".join(map(panel, job.parts))
-    return f'<div class="t2i-stage">{panels}</div>'
+class Stage:
+    """The models of a request side by side; the images of one that is done are encoded once.
+
+    Args:
+        job: the request.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._finished: dict[int, str] = {}
+
+    def html(self) -> str:
+        """What there is to see of it now."""
+        panels = "".join(self._panel(place, part) for place, part in enumerate(self._job.parts))
+        return f'<div class="t2i-stage">{panels}</div>'
+
+    def _panel(self, place: int, part: Part) -> str:
+        if part.samples is None:
+            return panel(part)
+        if place not in self._finished:
+            self._finished[place] = panel(part)
+        return self._finished[place]
 
 
 def panel(part: Part) -> str:

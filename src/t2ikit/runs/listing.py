@@ -75,6 +75,15 @@ def list_runs(folder: Path) -> list[RunSummary]:
     Raises:
         UserError: there is no such folder.
     """
+    return [summarise(path) for path in run_folders(folder)]
+
+
+def run_folders(folder: Path) -> list[Path]:
+    """The folders of what `list_runs` gives; next to nothing of them is read.
+
+    Raises:
+        UserError: there is no such folder.
+    """
     if not folder.is_dir():
         raise UserError(
             f"{folder}: there are no runs",
@@ -83,8 +92,13 @@ def list_runs(folder: Path) -> list[RunSummary]:
             fix="give the folder that `t2ikit train` wrote to; without --out that is `runs`",
         )
     if any((folder / name).is_file() for name in ("recipe.toml", "run.json")):
-        return [summarise(folder)]
-    return [summarise(path) for path in sorted(folder.iterdir()) if _looks_like_a_run(path)]
+        return [folder]
+    return [path for path in sorted(folder.iterdir()) if _looks_like_a_run(path)]
+
+
+def is_export(path: Path) -> bool:
+    """Whether a run's folder is an export of it, which has no log and no checkpoints."""
+    return (path / "model_index.json").is_file()
 
 
 def _looks_like_a_run(path: Path) -> bool:
@@ -119,7 +133,7 @@ def _read_info(path: Path, summary: RunSummary) -> None:
     """When it began."""
     try:
         info = _object(path / "run.json")
-        summary.exported = (path / "model_index.json").is_file()
+        summary.exported = is_export(path)
         summary.created = str(info["created"])
         began = datetime.strptime(summary.created, "%Y-%m-%dT%H:%M:%S%z").timestamp()
         summary.age = max(0.0, time.time() - began)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import re
 import shlex
 from pathlib import Path
 from types import ModuleType
@@ -13,7 +14,7 @@ from t2ikit.errors import UserError
 from t2ikit.utils.files import cache_folder
 
 PACKAGES = {
-    "demo": ("gradio",),
+    "demo": ("gradio>=6.24,<7",),
     "fluent-emoji": ("emoji",),
     "fonts": ("manimgx-fonts", "noto-cjk-sans-otc"),
     "hub": ("datasets", "pyarrow"),
@@ -25,7 +26,9 @@ PACKAGES = {
     "wandb": ("wandb",),
     "trackio": ("trackio",),
 }
-"""By extra of this package, what it installs: named one by one, the advice works from everywhere."""
+"""By extra of this package, what it installs: named one by one, the advice works from everywhere.
+
+A version is named where another would be refused."""
 NPM = {"fluent-emoji": "@lobehub/fluent-emoji-3d"}
 """By extra, the npm package that it needs beside those."""
 
@@ -35,10 +38,15 @@ EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 
 def install(extra: str) -> str:
     """The command that installs what an extra of this package brings."""
-    pip = "pip install " + " ".join(PACKAGES[extra])
+    pip = "pip install " + " ".join(map(_quoted, PACKAGES[extra]))
     if extra not in NPM:
         return pip
     return f"{pip} && npm install --prefix {shlex.quote(str(_npm_prefix()))} {NPM[extra]}"
+
+
+def _quoted(requirement: str) -> str:
+    """For any shell: `<` would read from a file, and on Windows only double quotes forbid it."""
+    return f'"{requirement}"' if re.search("[<>]", requirement) else requirement
 
 
 def npm_folder(extra: str) -> Path:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from t2ikit.watching.watched import WatchedRun
+from t2ikit.watching.watched import WatchedRun, WatchedRuns
 
 PAGE = Path(__file__).with_name("page")
 FILES = {
@@ -59,11 +58,11 @@ class Answers:
     """Answers requests for the page.
 
     Args:
-        runs: to watch; their numbers are in the addresses, their paths never.
+        watched: the runs; their numbers are in the addresses, their paths never.
     """
 
-    def __init__(self, runs: Sequence[WatchedRun]) -> None:
-        self.runs = list(runs)
+    def __init__(self, watched: WatchedRuns) -> None:
+        self._watched = watched
         self._session = secrets.token_hex(8)  # a page that is still open from an earlier server loads anew
 
     def answer(self, target: str) -> Answer:
@@ -76,7 +75,7 @@ class Answers:
             name, kind = FILES[parts.path]
             return Answer(200, page_file(name), kind)
         if parts.path == "/state":
-            return _json({"session": self._session, "runs": [run.state() for run in self.runs]})
+            return _json({"session": self._session, "runs": [run.state() for run in self._watched.look()]})
         if (found := LOG.fullmatch(parts.path)) and (run := self._run(found[1])):
             query = parse_qs(parts.query)
             return _json(run.log(_whole(query, "generation"), _whole(query, "row")))
@@ -86,7 +85,8 @@ class Answers:
         return _missing()
 
     def _run(self, number: str) -> WatchedRun | None:
-        return self.runs[int(number)] if int(number) < len(self.runs) else None
+        runs = self._watched.runs
+        return runs[int(number)] if int(number) < len(runs) else None
 
 
 @cache

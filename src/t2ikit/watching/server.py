@@ -6,7 +6,6 @@ import os
 import socketserver
 import sys
 import webbrowser
-from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -14,7 +13,7 @@ from t2ikit.utils.console import detail, log
 from t2ikit.utils.serving.hosts import family_of, is_expected, is_local, page_url
 from t2ikit.utils.serving.ports import bind_port
 from t2ikit.watching.answers import HEADERS, Answer, Answers
-from t2ikit.watching.watched import WatchedRun
+from t2ikit.watching.watched import WatchedRuns
 
 PORT = 8421
 """The port that is tried first where none is asked for."""
@@ -39,7 +38,7 @@ class WatchServer(ThreadingHTTPServer):
     allow_reuse_address = os.name == "posix"  # elsewhere two servers could share a port
     request_queue_size = 64
 
-    def __init__(self, runs: Sequence[WatchedRun], host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(self, runs: WatchedRuns, host: str = "127.0.0.1", port: int = 0) -> None:
         self.host, self.answers = host, Answers(runs)
         self.address_family = family_of(host)
         super().__init__((host, port), Handler)
@@ -119,7 +118,7 @@ class Handler(BaseHTTPRequestHandler):
         detail(format % values)
 
 
-def start_server(runs: Sequence[WatchedRun], host: str, port: int | None = None) -> WatchServer:
+def start_server(runs: WatchedRuns, host: str, port: int | None = None) -> WatchServer:
     """A server that listens; `serve_forever` answers.
 
     Args:

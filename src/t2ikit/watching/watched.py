@@ -10,7 +10,7 @@ from typing import Any
 
 from t2ikit.errors import UserError, as_word
 from t2ikit.runs.files import LOCK, grids, is_locked, step_of
-from t2ikit.runs.listing import RunSummary, list_runs, summarise
+from t2ikit.runs.listing import RunSummary, is_export, run_folders, summarise
 from t2ikit.runs.named import packaged_names
 from t2ikit.utils.quoting import one_line, visible
 from t2ikit.watching.series import History
@@ -123,35 +123,65 @@ def _changed(path: Path) -> int | None:
         return None
 
 
-def open_watched(names: Sequence[str | Path]) -> list[WatchedRun]:
-    """The runs to watch, each once.
+class WatchedRuns:
+    """The runs to watch, each once, and those that begin later in the same folders.
 
     Args:
         names: run folders, or folders of them.
 
+    Attributes:
+        runs: in a fixed order, since their places are their addresses; later ones come last.
+
     Raises:
         UserError: one of them is none, or holds none.
     """
-    paths: dict[Path, Path] = {}
-    for name in names:
-        for path in _folders(Path(name).expanduser()):
-            paths.setdefault(path.resolve(), path)
-    short = [path.name for path in paths]
-    return [
-        WatchedRun(path, visible(path.name if short.count(path.name) == 1 else str(given)))
-        for path, given in paths.items()
-    ]
+
+    def __init__(self, names: Sequence[str | Path]) -> None:
+        self.runs: list[WatchedRun] = []
+        self._folders = [Path(name).expanduser() for name in names]
+        self._known: set[Path] = set()
+        self._lock = Lock()
+        for folder in self._folders:
+            _check(folder)
+        self.look()
+
+    def look(self) -> list[WatchedRun]:
+        """The runs, with those that have begun since; several threads may ask."""
+        with self._lock:
+            new: dict[Path, Path] = {}
+            for path in (path for folder in self._folders for path in _watchable(folder)):
+                if (real := path.resolve()) not in self._known:
+                    new.setdefault(real, path)
+            self._known |= new.keys()
+            taken = [path.name for path in self._known]
+            self.runs += [
+                WatchedRun(path, visible(real.name if taken.count(real.name) == 1 else str(path)))
+                for real, path in new.items()
+            ]
+            return list(self.runs)
 
 
-def _folders(path: Path) -> list[Path]:
+def _watchable(folder: Path) -> list[Path]:
     """A run's folder, or those in a folder of runs; exports have no log."""
-    if not path.exists() and str(path) in packaged_names():
-        raise _nothing(path, "a trained model that comes with t2ikit, which has no log")
-    found = list_runs(path)
-    runs = [Path(run.path) for run in found if not run.exported]
-    if not runs:
-        raise _nothing(path, "an export, which has no log" if found else "a folder without runs")
-    return runs
+    try:
+        return [path for path in run_folders(folder) if not is_export(path)]
+    except (OSError, UserError):  # it is gone, and may come back
+        return []
+
+
+def _check(folder: Path) -> None:
+    """Refuse what holds no run.
+
+    Raises:
+        UserError: as it says.
+    """
+    if not folder.exists() and str(folder) in packaged_names():
+        raise _nothing(folder, "a trained model that comes with t2ikit, which has no log")
+    found = run_folders(folder)
+    if not found:
+        raise _nothing(folder, "a folder without runs")
+    if all(map(is_export, found)):
+        raise _nothing(folder, "an export, which has no log")
 
 
 def _nothing(path: Path, got: str) -> UserError:
