@@ -156,3 +156,8 @@ def test_words_of_the_field():
             if any(f" {word}" in f" {line.lower()}" for word in ("picture", "enlarg")):
                 found.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()}")
     assert found == []
+
+
+def test_no_two_modules_of_tests_have_one_name():
+    names = [path.name for path in (ROOT / "tests").rglob("*.py") if path.name != "__init__.py"]
+    assert sorted({name for name in names if names.count(name) > 1}) == []

@@ -89,8 +89,8 @@ def test_none_begins_after_ctrl_c(monkeypatch):
 @pytest.mark.skipif(sys.platform == "win32", reason="needs signals to a group of processes")
 def test_ctrl_c_stops_all_processes_and_none_begins(tmp_path):
     code = (
-        "import functools, pathlib, test_devices; "
-        f"print(test_devices.run_all(functools.partial(test_devices.slow, pathlib.Path({str(tmp_path)!r})), "
+        "import functools, pathlib, test_ablation_devices as tests; "
+        f"print(tests.run_all(functools.partial(tests.slow, pathlib.Path({str(tmp_path)!r})), "
         "range(6), ['0', '1']))"
     )
     path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
