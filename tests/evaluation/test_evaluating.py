@@ -23,7 +23,7 @@ from t2ikit.evaluation.evaluator import Evaluator, measure_run
 from t2ikit.evaluation.files import measure_into
 from t2ikit.evaluation.images import training_images
 from t2ikit.evaluation.results import EvaluationOptions
-from t2ikit.evaluation.sweeps import measure_and_write, parse_axes, run_sweep, sweep_and_write, write_sweep
+from t2ikit.evaluation.sweeps import measure_and_write, read_axes, run_sweep, sweep_and_write, write_sweep
 from t2ikit.metrics.intervals import FEWEST
 from t2ikit.metrics.selection import select_metrics
 from t2ikit.recipes.read import read_recipe
@@ -125,7 +125,7 @@ def test_a_sweep_goes_over_samplers_too(tiny_run):
     """As `--sampler` does: what the recipe says stays, but for the steps and what the other does not know."""
     question = EvaluationOptions(n=4, metrics=["colours"], repeated_prompts=0)
     evaluator = Evaluator(tiny_run, question)
-    found = run_sweep(evaluator, parse_axes(["sampler.use=ddim,euler", "steps=2"])).evaluations
+    found = run_sweep(evaluator, read_axes(["sampler.use=ddim,euler", "steps=2"])).evaluations
     for name, evaluation in zip(("ddim", "euler"), found):
         alone = measure_run(tiny_run, replace(question, sampler=name, settings=["sampler.steps=2"]))
         assert evaluation.settings["sampler"] == alone.settings["sampler"]
@@ -155,7 +155,7 @@ def test_a_sweep_over_samplers_keeps_what_is_asked_for_all(tiny_run):
 
 
 def test_a_sweep_measures_every_combination_as_one_evaluation_would(tiny_run):
-    axes = parse_axes(["guidance=0.5,3", "sampler.thresholding=none,dynamic"])
+    axes = read_axes(["guidance=0.5,3", "sampler.thresholding=none,dynamic"])
     question = EvaluationOptions(n=4, metrics=["colours"], repeated_prompts=0)
     sweep = run_sweep(Evaluator(tiny_run, question), axes)
     assert sweep.points[1] == {"guidance": "0.5", "thresholding": "dynamic"}
@@ -180,14 +180,20 @@ def test_a_sweep_measures_every_combination_as_one_evaluation_would(tiny_run):
 @pytest.mark.parametrize("given", ["guidance", "guidance=", "=1,2", "guidance=1,1", "steps=1,2,1"])
 def test_a_sweep_that_is_no_list(given):
     with pytest.raises(UserError, match="no list of values"):
-        parse_axes([given])
+        read_axes([given])
+
+
+def test_a_sweep_of_lists_and_of_a_value_that_is_none():
+    assert read_axes(["guidance_interval=[0,0.8],[0.3,1]"]) == {"guidance_interval": ["[0,0.8]", "[0.3,1]"]}
+    with pytest.raises(UserError, match="no list of values"):
+        read_axes({"guidance": 3})
 
 
 def test_a_sweep_of_too_many_combinations():
     most = ["steps=" + ",".join(map(str, range(1, 101))), "guidance=1,2"]
-    assert len(parse_axes(most)) == 2
+    assert len(read_axes(most)) == 2
     with pytest.raises(UserError, match="300 combinations are too many"):
-        parse_axes([most[0], "guidance=1,2,3"])
+        read_axes([most[0], "guidance=1,2,3"])
 
 
 def test_a_sweep_is_refused_before_anything_is_drawn(tiny_run, monkeypatch):
@@ -197,7 +203,7 @@ def test_a_sweep_is_refused_before_anything_is_drawn(tiny_run, monkeypatch):
     evaluator = Evaluator(tiny_run, EvaluationOptions(n=4, metrics=["colours"]))
     for given in ("guidance=1,-1", "colour=red", "thresholding=none,some", "steps=5,x"):
         with pytest.raises(UserError):
-            run_sweep(evaluator, parse_axes([given]))
+            run_sweep(evaluator, read_axes([given]))
 
 
 def test_a_folder_that_cannot_be_written_is_told_before_anything_is_drawn(tiny_run, tmp_path, monkeypatch):
@@ -309,7 +315,7 @@ def test_few_captions_are_rows_once_in_every_grid(no_held_out, tmp_path, monkeyp
     )
     monkeypatch.setattr("t2ikit.evaluation.comparison.SCALES", (1.0,))
     options = EvaluationOptions(n=9, metrics=["colours"])
-    write_sweep(run_sweep(Evaluator(run, options), parse_axes(["guidance=1,3"])), open_run(run))
+    write_sweep(run_sweep(Evaluator(run, options), read_axes(["guidance=1,3"])), open_run(run))
     assert [sorted(each) for each in rows] == [both]
     other = shutil.copytree(run, tmp_path / "other")
     assert sorted(compare_runs([run, other], options).prompts) == both
@@ -524,7 +530,7 @@ def test_a_sweep_goes_on_where_it_stopped(tiny_run, tmp_path, monkeypatch):
     run = tmp_path / "run"
     shutil.copytree(tiny_run, run, ignore=shutil.ignore_patterns("evaluations"))
     question = EvaluationOptions(n=5, metrics=["colours"])
-    axes = parse_axes(["guidance=1,3,5"])
+    axes = read_axes(["guidance=1,3,5"])
     compute, calls = Evaluator.compute, []
 
     def stop_at_the_third(self, drawing):
@@ -556,18 +562,18 @@ def test_a_metric_that_failed_is_measured_again(tiny_run, broken):
     question = EvaluationOptions(n=2, metrics=["divides", "colours"])
     for _ in range(2):
         evaluator = Evaluator(tiny_run, question, plugins=[broken])
-        written = sweep_and_write(evaluator, parse_axes(["guidance=1,2"]))
+        written = sweep_and_write(evaluator, read_axes(["guidance=1,2"]))
         assert written.failed == ("divides",)
         assert "measured before" not in written.text()
 
 
 def test_sweeps_of_other_values_keep_their_own_files(tiny_run):
     question = EvaluationOptions(n=2, metrics=["colours"])
-    swept = [run_sweep(Evaluator(tiny_run, question), parse_axes([f"guidance={g}"])) for g in ("1,3", "1,5")]
+    swept = [run_sweep(Evaluator(tiny_run, question), read_axes([f"guidance={g}"])) for g in ("1,3", "1,5")]
     run = open_run(tiny_run)
     paths = {write_sweep(sweep, run).grid for sweep in swept}
     assert len(paths) == 2
-    other = run_sweep(Evaluator(tiny_run, replace(question, seed=3)), parse_axes(["guidance=1,3"]))
+    other = run_sweep(Evaluator(tiny_run, replace(question, seed=3)), read_axes(["guidance=1,3"]))
     assert write_sweep(other, run).grid not in paths
 
 

@@ -17,7 +17,7 @@ from t2ikit.cli import main
 from t2ikit.errors import T2ikitWarning, UserError
 from t2ikit.evaluation.evaluator import Evaluator
 from t2ikit.evaluation.results import EvaluationOptions
-from t2ikit.evaluation.sweeps import parse_axes, run_sweep
+from t2ikit.evaluation.sweeps import read_axes, run_sweep
 from t2ikit.pipeline import GeneratorModel
 from t2ikit.runs import checkpoint as ckpt
 from t2ikit_imagen.pipeline import ImagenPipeline
@@ -136,14 +136,14 @@ def test_an_evaluation_says_which_step_it_measured(run, capsys):
 def test_a_sweep_says_so_of_evaluations_that_were_there_before(run):
     options = EvaluationOptions(n=2, metrics=["colours"], repeated_prompts=0)
     whole = Evaluator(run, options, device="cpu")
-    assert run_sweep(whole, parse_axes(["steps=1"])).evaluations[0].checkpoint_notes == ()
+    assert run_sweep(whole, read_axes(["steps=1"])).evaluations[0].checkpoint_notes == ()
     older = Evaluator(
         run, EvaluationOptions(n=2, metrics=["colours"], repeated_prompts=0, checkpoint=2), device="cpu"
     )
-    run_sweep(older, parse_axes(["steps=1"]))
+    run_sweep(older, read_axes(["steps=1"]))
     damage(newest(run), "missing")
     with pytest.warns(T2ikitWarning):
-        sweep = run_sweep(Evaluator(run, options, device="cpu"), parse_axes(["steps=1"]))
+        sweep = run_sweep(Evaluator(run, options, device="cpu"), read_axes(["steps=1"]))
     assert sweep.kept == 1
     assert sweep.table()["points"][0]["checkpoint_notes"] == [NOTE]
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import torch
 
 from t2ikit.ablation.plan import WITHOUT, Base, Pair, Plan, Variant, changed, check_sources, digests
-from t2ikit.ablation.variants import Axes, losses_of, make_variants, read_axes
+from t2ikit.ablation.variants import losses_of, make_variants, read_axes
 from t2ikit.data.mixing.config import as_spec, specs_in
 from t2ikit.errors import UserError, each_of
+from t2ikit.recipes.axes import GivenAxes
 from t2ikit.recipes.compose import build_model
 from t2ikit.recipes.read import read_recipe
 from t2ikit.recipes.recipe import Recipe
@@ -26,7 +27,7 @@ def make_plan(
     target: str | None,
     plugins: Sequence[str],
     recipes: Sequence[str],
-    axes: Axes,
+    axes: GivenAxes | None,
     settings: Sequence[str],
     data: Sequence[str],
     seeds: Sequence[int],

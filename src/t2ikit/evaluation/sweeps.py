@@ -12,24 +12,25 @@ from typing import Any
 import torch
 from PIL import Image
 
-from t2ikit.config.toml import parse_setting
 from t2ikit.core.metric import ImageSet
-from t2ikit.errors import UserError
 from t2ikit.evaluation.evaluator import Evaluator
 from t2ikit.evaluation.files import make_folder, measure_into, read_evaluation, unwritable_numbers
 from t2ikit.evaluation.results import EvaluationResult, aligned, check_measured, name_of, number
 from t2ikit.metrics.downloads import Needs, unmeasured
-from t2ikit.recipes.settings import as_settings
+from t2ikit.recipes.axes import Axes, AxesOption
 from t2ikit.runs.run import Run
 from t2ikit.utils.files import save_image, write_json
 from t2ikit.utils.grids import labelled_grid
 from t2ikit.utils.images import to_pil
 
-MOST = 200
-"""Combinations of one sweep."""
 SHOWN = 3
 """Prompts of the grid."""
-Axes = dict[str, list[str]]
+SWEEP = AxesOption(
+    "sweep",
+    "--sweep guidance=1,3,5 --sweep sampler.thresholding=none,dynamic",
+    most=200,
+    prefix="sampler.",
+)
 
 
 @dataclass(frozen=True)
@@ -96,62 +97,19 @@ def combinations(axes: Axes) -> list[dict[str, str]]:
 
 
 def read_axes(given: Mapping[str, Sequence[Any]] | Sequence[str]) -> Axes:
-    """Axes from Python, `{"guidance": [1, 3]}`, or from the command line.
+    """Axes from Python, `{"guidance": [1, 3]}`, or as typed, `sampler.thresholding=none,dynamic`.
 
     Raises:
-        UserError: as in `parse_axes`, or there is no axis.
+        UserError: no key or no values, a key twice, far too many combinations, or there is no axis.
     """
     if isinstance(given, Mapping):
-        axes = {}
         for key, values in given.items():
-            several = isinstance(values, (list, tuple, range))
-            settings = [as_settings({key: value})[0] for value in values] if several else []
-            axes[key.removeprefix("sampler.")] = [setting.partition("=")[2] for setting in settings]
-            if len(set(axes[key.removeprefix("sampler.")])) < max(1, len(settings)):
-                raise _bad_axis(f"{key}={values!r}")
-    else:
-        axes = parse_axes([given] if isinstance(given, str) else given)
+            if not isinstance(values, (list, tuple, range)):
+                raise SWEEP.bad(f"{key}={values!r}")
+    axes = SWEEP.read(given)
     if not axes:
-        raise _bad_axis("no option")
-    return _few_enough(axes)
-
-
-def parse_axes(sweeps: Sequence[str]) -> Axes:
-    """Read `guidance=1,3` and `sampler.thresholding=none,dynamic`.
-
-    Raises:
-        UserError: no key or no values, a key twice, or far too many combinations.
-    """
-    axes: Axes = {}
-    for sweep in sweeps:
-        key, _, values = sweep.partition("=")
-        key, found = key.strip().removeprefix("sampler."), [v.strip() for v in values.split(",") if v.strip()]
-        if not key or not found or key in axes or len(set(found)) < len(found):
-            raise _bad_axis(sweep)
-        for value in found:
-            parse_setting(f"sampler.{key}={value}")
-        axes[key] = found
-    return _few_enough(axes)
-
-
-def _bad_axis(given: str) -> UserError:
-    return UserError(
-        f"--sweep {given}: this is no list of values",
-        expected="KEY=VALUE,VALUE,... with different values, each key once",
-        got=given,
-        fix="for example --sweep guidance=1,3,5 --sweep sampler.thresholding=none,dynamic",
-    )
-
-
-def _few_enough(axes: Axes) -> Axes:
-    count = math.prod(len(found) for found in axes.values())
-    if count > MOST:
-        raise UserError(
-            f"--sweep: {count} combinations are too many",
-            expected=f"at most {MOST}",
-            got=" x ".join(str(len(found)) for found in axes.values()),
-            fix="give fewer values",
-        )
+        raise SWEEP.bad("no option")
+    SWEEP.check_count(axes, math.prod(len(found) for found in axes.values()))
     return axes
 
 
