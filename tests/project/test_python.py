@@ -284,7 +284,7 @@ def test_a_sweep_is_the_command_s(run, capsys):
 )
 def test_axes_that_are_none_are_refused(run, monkeypatch, axes):
     no_sampling(monkeypatch)
-    with pytest.raises(UserError, match="--sweep"):
+    with pytest.raises(UserError, match="sweep"):
         t2ikit.sweep(run, axes, **MEASURED)
 
 
