@@ -14,7 +14,7 @@ from t2ikit.runs.log import read_log
 from t2ikit.utils.files import save_image
 
 if TYPE_CHECKING:
-    from t2ikit.utils.plotting import Axes
+    from matplotlib.axes import Axes
 
 TRAINING, VALIDATION = "loss/", "validation/"
 COLUMNS = 3
@@ -37,14 +37,13 @@ def plot_curves(log: Path, out: Path) -> None:
 
 def draw_curves(records: Sequence[dict[str, Any]]) -> Image.Image:
     """The same image from the lines of a log."""
-    from t2ikit.utils.plotting import Figure, FigureCanvasAgg
+    from t2ikit.utils.plotting import agg_figure
 
     keys = [key for record in records for key in record if key.startswith((TRAINING, VALIDATION))]
     names = list(dict.fromkeys(key.split("/", 1)[1] for key in keys))
     columns = min(COLUMNS, max(1, len(names)))
     lines = max(1, math.ceil(len(names) / columns))
-    figure = Figure(figsize=(PANEL[0] * columns, PANEL[1] * lines), dpi=100, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = agg_figure(figsize=(PANEL[0] * columns, PANEL[1] * lines), dpi=100, layout="constrained")
     for number, name in enumerate(names, start=1):
         axes = figure.add_subplot(lines, columns, number)
         _panel(axes, name, _series(records, TRAINING + name), _series(records, VALIDATION + name))

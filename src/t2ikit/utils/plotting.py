@@ -9,14 +9,15 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _new = "matplotlib" not in sys.modules
 _backend = os.environ.pop("MPLBACKEND", None)
 try:
     import matplotlib
-    from matplotlib.axes import Axes
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     from matplotlib.ft2font import FT2Font
 finally:
     if _backend is not None:
@@ -26,4 +27,18 @@ if _new and _backend:
     with suppress(ValueError):  # for pyplot, which the user may import later
         matplotlib.rcParams["backend"] = _backend
 
-__all__ = ["Axes", "FT2Font", "Figure", "FigureCanvasAgg", "matplotlib"]
+__all__ = ["FT2Font", "agg_figure", "matplotlib"]
+
+
+def agg_figure(**settings: Any) -> Figure:
+    """A figure that Agg draws. Labels of images need matplotlib's fonts alone, so figures are imported here.
+
+    Args:
+        **settings: of `matplotlib.figure.Figure`.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(**settings)
+    FigureCanvasAgg(figure)
+    return figure
