@@ -213,9 +213,15 @@ def test_it_goes_on_where_it_was_stopped_and_gives_the_same_report(stubs, tmp_pa
     assert len(stubs.trained) == 7
 
 
-def test_whole_at_toy_size(tmp_path):
+def test_whole_at_toy_size(tmp_path, monkeypatch, capsys):
     """Really trained and measured; then nothing is done twice, and only what is missing."""
-    found = call(tmp_path / "one", seeds=1, metrics="colours")
+    gains = iter([2.0, 0.5])  # of a CPU that is timed before each run
+    monkeypatch.setattr("t2ikit.core.precision.cpu_has_bf16", lambda: True)
+    monkeypatch.setattr("t2ikit.core.precision.measure_gain", lambda: next(gains))
+    found = call(tmp_path / "one", seeds=1, metrics="colours", base=[*SMALL, "train.precision=auto"])
+    both = [t2ikit.open_run(run).table["train"]["precision"] for run in tmp_path.glob("one/runs/*")]
+    assert both == ["bf16", "bf16"]
+    assert capsys.readouterr().err.count("so there will be no verdict") == 1
     (result,) = found.results
     assert result.seeds == (0,)
     assert len(result.rows[0].difference.values) == 1
@@ -292,6 +298,14 @@ def given(options) -> dict[str, object]:
             "no list of values",
         ),
         (f"{HUBER} --plugin {TOYS} --recipe toys/denoiser --set losses.huber.weigth=1", "weigth"),
+        (
+            f"{HUBER} --plugin {TOYS} --recipe toys/denoiser --base losses.huber.every=2",
+            "--set losses.huber.",
+        ),
+        (
+            f"--plugin {TOYS} --recipe toys/denoiser --set train.batch=4 --base train.batch=4",
+            "would be the same",
+        ),
         (f"--plugin {TOYS} --recipe toys/nothing --set train.batch=4", "nothing"),
         ("./none.py", "none.py"),
     ],

@@ -80,6 +80,14 @@ def test_a_loss_of_low_resolution_images_needs_a_model_that_upscales(tmp_path):
     assert len(plan.pairs) == 1
 
 
+def test_a_value_that_the_recipe_has_already_is_left_out():
+    plan = make_plan(None, [str(TOYS)], RECIPES[:1], ["train.seed=0,1"], ["train.steps=4"], [], (0, 1), 8)
+    assert [pair.variant.label for pair in plan.pairs] == ["train.seed=1"]
+    ((what, why),) = plan.left_out.items()
+    assert what == "toys-denoiser: train.seed=0"
+    assert "would be the same" in why
+
+
 def test_where_nothing_fits_nothing_is_planned():
     with pytest.raises(UserError, match="huber needs target"):
         planned(recipes=["toys/gan"])

@@ -330,6 +330,20 @@ def test_a_bare_name_never_runs_a_file(tmp_path, monkeypatch):
     assert "did you mean 'imagen'" in refused("imagn")
 
 
+def test_the_name_of_a_package_hints_at_the_plugin_in_it(site, tmp_path, monkeypatch):
+    install(site, "dist-edges", "edges", loss_source("one"))
+    assert "the package dist_edges brings the plugin edges" in refused("dist_edges")
+    project = tmp_path / "t2ikit-hues" / "pyproject.toml"
+    project.parent.mkdir()
+    project.write_text('[project.entry-points.t2ikit]\nhues = "t2ikit_hues"\n')
+    monkeypatch.chdir(tmp_path)
+    for typed in ("t2ikit-hues", "./t2ikit-hues"):
+        message = refused(typed)
+        assert "the name of the plugin in it, hues, once it is installed: pip install -e " in message
+    project.write_text("")
+    assert "names no plugin" in refused("t2ikit-hues")
+
+
 # ---------------------------------------------------------------- the default recipe
 
 

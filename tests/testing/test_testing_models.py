@@ -265,7 +265,14 @@ def test_good_samplers_pass():
     check_sampler("mine/x", sampler_registry("OneStep", __call__=one_step))
 
 
+def counted(self, x):
+    """What it gives depends on how often it was called."""
+    self.calls = getattr(self, "calls", 0) + 1
+    return (x + 0.01 * self.calls).clamp(-1, 1)
+
+
 BAD_SAMPLERS = {
+    "state": ({"end": counted}, "nothing of one call may be kept for the next"),
     "range": ({"end": lambda self, x: x * 3}, r"must lie in \[-1, 1\]"),
     "shape": ({"end": lambda self, x: x[0].clamp(-1, 1)}, "must give"),
     "noise": ({"end": lambda self, x: (x + torch.randn(())).clamp(-1, 1)}, "must come from `draws`"),

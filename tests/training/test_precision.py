@@ -62,7 +62,7 @@ def test_the_measurement_divides_the_fastest_turns(monkeypatch):
 
 
 def test_what_was_chosen_is_recorded_and_kept(tmp_path, fast_cpu):
-    run = interrupted(tmp_path / "run", {"train.steps": 4}, at=2)
+    run = interrupted(tmp_path / "run", {"train.steps": 4, "train.precision": "auto"}, at=2)
     assert info_of(run.path)["chosen"] == {"precision": "bf16"}
     assert 'precision = "auto"' in (run.path / "recipe.toml").read_text()
     with pytest.MonkeyPatch.context() as patch:

@@ -12,6 +12,7 @@ import torch
 from conftest import make_toy
 from t2ikit.core.step import WeightedLoss
 from t2ikit.core.super_resolution import SuperResolution
+from t2ikit.errors import UserError
 from t2ikit.nn.muon import is_matrix
 from t2ikit.recipes.schema import OptimizerConfig
 from t2ikit.training.player import freeze_all_but
@@ -89,6 +90,25 @@ def test_a_loss_with_parameters_trains():
     assert any(p is loss.log_variance for p in player.trainable)
     toy.steps(0, 4)
     assert loss.log_variance.item() != before
+
+
+def test_a_loss_without_gradient_is_told_once():
+    toy, told = make_toy("denoiser"), []
+    toy.trainer.log = told.append
+    weighted = toy.player("generator").weighted
+    constant = replace(weighted["contrast"], loss=lambda step: step.prediction.output.detach().mean())
+    weighted["constant"] = constant
+    toy.steps(0, 3)
+    assert told == ["the loss constant has no gradient: it trains nothing"]
+
+
+def test_where_no_loss_has_a_gradient_nothing_is_trained():
+    toy = make_toy("denoiser")
+    player = toy.player("generator")
+    for name, weighted in player.weighted.items():
+        player.weighted[name] = replace(weighted, loss=lambda step: step.prediction.output.detach().mean())
+    with pytest.raises(UserError, match="no loss has a gradient"):
+        toy.steps(0, 1)
 
 
 def test_a_lazy_loss_is_as_strong_as_an_eager_one():

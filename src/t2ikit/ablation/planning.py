@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from t2ikit.ablation.plan import WITHOUT, Base, Pair, Plan, Variant, changed, check_sources, digests
-from t2ikit.ablation.variants import losses_of, make_variants, read_axes
+from t2ikit.ablation.variants import check_base, losses_of, make_variants, read_axes
 from t2ikit.data.mixing.config import as_spec, specs_in
 from t2ikit.errors import UserError, each_of
 from t2ikit.recipes.axes import GivenAxes
@@ -42,6 +42,7 @@ def make_plan(
     asked = tuple(dict.fromkeys(_whole(one) for one in ([target] if target else []) + list(plugins)))
     registry = Registry.load(asked)
     losses = losses_of(registry, registry.requested[0]) if target else []
+    check_base(settings, losses)
     variants = make_variants(read_axes(axes), losses)
     bases = find_bases(registry, recipes, registry.requested[bool(target) :])
     pairs: list[Pair] = []
@@ -54,6 +55,7 @@ def make_plan(
             what = _called(base, variant)
             try:
                 resolved[what] = fitted(registry, base, variant, settings, data)
+                _check_differs(resolved[what], resolved[base.name])
             except UserError as error:
                 left_out[what], refused = _reason(error), error
             else:
@@ -65,6 +67,21 @@ def make_plan(
     runs = (tuple(settings), tuple(whole), tuple(seeds), n, tuple(metrics))
     hashes = {what: _digest(recipe) for what, recipe in resolved.items()}
     return Plan(asked, digests(asked), tuple(pairs), left_out, *runs, hashes)
+
+
+def _check_differs(recipe: Recipe, without: Recipe) -> None:
+    """Refuse to train the same run twice.
+
+    Raises:
+        UserError: the recipe with the variant is the one without.
+    """
+    if _digest(recipe) == _digest(without):
+        raise UserError(
+            "the runs with it and without it would be the same",
+            expected="a value that the recipe does not have",
+            got="the recipe's own",
+            fix="leave it out, or test another value",
+        )
 
 
 def _called(base: Base, variant: Variant) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from pydantic import TypeAdapter
 
-from t2ikit.ablation.plan import Plan, Trial
+from t2ikit.ablation.plan import Base, Plan, Trial
 from t2ikit.ablation.planning import check_unchanged
 from t2ikit.core.metric import ImageSet
 from t2ikit.data.creatures.grammar import parse
@@ -76,6 +76,11 @@ class Record:
     data: dict[str, Any] = field(default_factory=dict)
     data_fingerprint: str = ""
 
+    @property
+    def decides(self) -> bool:
+        """Whether a measure says which is better, other than a cost."""
+        return any(one.better and not name.startswith("cost/") for name, one in self.numbers.items())
+
 
 def record_file(folder: Path, trial: Trial) -> Path:
     """Where the record of a run is."""
@@ -120,6 +125,8 @@ def run_trial(
     options = EvaluationOptions(metrics=plan.metrics, n=plan.n, seed=trial.seed)
     result = measure_and_write(Evaluator(run, options, plugins=plan.plugins, device=device))
     record = record_of(folder, run, result, alone)
+    if not read_records(folder, plan) and not record.decides:
+        log("note: nothing of what is measured says which is better, so there will be no verdict")
     check_data(read_records(folder, plan) | {trial.name: record})
     path = record_file(folder, trial)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -163,12 +170,25 @@ def trained(folder: Path, plan: Plan, trial: Trial, device: str, progress: bool)
         plan.plugins,
         recipe=trial.base.recipe,
         data=list(plan.data) or None,
-        set=[*plan.settings, *trial.variant.settings],
+        set=[*plan.settings, *same_precision(folder, plan, trial.base), *trial.variant.settings],
         out=out,
         seed=trial.seed,
         device=device,
         progress=progress,
     )
+
+
+def same_precision(folder: Path, plan: Plan, base: Base) -> list[str]:
+    """The setting that trains in the precision of a recipe's first run.
+
+    Where it is "auto", a CPU is timed, and two runs of a pair may be told otherwise.
+    """
+    for trial in plan.trials():
+        run = folder / "runs" / trial.name
+        varied = any(setting.startswith("train.precision=") for setting in trial.variant.settings)
+        if trial.base == base and not varied and checkpoints(run):
+            return [f"train.precision={open_run(run).table['train']['precision']}"]
+    return []
 
 
 def record_of(folder: Path, run: Run, result: EvaluationResult, alone: bool = True) -> Record:

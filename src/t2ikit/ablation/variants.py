@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 
 from t2ikit.ablation.plan import Variant
-from t2ikit.errors import UserError
+from t2ikit.errors import UserError, command, option
 from t2ikit.recipes.axes import Axes, AxesOption, GivenAxes
 from t2ikit.registry.registry import Entry, Registry
 
@@ -25,6 +25,27 @@ def read_axes(given: GivenAxes | None) -> Axes:
 def losses_of(registry: Registry, plugin: str) -> list[Entry]:
     """The losses that a plugin brings."""
     return [entry for entry in registry.entries("losses") if entry.plugin == plugin]
+
+
+def check_base(settings: Sequence[str], losses: Sequence[Entry]) -> None:
+    """Refuse settings of all runs that are of a tested loss, for they would put it into the runs without it.
+
+    Args:
+        settings: KEY=VALUE strings.
+        losses: that the tested plugin brings.
+
+    Raises:
+        UserError: there is one.
+    """
+    for setting in settings:
+        for entry in losses:
+            if setting.strip().startswith(f"losses.{entry.spec.name}."):
+                raise UserError(
+                    f"{option('base')} {setting}: that would put the tested loss into all runs",
+                    expected="settings that are of all runs",
+                    got=f"an option of {entry.spec.name}",
+                    fix=command("--set", setting),
+                )
 
 
 def make_variants(axes: Axes, losses: Sequence[Entry]) -> list[Variant]:

@@ -55,6 +55,8 @@ def _called(row: Row) -> str:
 
 
 def _seeds_needed(row: Row) -> str:
+    if row.without == row.with_it and not any(row.difference.values):
+        return "all runs are equal in it: train longer (more steps), or measure something else"
     more = more_seeds(row.difference)
     if more is None:
         return f"more than {MOST_SEEDS} seeds would be needed to show one so small"

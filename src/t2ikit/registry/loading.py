@@ -13,7 +13,7 @@ import inspect
 import re
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
@@ -22,7 +22,8 @@ from typing import Any
 import pluggy
 
 from t2ikit.config.base import Config, DatasetConfig
-from t2ikit.errors import did_you_mean
+from t2ikit.config.toml import load_toml
+from t2ikit.errors import command, did_you_mean
 from t2ikit.registry import hookspecs
 from t2ikit.registry.specs import KINDS, NEEDS, DatasetSpec, LossSpec, RecipeSpec
 
@@ -210,6 +211,43 @@ def entry_points_by_name() -> dict[str, list[EntryPoint]]:
     for point in sorted(entry_points(group=GROUP), key=lambda point: (point.name, origin_of(point))):
         found.setdefault(point.name, []).append(point)
     return found
+
+
+def plugin_hint(text: str, known: Iterable[str]) -> str:
+    """What was probably meant by what is no plugin: that of a package called so, or one called alike.
+
+    Args:
+        text: a name or a path.
+        known: names of plugins.
+    """
+    points = [point for several in entry_points_by_name().values() for point in several]
+    brought = [one.name for one in points if one.dist and _plain(one.dist.name) == _plain(text)]
+    if brought:
+        return f"the package {text} brings the plugin {' and '.join(brought)}: use that name"
+    folder = Path(text).expanduser()
+    if not (folder / "pyproject.toml").is_file():
+        return did_you_mean(text, known)
+    named = plugins_of(folder)
+    install = command("pip", "install", "-e", folder if "/" in text else f"./{text}")
+    if not named:
+        return f"{folder / 'pyproject.toml'} names no plugin"
+    return f"use the name of the plugin in it, {' or '.join(named)}, once it is installed: {install}"
+
+
+def plugins_of(folder: Path) -> dict[str, str]:
+    """Names and modules of the plugins that a package's pyproject.toml names.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    project = load_toml(folder / "pyproject.toml").get("project", {})
+    named: dict[str, str] = project.get("entry-points", {}).get(GROUP, {})
+    return named
+
+
+def _plain(name: str) -> str:
+    """The name of a distribution as all its spellings have it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def origin_of(point: EntryPoint) -> str:

@@ -27,6 +27,7 @@ from t2ikit.registry.loading import (
     load_file,
     load_module,
     origin_of,
+    plugin_hint,
 )
 from t2ikit.registry.specs import KINDS, SINGULAR
 
@@ -225,10 +226,10 @@ class Registry:
             file = Path(f"{text}.py")
             near = f"{command('--plugin', f'./{file}')} for the file" if file.is_file() else None
             raise UserError(
-                f"--plugin {text}: there is no such plugin",
+                f"{text}: there is no such plugin",
                 expected="an installed plugin or a .py file",
                 got=text,
-                fix=near or did_you_mean(text, self.plugins),
+                fix=near or plugin_hint(text, self.plugins),
             )
         if plugin.error:
             raise UserError(
@@ -247,7 +248,9 @@ class Registry:
                 f"--plugin {text} cannot be loaded",
                 expected="a Python file, NAME.py",
                 got=got,
-                fix="check the path; it is relative to where the command runs",
+                fix=plugin_hint(text, ())
+                if (path / "pyproject.toml").is_file()
+                else "check the path; it is relative to where the command runs",
             )
         path, name = path.resolve(), path.stem
         taken = self.plugins.get(name)

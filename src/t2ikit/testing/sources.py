@@ -10,9 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from t2ikit.config.toml import load_toml
-from t2ikit.errors import UserError, command, did_you_mean
-from t2ikit.registry.loading import entry_points_by_name, load_entry_point, load_file, load_module
+from t2ikit.errors import UserError, command
+from t2ikit.registry.loading import (
+    entry_points_by_name,
+    load_entry_point,
+    load_file,
+    load_module,
+    plugin_hint,
+    plugins_of,
+)
 from t2ikit.registry.registry import BUILTIN, BUILTIN_MODULE, Registry
 
 
@@ -77,14 +83,13 @@ def _installed(name: str) -> Source:
             f"there is no plugin {name} to check",
             expected="a .py file, the folder of a pyproject.toml, or the name of an installed plugin",
             got=name,
-            fix=did_you_mean(name, [BUILTIN, *points]),
+            fix=plugin_hint(name, [BUILTIN, *points]),
         )
     return Source(name, name, lambda: load_entry_point(points[name][0]), installed=True)
 
 
 def _of_package(folder: Path) -> list[Source]:
-    project = load_toml(folder / "pyproject.toml").get("project", {})
-    named: dict[str, str] = project.get("entry-points", {}).get("t2ikit", {})
+    named = plugins_of(folder)
     if not named:
         raise UserError(
             f"{folder / 'pyproject.toml'} names no plugin",

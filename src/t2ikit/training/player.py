@@ -18,6 +18,7 @@ from t2ikit.core.interfaces import Critic, Generator
 from t2ikit.core.rng import Draws, Numbers
 from t2ikit.core.step import Step, WeightedLoss
 from t2ikit.core.tensors import without_strings
+from t2ikit.errors import UserError
 from t2ikit.nn.muon import MuonAdamW
 from t2ikit.recipes.schema import OptimizerConfig
 from t2ikit.registry.specs import GRADIENTS
@@ -63,6 +64,7 @@ class Player(nn.Module):
         self.trainable = [p for p in self.parameters() if p.requires_grad]
         self.compiled: Callable[[Batch, Sequence[str]], dict[str, Tensor] | None] | None = None
         self.eager = False
+        self.gradientless: set[str] = set()
 
     def due(self, step: int) -> list[str]:
         """Names of the losses computed at this step."""
@@ -80,6 +82,24 @@ class Player(nn.Module):
             if losses is not None:
                 return losses
         return self.compute(batch, step, names, judged)
+
+    def newly_gradientless(self, losses: Mapping[str, Tensor]) -> list[str]:
+        """Names of the losses that turn out to have no gradient, each once.
+
+        Raises:
+            UserError: none of them has one.
+        """
+        found = [name for name, value in losses.items() if not value.requires_grad]
+        if len(found) == len(losses):
+            raise UserError(
+                f"the {self.name} cannot be trained: no loss has a gradient",
+                expected="a loss that is computed from step.prediction, without detach, item or no_grad",
+                got=", ".join(found),
+                fix="add a loss that trains it, or mend this one; `t2ikit plugin check` says more",
+            )
+        new = [name for name in found if name not in self.gradientless]
+        self.gradientless.update(new)
+        return new
 
     def can_compile(self, names: Sequence[str]) -> bool:
         """Whether none of the losses differentiates twice, which compiled code cannot."""

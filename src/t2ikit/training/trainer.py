@@ -211,6 +211,8 @@ class Trainer:
             weight = len(part) / len(batch)
             with nullcontext() if last else self.accelerator.no_sync(player_state.wrapped):
                 losses = self.flops.forward(player_state.wrapped, part, step, names)
+                for name in player.newly_gradientless(losses):
+                    self.log(f"the loss {name} has no gradient: it trains nothing")
                 loss = sum(player.weighted[name].strength * value for name, value in losses.items())
                 self.flops.backward(self.accelerator.backward, loss * weight)
             for name, value in losses.items():

@@ -93,15 +93,20 @@ def _check_images(trial: SamplerTrial) -> None:
         require(not images.requires_grad, f"{title}: images must carry no gradient")
 
 
+def _why(trial: SamplerTrial) -> str:
+    """What makes images differ from one call to the next: what a sampler keeps, or randomness of its own."""
+    first, second = (SamplerTrial(trial.part, trial.size).images() for _ in range(2))
+    if torch.equal(first, second):
+        return "a new sampler repeats itself: nothing of one call may be kept for the next"
+    return "all randomness must come from `draws`"
+
+
 def _check_draws(trial: SamplerTrial) -> None:
     for guidance in trial.weights:
         images = trial.images(guidance=guidance)
         with seeded(2):
             again = trial.images(guidance=guidance)
-        require(
-            torch.equal(again, images),
-            f"{trial.title}: the same draws gave other images; all randomness must come from `draws`",
-        )
+        require(torch.equal(again, images), f"{trial.title}: the same draws gave other images; {_why(trial)}")
     other = trial.images(key=100)
     alike = any(torch.equal(a, b) for a, b in zip(other, trial.images()))
     require(not alike, f"{trial.title}: other draws changed nothing")
@@ -147,13 +152,15 @@ SAMPLER_CHECKS = (
     Check(
         "draws",
         "the same draws give the same images, others give others",
-        "make noise with draws.randn(...), not with torch.randn, randn_like or a generator of your own",
+        "make noise with draws.randn(...), not with torch.randn, randn_like or a generator of your own, and "
+        "keep nothing on self between calls",
         _check_draws,
     ),
     Check(
         "samples do not mix",
         "an image does not depend on those sampled with it",
-        "work on each sample alone: no statistics over the batch, no seed of the batch's first key",
+        "work on each sample alone: no statistics over the batch, no seed of the batch's first key, "
+        "no noise from elsewhere than draws",
         _check_independence,
         after="draws",
     ),
