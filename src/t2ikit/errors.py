@@ -166,11 +166,18 @@ def empty(what: str) -> UserError:
     )
 
 
+def close_to(name: str, known: Iterable[str]) -> list[str]:
+    """Up to three known names that are about as close to `name` as the closest; none where none is close."""
+    options = sorted(set(known))
+    found = difflib.get_close_matches(name, options, n=3, cutoff=0.6)
+    near = [difflib.SequenceMatcher(None, one, name).ratio() for one in found]
+    return [one for one, ratio in zip(found, near) if ratio > near[0] - 0.15]
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """One clause that names the closest known names, or all of them when none is close."""
     options = sorted(set(known))
-    close = difflib.get_close_matches(name, options, n=3, cutoff=0.6)
-    if close:
+    if close := close_to(name, options):
         return "did you mean " + " or ".join(repr(option) for option in close) + "?"
     if not options:
         return "there is none to choose from"

@@ -37,6 +37,20 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.fixture(autouse=True)
+def other_programs(monkeypatch):
+    """How many cores other programs, such as tests beside these, are said to keep busy."""
+    cores = [0.0]
+    monkeypatch.setattr(dry_run.OtherPrograms, "busy_cores", lambda self: cores[0])
+    return cores
+
+
+def test_time_on_a_busy_machine_is_said_to_be_that(other_programs):
+    assert "note" not in dict(toy().rows)
+    other_programs[0] = 1.26
+    assert "other programs kept 1.3 of" in dict(toy().rows)["note"]
+
+
 def test_it_says_what_a_training_would_take_and_writes_nothing(tmp_path, capsys):
     words = ["train", "--plugin", TOYS, "--recipe", "toys/denoiser", "--device", "cpu", "--dry-run"]
     assert main([*map(str, words), "--set", "train.steps=40", "--set", "train.micro_batch=4"]) == 0

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
+from collections import namedtuple
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from t2ikit.utils.devices import SETTINGS
+from t2ikit.utils import devices
+from t2ikit.utils.devices import SETTINGS, OtherPrograms
 
 fcntl = pytest.importorskip("fcntl")
 
@@ -34,6 +38,26 @@ def start(lock: Path, before: str = "", **environment: str) -> subprocess.Popen[
 def said(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
     return process.stdout.readline().strip()
+
+
+def test_only_other_programs_count_as_busy(monkeypatch):
+    machine = namedtuple("machine", "user system idle iowait guest guest_nice")
+    own = namedtuple("own", "user system")
+    every = iter([machine(100, 10, 900, 5, 20, 0), machine(113, 12, 905, 6, 24, 0)])
+    ours = iter([own(50, 5), own(58, 6)])
+    clock = iter([7.0, 17.0])
+    monkeypatch.setattr(devices.psutil, "cpu_times", lambda: next(every))
+    monkeypatch.setattr(devices.psutil, "Process", lambda: SimpleNamespace(cpu_times=lambda: next(ours)))
+    monkeypatch.setattr(devices.time, "perf_counter", lambda: next(clock))
+    # 13 + 2 seconds of programs, of which guests' are counted twice as they are read: 4; 9 are ours
+    assert OtherPrograms().busy_cores() == pytest.approx((13 + 2 + 4 - 4 - 9) / 10)
+
+
+def test_a_program_beside_this_one_is_seen():
+    others, began = OtherPrograms(), time.perf_counter()
+    code = "import time\nwhile time.process_time() < 0.5: pass"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert others.busy_cores() > 0.4 / (time.perf_counter() - began)
 
 
 def test_the_second_sleeps_and_one_alone_spins(tmp_path):

@@ -41,10 +41,13 @@ from t2ikit.training.train import (
 )
 from t2ikit.training.trainer import Trainer
 from t2ikit.training.validation import Validation
+from t2ikit.utils.devices import OtherPrograms
 from t2ikit.utils.files import unwritable
 from t2ikit.utils.hub import nothing_downloaded
 
 TIMED_STEPS = 3
+BUSY = 0.3
+"""Cores that other programs keep busy, above which the time is said to be too long."""
 PATIENCE = 30.0
 """Seconds after which no further step is timed."""
 
@@ -160,7 +163,10 @@ def _forecast(
         done = 0 if run is None else _restored(run, recipe, components, trainer, said)
         prompts = SampleGrids(components, trainer).prompts
         Validation(components, trainer, said.append)
+        others = OtherPrograms()
         seconds = _time_steps(components, trainer, done)
+        if accelerator.device.type == "cpu" and (busy := others.busy_cores()) > BUSY:
+            said.append(words.busy(busy))
     finally:
         display.close()
     steps = _steps_left(recipe, trainer, done, seconds)

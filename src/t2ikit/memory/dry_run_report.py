@@ -67,6 +67,14 @@ def time(seconds: float, steps: int, recipe: Recipe, trainer: Trainer) -> str:
     )
 
 
+def busy(cores: float) -> str:
+    """That other programs slowed what was timed."""
+    return (
+        f"other programs kept {cores:.1f} of {os.cpu_count()} cores busy while this was timed: "
+        "training takes less time without them"
+    )
+
+
 def duration(seconds: float) -> str:
     """A length of time in words."""
     minutes, rest = divmod(round(seconds), 60)

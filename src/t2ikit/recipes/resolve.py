@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ from t2ikit.config.base import Config
 from t2ikit.config.renamed import with_new_keys
 from t2ikit.config.validation import Problems
 from t2ikit.data.mixing.config import as_spec
-from t2ikit.errors import UserError, did_you_mean
+from t2ikit.errors import UserError, close_to, did_you_mean
 from t2ikit.recipes.datasets import find_dataset
 from t2ikit.recipes.recipe import PARTS, TABLES, LossUse, Part, Recipe
 from t2ikit.recipes.schema import LossConfig, OptimizerConfig, TrainConfig
@@ -33,8 +34,22 @@ class _Reader:
                 "is not a table of a recipe",
                 expected="one of " + ", ".join(sorted(TABLES)),
                 got=key,
-                fix=did_you_mean(key, TABLES),
+                fix=self._meant(key),
             )
+
+    def _meant(self, key: str) -> str:
+        """What was meant by the name of no table: one named alike, or one that has an option of this name."""
+        if near := close_to(key, TABLES):
+            return f"did you mean {' or '.join(map(repr, near))}?"
+        configs: list[tuple[str, type[Config]]] = [("train", TrainConfig)]
+        configs += [("data", entry.spec.config) for entry in self.registry.entries("datasets")]
+        for part, kind in (("generator", "generators"), ("sampler", "samplers"), ("text", "text_encoders")):
+            with contextlib.suppress(UserError):
+                configs.append(
+                    (part, self.registry.find(kind, str(self.table(part).get("use", ""))).spec.config)
+                )
+        found = dict.fromkeys(f"{table}.{key}" for table, config in configs if key in config.model_fields)
+        return f"did you mean {' or '.join(found)}?" if found else "write TABLE.KEY, such as train.steps"
 
     def table(self, *keys: str) -> dict[str, Any]:
         value: Any = self.raw

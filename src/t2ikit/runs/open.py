@@ -8,10 +8,10 @@ from typing import Any
 
 from t2ikit.config.renamed import with_new_keys
 from t2ikit.config.toml import load_toml
-from t2ikit.errors import UserError
+from t2ikit.errors import UserError, close_to, command
 from t2ikit.recipes.settings import Plugins
 from t2ikit.registry.registry import Registry
-from t2ikit.runs.named import accepted, find_run
+from t2ikit.runs.named import accepted, find_run, packaged_names
 from t2ikit.runs.run import ENCODER, Run, damaged
 
 
@@ -63,11 +63,20 @@ def plugins_of(run: Run, plugins: Plugins) -> Registry:
     return Registry.load([str(one) for one in asked]) if asked or run.registry is None else run.registry
 
 
+def _near(path: Path) -> str:
+    """What may have been meant: a run beside it, or a model that comes with t2ikit."""
+    beside = path.parent if path.parent.is_dir() else Path(".")
+    runs = [str(other.parent) for other in beside.glob("*/run.json")]
+    named = close_to(str(path), [*runs, *packaged_names()])
+    listed = f"`{command('t2ikit', 'runs')}` lists runs"
+    return f"did you mean {' or '.join(map(repr, named))}? {listed}" if named else listed
+
+
 def _no_run(path: Path) -> UserError:
     """Why a path is none, and what it is."""
     got, fix = "a file", "give the folder that `t2ikit train` printed"
     if not path.exists():
-        got = "no such folder"
+        got, fix = "no such folder", _near(path)
     elif path.is_dir():
         got = "a folder without them"
     if (path / "model_index.json").is_file():

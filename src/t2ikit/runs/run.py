@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from t2ikit.config.toml import apply_settings
+from t2ikit.config.toml import apply_settings, load_toml
 from t2ikit.core.interfaces import TextEncoder
 from t2ikit.core.rng import Numbers
 from t2ikit.core.shapes import Shape
@@ -76,6 +76,11 @@ class Run:
     def random(self) -> Numbers:
         """How its random numbers are made; earlier versions, which did not record it, had torch make them."""
         return "counter" if self.info.get("random") == "counter" else "torch"
+
+    @property
+    def asked_precision(self) -> str:
+        """`train.precision` as it was asked for when the run began, which may be "auto"."""
+        return str(load_toml(self.path / "recipe.toml").get("train", {}).get("precision", "auto"))
 
     @property
     def steps_done(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,6 +60,9 @@ def read_prompts(typed: Sequence[str], path: Path | None) -> list[str]:
             got="nothing" if path is None else f"nothing in {path}",
             fix='t2ikit sample RUN "a green cat with red eyes"',
         )
+    if len(typed) > 2 and not any(" " in prompt.strip() for prompt in typed):
+        quoted = shlex.quote(" ".join(typed))
+        warn(f"{len(typed)} prompts of one word each; if one is meant, quote it: {quoted}")
     return prompts
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,7 +79,8 @@ class Samples:
                 ./outputs/001, ...
 
         Returns:
-            The path of the grid, grid.png.
+            The path of the grid, grid.png. Where the folder has another file of a name, the new one gets a
+            number: grid-002.png.
 
         Raises:
             UserError: it cannot be written.
@@ -85,11 +88,10 @@ class Samples:
         place = make_output(self.run, None if folder is None else Path(folder))
         try:
             for name, image in zip(self.names(), self.pil(), strict=True):
-                save_image(image, place / name)
-            save_image(self.grid(), place / "grid.png")
+                save_beside(image, place / name)
+            return save_beside(self.grid(), place / "grid.png")
         except OSError as error:
             raise unwritable_images(place, error) from error
-        return place / "grid.png"
 
     def names(self) -> list[str]:
         """Names of the files that `save` writes, in the order of `pil`."""
@@ -99,6 +101,23 @@ class Samples:
             for scale in self.guidance
             for number in range(self.images.shape[2])
         ]
+
+
+def save_beside(image: Image.Image, path: Path) -> Path:
+    """Save an image; under the next free name where there is another of that name. Where it is."""
+    places = itertools.chain(
+        [path], (path.with_stem(f"{path.stem}-{number:03d}") for number in itertools.count(2))
+    )
+    place = next(place for place in places if not place.exists() or _same(image, place))
+    save_image(image, place)
+    return place
+
+
+def _same(image: Image.Image, path: Path) -> bool:
+    """Whether a file has these pixels."""
+    with contextlib.suppress(OSError), Image.open(path) as other:
+        return other.mode == image.mode and other.tobytes() == image.tobytes()
+    return False
 
 
 def _slug(prompt: str) -> str:

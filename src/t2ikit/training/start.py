@@ -185,10 +185,7 @@ def prepare(recipe: Recipe, device: str, progress: bool) -> tuple[Accelerator, D
     # A lazy loss, or a critic that one loss leaves out, gives some parameters no gradient at some steps.
     lazy = bool(recipe.critics) or any(use.config.every > 1 for use in recipe.losses.values())
     accelerator = make_accelerator(recipe.train, device, lazy_parameters=lazy)
-    display = make_display(main=progress and accelerator.is_main_process)
-    if accelerator.device.type == "cuda" or accelerator.mixed_precision != "no":
-        display.log(describe_precision(accelerator))
-    return accelerator, display
+    return accelerator, make_display(main=progress and accelerator.is_main_process)
 
 
 def make_trainer(
@@ -232,6 +229,8 @@ def _train(
 
     try:
         lock = lock_run(run.path) if accelerator.is_main_process else None
+        if accelerator.device.type == "cuda" or accelerator.mixed_precision != "no":
+            display.log(describe_precision(accelerator))
         for warning in components.dataset.warnings:
             display.log(f"warning: {warning}")
         for note in components.dataset.notes:

@@ -11,8 +11,11 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import psutil
 
 from t2ikit.errors import UserError
 from t2ikit.utils.console import detail
@@ -95,3 +98,23 @@ def find_device(name: str) -> torch.device:
         )
     detail(f"device: {name}, CPU threads {torch.get_num_threads()}, PyTorch {torch.__version__}")
     return torch.device(name)
+
+
+class OtherPrograms:
+    """How many CPU cores other programs keep busy from now on."""
+
+    def __init__(self) -> None:
+        self._own = psutil.Process()
+        self._began = self._read()
+
+    def _read(self) -> tuple[float, float]:
+        """The time, and seconds of CPU that all programs but this one have used, over all cores."""
+        every, own = psutil.cpu_times(), self._own.cpu_times()
+        idle = every.idle + getattr(every, "iowait", 0.0)
+        guests = getattr(every, "guest", 0.0) + getattr(every, "guest_nice", 0.0)  # counted as users', too
+        return time.perf_counter(), sum(every) - idle - guests - own.user - own.system
+
+    def busy_cores(self) -> float:
+        """Their number on average since this object was made."""
+        (began, before), (now, after) = self._began, self._read()
+        return max(0.0, after - before) / max(now - began, 1e-9)

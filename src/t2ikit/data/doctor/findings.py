@@ -259,12 +259,12 @@ def _files(specimens: Specimens, facts: Mapping[int, FileFacts]) -> list[Finding
         finding(
             "long images",
             long,
-            "at least twice as long as wide, or as wide as long: a centre square is half of them at most",
+            "with one side at least twice the other: a centre square keeps half of them or less",
             "data.fit=pad or buckets keeps more of them; or cut them yourself",
         ),
         finding(
             "transparency",
             {place: "" for place, fact in facts.items() if fact.transparent},
-            "with transparent pixels, which data.background fills unless data.channels=rgba",
+            "with transparent pixels, filled with data.background (white); data.channels=rgba keeps them",
         ),
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from pathlib import Path
 
@@ -17,13 +16,6 @@ UNPACK = {
     ".zip": ("python", "-m", "zipfile", "-e", "{file}", "{folder}"),
 }
 """Commands that unpack archives which are not read directly."""
-FROM_NAMES = (
-    "import json,pathlib as p,re,sys;r=p.Path(sys.argv[1]);"
-    'f=[i for i in sorted(r.rglob("*")) if i.suffix.lower() in {endings} and i.name[0]!="."];'
-    '(r/"metadata.jsonl").write_text("".join(json.dumps(dict(file_name=i.relative_to(r).as_posix(),'
-    'text=re.sub(r"[\\W\\d_]+"," ",{name}).strip() or "an image"))+"\\n" for i in f))'
-)
-"""Writes metadata.jsonl with captions from names, without digits (kohya's 10_dog)."""
 
 
 def nothing_found(root: Path, files: list[Path]) -> UserError:
@@ -45,13 +37,9 @@ def nothing_found(root: Path, files: list[Path]) -> UserError:
 
 
 def captions_from_names(root: Path, images: list[Path]) -> str:
-    """How to write captions if there are none, from the names of folders or else of files."""
-    by_folder = all(path.parent != root for path in images)
-    endings = sorted({path.suffix.lower() for path in images})
-    code = FROM_NAMES.format(endings=json.dumps(endings), name="i.parent.name" if by_folder else "i.stem")
-    what, command = "folders" if by_folder else "files", shlex.join(["python", "-c", code, str(root)])
+    """How to come by captions if there are none: from the names of folders or else of files."""
+    of = "folders" if all(path.parent != root for path in images) else "files"
     return (
-        "take them from the names of files and folders: --set data.captions=file_name; or "
-        f"write a .txt beside each, or {METADATA[0]}; this writes it from the names of the {what}, "
-        f"to be edited: `{command}`"
+        f"take them from the names of the {of}: --set data.captions=file_name; "
+        f"or write a .txt beside each image, or {METADATA[0]}"
     )

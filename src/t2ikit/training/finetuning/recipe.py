@@ -6,8 +6,7 @@ import contextlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from t2ikit.config.renamed import with_new_keys
-from t2ikit.config.toml import load_toml, parse_setting
+from t2ikit.config.toml import parse_setting
 from t2ikit.errors import UserError, option
 from t2ikit.recipes.datasets import data_of_run
 from t2ikit.recipes.read import read_recipe
@@ -51,9 +50,7 @@ def recipe_to_fine_tune(
 
 def as_asked(run: Run, registry: Registry) -> dict[str, Any]:
     """A run's recipe before it was begun: what says "auto" is chosen anew."""
-    path = run.path / "recipe.toml"
-    asked = with_new_keys(load_toml(path), str(path))["train"].get("precision", "auto")
-    table = {**run.table, "train": {**run.table["train"], "precision": asked}}
+    table = {**run.table, "train": {**run.table["train"], "precision": run.asked_precision}}
     with contextlib.suppress(UserError):  # of data that is elsewhere: told when the recipe is checked
         table["data"] = data_of_run(registry, table["data"])
     return table
