@@ -3,8 +3,8 @@
     python benchmarks/verdicts.py [--out runs/verdicts] [--ablations 10] [--seeds 3] [--steps 200]
         [--plugin imagen] [-n 256] [--json FILE]
 
-The loss is that of planted_loss.py. Each ablation has seeds of its own. What is there already is not
-done again: stop it and start it again as you like.
+The loss is that of planted_loss.py. Each ablation has seeds of its own. What is there already, in --out or
+as a row of --json, is not done again: stop it and start it again as you like.
 """
 
 from __future__ import annotations
@@ -59,8 +59,9 @@ def main() -> None:
     parser.add_argument("-n", type=int, default=256)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    rows = []
-    for number in range(options.ablations):
+    rows = json.loads(options.json.read_text()) if options.json and options.json.is_file() else []
+    done = {row["seeds"] for row in rows}
+    for number in (one for one in range(options.ablations) if one * options.seeds not in done):
         rows += ablation(number, options)
         print(rows[-2:], flush=True)
         if options.json:
