@@ -47,6 +47,16 @@ def ablation(number: int, options: argparse.Namespace) -> list[dict[str, object]
     return rows
 
 
+def known_rows(file: Path | None, setup: dict[str, object]) -> list[dict[str, object]]:
+    """The rows that a file has, which must be of ablations made alike."""
+    if file is None or not file.is_file():
+        return []
+    kept = json.loads(file.read_text())
+    if kept["setup"] != setup:
+        raise SystemExit(f"{file} is of {kept['setup']}, not of {setup}: give another file")
+    return list(kept["rows"])
+
+
 def main() -> None:
     """Ablate, count, print a table."""
     parser = argparse.ArgumentParser(
@@ -59,13 +69,14 @@ def main() -> None:
     parser.add_argument("-n", type=int, default=256)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    rows = json.loads(options.json.read_text()) if options.json and options.json.is_file() else []
+    setup = {name: getattr(options, name) for name in ("plugin", "seeds", "steps", "n")}
+    rows = known_rows(options.json, setup)
     done = {row["seeds"] for row in rows}
     for number in (one for one in range(options.ablations) if one * options.seeds not in done):
         rows += ablation(number, options)
         print(rows[-2:], flush=True)
         if options.json:
-            options.json.write_text(json.dumps(rows, indent=2) + "\n")
+            options.json.write_text(json.dumps({"setup": setup, "rows": rows}, indent=2) + "\n")
     for name, right in EXPECTED.items():
         said = Counter(str(row["verdict"]) for row in rows if row["loss"] == name)
         print(f"{name}: {said[right]} of {said.total()} say {right!r}; {dict(said)}")

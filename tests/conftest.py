@@ -76,6 +76,14 @@ def build_toy(name: str, *settings: str, plugin: str, log=print, device: str = "
     return Toy(recipe, components, trainer)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_precision():
+    """`auto` is fp32 on every CPU, also on one that is faster at bf16: tests compare bits."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("t2ikit.core.precision.measure_gain", lambda: 1.0)
+        yield
+
+
 @pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 def device(request) -> str:
     """Where a test computes: on the CPU, and on a GPU where there is one."""

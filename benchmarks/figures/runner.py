@@ -148,9 +148,13 @@ class Runner:
 
 def resumed(words: list[str], folder: Path) -> list[str]:
     """`t2ikit train --out RUN` that was stopped goes on; without a checkpoint it starts anew."""
-    if "train" not in words or "--out" not in words:
+    if "--out" not in words:
         return words
     out = words[words.index("--out") + 1]
+    if "sample" in words:  # which adds to a folder
+        shutil.rmtree(folder / out, ignore_errors=True)
+    if "train" not in words:
+        return words
     if any((folder / out / "checkpoints").glob("step-*")):
         place = words.index("train")
         plugins = [word for i, word in enumerate(words) if "--plugin" in (word, words[i - 1]) and i > place]

@@ -432,6 +432,8 @@ def test_caption_column_needs_metadata_and_must_exist(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="did you mean 'promt'"):
         load(tmp_path, caption_column="prompt")
     assert "promt" in did_you_mean("prompt", ["promt"])
+    assert did_you_mean("imagn", ["imagen", "gigagan"]) == "did you mean 'imagen'?"
+    assert did_you_mean("loses", ["losses", "lossy", "loss"]).count(" or ") == 2
 
 
 def test_a_background_that_is_no_colour_is_refused() -> None:

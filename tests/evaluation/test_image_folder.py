@@ -80,7 +80,8 @@ def test_all_that_needs_no_prompts_is_measured_and_written_as_of_a_run(folder, t
 
 def test_other_sizes_are_resized_the_grid_is_left_out_and_more_than_n_are_evenly_chosen(folder):
     Image.new("RGBA", (40, 20)).save(folder / "002.png")
-    Image.new("RGB", (90, 90)).save(folder / "grid.png")
+    for grid in ("grid.png", "grid-002.png"):
+        Image.new("RGB", (90, 90)).save(folder / grid)
     found = measure(folder, n=6)
     assert found.image_set.images.shape == (6, 3, SIDE, SIDE)
     assert torch.equal(found.image_set.images[[0, 2, 3, 4, 5]], IMAGES[[0, 4, 6, 8, 10]])

@@ -41,14 +41,14 @@ def here(tmp_path, monkeypatch):
 def other_programs(monkeypatch):
     """How many cores other programs, such as tests beside these, are said to keep busy."""
     cores = [0.0]
-    monkeypatch.setattr(dry_run.OtherPrograms, "busy_cores", lambda self: cores[0])
+    monkeypatch.setattr(dry_run.OtherPrograms, "cores_taken", lambda self: cores[0])
     return cores
 
 
 def test_time_on_a_busy_machine_is_said_to_be_that(other_programs):
     assert "note" not in dict(toy().rows)
     other_programs[0] = 1.26
-    assert "other programs kept 1.3 of" in dict(toy().rows)["note"]
+    assert "other programs took 1.3 of" in dict(toy().rows)["note"]
 
 
 def test_it_says_what_a_training_would_take_and_writes_nothing(tmp_path, capsys):
@@ -82,7 +82,9 @@ def test_the_numbers_are_measured(monkeypatch):
     assert made[:4] == [0, 1, 2, 3]  # before those of the memory forecast
     assert found.seconds_a_step == pytest.approx(2.0)
     assert (found.steps, found.memory > 10_000) == (100, True)
-    assert "about 3 min 20 s for the steps (2 s a step, 2 images/s on cpu)" in dict(found.rows)["time"]
+    assert (
+        "about 3 min 20 s for the steps (2 s a step, 2 images/s on cpu in fp32)" in dict(found.rows)["time"]
+    )
     assert toy(minutes=1).steps == pytest.approx(60 / toy().seconds_a_step, rel=0.1)
 
 

@@ -197,6 +197,11 @@ SETTINGS = [
     mistake(
         f"{DENOISER} --set train.steps.more=5", "train.steps is not a table", expected="a table", got="12"
     ),
+    mistake(f"{IMAGEN} --set captions=x", "captions is not a table", expected="data", fix="data.captions"),
+    mistake(f"{IMAGEN} --set steps=5", "steps is not a table", expected="train", fix="train.steps or sam"),
+    mistake(f"{IMAGEN} --set samples=8", "samples is not a table", expected="train", fix="train.samples"),
+    mistake(f"{IMAGEN} --set lr=1e-3", "lr is not a table", expected="train", fix="optimizer.generator.lr"),
+    mistake(f"{IMAGEN} --set nothing=5", "nothing is not a table", expected="train", fix="TABLE.KEY"),
     mistake(f"{IMAGEN} --set generator=5", "generator is not a table", expected="[generator]", got="5"),
     mistake(f"{IMAGEN} --set losses.denoise=5", "not a table", expected="[losses.denoise]", got="5"),
     mistake(

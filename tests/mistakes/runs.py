@@ -36,7 +36,7 @@ RESUMING = [
         fix="leave them out",
     ),
     mistake(
-        "train --resume gone", "gone is not a run", expected="run.json", got="no such folder", fix="folder"
+        "train --resume gone", "gone is not a run", expected="run.json", got="no such folder", fix="runs"
     ),
     mistake(
         "train --resume empty",
@@ -216,7 +216,11 @@ DAMAGED = [
 SAMPLING = [
     sentence("sample", "Missing argument", "t2ikit sample --help"),
     mistake(
-        "sample gone cat", "gone is not a run folder", expected="run.json", got="no such folder", fix="folder"
+        "sample gone cat",
+        "gone is not a run folder",
+        expected="run.json",
+        got="no such folder",
+        fix="t2ikit runs",
     ),
     mistake(
         "sample denoiser", "no prompt", expected="--prompts FILE", got="nothing", fix="t2ikit sample RUN"
@@ -401,7 +405,11 @@ FOLDERS = [
 ]
 EVALUATING = [
     mistake(
-        "evaluate gone", "gone is not a run folder", expected="run.json", got="no such folder", fix="folder"
+        "evaluate gone",
+        "gone is not a run folder",
+        expected="run.json",
+        got="no such folder",
+        fix="t2ikit runs",
     ),
     mistake(
         "evaluate imagen --metrics prompt-acuracy",

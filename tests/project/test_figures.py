@@ -158,6 +158,14 @@ def test_a_training_that_was_stopped_goes_on(tmp_path):
     assert resumed(words, tmp_path) == shlex.split(going_on)
 
 
+def test_samples_of_an_earlier_time_are_not_taken_for_new_ones(tmp_path):
+    (tmp_path / "guidance").mkdir()
+    (tmp_path / "guidance/grid.png").touch()
+    words = ["t2ikit", "sample", "runs/long", "a cat", "--out", "guidance"]
+    assert resumed(words, tmp_path) == words
+    assert not (tmp_path / "guidance").exists()
+
+
 TOY = (
     "--set data.count=64 --set train.steps=2 --set train.batch=2 --set train.samples=1 "
     "--set train.validation_images=2 --set sampler.steps=1"

@@ -7,6 +7,7 @@ import re
 import runpy
 import shutil
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -118,6 +119,12 @@ def test_files_are_numbered_in_the_run(run, tmp_path):
     copied = open_run(shutil.copytree(run.path, tmp_path / "run", ignore=shutil.ignore_patterns("outputs")))
     samples = t2ikit.sample(copied, "a red cat", n=1)
     assert samples.save() == tmp_path / "run" / "outputs" / "001" / "grid.png"
+    out = tmp_path / "several"
+    assert samples.save(out) == samples.save(out) == out / "grid.png"  # the same pixels
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert replace(samples, images=-samples.images).save(out) == out / "grid-002.png"
+    assert {name: (out / name).read_bytes() for name in before} == before
+    assert len(list(out.iterdir())) == 2 * len(before)
     assert samples.save() == tmp_path / "run" / "outputs" / "002" / "grid.png"
 
 

@@ -340,8 +340,17 @@ def test_the_name_of_a_package_hints_at_the_plugin_in_it(site, tmp_path, monkeyp
     for typed in ("t2ikit-hues", "./t2ikit-hues"):
         message = refused(typed)
         assert "the name of the plugin in it, hues, once it is installed: pip install -e " in message
-    project.write_text("")
-    assert "names no plugin" in refused("t2ikit-hues")
+    for other in (
+        "",
+        "project = 'x'",
+        "[project]\nentry-points = []",
+        "[project.entry-points]\nt2ikit = 'abc'",
+        "[",
+    ):
+        project.write_text(other)
+        assert "there is no such plugin" in refused("t2ikit-hues")
+        assert "cannot be loaded" in refused("./t2ikit-hues")
+    assert "there is no such plugin" in refused("~nobody")
 
 
 # ---------------------------------------------------------------- the default recipe

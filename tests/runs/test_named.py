@@ -145,6 +145,19 @@ def test_an_unknown_name_says_what_there_is(packaged):
     with pytest.raises(UserError, match="critter is not a run folder") as caught:
         open_run("critter")
     assert "hf:OWNER/NAME or critters" in str(caught.value.expected)
+    assert str(caught.value.fix).startswith("did you mean critters? `t2ikit runs`")
+    for there in ("imagen-001", "imagen-002", "gigagan-001"):
+        Path("runs", there).mkdir(parents=True)
+        Path("runs", there, "run.json").touch()
+    for typed in ("runs/imagen-009", "imagen-009"):
+        with pytest.raises(UserError) as caught:
+            open_run(typed)
+        assert set(str(caught.value.fix).partition("?")[0].split()) >= {str(Path("runs/imagen-001"))}
+        assert "gigagan" not in str(caught.value.fix)
+    for typed in ("runs/xyz", str(Path("nowhere/at/all/xyz").resolve())):
+        with pytest.raises(UserError) as caught:
+            open_run(typed)
+        assert caught.value.fix == "`t2ikit runs` lists runs"
 
 
 def test_an_export_is_exported_again(packaged, tmp_path):

@@ -64,11 +64,26 @@ def test_it_begins_with_the_averaged_weights(origin, tmp_path):
     assert any(not torch.allclose(own, begun[name]) for name, own in weights_of(origin, "generator").items())
 
 
+def test_precision_is_chosen_anew_where_it_was_chosen(origin, tmp_path, monkeypatch):
+    auto = open_run(shutil.copytree(origin.path, tmp_path / "auto"))
+    recipe = auto.path / "recipe.toml"
+    recipe.write_text(recipe.read_text().replace('precision = "no"', 'precision = "auto"'))
+    export_of(auto, tmp_path / "exported")
+    monkeypatch.setattr("t2ikit.core.precision.cpu_has_bf16", lambda: True)
+    monkeypatch.setattr("t2ikit.core.precision.measure_gain", lambda: 2.0)
+    for path, place in ((auto.path, "from-run"), (tmp_path / "exported", "from-export")):
+        assert open_run(path).table["train"]["precision"] == "no"  # in which it is sampled
+        new = t2ikit.train(TOYS, init=path, set=STILL, out=tmp_path / place, device="cpu", progress=False)
+        assert load_toml(new.path / "recipe.toml")["train"]["precision"] == "auto"
+        assert new.table["train"]["precision"] == "bf16"
+    kept = t2ikit.train(TOYS, init=origin, set=STILL, out=tmp_path / "kept", device="cpu", progress=False)
+    assert kept.table["train"]["precision"] == "no"  # as it was asked for
+
+
 def test_the_run_gives_plugin_and_recipe_gentler_and_settings_come_last(origin, tmp_path):
     new = t2ikit.train(init=origin, out=tmp_path / "new", device="cpu", progress=False)  # without a plugin
     old = origin.table
     assert new.table["train"] == {**old["train"], "steps": round(SHARE * 8)}
-    assert load_toml(new.path / "recipe.toml")["train"]["precision"] == "auto"  # chosen anew
     own = old["optimizer"]["generator"]
     assert new.table["optimizer"]["generator"] == {**own, "lr": SHARE * own["lr"], "warmup_steps": WARMUP}
     assert {key: new.table[key] for key in ("generator", "losses", "text", "sampler", "data")} == {

@@ -99,7 +99,19 @@ def test_a_loss_without_gradient_is_told_once():
     constant = replace(weighted["contrast"], loss=lambda step: step.prediction.output.detach().mean())
     weighted["constant"] = constant
     toy.steps(0, 3)
-    assert told == ["the loss constant has no gradient: it trains nothing"]
+    assert told == ["the loss constant came without a gradient: it trains nothing here"]
+
+
+def test_a_step_on_which_no_loss_with_a_gradient_is_due_is_no_mistake():
+    toy = make_toy("denoiser", "losses.learned-variance.every=2", "losses.contrast.every=2")
+    weighted = toy.player("generator").weighted
+    constant = replace(
+        weighted["contrast"], loss=lambda step: step.prediction.output.detach().mean(), every=1
+    )
+    weighted["constant"] = constant
+    toy.steps(0, 4)
+    sums = toy.trainer.running_means.sums
+    assert (sums["loss/constant"][1], sums["loss/contrast"][1]) == (4, 2)
 
 
 def test_where_no_loss_has_a_gradient_nothing_is_trained():

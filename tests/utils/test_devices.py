@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections import namedtuple
 from pathlib import Path
 from types import SimpleNamespace
@@ -40,24 +39,28 @@ def said(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline().strip()
 
 
-def test_only_other_programs_count_as_busy(monkeypatch):
-    machine = namedtuple("machine", "user system idle iowait guest guest_nice")
-    own = namedtuple("own", "user system")
-    every = iter([machine(100, 10, 900, 5, 20, 0), machine(113, 12, 905, 6, 24, 0)])
-    ours = iter([own(50, 5), own(58, 6)])
-    clock = iter([7.0, 17.0])
+TIMES = namedtuple("TIMES", "user system idle iowait guest guest_nice")
+OWN = namedtuple("OWN", "user system")
+
+
+def process(*readings, children=()):
+    found = iter([OWN(*reading) for reading in readings])
+    return SimpleNamespace(cpu_times=lambda: next(found), children=lambda recursive: children)
+
+
+@pytest.mark.parametrize(("cores", "seconds", "taken"), [(2, 10, 0.5), (2, 0.9, 0), (3, 10, 0), (1, 10, 1.5)])
+def test_cores_that_other_programs_take(monkeypatch, cores, seconds, taken):
+    every = iter(
+        [TIMES(100, 10, 900, 5, 20, 0), TIMES(113, 12, 905, 6, 24, 0)]
+    )  # 15 s, guests' counted twice
+    ours = process((50, 5), (56, 6), children=[process((1, 1), (3, 2))])  # 7 s, and 3 s of a worker
+    clock = iter([7.0, 7.0 + seconds])
     monkeypatch.setattr(devices.psutil, "cpu_times", lambda: next(every))
-    monkeypatch.setattr(devices.psutil, "Process", lambda: SimpleNamespace(cpu_times=lambda: next(ours)))
+    monkeypatch.setattr(devices.psutil, "cpu_count", lambda: cores)
+    monkeypatch.setattr(devices.psutil, "Process", lambda: ours)
+    monkeypatch.setattr(devices.os, "sched_getaffinity", lambda pid: {0, 1}, raising=False)
     monkeypatch.setattr(devices.time, "perf_counter", lambda: next(clock))
-    # 13 + 2 seconds of programs, of which guests' are counted twice as they are read: 4; 9 are ours
-    assert OtherPrograms().busy_cores() == pytest.approx((13 + 2 + 4 - 4 - 9) / 10)
-
-
-def test_a_program_beside_this_one_is_seen():
-    others, began = OtherPrograms(), time.perf_counter()
-    code = "import time\nwhile time.process_time() < 0.5: pass"
-    subprocess.run([sys.executable, "-c", code], check=True)
-    assert others.busy_cores() > 0.4 / (time.perf_counter() - began)
+    assert OtherPrograms().cores_taken() == pytest.approx(taken)
 
 
 def test_the_second_sleeps_and_one_alone_spins(tmp_path):

@@ -10,14 +10,14 @@ from pathlib import Path
 import torch
 
 from t2ikit.ablation.plan import WITHOUT, Base, Pair, Plan, Variant, changed, check_sources, digests
-from t2ikit.ablation.variants import check_base, losses_of, make_variants, read_axes
+from t2ikit.ablation.variants import losses_of, make_variants, read_axes, tested_losses
 from t2ikit.data.mixing.config import as_spec, specs_in
-from t2ikit.errors import UserError, each_of
+from t2ikit.errors import UserError, command, each_of, option
 from t2ikit.recipes.axes import GivenAxes
 from t2ikit.recipes.compose import build_model
 from t2ikit.recipes.read import read_recipe
 from t2ikit.recipes.recipe import Recipe
-from t2ikit.registry.registry import Registry
+from t2ikit.registry.registry import Entry, Registry
 
 DENOISING = frozenset({"target", "snr"})
 """What a loss may need that one-step models do not have."""
@@ -42,8 +42,8 @@ def make_plan(
     asked = tuple(dict.fromkeys(_whole(one) for one in ([target] if target else []) + list(plugins)))
     registry = Registry.load(asked)
     losses = losses_of(registry, registry.requested[0]) if target else []
-    check_base(settings, losses)
-    variants = make_variants(read_axes(axes), losses)
+    values = read_axes(axes)
+    variants, tested = make_variants(values, losses), tested_losses(values, losses)
     bases = find_bases(registry, recipes, registry.requested[bool(target) :])
     pairs: list[Pair] = []
     left_out: dict[str, str] = {}
@@ -51,6 +51,7 @@ def make_plan(
     refused: UserError | None = None
     for base in bases:
         resolved[base.name] = fitted(registry, base, WITHOUT, settings, data)  # which must work anyhow
+        _check_base(registry, base, settings, resolved[base.name], tested)
         for variant in variants:
             what = _called(base, variant)
             try:
@@ -69,6 +70,26 @@ def make_plan(
     return Plan(asked, digests(asked), tuple(pairs), left_out, *runs, hashes)
 
 
+def _check_base(
+    registry: Registry, base: Base, settings: Sequence[str], without: Recipe, tested: Sequence[Entry]
+) -> None:
+    """Refuse settings of all runs that put a tested loss into the runs without it.
+
+    Raises:
+        UserError: there is one.
+    """
+    added = [name for name, use in without.losses.items() if use.part.entry in tested]
+    if not added or set(added) <= set(read_recipe(registry, base.recipe).losses):
+        return
+    given = [one for one in settings if one.strip().startswith(tuple(f"losses.{name}" for name in added))]
+    raise UserError(
+        f"{option('base')} {' '.join(given)}: that would put the tested loss into all runs",
+        expected="settings that are of all runs",
+        got=f"a setting of {', '.join(added)}",
+        fix=" ".join(command("--set", setting) for setting in given),
+    )
+
+
 def _check_differs(recipe: Recipe, without: Recipe) -> None:
     """Refuse to train the same run twice.
 
@@ -77,9 +98,9 @@ def _check_differs(recipe: Recipe, without: Recipe) -> None:
     """
     if _digest(recipe) == _digest(without):
         raise UserError(
-            "the runs with it and without it would be the same",
+            "its runs would be the same as those without it",
             expected="a value that the recipe does not have",
-            got="the recipe's own",
+            got="the value that the recipe has",
             fix="leave it out, or test another value",
         )
 

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 
 from t2ikit.ablation.plan import Variant
-from t2ikit.errors import UserError, command, option
+from t2ikit.errors import UserError
 from t2ikit.recipes.axes import Axes, AxesOption, GivenAxes
 from t2ikit.registry.registry import Entry, Registry
 
@@ -27,25 +27,10 @@ def losses_of(registry: Registry, plugin: str) -> list[Entry]:
     return [entry for entry in registry.entries("losses") if entry.plugin == plugin]
 
 
-def check_base(settings: Sequence[str], losses: Sequence[Entry]) -> None:
-    """Refuse settings of all runs that are of a tested loss, for they would put it into the runs without it.
-
-    Args:
-        settings: KEY=VALUE strings.
-        losses: that the tested plugin brings.
-
-    Raises:
-        UserError: there is one.
-    """
-    for setting in settings:
-        for entry in losses:
-            if setting.strip().startswith(f"losses.{entry.spec.name}."):
-                raise UserError(
-                    f"{option('base')} {setting}: that would put the tested loss into all runs",
-                    expected="settings that are of all runs",
-                    got=f"an option of {entry.spec.name}",
-                    fix=command("--set", setting),
-                )
+def tested_losses(axes: Axes, losses: Sequence[Entry]) -> list[Entry]:
+    """Those of a plugin's losses that are tested: where a key sets one, those that are set; else all."""
+    named = [entry for entry in losses if any(key.startswith(f"losses.{entry.spec.name}.") for key in axes)]
+    return named or list(losses)
 
 
 def make_variants(axes: Axes, losses: Sequence[Entry]) -> list[Variant]:
@@ -58,8 +43,7 @@ def make_variants(axes: Axes, losses: Sequence[Entry]) -> list[Variant]:
     Raises:
         UserError: there is nothing to test, or there are too many combinations.
     """
-    named = [entry for entry in losses if any(key.startswith(f"losses.{entry.spec.name}.") for key in axes)]
-    used = named or list(losses)
+    used = tested_losses(axes, losses)
     fixed = [f"losses.{entry.spec.name}.use={entry.canonical}" for entry in used]
     weights = [key for entry in used if (key := f"losses.{entry.spec.name}.weight") not in axes]
     if not axes and not used:

@@ -56,7 +56,7 @@ def _called(row: Row) -> str:
 
 def _seeds_needed(row: Row) -> str:
     if row.without == row.with_it and not any(row.difference.values):
-        return "all runs are equal in it: train longer (more steps), or measure something else"
+        return "both score the same at every seed: it changes nothing here, or the runs are too short to tell"
     more = more_seeds(row.difference)
     if more is None:
         return f"more than {MOST_SEEDS} seeds would be needed to show one so small"

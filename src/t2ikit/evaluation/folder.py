@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -37,7 +38,7 @@ from t2ikit.utils.images import as_rgb, from_pil, from_uint8
 from t2ikit.utils.progress import phase
 from t2ikit.utils.quoting import one_line
 
-GRID = "grid.png"
+GRID = re.compile(r"grid(-\d{3,})?\.png")
 """What `t2ikit sample` puts beside its images."""
 PROMPTS = "needs the prompts of the images, which a folder does not tell"
 
@@ -119,7 +120,7 @@ def _chosen(folder: Path, most: int) -> tuple[list[Path], list[str]]:
             fix="check the path",
         )
     files = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
-    others = [file for file in files if file.name != GRID]
+    others = [file for file in files if not GRID.fullmatch(file.name)]
     if not others:
         raise UserError(
             f"{option('images')} {folder}: there are no images in it",
@@ -127,7 +128,7 @@ def _chosen(folder: Path, most: int) -> tuple[list[Path], list[str]]:
             got=f"{len(list(folder.iterdir()))} other files and folders",
             fix="give the folder that the images are in",
         )
-    notes = [f"{GRID} is left out, which shows the others"] * (len(others) < len(files))
+    notes = ["grid.png is left out, which shows the others"] * (len(others) < len(files))
     if len(others) > most:
         notes.append(f"{most} of {len(others)} images are measured, evenly chosen; {option('n')} takes more")
         others = [others[place * len(others) // most] for place in range(most)]

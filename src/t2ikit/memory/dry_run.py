@@ -47,7 +47,7 @@ from t2ikit.utils.hub import nothing_downloaded
 
 TIMED_STEPS = 3
 BUSY = 0.3
-"""Cores that other programs keep busy, above which the time is said to be too long."""
+"""Cores that other programs take, above which the time is said to be too long."""
 PATIENCE = 30.0
 """Seconds after which no further step is timed."""
 
@@ -165,7 +165,7 @@ def _forecast(
         Validation(components, trainer, said.append)
         others = OtherPrograms()
         seconds = _time_steps(components, trainer, done)
-        if accelerator.device.type == "cpu" and (busy := others.busy_cores()) > BUSY:
+        if accelerator.device.type == "cpu" and (busy := others.cores_taken()) > BUSY:
             said.append(words.busy(busy))
     finally:
         display.close()

@@ -61,16 +61,17 @@ def steps(recipe: Recipe, trainer: Trainer, done: int, steps: int) -> str:
 def time(seconds: float, steps: int, recipe: Recipe, trainer: Trainer) -> str:
     """How long the steps take."""
     device, images = trainer.accelerator.device, recipe.train.batch / seconds
+    precision = {"no": "fp32"}.get(recipe.train.precision, recipe.train.precision)
     return (
         f"about {duration(seconds * steps)} for the steps ({seconds:.3g} s a step, {images:.3g} images/s on "
-        f"{device}); encoding captions, validation, sample grids and checkpoints come on top"
+        f"{device} in {precision}); encoding captions, validation, sample grids and checkpoints come on top"
     )
 
 
 def busy(cores: float) -> str:
     """That other programs slowed what was timed."""
     return (
-        f"other programs kept {cores:.1f} of {os.cpu_count()} cores busy while this was timed: "
+        f"other programs took {cores:.1f} of {os.cpu_count()} CPU cores while this was timed: "
         "training takes less time without them"
     )
 

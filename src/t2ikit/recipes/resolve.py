@@ -38,18 +38,21 @@ class _Reader:
             )
 
     def _meant(self, key: str) -> str:
-        """What was meant by the name of no table: one named alike, or one that has an option of this name."""
-        if near := close_to(key, TABLES):
-            return f"did you mean {' or '.join(map(repr, near))}?"
+        """What was meant by the name of no table: a table with an option called so, or one called alike."""
         configs: list[tuple[str, type[Config]]] = [("train", TrainConfig)]
         configs += [("data", entry.spec.config) for entry in self.registry.entries("datasets")]
         for part, kind in (("generator", "generators"), ("sampler", "samplers"), ("text", "text_encoders")):
             with contextlib.suppress(UserError):
-                configs.append(
-                    (part, self.registry.find(kind, str(self.table(part).get("use", ""))).spec.config)
-                )
+                used = self.registry.find(kind, str(self.table(part).get("use", "")))
+                configs.append((part, used.spec.config))
+        configs += [(f"optimizer.{player}", OptimizerConfig) for player in self.table("optimizer")]
         found = dict.fromkeys(f"{table}.{key}" for table, config in configs if key in config.model_fields)
-        return f"did you mean {' or '.join(found)}?" if found else "write TABLE.KEY, such as train.steps"
+        if found:
+            return f"did you mean {' or '.join(found)}?"
+        near = close_to(key, TABLES)
+        if near:
+            return f"did you mean {' or '.join(map(repr, near))}?"
+        return "write TABLE.KEY, such as train.steps"
 
     def table(self, *keys: str) -> dict[str, Any]:
         value: Any = self.raw

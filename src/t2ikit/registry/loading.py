@@ -14,6 +14,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
@@ -23,7 +24,7 @@ import pluggy
 
 from t2ikit.config.base import Config, DatasetConfig
 from t2ikit.config.toml import load_toml
-from t2ikit.errors import command, did_you_mean
+from t2ikit.errors import UserError, command, did_you_mean
 from t2ikit.registry import hookspecs
 from t2ikit.registry.specs import KINDS, NEEDS, DatasetSpec, LossSpec, RecipeSpec
 
@@ -224,14 +225,14 @@ def plugin_hint(text: str, known: Iterable[str]) -> str:
     brought = [one.name for one in points if one.dist and _plain(one.dist.name) == _plain(text)]
     if brought:
         return f"the package {text} brings the plugin {' and '.join(brought)}: use that name"
-    folder = Path(text).expanduser()
-    if not (folder / "pyproject.toml").is_file():
-        return did_you_mean(text, known)
-    named = plugins_of(folder)
-    install = command("pip", "install", "-e", folder if "/" in text else f"./{text}")
-    if not named:
-        return f"{folder / 'pyproject.toml'} names no plugin"
-    return f"use the name of the plugin in it, {' or '.join(named)}, once it is installed: {install}"
+    with suppress(UserError, RuntimeError):  # a broken pyproject.toml, or an unknown user's home
+        folder = Path(text).expanduser()
+        named = plugins_of(folder) if (folder / "pyproject.toml").is_file() else {}
+        if named:
+            place = text if re.search(r"[/\\]", text) else f"./{text}"  # else a name on the index
+            install = command("pip", "install", "-e", place)
+            return f"use the name of the plugin in it, {' or '.join(named)}, once it is installed: {install}"
+    return did_you_mean(text, known)
 
 
 def plugins_of(folder: Path) -> dict[str, str]:
@@ -240,9 +241,10 @@ def plugins_of(folder: Path) -> dict[str, str]:
     Raises:
         UserError: it cannot be read.
     """
-    project = load_toml(folder / "pyproject.toml").get("project", {})
-    named: dict[str, str] = project.get("entry-points", {}).get(GROUP, {})
-    return named
+    found: Any = load_toml(folder / "pyproject.toml")
+    for key in ("project", "entry-points", GROUP):
+        found = found.get(key, {}) if isinstance(found, dict) else {}
+    return {name: str(module) for name, module in found.items()} if isinstance(found, dict) else {}
 
 
 def _plain(name: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from t2ikit.config.renamed import with_new_keys
 from t2ikit.config.toml import load_toml
-from t2ikit.errors import UserError, close_to, command
+from t2ikit.errors import UserError, as_word, close_to, command
 from t2ikit.recipes.settings import Plugins
 from t2ikit.registry.registry import Registry
 from t2ikit.runs.named import accepted, find_run, packaged_names
@@ -64,12 +64,14 @@ def plugins_of(run: Run, plugins: Plugins) -> Registry:
 
 
 def _near(path: Path) -> str:
-    """What may have been meant: a run beside it, or a model that comes with t2ikit."""
-    beside = path.parent if path.parent.is_dir() else Path(".")
-    runs = [str(other.parent) for other in beside.glob("*/run.json")]
-    named = close_to(str(path), [*runs, *packaged_names()])
+    """What may have been meant: a run beside it or in ./runs, or a model that comes with t2ikit."""
+    folders = dict.fromkeys((path.parent, Path("runs")))
+    runs = [other.parent for folder in folders for other in folder.glob("*/run.json")]
+    alike = close_to(path.name, [*(run.name for run in runs), *packaged_names()])
+    named = [as_word(run) for run in runs if run.name in alike]
+    named += [name for name in packaged_names() if name in alike]
     listed = f"`{command('t2ikit', 'runs')}` lists runs"
-    return f"did you mean {' or '.join(map(repr, named))}? {listed}" if named else listed
+    return f"did you mean {' or '.join(named[:3])}? {listed}" if named else listed
 
 
 def _no_run(path: Path) -> UserError:

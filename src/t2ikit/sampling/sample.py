@@ -43,8 +43,7 @@ def read_prompts(typed: Sequence[str], path: Path | None) -> list[str]:
     prompts = [prompt if prompt.strip() else "" for prompt in typed]
     if path is not None:
         try:
-            lines = decoded(path.read_bytes()).splitlines()
-            prompts += [line.strip() for line in lines if line.strip()]
+            prompts += filter(None, map(str.strip, decoded(path.read_bytes()).splitlines()))
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(
                 f"--prompts {path}: the file cannot be read",
@@ -61,8 +60,7 @@ def read_prompts(typed: Sequence[str], path: Path | None) -> list[str]:
             fix='t2ikit sample RUN "a green cat with red eyes"',
         )
     if len(typed) > 2 and not any(" " in prompt.strip() for prompt in typed):
-        quoted = shlex.quote(" ".join(typed))
-        warn(f"{len(typed)} prompts of one word each; if one is meant, quote it: {quoted}")
+        warn(f"{len(typed)} prompts of one word each; one prompt is {shlex.quote(' '.join(typed))}")
     return prompts
 
 

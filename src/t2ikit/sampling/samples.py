@@ -11,6 +11,7 @@ from pathlib import Path
 from PIL import Image
 from torch import Tensor
 
+from t2ikit.data.image_files import UNREADABLE
 from t2ikit.runs.run import Run
 from t2ikit.sampling.outputs import make_output, unwritable_images
 from t2ikit.utils.deprecation import renamed
@@ -94,7 +95,7 @@ class Samples:
             raise unwritable_images(place, error) from error
 
     def names(self) -> list[str]:
-        """Names of the files that `save` writes, in the order of `pil`."""
+        """Names of the files that `save` writes into an empty folder, in the order of `pil`."""
         return [
             f"{place:03d}-{_slug(prompt)}-g{scale:g}-s{self.seed}-{number}.png"
             for place, prompt in enumerate(self.prompts)
@@ -115,7 +116,7 @@ def save_beside(image: Image.Image, path: Path) -> Path:
 
 def _same(image: Image.Image, path: Path) -> bool:
     """Whether a file has these pixels."""
-    with contextlib.suppress(OSError), Image.open(path) as other:
+    with contextlib.suppress(*UNREADABLE), Image.open(path) as other:
         return other.mode == image.mode and other.tobytes() == image.tobytes()
     return False
 

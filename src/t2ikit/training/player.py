@@ -65,6 +65,7 @@ class Player(nn.Module):
         self.compiled: Callable[[Batch, Sequence[str]], dict[str, Tensor] | None] | None = None
         self.eager = False
         self.gradientless: set[str] = set()
+        self.trains = False
 
     def due(self, step: int) -> list[str]:
         """Names of the losses computed at this step."""
@@ -84,21 +85,22 @@ class Player(nn.Module):
         return self.compute(batch, step, names, judged)
 
     def newly_gradientless(self, losses: Mapping[str, Tensor]) -> list[str]:
-        """Names of the losses that turn out to have no gradient, each once.
+        """Names of losses that have no gradient, each once.
 
         Raises:
-            UserError: none of them has one.
+            UserError: none of the player's losses has had one yet.
         """
-        found = [name for name, value in losses.items() if not value.requires_grad]
-        if len(found) == len(losses):
+        without = [name for name, value in losses.items() if not value.requires_grad]
+        self.trains = self.trains or len(without) < len(losses)
+        new = [name for name in without if name not in self.gradientless]
+        self.gradientless.update(new)
+        if not self.trains and self.gradientless >= set(self.weighted):
             raise UserError(
                 f"the {self.name} cannot be trained: no loss has a gradient",
-                expected="a loss that is computed from step.prediction, without detach, item or no_grad",
-                got=", ".join(found),
+                expected="a loss computed from what it is shown, without detach, item or no_grad",
+                got=", ".join(self.weighted),
                 fix="add a loss that trains it, or mend this one; `t2ikit plugin check` says more",
             )
-        new = [name for name in found if name not in self.gradientless]
-        self.gradientless.update(new)
         return new
 
     def can_compile(self, names: Sequence[str]) -> bool:

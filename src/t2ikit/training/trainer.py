@@ -212,9 +212,10 @@ class Trainer:
             with nullcontext() if last else self.accelerator.no_sync(player_state.wrapped):
                 losses = self.flops.forward(player_state.wrapped, part, step, names)
                 for name in player.newly_gradientless(losses):
-                    self.log(f"the loss {name} has no gradient: it trains nothing")
+                    self.log(f"the loss {name} came without a gradient: it trains nothing here")
                 loss = sum(player.weighted[name].strength * value for name, value in losses.items())
-                self.flops.backward(self.accelerator.backward, loss * weight)
+                if isinstance(loss, Tensor) and loss.requires_grad:
+                    self.flops.backward(self.accelerator.backward, loss * weight)
             for name, value in losses.items():
                 totals[name] = totals.get(name, torch.zeros_like(value)) + value.detach() * weight
         self.flops.end()

@@ -12,6 +12,7 @@ import os
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -101,20 +102,32 @@ def find_device(name: str) -> torch.device:
 
 
 class OtherPrograms:
-    """How many CPU cores other programs keep busy from now on."""
+    """How many of the CPU cores that this process may use other programs take, from now on."""
 
     def __init__(self) -> None:
         self._own = psutil.Process()
         self._began = self._read()
 
     def _read(self) -> tuple[float, float]:
-        """The time, and seconds of CPU that all programs but this one have used, over all cores."""
+        """The time, and seconds of CPU that all programs but this one and its children have used."""
         every, own = psutil.cpu_times(), self._own.cpu_times()
         idle = every.idle + getattr(every, "iowait", 0.0)
         guests = getattr(every, "guest", 0.0) + getattr(every, "guest_nice", 0.0)  # counted as users', too
-        return time.perf_counter(), sum(every) - idle - guests - own.user - own.system
+        ours = own.user + own.system
+        for child in self._own.children(recursive=True):
+            with suppress(psutil.Error):
+                used = child.cpu_times()
+                ours += used.user + used.system
+        return time.perf_counter(), sum(every) - idle - guests - ours
 
-    def busy_cores(self) -> float:
-        """Their number on average since this object was made."""
+    def cores_taken(self) -> float:
+        """Their number on average since this object was made; 0 after less than a second, too short to tell.
+
+        Where there are more cores than this process may use, others take none as long as enough are left.
+        """
         (began, before), (now, after) = self._began, self._read()
-        return max(0.0, after - before) / max(now - began, 1e-9)
+        if now - began < 1:
+            return 0.0
+        cores = psutil.cpu_count() or 1
+        usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores
+        return max(0.0, (after - before) / (now - began) + usable - cores)

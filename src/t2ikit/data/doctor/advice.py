@@ -93,7 +93,8 @@ def _channels(specimens: Specimens, facts: Mapping[int, FileFacts]) -> tuple[str
     thumbnails = specimens.thumbnails
     if float((thumbnails.amax(1) - thumbnails.amin(1)).max()) <= GRAY:
         return ("data.channels", "gray", "no image has a colour")
-    return ("data.channels", "rgb", f"{clear:,} of {len(facts):,} files are transparent, less than half")
+    opaque = len(facts) - clear
+    return ("data.channels", "rgb", f"there are colours, and {opaque:,} of {len(facts):,} files are opaque")
 
 
 def _size(sizes: Sequence[tuple[int, int]]) -> tuple[str, str, str]:

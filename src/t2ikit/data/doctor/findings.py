@@ -265,6 +265,6 @@ def _files(specimens: Specimens, facts: Mapping[int, FileFacts]) -> list[Finding
         finding(
             "transparency",
             {place: "" for place, fact in facts.items() if fact.transparent},
-            "with transparent pixels, filled with data.background (white); data.channels=rgba keeps them",
+            "with transparent pixels, which data.background fills; data.channels=rgba keeps them",
         ),
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+from t2ikit.data.formats.names import caption_of
 from t2ikit.data.problems import SHOWN
 from t2ikit.errors import UserError
 from t2ikit.utils.quoting import visible
@@ -37,9 +38,10 @@ def nothing_found(root: Path, files: list[Path]) -> UserError:
 
 
 def captions_from_names(root: Path, images: list[Path]) -> str:
-    """How to come by captions if there are none: from the names of folders or else of files."""
-    of = "folders" if all(path.parent != root for path in images) else "files"
+    """How to come by captions if there are none: from the names of files and folders, with an example."""
+    name = images[0].relative_to(root).as_posix() if images else ""
+    example = f" ({visible(name)} gives {visible(caption_of(name))!r})" if caption_of(name) else ""
     return (
-        f"take them from the names of the {of}: --set data.captions=file_name; "
+        f"take them from the names of files and folders: --set data.captions=file_name{example}; "
         f"or write a .txt beside each image, or {METADATA[0]}"
     )
