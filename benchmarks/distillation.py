@@ -21,6 +21,17 @@ from t2ikit.metrics.prompt_accuracy import NAMES
 VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {},
     "critic": {"recipe": "gigagan/distil"},
+    "reading-critic": {
+        "recipe": "gigagan/distil",
+        "critics.real.word_width": 64,
+        "critics.real.embedding_width": 128,
+        "data.hard_negatives": 0.5,
+        "losses.contrastive.use": "gigagan/contrastive-critic",
+        "losses.contrastive.wrong": True,
+        "losses.words.use": "gigagan/contrastive",
+        "losses.words.weight": 0.2,
+        "losses.words.wrong": True,
+    },
     "guidance-1": {"losses.matching.guidance": 1.0},
     "guidance-4": {"losses.matching.guidance": 4.0},
     "low-noise": {"losses.matching.high": 0.6},

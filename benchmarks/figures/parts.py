@@ -259,6 +259,13 @@ _ALL = (
         programs=("chromium",),
     ),
     Part(
+        "verdicts",
+        "how often an ablation is right about a loss without effect and a harmful one",
+        ("docs/ablating.md",),
+        ("python benchmarks/verdicts.py --out verdicts --json numbers/verdicts.json",),
+        {f"{RESULTS}/verdicts.json": "numbers/verdicts.json"},
+    ),
+    Part(
         "demo",
         "the page of t2ikit demo",
         ("docs/demo.md",),
