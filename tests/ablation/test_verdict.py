@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from t2ikit.ablation.plan import Base, Pair, Variant
-from t2ikit.ablation.results import PairedResult, Row
+from t2ikit.ablation.results import PairedResult, Row, signed
 from t2ikit.ablation.statistics import paired_difference
 from t2ikit.ablation.trials import ATTRIBUTES, Number, mean_of_attributes
 from t2ikit.ablation.verdict import outcome, sentence, verdict
@@ -55,6 +55,12 @@ def test_runs_that_all_score_alike_ask_for_longer_ones_not_for_more():
     assert "same at every seed" in sentence(found)
     assert "seeds would" not in sentence(found)
     assert "same at every seed" not in sentence(result(1.0, -1.0))  # equal on average alone
+
+
+def test_nothing_is_minus_zero():
+    shown = [signed(value, "%") for value in (-0.04, 0.04, -0.06, 1.0)]
+    assert shown == ["+0.0", "+0.0", "-0.1", "+1.0"]
+    assert signed(-0.0, "levels") == "+0"
 
 
 def test_one_seed_gives_no_verdict():

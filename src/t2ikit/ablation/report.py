@@ -65,7 +65,7 @@ def _shown(folder: Path, plan: Plan, result: PairedResult, records: Mapping[str,
         "groups": _side_by_side(folder, arms),
         "seed": seed,
         "settings": result.pair.variant.settings,
-        "slower": None if result.slower is None else f"{result.slower.mean:+.0f} %",
+        "slower": None if result.slower is None else f"{round(result.slower.mean):+d} %",
     }
 
 

@@ -115,7 +115,7 @@ def _seeds(seeds: Sequence[int]) -> str:
 def signed(value: float, unit: str) -> str:
     """A difference with its sign and the digits that mean something."""
     text = number(value, unit)
-    return text if text.startswith("-") else f"+{text}"
+    return text if value < 0 and float(text) else f"+{text.removeprefix('-')}"
 
 
 def interval(row: Row) -> str:
