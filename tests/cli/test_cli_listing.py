@@ -273,7 +273,7 @@ def test_options_of_another_plugin_or_recipe(capsys, tmp_path):
         ("losses.clib", "did you mean 'losses.clip'"),
         ("optimizer.critic", "did you mean 'optimizer.generator'"),
         ("smapler", "did you mean 'sampler'"),
-        ("imagen/unet.chanels", "did you mean 'channels' or"),
+        ("imagen/unet.chanels", "did you mean 'channels'"),
         ("imagen/unett.channels", "did you mean 'imagen/unet'"),
         ("data.", "choose one of"),
     ],

@@ -19,7 +19,7 @@ from t2ikit import cli
 from terminal import CTRL_C, Shown, run_in_terminal
 
 WAITING, FAILING = TESTS / "toys" / "waiting.py", TESTS / "toys" / "failing.py"
-TRAIN = [*begin("imagen"), "--set", "train.log_every=1"]
+TRAIN = [*begin("imagen"), "--set", "train.log_every=1", "--set", "train.precision=no"]
 MOVES = re.compile(rb"\x1b\[\??[0-9;]*[A-HJKfhlsu]|\r(?!\n|\r)")
 """Control sequences that move the cursor, hide it or clear lines."""
 

@@ -38,7 +38,7 @@ CASES = [
     ),
     mistake(
         "plugins --plugin mine",
-        "--plugin mine",
+        "mine: there is no such plugin",
         expected="an installed plugin",
         got="mine",
         fix="--plugin ./mine.py",

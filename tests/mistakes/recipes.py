@@ -231,7 +231,9 @@ SETTINGS = [
 
 NAMES = [
     mistake("train", "no recipe and no plugin", expected="imagen", fix="--plugin NAME, or --recipe"),
-    mistake("train --plugin imagin", "--plugin imagin", got="imagin", fix="did you mean 'imagen'"),
+    mistake(
+        "train --plugin imagin", "imagin: there is no such plugin", got="imagin", fix="did you mean 'imagen'"
+    ),
     mistake(
         "train --plugin TOYS",
         "toys has not a default recipe",
