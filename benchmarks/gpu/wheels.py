@@ -28,7 +28,7 @@ def install(wheels: Path, target: Path) -> Path:
     target.mkdir(parents=True, exist_ok=True)
     chosen = missing(wheels)
     if chosen:
-        options = ["--no-index", "--find-links", str(wheels), "--no-deps", "--target", str(target)]
+        options = ["--disable-pip-version-check", "--no-deps", "--target", str(target)]
         command = [sys.executable, "-m", "pip", "install", "--quiet", *options, *map(str, chosen)]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:

@@ -10,7 +10,7 @@ from typing import Any
 
 from t2ikit.ablation.plan import WITHOUT, Pair, Plan, Variant
 from t2ikit.ablation.statistics import Difference, paired_difference, prompt_error
-from t2ikit.ablation.trials import ATTRIBUTES, TIME, Record
+from t2ikit.ablation.trials import ATTRIBUTES, COST, TIME, Record
 from t2ikit.evaluation.results import aligned, number
 from t2ikit.utils.files import write_report
 
@@ -149,7 +149,7 @@ def _row(name: str, without: Sequence[Record], with_it: Sequence[Record]) -> Row
 
 def _rank(name: str, better: str) -> int:
     """The order of measures, of which the first decides."""
-    if name.startswith("cost/"):
+    if name.startswith(COST):
         return 9
     order = (ATTRIBUTES, "prompt-accuracy/joint", "prompt-accuracy/", "reader-distance/kd", "kd-", "kid")
     found = [place for place, part in enumerate(order) if part in name]

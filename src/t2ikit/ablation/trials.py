@@ -31,7 +31,9 @@ from t2ikit.utils.files import write_json
 
 ATTRIBUTES = "prompt-accuracy/attributes"
 """The mean of the four attributes, on which the verdict rests."""
-TIME = "cost/seconds to train"
+COST = "cost/"
+"""How the names of costs begin, on which no verdict rests."""
+TIME = f"{COST}seconds to train"
 SHOWN = 8
 """Prompts whose images are in the report."""
 
@@ -79,7 +81,7 @@ class Record:
     @property
     def decides(self) -> bool:
         """Whether a measure says which is better, other than a cost."""
-        return any(one.better and not name.startswith("cost/") for name, one in self.numbers.items())
+        return any(one.better and not name.startswith(COST) for name, one in self.numbers.items())
 
 
 def record_file(folder: Path, trial: Trial) -> Path:
@@ -125,9 +127,10 @@ def run_trial(
     options = EvaluationOptions(metrics=plan.metrics, n=plan.n, seed=trial.seed)
     result = measure_and_write(Evaluator(run, options, plugins=plan.plugins, device=device))
     record = record_of(folder, run, result, alone)
-    if not read_records(folder, plan) and not record.decides:
+    before = read_records(folder, plan)
+    if not before and not record.decides:
         log("note: nothing of what is measured says which is better, so there will be no verdict")
-    check_data(read_records(folder, plan) | {trial.name: record})
+    check_data(before | {trial.name: record})
     path = record_file(folder, trial)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, TypeAdapter(Record).dump_python(record, mode="json"))
@@ -248,5 +251,5 @@ def costs(run: Run, alone: bool = True) -> dict[str, Number]:
         found[TIME] = Number(seconds, "s", "lower")
     memory = [line["memory_mb"] for line in lines if line.get("memory_mb")]
     if memory and str(run.info.get("device", "")).startswith("cuda"):
-        found["cost/memory"] = Number(max(memory), "MB", "lower")
+        found[f"{COST}memory"] = Number(max(memory), "MB", "lower")
     return found

@@ -7,7 +7,7 @@ from typing import Literal
 
 from t2ikit.ablation.results import PairedResult, Row, interval, signed
 from t2ikit.ablation.statistics import MOST_SEEDS, more_seeds
-from t2ikit.ablation.trials import ATTRIBUTES
+from t2ikit.ablation.trials import ATTRIBUTES, COST
 
 Outcome = Literal["helps", "harms", "no difference", "one seed", "nothing measured"]
 FEW_PERCENT = 3
@@ -29,7 +29,7 @@ def outcome(result: PairedResult) -> Outcome:
 
 def deciding(result: PairedResult) -> Row | None:
     """The measure that the verdict rests on: the first that has a better side and is no cost."""
-    rows = [row for row in result.rows if row.better and not row.name.startswith("cost/")]
+    rows = [row for row in result.rows if row.better and not row.name.startswith(COST)]
     return rows[0] if rows else None
 
 

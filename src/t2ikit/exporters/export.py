@@ -209,8 +209,7 @@ def export_pipeline(run: Run, out: Path, pipeline_class: Any) -> None:
         name_tokenizers(out)
         files = find_model(str(out / ENCODER), None)
         info["text_fingerprint"] = pretrained_fingerprint(files, model.recipe.parts["text"].config)
-    table = {**run.table, "train": {**run.table["train"], "precision": run.asked_precision}}
-    write_text(out / "recipe.toml", dump_toml(portable(table, encoder=encoder)))
+    write_text(out / "recipe.toml", dump_toml(portable(run.asked_table, encoder=encoder)))
     write_json(out / "run.json", info)
     _write_class(run, out, pipeline_class)
     write_model_card(run, out, f"{pipeline_class.__module__}:{pipeline_class.__name__}", model)

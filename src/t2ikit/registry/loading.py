@@ -222,7 +222,7 @@ def plugin_hint(text: str, known: Iterable[str]) -> str:
         known: names of plugins.
     """
     points = [point for several in entry_points_by_name().values() for point in several]
-    brought = [one.name for one in points if one.dist and _plain(one.dist.name) == _plain(text)]
+    brought = [one.name for one in points if one.dist and plain_name(one.dist.name) == plain_name(text)]
     if brought:
         return f"the package {text} brings the plugin {' and '.join(brought)}: use that name"
     with suppress(UserError, RuntimeError):  # a broken pyproject.toml, or an unknown user's home
@@ -247,8 +247,8 @@ def plugins_of(folder: Path) -> dict[str, str]:
     return {name: str(module) for name, module in found.items()} if isinstance(found, dict) else {}
 
 
-def _plain(name: str) -> str:
-    """The name of a distribution as all its spellings have it."""
+def plain_name(name: str) -> str:
+    """The name of a distribution as all its spellings have it (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 

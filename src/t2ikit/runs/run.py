@@ -78,9 +78,10 @@ class Run:
         return "counter" if self.info.get("random") == "counter" else "torch"
 
     @property
-    def asked_precision(self) -> str:
-        """`train.precision` as it was asked for when the run began, which may be "auto"."""
-        return str(load_toml(self.path / "recipe.toml").get("train", {}).get("precision", "auto"))
+    def asked_table(self) -> dict[str, Any]:
+        """The recipe with `train.precision` as it was asked for when the run began, which may be "auto"."""
+        asked = load_toml(self.path / "recipe.toml").get("train", {}).get("precision", "auto")
+        return {**self.table, "train": {**self.table["train"], "precision": asked}}
 
     @property
     def steps_done(self) -> int:

@@ -13,7 +13,7 @@ import tomlkit
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from t2ikit.errors import UserError
-from t2ikit.registry.loading import entry_points_by_name, origin_of
+from t2ikit.registry.loading import entry_points_by_name, origin_of, plain_name
 from t2ikit.registry.scaffold.kinds import PartKind
 from t2ikit.utils.files import unwritable
 
@@ -81,7 +81,7 @@ def names_of(name: str) -> Names:
     Raises:
         UserError: it cannot be the name of a distribution and a module, or is taken.
     """
-    distribution = re.sub(r"[-_.]+", "-", name).lower()  # PEP 503
+    distribution = plain_name(name)
     module, plugin = distribution.replace("-", "_"), distribution.removeprefix(PREFIX)
     reason = _refused(name, module) or _taken(module, plugin)
     if reason is not None:

@@ -50,7 +50,7 @@ def recipe_to_fine_tune(
 
 def as_asked(run: Run, registry: Registry) -> dict[str, Any]:
     """A run's recipe before it was begun: what says "auto" is chosen anew."""
-    table = {**run.table, "train": {**run.table["train"], "precision": run.asked_precision}}
+    table = run.asked_table
     with contextlib.suppress(UserError):  # of data that is elsewhere: told when the recipe is checked
         table["data"] = data_of_run(registry, table["data"])
     return table
