@@ -1,7 +1,7 @@
 """Wide and tall images, trained whole in buckets, padded, or cropped: what do samples show of them?
 
     python benchmarks/aspect_buckets.py OUT [--minutes 10] [--seeds 3] [--fits crop pad buckets] [-n 96]
-        [--count 6000] [--size 32] [--steps N] [--json FILE]
+        [--count 6000] [--size 32] [--steps N] [--json FILE] [--grid FILE.png]
 
 Draws a set of three shapes: two creatures side by side (2:1), one (1:1), one above another (1:2), each with a
 caption such as "a red cat beside a blue bird". Trains imagen/default on it once for each fit and seed, for as
@@ -29,7 +29,7 @@ from t2ikit.data.creatures.drawing import draw
 from t2ikit.data.creatures.grammar import ACTIONS, COLOURS, EYES, SPECIES, Attributes
 from t2ikit.metrics.creature_reader import CreatureReader
 from t2ikit.utils.files import write_json
-from t2ikit.utils.grids import labelled_grid
+from t2ikit.utils.grids import contact_sheet
 from t2ikit.utils.images import from_uint8, to_pil
 
 SIDE = 96
@@ -159,10 +159,19 @@ def measure(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
                 "mean": {name: statistics.mean(one[name] for one in found) for name in SEEN},
                 "worst": {name: min(one[name] for one in found) for name in SEEN},
             }
-            rows = [to_pil(image[None]) for image in images[0][:6]]
-            labels = [caption(scene) for scene in asked[:6]]
-            labelled_grid(rows, labels, [fit]).save(options.out / f"{fit}-{kind}.png")
     return table
+
+
+def grid(options: argparse.Namespace) -> Image.Image:
+    """Samples of the first seed: a row for each fit, two columns for each shape."""
+    test, images, labels = scenes(6, 99), [], []
+    for fit in options.fits:
+        run = trained(options, fit, 0)
+        for kind in KINDS:
+            asked = [scene for scene in test if scene[0] == kind]
+            images += to_pil(sampled(run, kind, fit, asked, 0))
+            labels += [f"{fit}: {caption(scene)}" for scene in asked]
+    return contact_sheet(images, labels, columns=len(test))
 
 
 def main() -> None:
@@ -177,6 +186,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=6_000)
     parser.add_argument("--size", type=int, default=32)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--grid", type=Path)
     options = parser.parse_args()
     write_set(options.out / "set", options.count)
     table = measure(options)
@@ -191,6 +201,8 @@ def main() -> None:
         print(f"{name:15} {'   '.join(cells)}")
     if options.json:
         write_json(options.json, {"n": options.n, "minutes": options.minutes, "table": table})
+    if options.grid:
+        grid(options).save(options.grid)
 
 
 if __name__ == "__main__":

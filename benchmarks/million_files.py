@@ -1,6 +1,6 @@
 """How long training on a folder of a million files takes to start, and how much more memory than ten files.
 
-    python benchmarks/million_files.py --files 1000000
+    python benchmarks/million_files.py [--files 1000000] [--json FILE]
 
 Makes the folder in a temporary one: hard links to 1-px PNGs, whose captions come from their names. Each
 training runs in a process of its own up to its first step. Prints JSON with seconds, seconds of the
@@ -19,6 +19,8 @@ import time
 from pathlib import Path
 
 from PIL import Image
+
+from t2ikit.utils.files import write_json
 
 WORDS = ("red", "green", "blue", "small", "large"), ("dragon", "cat", "bird", "ship")
 LINKS = 30_000
@@ -68,7 +70,9 @@ def main() -> None:
     """Measure, and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--files", type=int, default=1_000_000)
-    count = parser.parse_args().files
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    count = options.files
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         began = time.perf_counter()
@@ -78,9 +82,10 @@ def main() -> None:
         few = measure(root / "ten", root / "run-ten")
         many = measure(root / "many", root / "run-many")
     more = {name: many[name] - few[name] for name in few}
-    print(
-        json.dumps({"files": count, "made_seconds": made, "ten": few, "many": many, "more": more}, indent=1)
-    )
+    table = {"files": count, "made_seconds": made, "ten": few, "many": many, "more": more}
+    print(json.dumps(table, indent=1))
+    if options.json:
+        write_json(options.json, table)
 
 
 if __name__ == "__main__":

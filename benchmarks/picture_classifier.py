@@ -71,19 +71,28 @@ def varied(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def train_classifier(
-    images: Tensor, steps: int, seed: int, tell: Callable[[str], None] = print
+    images: Tensor,
+    steps: int,
+    seed: int,
+    tell: Callable[[str], None] = print,
+    labels: Tensor | None = None,
 ) -> ImageClassifier:
-    """Learn to tell N images (N, 3, 32, 32) in [-1, 1] from each other, each in many variations."""
+    """Learn the classes of N images (N, 3, 32, 32) in [-1, 1], each in many variations.
+
+    `labels` (N,) are integers from 0; None tells every image from every other.
+    """
+    labels = torch.arange(len(images)) if labels is None else labels
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        net = ImageClassifier(len(images)).train()
+        net = ImageClassifier(int(labels.max()) + 1).train()
         optimiser = torch.optim.AdamW(net.parameters(), lr=RATE, weight_decay=0.05)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps)
         began = time.perf_counter()
         for step in range(1, steps + 1):
             place = torch.randint(len(images), (BATCH,), generator=generator)
-            loss = F.cross_entropy(net(varied(images[place], generator)), place, label_smoothing=0.1)
+            logits = net(varied(images[place], generator))
+            loss = F.cross_entropy(logits, labels[place], label_smoothing=0.1)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()

