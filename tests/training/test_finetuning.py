@@ -236,6 +236,23 @@ def test_at_the_command_line(origin, tmp_path, capsys, monkeypatch):
     assert open_run("runs/toys-001").info["origin"]["tensors"] == [5, 6]
 
 
+def test_data_that_is_no_longer_shown_is_named(origin, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    spec = open_run(origin.path).table["data"]["spec"]
+    words = ["train", "--init", str(origin.path), "--plugin", str(TOYS), "--device", "cpu", "--dry-run"]
+    kept = f"is not shown and fades; --data {spec} beside the new data keeps it"
+    other = ["--data", "creatures", "--set", "losses.contrast.weight=0"]
+    assert main([*words, *other]) == 0
+    assert f"data: what {origin.path.name} was trained on {kept}" in unwrapped(capsys.readouterr().out)
+    assert main([*words, *other, "--data", spec]) == 0
+    assert main(words) == 0
+    assert "fades" not in unwrapped(capsys.readouterr().out)
+
+
+def unwrapped(text):
+    return " ".join(text.split())
+
+
 def test_a_dry_run_refuses_what_training_would(origin):
     with pytest.raises(UserError, match="a tensor does not fit"):
         forecast_training(TOYS, init=origin, set={"text.width": 24}, device="cpu", progress=False)

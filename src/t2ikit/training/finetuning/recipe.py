@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from t2ikit.config.toml import parse_setting
+from t2ikit.data.mixing.config import specs_in
 from t2ikit.errors import UserError, option
 from t2ikit.recipes.datasets import data_of_run
 from t2ikit.recipes.read import read_recipe
 from t2ikit.recipes.recipe import Recipe
 from t2ikit.registry.registry import Registry
 from t2ikit.runs.plugins import check_present
+from t2ikit.utils.quoting import visible
 
 if TYPE_CHECKING:
     from t2ikit.runs.run import Run
@@ -106,3 +109,12 @@ def describe(run: Run, step: int, recipe: Recipe) -> str:
         for player, config in recipe.optimizer.items()
     )
     return f"fine-tuning {run.name} from step {step}: {length}, {rates}"
+
+
+def fading(run: Run, recipe: Recipe) -> str | None:
+    """That what the run could draw is forgotten, where none of its data is trained on, and what keeps it."""
+    old, new = (specs_in(str(table["data"]["spec"])) for table in (run.table, recipe.table()))
+    if set(old) & set(new):
+        return None
+    kept = " ".join(f"{option('data')} {visible(shlex.quote(one))}" for one in old)
+    return f"data: what {run.name} was trained on is not shown and fades; {kept} beside the new data keeps it"

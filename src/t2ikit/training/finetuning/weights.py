@@ -14,7 +14,7 @@ from t2ikit.recipes.compose import Components
 from t2ikit.runs.checkpoint import Snapshot
 from t2ikit.runs.run import Run
 from t2ikit.text.vocabulary import KEY
-from t2ikit.training.finetuning.recipe import describe
+from t2ikit.training.finetuning.recipe import describe, fading
 from t2ikit.training.snapshots import own_state
 
 SHOWN = 8
@@ -51,6 +51,8 @@ class Beginning:
         for note in snapshot.notes:
             log(f"warning: {run.path}: {note}")
         log(describe(run, snapshot.step, components.model.recipe))
+        if faded := fading(run, components.model.recipe):
+            log(faded)
         taken = self._load(components, snapshot, log)
         if components.model.encoder.fingerprint != run.info.get("text_fingerprint"):
             log(f"text: not the encoder of {run.name}: what the model knows of words has to be learned anew")
