@@ -1,4 +1,4 @@
-"""Does a run on openmoji draw what it is asked for? A classifier trained apart names its images.
+"""Does a run on emoji draw what it is asked for? A classifier trained apart names its images.
 
     python benchmarks/openmoji_accuracy.py RUN [--json FILE] [--grid FILE.png]
 
@@ -85,7 +85,7 @@ def pairs(images: Tensor, pictures: Tensor, captions: list[str], asked: Tensor, 
 
 
 def main(
-    path: Annotated[Path, typer.Argument(metavar="RUN", help="A run trained with --data openmoji at 32 px.")],
+    path: Annotated[Path, typer.Argument(metavar="RUN", help="A run of openmoji-32 or fluent-emoji-32.")],
     json: Annotated[Path | None, typer.Option(help="Write the numbers here.")] = None,
     grid: Annotated[
         Path | None, typer.Option(help="Write drawings beside their nearest images here.")

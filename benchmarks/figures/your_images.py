@@ -39,7 +39,11 @@ YOUR_IMAGES = (
         (
             "t2ikit train --plugin imagen --recipe fluent-emoji-32 --out runs/fluent-emoji-32",
             "python benchmarks/openmoji_accuracy.py runs/fluent-emoji-32 --json numbers/fluent-emoji-32.json "
-            "--grid numbers/fluent-recall.png",
+            "--grid numbers/fluent-recall.png --classifier fluent-classifier.safetensors",
+            "python benchmarks/openmoji_accuracy.py runs/fluent-emoji-32 --guidance 4 "
+            "--classifier fluent-classifier.safetensors",
+            "python benchmarks/openmoji_accuracy.py runs/fluent-emoji-32 --guidance 1.5 "
+            "--classifier fluent-classifier.safetensors",
         ),
         {
             f"{RESULTS}/fluent-emoji-32.json": "numbers/fluent-emoji-32.json",
