@@ -56,7 +56,10 @@ YOUR_IMAGES = (
         "fine-tuning",
         "emoji from the packaged model of creatures beside emoji from scratch",
         ("docs/fine-tuning.md",),
-        ("python benchmarks/fine_tuning.py fine-tuning --json numbers/fine-tuning.json",),
+        (
+            "python benchmarks/fine_tuning.py fine-tuning --arms scratch full-rate "
+            "--json numbers/fine-tuning.json",
+        ),
         {f"{RESULTS}/fine-tuning.json": "numbers/fine-tuning.json"},
         packages=EMOJI,
     ),

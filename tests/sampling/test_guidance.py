@@ -63,6 +63,19 @@ def test_dynamic_thresholding_agrees_with_diffusers_and_is_not_clipping():
     assert threshold(clean, "none") is clean
 
 
+def test_dynamic_thresholding_leaves_alpha_as_it_is():
+    clean = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 2
+    clean[:, 3] = torch.where(clean[:, 3] < 0, -1.2, 1.2)
+    found = threshold(clean, "dynamic", 0.9)
+    assert set(found[:, 3].unique().tolist()) == {-1.0, 1.0}
+    colours = [_dynamic(image[:3].flatten().tolist(), 0.9, 100.0) for image in clean]
+    limit = clean[:, 3:].clamp(-1, 1).expand(2, 3, 8, 8).flatten(1).tolist()
+    expected = [[min(pair) for pair in zip(*rows, strict=True)] for rows in zip(colours, limit, strict=True)]
+    torch.testing.assert_close(
+        found[:, :3].flatten(1), torch.tensor(expected, dtype=torch.float64), atol=1e-6, rtol=1e-6
+    )
+
+
 def test_guidance_is_used_inside_its_interval_only():
     model = make_model(speaks=True).eval()
     config = MultistepConfig(guidance_interval=(0.2, 0.6), thresholding="none")

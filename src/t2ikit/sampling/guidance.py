@@ -110,13 +110,15 @@ def _twice(images: Tensor | None) -> Tensor | None:
 
 
 def threshold(clean: Tensor, kind: str, percentile: float = 0.95, maximum: float = 100.0) -> Tensor:
-    """Bring clean images (B, 3, H, W) into [-1, 1].
+    """Bring clean images (B, C, H, W) into [-1, 1].
 
     Static clips. Dynamic takes the `percentile` s of each image's absolute values, between 1 and
     `maximum`, clips to [-s, s] and divides by s; with `maximum` 1 it is static. "none" changes nothing.
+    Alpha is only clipped, for divided by s what is transparent or opaque would be neither; the colours, which
+    are times alpha, stay within it.
 
     Args:
-        clean: (B, 3, H, W).
+        clean: (B, C, H, W); of 4 channels the last is alpha.
         kind: "none", "static" or "dynamic".
         percentile: share of the values that are not clipped, in (0, 1].
         maximum: greatest s.
@@ -132,6 +134,10 @@ def threshold(clean: Tensor, kind: str, percentile: float = 0.95, maximum: float
         return clean
     if kind == "static":
         return clean.clamp(-1, 1)
+    if clean.shape[1] == 4:
+        alpha = clean[:, 3:].clamp(-1, 1)
+        colours = threshold(clean[:, :3], kind, percentile, maximum)
+        return torch.cat([torch.minimum(colours, alpha), alpha], 1)
     s = torch.quantile(clean.abs().flatten(1).float(), percentile, dim=1).clamp(1, maximum)
     s = s.to(clean.dtype)[:, None, None, None]
     return clean.clamp(-s, s) / s
