@@ -188,6 +188,27 @@ _ALL = (
         ("python benchmarks/packaged.py --out runs/packaged --into packaged",),
     ),
     Part(
+        "student-two-calls",
+        "a student of two calls of the packaged teacher",
+        ("docs/distil.md",),
+        (
+            "python benchmarks/distillation.py runs/packaged/creatures --variants two-calls "
+            "--out runs/students --table numbers/student-two-calls.md",
+        ),
+        after=("packaged",),
+    ),
+    Part(
+        "student-epsilon",
+        "a teacher that predicts the noise, and its student",
+        ("docs/distil.md",),
+        (
+            "t2ikit train --plugin imagen --set generator.prediction=epsilon --set generator.zero_snr=false "
+            "--set losses.denoise.weighting=soft_min_snr --out runs/epsilon",
+            "python benchmarks/distillation.py runs/epsilon --out runs/students "
+            "--table numbers/student-epsilon.md",
+        ),
+    ),
+    Part(
         "side-by-side",
         "the packaged model and its student on the same prompts",
         (README,),
