@@ -59,6 +59,8 @@ YOUR_IMAGES = (
         (
             "python benchmarks/fine_tuning.py fine-tuning --arms scratch full-rate "
             "--json numbers/fine-tuning.json",
+            "python benchmarks/fine_tuning.py fine-tuning-rates --minutes 2.5 --seeds 1 --first 9 "
+            "--arms scratch fine-tuned full-rate",
         ),
         {f"{RESULTS}/fine-tuning.json": "numbers/fine-tuning.json"},
         packages=EMOJI,
