@@ -18,13 +18,16 @@ Z = 1.959963984540054
 METRICS = ("prompt-accuracy", "reader-distance", "reader-diversity")
 
 
-def measured(run: Path, n: int) -> dict[str, Any]:
-    """A run's figures, and for each prompt whether all of it was sampled right."""
-    kept = run / f"benchmark-{n}.json"
-    if kept.is_file():
-        found: dict[str, Any] = json.loads(kept.read_text())
+def measured(run: Path, n: int, kept: Path | None = None) -> dict[str, Any]:
+    """A run's figures, and for each prompt whether all of it was sampled right.
+
+    They are kept in the run's folder, or in `kept`, where the run is a model that comes with t2ikit.
+    """
+    file = (kept or run) / f"benchmark-{n}.json"
+    if file.is_file():
+        found: dict[str, Any] = json.loads(file.read_text())
         return found
-    result = t2ikit.evaluate(run, metrics=METRICS, n=n, write=False)
+    result = t2ikit.evaluate(str(run), metrics=METRICS, n=n, write=False)
     images = result.image_set
     assert images is not None
     table = {
@@ -33,7 +36,8 @@ def measured(run: Path, n: int) -> dict[str, Any]:
         "calls": result.costs.calls,
         "right": right(images.prompts, images.images),
     }
-    kept.write_text(json.dumps(table))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(table))
     return table
 
 

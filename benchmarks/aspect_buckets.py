@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor
+from trainings import trained
 
 import t2ikit
 from t2ikit.data.creatures.drawing import draw
@@ -84,23 +85,23 @@ def write_set(folder: Path, count: int) -> None:
     (folder / "metadata.jsonl").write_text("\n".join(rows) + "\n")
 
 
-def trained(options: argparse.Namespace, fit: str, seed: int) -> t2ikit.Run:
+def run_of(options: argparse.Namespace, fit: str, seed: int) -> t2ikit.Run:
     """The run of a fit and a seed, trained unless it is there."""
     out = options.out / f"{fit}-{seed}"
-    length: dict[str, Any] = {"set": {"train.steps": options.steps}} if options.steps else {}
-    settings = {"data.fit": fit, "data.size": options.size, "data.validation": 0.02, **length.get("set", {})}
-    if (out / "run.json").exists():
-        run = t2ikit.open_run(out)
-        return run if run.finished else t2ikit.train(resume=out)
+    length: dict[str, Any] = {"train.steps": options.steps} if options.steps else {}
+    settings = {"data.fit": fit, "data.size": options.size, "data.validation": 0.02, **length}
     minutes = {} if options.steps else {"minutes": options.minutes}
-    return t2ikit.train(
-        ["imagen"],
-        recipe="imagen/default",
-        data=options.out / "set",
-        set=settings,
-        seed=seed,
-        out=out,
-        **minutes,
+    return trained(
+        out,
+        lambda: t2ikit.train(
+            ["imagen"],
+            recipe="imagen/default",
+            data=options.out / "set",
+            set=settings,
+            seed=seed,
+            out=out,
+            **minutes,
+        ),
     )
 
 
@@ -148,7 +149,7 @@ def measure(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """By fit and shape: shares of real images, and of samples with their mean and worst."""
     test, table = scenes(3 * options.n, 99), {}
     for fit in options.fits:
-        runs = [trained(options, fit, seed) for seed in range(options.seeds)]
+        runs = [run_of(options, fit, seed) for seed in range(options.seeds)]
         for kind in KINDS:
             asked = [scene for scene in test if scene[0] == kind]
             images = [sampled(run, kind, fit, asked, seed) for seed, run in enumerate(runs)]
@@ -166,7 +167,7 @@ def grid(options: argparse.Namespace) -> Image.Image:
     """Samples of the first seed: a row for each fit, two columns for each shape."""
     test, images, labels = scenes(6, 99), [], []
     for fit in options.fits:
-        run = trained(options, fit, 0)
+        run = run_of(options, fit, 0)
         for kind in KINDS:
             asked = [scene for scene in test if scene[0] == kind]
             images += to_pil(sampled(run, kind, fit, asked, 0))

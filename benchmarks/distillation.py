@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from accuracy import difference, measured, minutes_of, publish
+from trainings import trained
 
 import t2ikit
 from t2ikit.metrics.prompt_accuracy import NAMES
@@ -49,20 +50,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
 def student_of(teacher: Path, variant: str, options: argparse.Namespace) -> Path:
     """The folder of a student, which is trained to its end where it is not."""
     out = Path(options.out) / f"{teacher.resolve().name}-{variant}"
-    if not (out / "run.json").is_file():
-        settings = dict(VARIANTS[variant])
-        recipe = settings.pop("recipe", None)
-        t2ikit.distil(
-            teacher,
-            out=out,
-            recipe=recipe,
-            steps=options.steps,
-            set=settings,
-            seed=options.seed,
-            device="cpu",
-        )
-    elif not t2ikit.open_run(out).finished:
-        t2ikit.train(resume=out, device="cpu")
+    settings = dict(VARIANTS[variant])
+    recipe = settings.pop("recipe", None)
+    common = {"steps": options.steps, "seed": options.seed, "device": "cpu"}
+    trained(out, lambda: t2ikit.distil(str(teacher), out=out, recipe=recipe, set=settings, **common))
     return out
 
 
@@ -101,7 +92,7 @@ def main() -> None:
     options = parser.parse_args()
     lines = [HEADER]
     for teacher in options.runs:
-        theirs = measured(teacher, options.n)
+        theirs = measured(teacher, options.n, kept=None if teacher.is_dir() else options.out / teacher.name)
         lines.append(row(f"{teacher.name}, the teacher", teacher, theirs, theirs))
         for variant in options.variants.split(","):
             student = student_of(teacher, variant, options)

@@ -26,6 +26,7 @@ from openmoji_accuracy import SEED, pairs, training_images
 from picture_classifier import open_classifier, ranks
 from scipy.stats import t as student
 from torch import Tensor
+from trainings import trained
 
 import t2ikit
 from t2ikit.evaluation.data import evaluation_data
@@ -43,12 +44,8 @@ ARMS: dict[str, dict[str, Any]] = {
 """Where each begins, and its settings beside SETTINGS."""
 
 
-def trained(options: argparse.Namespace, arm: str, seed: int) -> t2ikit.Run:
-    """The run of an arm and a seed, trained unless it is there, in the precision of the first."""
-    out = options.out / f"{arm}-{seed}"
-    if (out / "run.json").is_file():
-        run = t2ikit.open_run(out)
-        return run if run.finished else t2ikit.train(resume=out, device="cpu")
+def train(options: argparse.Namespace, arm: str, seed: int, out: Path) -> t2ikit.Run:
+    """A new run of an arm and a seed, in the precision of the first."""
     others = sorted(options.out.glob("*/run.json"))
     same = (
         {"train.precision": t2ikit.open_run(others[0].parent).table["train"]["precision"]} if others else {}
@@ -103,7 +100,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     for seed in range(options.first, options.first + options.seeds):
         base: list[bool] = []
         for arm in options.arms:
-            run = trained(options, arm, seed)
+            out = options.out / f"{arm}-{seed}"
+            run = trained(out, lambda arm=arm, seed=seed, out=out: train(options, arm, seed, out))
             judge = judge or Judge(run, options)
             images = judge.samples(run)
             pairs(images, judge.images, judge.captions, judge.asked, 30).save(run.path / "recall.png")

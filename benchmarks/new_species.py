@@ -28,6 +28,7 @@ from openmoji_accuracy import share
 from picture_classifier import ImageClassifier, ranks, train_classifier
 from PIL import Image
 from torch import Tensor
+from trainings import trained
 
 import t2ikit
 from t2ikit.data.creatures.drawing import draw
@@ -110,11 +111,9 @@ def judge() -> tuple[ImageClassifier, dict[str, Any]]:
     return net, {"snails": share(found[-1]), "others": share(torch.cat(found[:-1]))}
 
 
-def trained(options: argparse.Namespace, arm: str, seed: int) -> t2ikit.Run:
-    """The run of an arm and a seed, trained unless it is there."""
-    out, folder = options.out / f"{arm}-{seed}", str(options.out / "snails")
-    if (out / "run.json").is_file():
-        return t2ikit.open_run(out)
+def train(options: argparse.Namespace, arm: str, seed: int, out: Path) -> t2ikit.Run:
+    """A new run of an arm and a seed."""
+    folder = str(options.out / "snails")
     return t2ikit.train(
         init="creatures",
         data=[folder, "creatures"] if arm == "mixed" else folder,
@@ -172,7 +171,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     for arm in options.arms:
         table[arm] = []
         for seed in range(options.seeds):
-            run = trained(options, arm, seed)
+            out = options.out / f"{arm}-{seed}"
+            run = trained(out, lambda arm=arm, seed=seed, out=out: train(options, arm, seed, out))
             table[arm].append({"steps": run.steps_done, **bench.row(run, run.path / "snails.png")})
             print(f"{arm}, seed {seed}: {table[arm][-1]}", flush=True)
     return table

@@ -74,7 +74,8 @@ def nearest(images: Tensor, pictures: Tensor) -> Tensor:
 
 
 def pairs(images: Tensor, pictures: Tensor, captions: list[str], asked: Tensor, count: int) -> Image.Image:
-    """A sheet: each drawing, its nearest training image, and what was asked for."""
+    """A sheet: each drawing, its nearest training image, and what was asked for; `count` of them at most."""
+    count = min(count, len(images))
     near = nearest(images, pictures)
     beside = [torch.cat([images[i], pictures[near[i]]], 2) for i in range(count)]
     texts = [
@@ -121,7 +122,7 @@ def main(
     if json is not None:
         write_json(json, table)
     if grid is not None:
-        pairs(images, pictures, captions, asked, min(n, 30)).save(grid)
+        pairs(images, pictures, captions, asked, 30).save(grid)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ import argparse
 import shutil
 from pathlib import Path
 
+from trainings import trained
+
 import t2ikit
 
 RECIPE = "imagen/creatures"
@@ -21,22 +23,11 @@ METRICS = ("prompt-accuracy", "reader-distance", "reader-diversity")
 MIB = 2**20
 
 
-def finished(run: Path) -> bool:
-    """Whether a run is there and done; one that was stopped goes on."""
-    if not (run / "run.json").is_file():
-        return False
-    if not t2ikit.open_run(run).finished:
-        t2ikit.train(resume=run, device="cpu")
-    return True
-
-
-def trained(out: Path, seed: int) -> list[Path]:
+def both(out: Path, seed: int) -> list[Path]:
     """The folders of teacher and student, which are trained where they are not."""
     teacher, student = (out / name for name in MODELS)
-    if not finished(teacher):
-        t2ikit.train("imagen", recipe=RECIPE, seed=seed, out=teacher, device="cpu")
-    if not finished(student):
-        t2ikit.distil(teacher, seed=seed, out=student, device="cpu")
+    trained(teacher, lambda: t2ikit.train("imagen", recipe=RECIPE, seed=seed, out=teacher, device="cpu"))
+    trained(student, lambda: t2ikit.distil(teacher, seed=seed, out=student, device="cpu"))
     return [teacher, student]
 
 
@@ -60,7 +51,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-n", type=int, default=1024)
     options = parser.parse_args()
-    for name, run in zip(MODELS, trained(options.out, options.seed), strict=True):
+    for name, run in zip(MODELS, both(options.out, options.seed), strict=True):
         package(run, options.into / name, options.n)
 
 

@@ -26,6 +26,7 @@ from openmoji_accuracy import SEED, pairs, share, training_images
 from picture_classifier import open_classifier, ranks
 from PIL import Image
 from torch import Tensor
+from trainings import trained
 
 import t2ikit
 from t2ikit.evaluation.data import evaluation_data
@@ -36,10 +37,8 @@ EDGES = (0, 16, 64, 128, 192, 240, 256)
 """Of the bands of alpha."""
 
 
-def trained(options: argparse.Namespace) -> t2ikit.Run:
-    """The run, trained unless it is there."""
-    if (options.run / "run.json").is_file():
-        return t2ikit.open_run(options.run)
+def train(options: argparse.Namespace) -> t2ikit.Run:
+    """A new run."""
     settings = {"data.channels": "rgba"}
     return t2ikit.train(
         "imagen", recipe="imagen/openmoji-32", set=settings, minutes=options.minutes, out=options.run
@@ -85,7 +84,7 @@ def on_white(images: Tensor) -> Tensor:
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """All figures."""
-    run = trained(options)
+    run = trained(options.run, lambda: train(options))
     pictures, captions = training_images(evaluation_data(run, Registry.load(), None))
     asked = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(0))[: options.n]
     prompts, white = [captions[place] for place in asked], on_white(pictures)

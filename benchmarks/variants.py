@@ -14,6 +14,7 @@ import statistics
 from pathlib import Path
 
 from accuracy import measured, minutes_of, publish
+from trainings import trained
 
 import t2ikit
 from t2ikit.metrics.prompt_accuracy import NAMES
@@ -24,12 +25,12 @@ HEADER = (
 )
 
 
-def trained(out: Path, plugin: str, recipe: str | None, settings: list[str], seed: int) -> Path:
+def folder_of(out: Path, plugin: str, recipe: str | None, settings: list[str], seed: int) -> Path:
     """The folder of a run, which is trained to its end where it is not."""
-    if not (out / "run.json").is_file():
-        t2ikit.train(plugin, recipe=recipe, set=settings, seed=seed, out=out, device="cpu")
-    elif not t2ikit.open_run(out).finished:
-        t2ikit.train(resume=out, device="cpu")
+    trained(
+        out,
+        lambda: t2ikit.train(plugin, recipe=recipe, set=settings, seed=seed, out=out, device="cpu"),
+    )
     return out
 
 
@@ -71,7 +72,7 @@ def main() -> None:
         runs = []
         for seed in options.seeds:
             out = options.out / f"{name.strip()}-{seed}"
-            runs.append(trained(out, options.plugin, options.recipe, settings.split(), seed))
+            runs.append(folder_of(out, options.plugin, options.recipe, settings.split(), seed))
             measured(out, options.n)
         lines.append(row(name.strip(), runs, options.n))
         print(lines[-1], flush=True)

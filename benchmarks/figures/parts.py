@@ -192,10 +192,9 @@ _ALL = (
         "a student of two calls of the packaged teacher",
         ("docs/distil.md",),
         (
-            "python benchmarks/distillation.py runs/packaged/creatures --variants two-calls "
-            "--out runs/students --table numbers/student-two-calls.md",
+            "python benchmarks/distillation.py creatures --variants two-calls --out runs/students "
+            "--table numbers/student-two-calls.md",
         ),
-        after=("packaged",),
     ),
     Part(
         "student-epsilon",

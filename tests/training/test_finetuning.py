@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from t2ikit.config.toml import load_toml
 from t2ikit.exporters.card import _origin
 from t2ikit.memory.dry_run import forecast_training
 from t2ikit.runs import checkpoint as ckpt
-from t2ikit.training.finetuning.recipe import SHARE, WARMUP
+from t2ikit.training.finetuning.recipe import SHARE, WARMUP, fading
 from t2ikit.training.finetuning.weights import SHOWN, fit
 from training_support import SMALL, At, Killed, export_of, info_of, kill, no_curves, state_of, train_toy  # noqa: F401
 
@@ -247,6 +248,22 @@ def test_data_that_is_no_longer_shown_is_named(origin, tmp_path, capsys, monkeyp
     assert main([*words, *other, "--data", spec]) == 0
     assert main(words) == 0
     assert "fades" not in unwrapped(capsys.readouterr().out)
+
+
+def test_a_folder_is_the_same_however_it_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a set").mkdir()
+
+    def told(old, new):
+        run = SimpleNamespace(name="origin", table={"data": {"spec": old}})
+        data = SimpleNamespace(table=lambda: {"spec": new})
+        return fading(run, SimpleNamespace(parts={"data": data}))
+
+    assert told("a set", str(tmp_path / "a set")) is None
+    assert told("a set", "creatures") == (
+        "data: what origin was trained on is not shown and fades; data 'a set' beside the new data keeps it"
+    )
+    assert "\x1b" not in told("\x1b[2J", "creatures")
 
 
 def unwrapped(text):

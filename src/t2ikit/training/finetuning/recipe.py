@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from t2ikit.config.toml import parse_setting
@@ -113,8 +114,15 @@ def describe(run: Run, step: int, recipe: Recipe) -> str:
 
 def fading(run: Run, recipe: Recipe) -> str | None:
     """That what the run could draw is forgotten, where none of its data is trained on, and what keeps it."""
-    old, new = (specs_in(str(table["data"]["spec"])) for table in (run.table, recipe.table()))
-    if set(old) & set(new):
+    old = specs_in(str(run.table["data"]["spec"]))
+    new = specs_in(str(recipe.parts["data"].table()["spec"]))
+    if set(map(_place, old)) & set(map(_place, new)):
         return None
     kept = " ".join(f"{option('data')} {visible(shlex.quote(one))}" for one in old)
     return f"data: what {run.name} was trained on is not shown and fades; {kept} beside the new data keeps it"
+
+
+def _place(spec: str) -> str:
+    """A SPEC, folders and files by where they are, however they are written."""
+    path = Path(spec).expanduser()
+    return str(path.resolve()) if path.exists() else spec
